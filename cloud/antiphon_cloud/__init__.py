@@ -1,0 +1,1 @@
+"""The cloud worker: checkpoints, the model, the step engine and the gRPC service."""

@@ -1,0 +1,1 @@
+"""The edge: codec, audio devices and client. Never imports torch."""

@@ -1,0 +1,99 @@
+"""What can go wrong, once for both sides: every error, its gRPC status, and the way there and back.
+
+    AntiphonError                       INTERNAL
+    ├── ProtocolError                   INVALID_ARGUMENT      the peer broke the contract
+    │   ├── CodesError                                        codes of a wrong length or out of range
+    │   └── SequenceError                                     a frame skipped, repeated or out of turn
+    ├── PreconditionError               FAILED_PRECONDITION   a sound request that this worker cannot serve
+    │   └── CodecMismatchError                                the two sides' codecs differ
+    ├── NoFreeSlotError                 RESOURCE_EXHAUSTED    full: try again after `retry_after_s`
+    ├── UnavailableError                UNAVAILABLE           starting, draining, or nobody at the address
+    ├── SessionTimeoutError             DEADLINE_EXCEEDED     no Open in time, or idle for too long
+    └── NotSupportedError               UNIMPLEMENTED         the peer lacks what was asked of it
+
+Each side hangs its own local errors (a wav that is no wav, a checkpoint with a missing tensor) below
+`AntiphonError`. Messages are one sentence: what, where, what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AntiphonError(Exception):
+    """Base of all errors that Antiphon raises on purpose."""
+
+    status: ClassVar[str] = "INTERNAL"
+    """Name of the gRPC status code that carries this error across the wire."""
+
+
+class ProtocolError(AntiphonError):
+    """The peer broke the contract; the message names the field."""
+
+    status = "INVALID_ARGUMENT"
+
+
+class CodesError(ProtocolError):
+    """Packed codes of a wrong length, or a code outside the codebook."""
+
+
+class SequenceError(ProtocolError):
+    """A frame was skipped, repeated or sent out of turn."""
+
+
+class PreconditionError(AntiphonError):
+    """The request is sound, but not for this worker."""
+
+    status = "FAILED_PRECONDITION"
+
+
+class CodecMismatchError(PreconditionError):
+    """The edge and the worker hold codecs made from different checkpoints."""
+
+
+class NoFreeSlotError(AntiphonError):
+    """Every slot is taken."""
+
+    status = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(AntiphonError):
+    """The worker is starting, draining, gone, or was never there."""
+
+    status = "UNAVAILABLE"
+
+
+class SessionTimeoutError(AntiphonError):
+    """The session waited too long for its peer."""
+
+    status = "DEADLINE_EXCEEDED"
+
+
+class NotSupportedError(AntiphonError):
+    """The peer does not offer what was asked of it."""
+
+    status = "UNIMPLEMENTED"
+
+
+_BY_STATUS: dict[str, type[AntiphonError]] = {
+    error.status: error
+    for error in (ProtocolError, PreconditionError, UnavailableError, SessionTimeoutError, NotSupportedError)
+}
+
+
+def from_status(status: str, message: str, retry_after_s: float | None = None) -> AntiphonError:
+    """The error that a gRPC status stands for.
+
+    Args:
+        status: name of the status code, as in `grpc.StatusCode`.
+        message: the status details.
+        retry_after_s: the delay of the status' `RetryInfo`, in seconds, where it has one.
+    """
+    if status == NoFreeSlotError.status:
+        return NoFreeSlotError(message) if retry_after_s is None else NoFreeSlotError(message, retry_after_s)
+    error = _BY_STATUS.get(status)
+    return error(message) if error else AntiphonError(f"{message} ({status})")

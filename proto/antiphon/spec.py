@@ -1,0 +1,116 @@
+"""What a codec, a model and a worker are, as frozen values: the plain side of the messages of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from antiphon.codes import CodePacker
+from antiphon.v1 import dialogue_pb2 as pb
+
+
+class _Spec:
+    """Mirrors a protobuf message field by field; nested specs nest."""
+
+    @classmethod
+    def from_message(cls, message: Any) -> Self:
+        """The spec that `message` carries."""
+        values = {}
+        for field in fields(cls):  # type: ignore[arg-type]
+            value = getattr(message, field.name)
+            nested = _NESTED.get(str(field.type))
+            values[field.name] = nested.from_message(value) if nested else value
+        return cls(**values)
+
+    def to_message(self) -> Any:
+        """The message of the same name."""
+        raise NotImplementedError
+
+    def _values(self) -> dict[str, Any]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value.to_message() if isinstance(value, _Spec) else value for name, value in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling(_Spec):
+    """How tokens are drawn. A temperature of 0 takes the likeliest token."""
+
+    text_temperature: float = 0.7
+    text_top_k: int = 25
+    audio_temperature: float = 0.8
+    audio_top_k: int = 250
+
+    def to_message(self) -> pb.Sampling:
+        """The message of the same name."""
+        return pb.Sampling(**self._values())
+
+
+GREEDY = Sampling(text_temperature=0.0, audio_temperature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSpec(_Spec):
+    """The codes that cross the wire. Codecs with one fingerprint (SHA-256 of the checkpoint) share their codes."""
+
+    fingerprint: bytes
+    sample_rate_hz: int
+    frame_samples: int
+    codebooks: int
+    cardinality: int
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds of audio in a frame."""
+        return self.frame_samples / self.sample_rate_hz
+
+    def to_message(self) -> pb.CodecSpec:
+        """The message of the same name."""
+        return pb.CodecSpec(**self._values())
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec(_Spec):
+    """What a session needs to know of the model."""
+
+    name: str
+    model_type: str
+    user_codebooks: int
+    model_codebooks: int
+    cardinality: int
+    text_cardinality: int
+    delay_steps: int
+    context_steps: int
+    sampling: Sampling
+    weights: str
+    random_weights: bool = False
+
+    @property
+    def user_packer(self) -> CodePacker:
+        """Packs the codes that go up."""
+        return CodePacker(self.user_codebooks, self.cardinality)
+
+    @property
+    def model_packer(self) -> CodePacker:
+        """Packs the codes that come down."""
+        return CodePacker(self.model_codebooks, self.cardinality)
+
+    def to_message(self) -> pb.ModelSpec:
+        """The message of the same name."""
+        return pb.ModelSpec(**self._values())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits(_Spec):
+    """What a worker allows a session."""
+
+    max_sessions: int
+    max_frames_in_flight: int = 32
+    idle_timeout_ms: int = 30_000
+    max_top_k: int = 512
+
+    def to_message(self) -> pb.Limits:
+        """The message of the same name."""
+        return pb.Limits(**self._values())
+
+
+_NESTED: dict[str, type[_Spec]] = {"Sampling": Sampling}

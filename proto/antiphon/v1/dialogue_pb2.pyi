@@ -1,0 +1,229 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODE_UNSPECIFIED: _ClassVar[Mode]
+    MODE_DIALOGUE: _ClassVar[Mode]
+    MODE_TRANSCRIPTION: _ClassVar[Mode]
+MODE_UNSPECIFIED: Mode
+MODE_DIALOGUE: Mode
+MODE_TRANSCRIPTION: Mode
+
+class ConverseRequest(_message.Message):
+    __slots__ = ("open", "frame", "close")
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    open: Open
+    frame: Frame
+    close: Close
+    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ...) -> None: ...
+
+class ConverseResponse(_message.Message):
+    __slots__ = ("opened", "frame", "go_away", "closed")
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    GO_AWAY_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    opened: Opened
+    frame: Frame
+    go_away: GoAway
+    closed: Closed
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
+
+class Open(_message.Message):
+    __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings")
+    CODEC_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    codec_fingerprint: bytes
+    mode: Mode
+    sampling: Sampling
+    seed: int
+    timings: bool
+    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ...) -> None: ...
+
+class Sampling(_message.Message):
+    __slots__ = ("text_temperature", "text_top_k", "audio_temperature", "audio_top_k")
+    TEXT_TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_TOP_K_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_TOP_K_FIELD_NUMBER: _ClassVar[int]
+    text_temperature: float
+    text_top_k: int
+    audio_temperature: float
+    audio_top_k: int
+    def __init__(self, text_temperature: _Optional[float] = ..., text_top_k: _Optional[int] = ..., audio_temperature: _Optional[float] = ..., audio_top_k: _Optional[int] = ...) -> None: ...
+
+class Opened(_message.Message):
+    __slots__ = ("session_id", "model", "codec", "step_offset", "limits")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    STEP_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    model: ModelSpec
+    codec: CodecSpec
+    step_offset: int
+    limits: Limits
+    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+
+class Frame(_message.Message):
+    __slots__ = ("sequence", "codes", "text_token", "text")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    codes: bytes
+    text_token: int
+    text: str
+    def __init__(self, sequence: _Optional[int] = ..., codes: _Optional[bytes] = ..., text_token: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+
+class GoAway(_message.Message):
+    __slots__ = ("reason", "time_left_ms")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    time_left_ms: int
+    def __init__(self, reason: _Optional[str] = ..., time_left_ms: _Optional[int] = ...) -> None: ...
+
+class Close(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Closed(_message.Message):
+    __slots__ = ("frames", "timings")
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    frames: int
+    timings: Timings
+    def __init__(self, frames: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+
+class Timings(_message.Message):
+    __slots__ = ("wait_us", "step_us")
+    WAIT_US_FIELD_NUMBER: _ClassVar[int]
+    STEP_US_FIELD_NUMBER: _ClassVar[int]
+    wait_us: _containers.RepeatedScalarFieldContainer[int]
+    step_us: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, wait_us: _Optional[_Iterable[int]] = ..., step_us: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ModelSpec(_message.Message):
+    __slots__ = ("name", "model_type", "user_codebooks", "model_codebooks", "cardinality", "text_cardinality", "delay_steps", "context_steps", "sampling", "weights", "random_weights")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
+    USER_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    CARDINALITY_FIELD_NUMBER: _ClassVar[int]
+    TEXT_CARDINALITY_FIELD_NUMBER: _ClassVar[int]
+    DELAY_STEPS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    model_type: str
+    user_codebooks: int
+    model_codebooks: int
+    cardinality: int
+    text_cardinality: int
+    delay_steps: int
+    context_steps: int
+    sampling: Sampling
+    weights: str
+    random_weights: bool
+    def __init__(self, name: _Optional[str] = ..., model_type: _Optional[str] = ..., user_codebooks: _Optional[int] = ..., model_codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ..., text_cardinality: _Optional[int] = ..., delay_steps: _Optional[int] = ..., context_steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., weights: _Optional[str] = ..., random_weights: _Optional[bool] = ...) -> None: ...
+
+class CodecSpec(_message.Message):
+    __slots__ = ("fingerprint", "sample_rate_hz", "frame_samples", "codebooks", "cardinality")
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    FRAME_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    CARDINALITY_FIELD_NUMBER: _ClassVar[int]
+    fingerprint: bytes
+    sample_rate_hz: int
+    frame_samples: int
+    codebooks: int
+    cardinality: int
+    def __init__(self, fingerprint: _Optional[bytes] = ..., sample_rate_hz: _Optional[int] = ..., frame_samples: _Optional[int] = ..., codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("max_sessions", "max_frames_in_flight", "idle_timeout_ms", "max_top_k")
+    MAX_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FRAMES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    IDLE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOP_K_FIELD_NUMBER: _ClassVar[int]
+    max_sessions: int
+    max_frames_in_flight: int
+    idle_timeout_ms: int
+    max_top_k: int
+    def __init__(self, max_sessions: _Optional[int] = ..., max_frames_in_flight: _Optional[int] = ..., idle_timeout_ms: _Optional[int] = ..., max_top_k: _Optional[int] = ...) -> None: ...
+
+class Load(_message.Message):
+    __slots__ = ("sessions", "draining", "step_p50_ms", "step_p99_ms")
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    STEP_P50_MS_FIELD_NUMBER: _ClassVar[int]
+    STEP_P99_MS_FIELD_NUMBER: _ClassVar[int]
+    sessions: int
+    draining: bool
+    step_p50_ms: float
+    step_p99_ms: float
+    def __init__(self, sessions: _Optional[int] = ..., draining: _Optional[bool] = ..., step_p50_ms: _Optional[float] = ..., step_p99_ms: _Optional[float] = ...) -> None: ...
+
+class GetModelRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetModelResponse(_message.Message):
+    __slots__ = ("model", "codec", "limits", "load")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    model: ModelSpec
+    codec: CodecSpec
+    limits: Limits
+    load: Load
+    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
+
+class GetCodecRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCodecResponse(_message.Message):
+    __slots__ = ("manifest", "chunk")
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    manifest: CodecManifest
+    chunk: bytes
+    def __init__(self, manifest: _Optional[_Union[CodecManifest, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class CodecManifest(_message.Message):
+    __slots__ = ("codec", "files")
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    codec: CodecSpec
+    files: _containers.RepeatedCompositeFieldContainer[CodecFile]
+    def __init__(self, codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., files: _Optional[_Iterable[_Union[CodecFile, _Mapping]]] = ...) -> None: ...
+
+class CodecFile(_message.Message):
+    __slots__ = ("name", "size_bytes", "sha256")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size_bytes: int
+    sha256: bytes
+    def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
