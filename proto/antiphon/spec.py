@@ -83,6 +83,7 @@ class ModelSpec(_Spec):
     sampling: Sampling
     weights: str
     random_weights: bool = False
+    text_padding_token: int = 3
 
     @property
     def user_packer(self) -> CodePacker:

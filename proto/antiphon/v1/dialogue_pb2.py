@@ -24,55 +24,53 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61ntiphon/v1/dialogue.proto\x12\x0b\x61ntiphon.v1\"\x89\x01\n\x0f\x43onverseRequest\x12!\n\x04open\x18\x01 \x01(\x0b\x32\x11.antiphon.v1.OpenH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.antiphon.v1.FrameH\x00\x12#\n\x05\x63lose\x18\x03 \x01(\x0b\x32\x12.antiphon.v1.CloseH\x00\x42\t\n\x07request\"\xb9\x01\n\x10\x43onverseResponse\x12%\n\x06opened\x18\x01 \x01(\x0b\x32\x13.antiphon.v1.OpenedH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.antiphon.v1.FrameH\x00\x12&\n\x07go_away\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.GoAwayH\x00\x12%\n\x06\x63losed\x18\x04 \x01(\x0b\x32\x13.antiphon.v1.ClosedH\x00\x42\n\n\x08response\"\x8a\x01\n\x04Open\x12\x19\n\x11\x63odec_fingerprint\x18\x01 \x01(\x0c\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.antiphon.v1.Mode\x12\'\n\x08sampling\x18\x03 \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0f\n\x07timings\x18\x05 \x01(\x08\"h\n\x08Sampling\x12\x18\n\x10text_temperature\x18\x01 \x01(\x01\x12\x12\n\ntext_top_k\x18\x02 \x01(\r\x12\x19\n\x11\x61udio_temperature\x18\x03 \x01(\x01\x12\x13\n\x0b\x61udio_top_k\x18\x04 \x01(\r\"\xa4\x01\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05model\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x03 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12\x13\n\x0bstep_offset\x18\x04 \x01(\r\x12#\n\x06limits\x18\x05 \x01(\x0b\x32\x13.antiphon.v1.Limits\"^\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\r\n\x05\x63odes\x18\x02 \x01(\x0c\x12\x17\n\ntext_token\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04text\x18\x04 \x01(\tB\r\n\x0b_text_token\".\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x0ctime_left_ms\x18\x02 \x01(\r\"\x07\n\x05\x43lose\"?\n\x06\x43losed\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.antiphon.v1.Timings\"+\n\x07Timings\x12\x0f\n\x07wait_us\x18\x01 \x03(\r\x12\x0f\n\x07step_us\x18\x02 \x03(\r\"\x8b\x02\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmodel_type\x18\x02 \x01(\t\x12\x16\n\x0euser_codebooks\x18\x03 \x01(\r\x12\x17\n\x0fmodel_codebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\x12\x18\n\x10text_cardinality\x18\x06 \x01(\r\x12\x13\n\x0b\x64\x65lay_steps\x18\x07 \x01(\r\x12\x15\n\rcontext_steps\x18\x08 \x01(\r\x12\'\n\x08sampling\x18\t \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0f\n\x07weights\x18\n \x01(\t\x12\x16\n\x0erandom_weights\x18\x0b \x01(\x08\"w\n\tCodecSpec\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\r\x12\x15\n\rframe_samples\x18\x03 \x01(\r\x12\x11\n\tcodebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\"h\n\x06Limits\x12\x14\n\x0cmax_sessions\x18\x01 \x01(\r\x12\x1c\n\x14max_frames_in_flight\x18\x02 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\x03 \x01(\r\x12\x11\n\tmax_top_k\x18\x04 \x01(\r\"T\n\x04Load\x12\x10\n\x08sessions\x18\x01 \x01(\r\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x13\n\x0bstep_p50_ms\x18\x03 \x01(\x02\x12\x13\n\x0bstep_p99_ms\x18\x04 \x01(\x02\"\x11\n\x0fGetModelRequest\"\xa6\x01\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.Limits\x12\x1f\n\x04load\x18\x04 \x01(\x0b\x32\x11.antiphon.v1.Load\"\x11\n\x0fGetCodecRequest\"[\n\x10GetCodecResponse\x12.\n\x08manifest\x18\x01 \x01(\x0b\x32\x1a.antiphon.v1.CodecManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"]\n\rCodecManifest\x12%\n\x05\x63odec\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12%\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x16.antiphon.v1.CodecFile\"=\n\tCodecFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c*G\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n\rMODE_DIALOGUE\x10\x01\x12\x16\n\x12MODE_TRANSCRIPTION\x10\x02\x32\xf2\x01\n\x0f\x44ialogueService\x12K\n\x08\x43onverse\x12\x1c.antiphon.v1.ConverseRequest\x1a\x1d.antiphon.v1.ConverseResponse(\x01\x30\x01\x12G\n\x08GetModel\x12\x1c.antiphon.v1.GetModelRequest\x1a\x1d.antiphon.v1.GetModelResponse\x12I\n\x08GetCodec\x12\x1c.antiphon.v1.GetCodecRequest\x1a\x1d.antiphon.v1.GetCodecResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61ntiphon/v1/dialogue.proto\x12\x0b\x61ntiphon.v1\"\x97\x01\n\x0f\x43onverseRequest\x12!\n\x04open\x18\x01 \x01(\x0b\x32\x11.antiphon.v1.OpenH\x00\x12#\n\x05\x63lose\x18\x02 \x01(\x0b\x32\x12.antiphon.v1.CloseH\x00\x12\r\n\x05\x63odes\x18\x03 \x01(\x0c\x12\x15\n\x08sequence\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\t\n\x07\x63ontrolB\x0b\n\t_sequence\"\xfc\x01\n\x10\x43onverseResponse\x12%\n\x06opened\x18\x01 \x01(\x0b\x32\x13.antiphon.v1.OpenedH\x00\x12&\n\x07go_away\x18\x02 \x01(\x0b\x32\x13.antiphon.v1.GoAwayH\x00\x12%\n\x06\x63losed\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.ClosedH\x00\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c\x12\x17\n\ntext_token\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x15\n\x08sequence\x18\x07 \x01(\rH\x02\x88\x01\x01\x42\t\n\x07\x63ontrolB\r\n\x0b_text_tokenB\x0b\n\t_sequence\"\x8a\x01\n\x04Open\x12\x19\n\x11\x63odec_fingerprint\x18\x01 \x01(\x0c\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.antiphon.v1.Mode\x12\'\n\x08sampling\x18\x03 \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0f\n\x07timings\x18\x05 \x01(\x08\"h\n\x08Sampling\x12\x18\n\x10text_temperature\x18\x01 \x01(\x01\x12\x12\n\ntext_top_k\x18\x02 \x01(\r\x12\x19\n\x11\x61udio_temperature\x18\x03 \x01(\x01\x12\x13\n\x0b\x61udio_top_k\x18\x04 \x01(\r\"\xa4\x01\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05model\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x03 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12\x13\n\x0bstep_offset\x18\x04 \x01(\r\x12#\n\x06limits\x18\x05 \x01(\x0b\x32\x13.antiphon.v1.Limits\".\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x0ctime_left_ms\x18\x02 \x01(\r\"\x07\n\x05\x43lose\"?\n\x06\x43losed\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.antiphon.v1.Timings\"+\n\x07Timings\x12\x0f\n\x07wait_us\x18\x01 \x03(\r\x12\x0f\n\x07step_us\x18\x02 \x03(\r\"\xa7\x02\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmodel_type\x18\x02 \x01(\t\x12\x16\n\x0euser_codebooks\x18\x03 \x01(\r\x12\x17\n\x0fmodel_codebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\x12\x18\n\x10text_cardinality\x18\x06 \x01(\r\x12\x13\n\x0b\x64\x65lay_steps\x18\x07 \x01(\r\x12\x15\n\rcontext_steps\x18\x08 \x01(\r\x12\'\n\x08sampling\x18\t \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0f\n\x07weights\x18\n \x01(\t\x12\x16\n\x0erandom_weights\x18\x0b \x01(\x08\x12\x1a\n\x12text_padding_token\x18\x0c \x01(\r\"w\n\tCodecSpec\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\r\x12\x15\n\rframe_samples\x18\x03 \x01(\r\x12\x11\n\tcodebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\"h\n\x06Limits\x12\x14\n\x0cmax_sessions\x18\x01 \x01(\r\x12\x1c\n\x14max_frames_in_flight\x18\x02 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\x03 \x01(\r\x12\x11\n\tmax_top_k\x18\x04 \x01(\r\"T\n\x04Load\x12\x10\n\x08sessions\x18\x01 \x01(\r\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x13\n\x0bstep_p50_ms\x18\x03 \x01(\x02\x12\x13\n\x0bstep_p99_ms\x18\x04 \x01(\x02\"\x11\n\x0fGetModelRequest\"\xa6\x01\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.Limits\x12\x1f\n\x04load\x18\x04 \x01(\x0b\x32\x11.antiphon.v1.Load\"\x11\n\x0fGetCodecRequest\"[\n\x10GetCodecResponse\x12.\n\x08manifest\x18\x01 \x01(\x0b\x32\x1a.antiphon.v1.CodecManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"]\n\rCodecManifest\x12%\n\x05\x63odec\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12%\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x16.antiphon.v1.CodecFile\"=\n\tCodecFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c*G\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n\rMODE_DIALOGUE\x10\x01\x12\x16\n\x12MODE_TRANSCRIPTION\x10\x02\x32\xf2\x01\n\x0f\x44ialogueService\x12K\n\x08\x43onverse\x12\x1c.antiphon.v1.ConverseRequest\x1a\x1d.antiphon.v1.ConverseResponse(\x01\x30\x01\x12G\n\x08GetModel\x12\x1c.antiphon.v1.GetModelRequest\x1a\x1d.antiphon.v1.GetModelResponse\x12I\n\x08GetCodec\x12\x1c.antiphon.v1.GetCodecRequest\x1a\x1d.antiphon.v1.GetCodecResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'antiphon.v1.dialogue_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODE']._serialized_start=2089
-  _globals['_MODE']._serialized_end=2160
+  _globals['_MODE']._serialized_start=2102
+  _globals['_MODE']._serialized_end=2173
   _globals['_CONVERSEREQUEST']._serialized_start=44
-  _globals['_CONVERSEREQUEST']._serialized_end=181
-  _globals['_CONVERSERESPONSE']._serialized_start=184
-  _globals['_CONVERSERESPONSE']._serialized_end=369
-  _globals['_OPEN']._serialized_start=372
-  _globals['_OPEN']._serialized_end=510
-  _globals['_SAMPLING']._serialized_start=512
-  _globals['_SAMPLING']._serialized_end=616
-  _globals['_OPENED']._serialized_start=619
-  _globals['_OPENED']._serialized_end=783
-  _globals['_FRAME']._serialized_start=785
-  _globals['_FRAME']._serialized_end=879
-  _globals['_GOAWAY']._serialized_start=881
-  _globals['_GOAWAY']._serialized_end=927
-  _globals['_CLOSE']._serialized_start=929
-  _globals['_CLOSE']._serialized_end=936
-  _globals['_CLOSED']._serialized_start=938
-  _globals['_CLOSED']._serialized_end=1001
-  _globals['_TIMINGS']._serialized_start=1003
-  _globals['_TIMINGS']._serialized_end=1046
-  _globals['_MODELSPEC']._serialized_start=1049
-  _globals['_MODELSPEC']._serialized_end=1316
-  _globals['_CODECSPEC']._serialized_start=1318
-  _globals['_CODECSPEC']._serialized_end=1437
-  _globals['_LIMITS']._serialized_start=1439
-  _globals['_LIMITS']._serialized_end=1543
-  _globals['_LOAD']._serialized_start=1545
-  _globals['_LOAD']._serialized_end=1629
-  _globals['_GETMODELREQUEST']._serialized_start=1631
-  _globals['_GETMODELREQUEST']._serialized_end=1648
-  _globals['_GETMODELRESPONSE']._serialized_start=1651
-  _globals['_GETMODELRESPONSE']._serialized_end=1817
-  _globals['_GETCODECREQUEST']._serialized_start=1819
-  _globals['_GETCODECREQUEST']._serialized_end=1836
-  _globals['_GETCODECRESPONSE']._serialized_start=1838
-  _globals['_GETCODECRESPONSE']._serialized_end=1929
-  _globals['_CODECMANIFEST']._serialized_start=1931
-  _globals['_CODECMANIFEST']._serialized_end=2024
-  _globals['_CODECFILE']._serialized_start=2026
-  _globals['_CODECFILE']._serialized_end=2087
-  _globals['_DIALOGUESERVICE']._serialized_start=2163
-  _globals['_DIALOGUESERVICE']._serialized_end=2405
+  _globals['_CONVERSEREQUEST']._serialized_end=195
+  _globals['_CONVERSERESPONSE']._serialized_start=198
+  _globals['_CONVERSERESPONSE']._serialized_end=450
+  _globals['_OPEN']._serialized_start=453
+  _globals['_OPEN']._serialized_end=591
+  _globals['_SAMPLING']._serialized_start=593
+  _globals['_SAMPLING']._serialized_end=697
+  _globals['_OPENED']._serialized_start=700
+  _globals['_OPENED']._serialized_end=864
+  _globals['_GOAWAY']._serialized_start=866
+  _globals['_GOAWAY']._serialized_end=912
+  _globals['_CLOSE']._serialized_start=914
+  _globals['_CLOSE']._serialized_end=921
+  _globals['_CLOSED']._serialized_start=923
+  _globals['_CLOSED']._serialized_end=986
+  _globals['_TIMINGS']._serialized_start=988
+  _globals['_TIMINGS']._serialized_end=1031
+  _globals['_MODELSPEC']._serialized_start=1034
+  _globals['_MODELSPEC']._serialized_end=1329
+  _globals['_CODECSPEC']._serialized_start=1331
+  _globals['_CODECSPEC']._serialized_end=1450
+  _globals['_LIMITS']._serialized_start=1452
+  _globals['_LIMITS']._serialized_end=1556
+  _globals['_LOAD']._serialized_start=1558
+  _globals['_LOAD']._serialized_end=1642
+  _globals['_GETMODELREQUEST']._serialized_start=1644
+  _globals['_GETMODELREQUEST']._serialized_end=1661
+  _globals['_GETMODELRESPONSE']._serialized_start=1664
+  _globals['_GETMODELRESPONSE']._serialized_end=1830
+  _globals['_GETCODECREQUEST']._serialized_start=1832
+  _globals['_GETCODECREQUEST']._serialized_end=1849
+  _globals['_GETCODECRESPONSE']._serialized_start=1851
+  _globals['_GETCODECRESPONSE']._serialized_end=1942
+  _globals['_CODECMANIFEST']._serialized_start=1944
+  _globals['_CODECMANIFEST']._serialized_end=2037
+  _globals['_CODECFILE']._serialized_start=2039
+  _globals['_CODECFILE']._serialized_end=2100
+  _globals['_DIALOGUESERVICE']._serialized_start=2176
+  _globals['_DIALOGUESERVICE']._serialized_end=2418
 # @@protoc_insertion_point(module_scope)

@@ -17,26 +17,34 @@ MODE_DIALOGUE: Mode
 MODE_TRANSCRIPTION: Mode
 
 class ConverseRequest(_message.Message):
-    __slots__ = ("open", "frame", "close")
+    __slots__ = ("open", "close", "codes", "sequence")
     OPEN_FIELD_NUMBER: _ClassVar[int]
-    FRAME_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     open: Open
-    frame: Frame
     close: Close
-    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ...) -> None: ...
+    codes: bytes
+    sequence: int
+    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., codes: _Optional[bytes] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class ConverseResponse(_message.Message):
-    __slots__ = ("opened", "frame", "go_away", "closed")
+    __slots__ = ("opened", "go_away", "closed", "codes", "text_token", "text", "sequence")
     OPENED_FIELD_NUMBER: _ClassVar[int]
-    FRAME_FIELD_NUMBER: _ClassVar[int]
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     opened: Opened
-    frame: Frame
     go_away: GoAway
     closed: Closed
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
+    codes: bytes
+    text_token: int
+    text: str
+    sequence: int
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., codes: _Optional[bytes] = ..., text_token: _Optional[int] = ..., text: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
     __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings")
@@ -78,18 +86,6 @@ class Opened(_message.Message):
     limits: Limits
     def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
 
-class Frame(_message.Message):
-    __slots__ = ("sequence", "codes", "text_token", "text")
-    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    CODES_FIELD_NUMBER: _ClassVar[int]
-    TEXT_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    TEXT_FIELD_NUMBER: _ClassVar[int]
-    sequence: int
-    codes: bytes
-    text_token: int
-    text: str
-    def __init__(self, sequence: _Optional[int] = ..., codes: _Optional[bytes] = ..., text_token: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
-
 class GoAway(_message.Message):
     __slots__ = ("reason", "time_left_ms")
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -119,7 +115,7 @@ class Timings(_message.Message):
     def __init__(self, wait_us: _Optional[_Iterable[int]] = ..., step_us: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ModelSpec(_message.Message):
-    __slots__ = ("name", "model_type", "user_codebooks", "model_codebooks", "cardinality", "text_cardinality", "delay_steps", "context_steps", "sampling", "weights", "random_weights")
+    __slots__ = ("name", "model_type", "user_codebooks", "model_codebooks", "cardinality", "text_cardinality", "delay_steps", "context_steps", "sampling", "weights", "random_weights", "text_padding_token")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
     USER_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +127,7 @@ class ModelSpec(_message.Message):
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     RANDOM_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_PADDING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     name: str
     model_type: str
     user_codebooks: int
@@ -142,7 +139,8 @@ class ModelSpec(_message.Message):
     sampling: Sampling
     weights: str
     random_weights: bool
-    def __init__(self, name: _Optional[str] = ..., model_type: _Optional[str] = ..., user_codebooks: _Optional[int] = ..., model_codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ..., text_cardinality: _Optional[int] = ..., delay_steps: _Optional[int] = ..., context_steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., weights: _Optional[str] = ..., random_weights: _Optional[bool] = ...) -> None: ...
+    text_padding_token: int
+    def __init__(self, name: _Optional[str] = ..., model_type: _Optional[str] = ..., user_codebooks: _Optional[int] = ..., model_codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ..., text_cardinality: _Optional[int] = ..., delay_steps: _Optional[int] = ..., context_steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., weights: _Optional[str] = ..., random_weights: _Optional[bool] = ..., text_padding_token: _Optional[int] = ...) -> None: ...
 
 class CodecSpec(_message.Message):
     __slots__ = ("fingerprint", "sample_rate_hz", "frame_samples", "codebooks", "cardinality")

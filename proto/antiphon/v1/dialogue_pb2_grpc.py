@@ -55,8 +55,8 @@ class DialogueServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Converse(self, request_iterator, context):
-        """One conversation. The first request is Open and the first response Opened; then every Frame up is
-        answered by exactly one Frame down with the same sequence number, in order, until Close and Closed.
+        """One conversation. The first request is Open and the first response Opened; then every frame up is
+        answered by exactly one reply down, in order, until Close and Closed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

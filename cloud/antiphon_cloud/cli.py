@@ -1,0 +1,136 @@
+"""The command line `antiphon-cloud`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import uvloop
+
+from antiphon.command_line import group, option, run
+
+commands = group("Run and prepare workers for full-duplex speech models.")
+
+model_option = option(
+    "--model",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Model directory, as a published checkpoint's download gives it.",
+)
+device_option = option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where the model is stepped."
+)
+dtype_option = option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="What the weights are held in; float32 on a CPU and bfloat16 on a GPU where absent.",
+)
+threads_option = option("--threads", type=click.IntRange(1), help="Threads of a step; all cores where absent.")
+
+
+@commands.command("serve")
+@model_option
+@option("--listen", default="127.0.0.1:50051", metavar="HOST:PORT", help="Address to listen on; port 0 picks one.")
+@option("--slots", type=click.IntRange(1, 1024), default=4, help="Sessions at once.")
+@option("--codec", "codec_folder", type=click.Path(path_type=Path), help="Exported codec; MODEL/codec where absent.")
+@option("--random-weights", is_flag=True, help="Tell the edges that the weights were never trained.")
+@option("--reflection", is_flag=True, help="Answer gRPC server reflection.")
+@option(
+    "--drain", "drain_s", type=click.FloatRange(0), default=5.0, help="Seconds that sessions get to leave on SIGTERM."
+)
+@option(
+    "--idle-timeout",
+    "idle_s",
+    type=click.FloatRange(0.001),
+    default=30.0,
+    help="Seconds of silence that end a session.",
+)
+@device_option
+@dtype_option
+@threads_option
+def serve_command(
+    model: Path,
+    listen: str,
+    slots: int,
+    codec_folder: Path | None,
+    random_weights: bool,
+    reflection: bool,
+    drain_s: float,
+    idle_s: float,
+    device: str,
+    dtype: str | None,
+    threads: int | None,
+) -> None:
+    """Serve a model until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
+    from antiphon_cloud.server import ServerConfig
+    from antiphon_cloud.server import run as run_server
+    from antiphon_cloud.serving import ServingConfig, load
+
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s)
+    serving = ServingConfig(
+        model=model,
+        codec=codec_folder,
+        slots=slots,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        random_weights=random_weights,
+        idle_timeout_ms=round(idle_s * 1000),
+    )
+    uvloop.run(run_server(server, lambda: load(serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
+
+
+@commands.command("export-codec")
+@model_option
+@option("--out", type=click.Path(path_type=Path), help="Folder to write; MODEL/codec where absent.")
+@option("--codebooks", type=click.IntRange(1), help="Codebooks of a frame; as many as the model hears where absent.")
+def export_codec_command(model: Path, out: Path | None, codebooks: int | None) -> None:
+    """Export the model's Mimi codec to ONNX for the edge."""
+    from antiphon_cloud.serving import export_model_codec
+
+    folder, manifest = export_model_codec(model, out, codebooks)
+    sizes = ", ".join(f"{graph.file} {graph.size_bytes / 1e6:.1f} MB" for graph in (manifest.encoder, manifest.decoder))
+    click.echo(f"{folder}: {sizes}; {manifest.codebooks} codebooks of {manifest.cardinality}, {manifest.precision}")
+
+
+@commands.command("replay")
+@model_option
+@option(
+    "--user-codes", type=click.Path(path_type=Path), required=True, help="The user's codes: .npy [frames, codebooks]."
+)
+@option("--out", type=click.Path(path_type=Path), required=True, help="Where `tokens` goes: .npz.")
+@option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
+@option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Same seed, same tokens.")
+@option("--taps", is_flag=True, help="Also keep `text_logits` and `extra_heads` of every step.")
+@device_option
+@dtype_option
+@threads_option
+def replay_command(
+    model: Path,
+    user_codes: Path,
+    out: Path,
+    greedy: bool,
+    seed: int,
+    taps: bool,
+    device: str,
+    dtype: str | None,
+    threads: int | None,
+) -> None:
+    """Run a conversation offline and write its tokens [frames − delay, 1 + codebooks]: text, then codes."""
+    from antiphon_cloud.model_directory import ModelDirectory
+    from antiphon_cloud.replay import read_user_codes, replay, write
+    from antiphon_cloud.runner import model_spec
+    from antiphon_cloud.serving import torch_setup
+
+    directory = ModelDirectory.open(model)
+    torch_dtype = torch_setup(device, dtype, threads)
+    spec = model_spec(directory, torch_dtype)
+    sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
+    codes = read_user_codes(user_codes, spec)
+    write(out, replay(directory, codes, dtype=torch_dtype, device=device, sampling=sampling, seed=seed, taps=taps))
+
+
+def main() -> None:
+    """Entry point of `antiphon-cloud`."""
+    run(commands, "antiphon-cloud")

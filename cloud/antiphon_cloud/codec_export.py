@@ -1,0 +1,167 @@
+"""Makes the edge's codec from a Mimi checkpoint: two ONNX graphs of one frame a call, states passed in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, CodecGraph, CodecManifest, GraphState
+from antiphon.errors import AntiphonError
+from antiphon_cloud.mimi import Checkpoint, Decoder, Encoder, MimiConfig
+
+_OPSET = 20  # the first with Gelu
+_NEXT = ".next"  # the state `x` after the frame is the output `x.next`
+
+
+def export_codec(checkpoint: Path, config: Path | None, out: Path, *, codebooks: int = 8) -> CodecManifest:
+    """Writes `encoder.onnx`, `decoder.onnx` and `codec.json` into the folder `out`, each in one piece or not at all.
+
+    Args:
+        checkpoint: Mimi's safetensors file.
+        config: its `mimi_config.json`; None for the published sizes.
+        out: made if it does not exist; files of an earlier export are replaced.
+        codebooks: how many of the checkpoint's codebooks the codec uses.
+
+    Raises:
+        CheckpointError: the checkpoint is unreadable or does not fit the config.
+        ConfigError: the config is unreadable or not supported, or has not as many codebooks.
+        AntiphonError: `out` cannot be written.
+    """
+    sizes = MimiConfig.load(config)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with Checkpoint(checkpoint) as weights, _partial_files(out) as partial:
+            # One half after the other: at full size each weighs 0.2 GB, and its export takes a few times that.
+            pcm = torch.zeros(sizes.frame_samples)
+            encoder = _export(_EncodeFrame(Encoder(weights, sizes, codebooks)), pcm, "pcm", "codes", partial)
+            codes = torch.zeros(codebooks, dtype=torch.int32)
+            decoder = _export(_DecodeFrame(Decoder(weights, sizes, codebooks)), codes, "codes", "pcm", partial)
+            weights.check_all_used()
+            manifest = CodecManifest(
+                format=FORMAT,
+                fingerprint=_fingerprint(checkpoint, sizes, codebooks),
+                sample_rate_hz=sizes.sample_rate,
+                frame_samples=sizes.frame_samples,
+                codebooks=codebooks,
+                cardinality=sizes.quantizer.bins,
+                precision="fp32",
+                encoder=encoder,
+                decoder=decoder,
+            )
+            (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+            for name in (encoder.file, decoder.file, MANIFEST_FILE):
+                (partial / name).replace(out / name)
+    except OSError as error:
+        raise AntiphonError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
+    return manifest
+
+
+class _Frame(nn.Module):
+    """A half of the codec as a graph sees it: the states as a row of tensors in the order of `names`."""
+
+    def __init__(self, mimi: Encoder | Decoder) -> None:
+        super().__init__()
+        self.mimi = mimi
+        self.names = list(mimi.initial_state())
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        y, after = self.step(x, dict(zip(self.names, states, strict=True)))
+        return y, *(after[name] for name in self.names)
+
+    def step(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        raise NotImplementedError
+
+
+class _EncodeFrame(_Frame):
+    file = "encoder.onnx"
+
+    def step(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        codes, after = self.mimi(x, state)  # [1, K]
+        return codes[0].to(torch.int32), after
+
+
+class _DecodeFrame(_Frame):
+    file = "decoder.onnx"
+
+    def step(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        pcm, after = self.mimi(x[None], state)  # [frame_samples]
+        return pcm, after
+
+
+def _export(frame: _EncodeFrame | _DecodeFrame, x: Tensor, source: str, result: str, folder: Path) -> CodecGraph:
+    state = frame.mimi.initial_state()
+    with _quiet():
+        program = torch.onnx.export(
+            frame.eval(),
+            (x, *state.values()),
+            input_names=[source, *frame.names],
+            output_names=[result, *(name + _NEXT for name in frame.names)],
+            opset_version=_OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    data = model.SerializeToString()
+    (folder / frame.file).write_bytes(data)
+    return CodecGraph(
+        file=frame.file,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        input=source,
+        output=result,
+        states=tuple(
+            GraphState(name, name + _NEXT, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in state.items()
+        ),
+    )
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drops the exporter's diary: stack traces, paths of this machine, shapes that any runtime infers."""
+    graph = model.graph
+    model.ClearField("metadata_props")
+    graph.ClearField("metadata_props")
+    graph.ClearField("value_info")
+    for entry in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        entry.ClearField("metadata_props")
+        entry.ClearField("doc_string")
+
+
+def _fingerprint(checkpoint: Path, sizes: MimiConfig, codebooks: int) -> str:
+    with checkpoint.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(f"{sizes.canonical_json()}{codebooks}".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _partial_files(out: Path) -> Iterator[Path]:
+    """A folder beside the final files, so that each can be moved into place in one step; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's own deprecations and its talk of packages that we do not need from our users."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,248 @@
+"""The engine: all sessions' frames, one batch, one thread.
+
+The event loop leases slots and submits frames; the engine's thread gathers what waits, steps it, and hands the
+replies back. The two meet in two places only: `Lease.submit` under the condition, and `_scatter`'s one
+`call_soon_threadsafe`. A step starts as soon as a frame waits and the thread is free: no tick, no polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.codes import Codes
+from antiphon.errors import AntiphonError, NoFreeSlotError
+from antiphon.spec import ModelSpec, Sampling
+
+logger = logging.getLogger(__name__)
+
+STEP_HISTORY = 1000  # steps that the load figures cover: 80 s of full-rate stepping
+
+
+class StepResult(Protocol):
+    """One step's aligned output. The entries are −2 while the delays still hold a slot's output back."""
+
+    @property
+    def text(self) -> npt.NDArray[np.int32]:
+        """Text tokens [n]."""
+
+    @property
+    def codes(self) -> npt.NDArray[np.int32]:
+        """Model codes [n, model_codebooks]."""
+
+
+class Runner(Protocol):
+    """What the engine drives, from its own thread only."""
+
+    @property
+    def slots(self) -> int:
+        """Rows of the batch."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model that is stepped."""
+
+    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+        """Starts a new session in `slot`; nothing of the last one remains."""
+
+    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
+        """Advances `slots` by one frame each; user_codes is [n, user_codebooks]. Other slots do not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a step made of one frame."""
+
+    sequence: int
+    text_token: int  # −2: held back by the delays
+    codes: Codes  # [model_codebooks]
+    wait_us: int  # from arrival to the start of the step
+    step_us: int
+
+
+Deliver = Callable[[Reply | AntiphonError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    sequence: int
+    codes: Codes
+    arrived_ns: int
+
+
+class Lease:
+    """A slot on loan to one session. Results go to the lease, never to the slot: a late one finds no new owner."""
+
+    def __init__(self, engine: Engine, slot: int, deliver: Deliver) -> None:
+        self.slot = slot
+        self.released = False
+        self.inbox: deque[_Waiting] = deque()  # bounded by the session's frames in flight
+        self._engine = engine
+        self._deliver = deliver
+
+    def submit(self, sequence: int, codes: Codes) -> None:
+        """Queues one frame's user codes [user_codebooks]; its reply is delivered on the event loop, in order."""
+        self._engine.submit(self, _Waiting(sequence, codes, time.perf_counter_ns()))
+
+    def deliver(self, reply: Reply | AntiphonError) -> None:
+        """Hands a reply to the session, unless it has left."""
+        if not self.released:
+            self._deliver(reply)
+
+    def release(self) -> None:
+        """Gives the slot back; safe to call twice. Replies still under way are dropped."""
+        if not self.released:
+            self.released = True
+            self._engine.release(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """How busy the engine is."""
+
+    sessions: int
+    step_p50_ms: float
+    step_p99_ms: float
+
+
+class Engine:
+    """Owns the runner and its thread. `start` and `lease` belong to one event loop."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._condition = threading.Condition()
+        self._free = list(range(runner.slots))  # a heap: low slots first, so that the batch stays short
+        self._leases: dict[int, Lease] = {}
+        self._resets: list[tuple[int, int, Sampling]] = []
+        self._waiting = 0
+        self._stopping = False
+        self._step_ms: deque[float] = deque(maxlen=STEP_HISTORY)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model that is stepped."""
+        return self._runner.spec
+
+    @property
+    def slots(self) -> int:
+        """Sessions at once."""
+        return self._runner.slots
+
+    def load(self) -> EngineLoad:
+        """Sessions now, and the percentiles of the last steps in milliseconds."""
+        with self._condition:
+            sessions, steps = len(self._leases), list(self._step_ms)
+        p50, p99 = np.percentile(steps, [50, 99]) if steps else (0.0, 0.0)
+        return EngineLoad(sessions, float(p50), float(p99))
+
+    def start(self) -> None:
+        """Starts the thread; replies are delivered on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends the thread after the step under way; waiting frames are dropped."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def lease(self, seed: int, sampling: Sampling, deliver: Deliver) -> Lease:
+        """Takes a slot for a new session.
+
+        Raises:
+            NoFreeSlotError: every slot is taken.
+        """
+        with self._condition:
+            if not self._free:
+                raise NoFreeSlotError(f"all {self.slots} slots are taken: try again later, or on another worker")
+            slot = heapq.heappop(self._free)
+            lease = self._leases[slot] = Lease(self, slot, deliver)
+            self._resets.append((slot, seed, sampling))
+            return lease
+
+    def submit(self, lease: Lease, waiting: _Waiting) -> None:
+        """Called through the lease."""
+        with self._condition:
+            lease.inbox.append(waiting)
+            self._waiting += 1
+            self._condition.notify()
+
+    def release(self, lease: Lease) -> None:
+        """Called through the lease."""
+        with self._condition:
+            self._waiting -= len(lease.inbox)
+            lease.inbox.clear()
+            del self._leases[lease.slot]
+            heapq.heappush(self._free, lease.slot)
+
+    def _run(self) -> None:
+        while True:
+            batch = self._gather()
+            if batch is None:
+                return
+            self._scatter(self._step(batch))
+
+    def _gather(self) -> list[tuple[Lease, _Waiting]] | None:
+        """Waits for frames, then takes one from every session that has any; None ends the thread."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._stopping)
+            if self._stopping:
+                return None
+            resets, self._resets = self._resets, []
+            batch = [(lease, lease.inbox.popleft()) for lease in self._leases.values() if lease.inbox]
+            self._waiting -= len(batch)
+        for slot, seed, sampling in resets:
+            self._runner.reset(slot, seed, sampling)
+        return batch
+
+    def _step(self, batch: list[tuple[Lease, _Waiting]]) -> list[tuple[Lease, Reply | AntiphonError]]:
+        start_ns = time.perf_counter_ns()
+        try:
+            result = self._runner.step(
+                [lease.slot for lease, _ in batch], np.stack([frame.codes for _, frame in batch])
+            )
+        except Exception as error:  # whatever the step did, its sessions end and the others go on
+            logger.exception("a step over %d sessions failed", len(batch))
+            return [
+                (lease, AntiphonError(f"the step of frame {frame.sequence} failed: {error}")) for lease, frame in batch
+            ]
+        step_us = (time.perf_counter_ns() - start_ns) // 1000
+        with self._condition:
+            self._step_ms.append(step_us / 1000)
+        return [
+            (
+                lease,
+                Reply(
+                    frame.sequence,
+                    int(result.text[row]),
+                    result.codes[row],
+                    (start_ns - frame.arrived_ns) // 1000,
+                    step_us,
+                ),
+            )
+            for row, (lease, frame) in enumerate(batch)
+        ]
+
+    def _scatter(self, replies: list[tuple[Lease, Reply | AntiphonError]]) -> None:
+        def deliver() -> None:
+            for lease, reply in replies:
+                lease.deliver(reply)
+
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(deliver)
+        except RuntimeError:  # the loop has closed: nobody is left to hear the replies
+            logger.debug("dropped %d replies after the event loop closed", len(replies))

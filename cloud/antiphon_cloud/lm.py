@@ -1,0 +1,241 @@
+"""The language model: streams of tokens in, the next text token and codes out.
+
+A step is one function of (weights, state, user codes): no host synchronisation, no shape that depends on data, no
+state allocated. Sessions in a batch stand at different offsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from antiphon_cloud.cache import UNGENERATED, State, write
+from antiphon_cloud.config import MAX_TOP_K, LMConfig
+from antiphon_cloud.sampling import noise_keys, sample
+from antiphon_cloud.transformer import Append, Linear, RMSNorm, Transformer, nothing_before, rope
+
+ZERO = -1  # the token that embeds to a vector of zeros
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a step makes of B slots."""
+
+    tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back or not stepped
+    text_logits: Tensor  # [B, text_card]
+    extra_heads: Tensor  # [B, heads, classes] probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedOutput:
+    """Logits of a whole conversation, aligned with the tokens that they predict. Unmasked entries are not valid."""
+
+    text_logits: Tensor  # [B, T, text_card]
+    text_mask: Tensor  # [B, T]
+    audio_logits: Tensor  # [B, dep_q, T, card]
+    audio_mask: Tensor  # [B, dep_q, T]
+
+
+class Embedding(nn.Module):
+    """A table of vectors, one a token; `ZERO` is none of them. A low rank keeps narrow vectors and widens them."""
+
+    def __init__(self, tokens: int, dim: int, low_rank: int | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(tokens, low_rank or dim))
+        self.low_rank = Linear(low_rank, dim) if low_rank else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Vectors [..., dim] of tokens [...]."""
+        y = F.embedding(tokens.clamp(min=0), self.weight)
+        y = torch.where(tokens[..., None] == ZERO, 0.0, y)
+        return y if self.low_rank is None else self.low_rank(y)
+
+
+class LanguageModel(nn.Module):
+    """Temporal transformer over steps, depformer over a step's codebooks (Défossez et al., "Moshi", 2024).
+
+    Parameters have the names of published checkpoints with split attention projections.
+    """
+
+    def __init__(self, config: LMConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, eps = config.dim, config.norm_eps
+        self.text_emb = Embedding(config.text_card + 1, dim)
+        self.emb = nn.ModuleList([Embedding(config.card + 1, dim) for _ in range(config.n_q)])
+        self.transformer = Transformer(config.num_layers, dim, config.num_heads, config.hidden, eps)
+        self.out_norm = RMSNorm(dim, eps)
+        self.text_linear = Linear(dim, config.text_card)
+        self.extra_heads = nn.ModuleList(
+            [Linear(dim, config.extra_heads_dim) for _ in range(config.extra_heads_num_heads)]
+        )
+        if config.dep_q:
+            inner, rank = config.depformer_dim, config.depformer_low_rank_embeddings
+            hidden = config.depformer_hidden
+            self.depformer_in = nn.ModuleList([Linear(dim, inner) for _ in hidden])
+            self.depformer_text_emb = Embedding(config.text_card + 1, inner, rank)
+            self.depformer_emb = nn.ModuleList(
+                [Embedding(config.card + 1, inner, rank) for _ in range(config.dep_q - 1)]
+            )
+            self.depformer = Transformer(
+                config.depformer_num_layers,
+                inner,
+                config.depformer_num_heads,
+                hidden,
+                eps,
+            )
+            self.linears = nn.ModuleList([Linear(inner, config.card) for _ in range(config.dep_q)])
+
+    def step(self, state: State, user_codes: Tensor, mask: Tensor, max_top_k: int = MAX_TOP_K) -> StepOutput:
+        """Advances the sessions in `mask` by one frame, in place.
+
+        Args:
+            state: of B slots.
+            user_codes: the frame's codes, int64 [B, user_codebooks].
+            mask: the slots that step, bool [B]. The others keep every bit of their state.
+            max_top_k: the most candidates that any slot may ask for.
+        """
+        first_user = 1 + self.config.dep_q
+        ring = state.tokens.shape[-1]
+        t = state.offsets[:, None]  # [B, 1]
+        write(state.tokens[:, first_user:], 2, ((t + state.delays[first_user:]) % ring)[..., None],
+              user_codes[..., None], mask)  # fmt: skip
+        held = state.tokens.gather(2, (t % ring)[..., None].expand(-1, self.config.streams, 1))[..., 0]
+        inputs = torch.where(t <= state.delays, state.initial, held)  # [B, streams]
+
+        hidden = self._temporal_step(inputs, state, mask)  # [B, 1, dim]
+        text_logits = self.text_linear(hidden)[:, 0].float()
+        sampling = state.sampling
+        keys = noise_keys(sampling.seeds, state.offsets, 0)
+        text = sample(text_logits, keys, sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
+        generated = torch.stack([text, *self._depformer_step(text, hidden, state, max_top_k)], 1)  # [B, 1 + dep_q]
+
+        state.offsets.add_(mask)
+        t = state.offsets[:, None]
+        write(state.tokens[:, :first_user], 2, (t % ring)[..., None].expand(-1, first_user, 1),
+              generated[..., None], mask)  # fmt: skip
+        aligned = ((t - self.config.max_delay + state.delays[:first_user]) % ring)[..., None]
+        ready = mask[:, None] & (t > self.config.max_delay)
+        tokens = torch.where(ready, state.tokens[:, :first_user].gather(2, aligned)[..., 0], UNGENERATED)
+        return StepOutput(tokens, text_logits, self._extra_heads(hidden))
+
+    def forward(self, tokens: Tensor) -> ForcedOutput:
+        """Teacher forcing: the logits that predict each token of a conversation from all before it.
+
+        Args:
+            tokens: undelayed, int64 [B, streams, T]; `ZERO` where a stream says nothing.
+        """
+        config = self.config
+        steps = tokens.shape[2]
+        initial = tokens.new_tensor([config.text_card] + [config.card] * config.n_q)[:, None]  # [streams, 1]
+        at = torch.arange(steps + 1, device=tokens.device) - 1 - tokens.new_tensor(config.delays)[:, None]
+        delayed = tokens.gather(2, at.clamp(min=0).expand(len(tokens), -1, -1))
+        delayed = torch.where(at < 0, initial, delayed)  # [B, streams, T + 1]
+
+        hidden = self._temporal(delayed[..., :-1])  # [B, T, dim]
+        text_logits, text_mask = undelay(self.text_linear(hidden)[:, None], config.delays[:1])
+        audio_logits, audio_mask = undelay(
+            self._depformer(delayed[..., 1:], hidden), config.delays[1 : 1 + config.dep_q]
+        )
+        return ForcedOutput(
+            text_logits[:, 0],
+            text_mask[0] & (tokens[:, 0] != ZERO),
+            audio_logits,
+            audio_mask & (tokens[:, 1 : 1 + config.dep_q] != ZERO),
+        )
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """Sum of the streams' embeddings [B, T, dim] of tokens [B, streams, T]."""
+        total = self.text_emb(tokens[:, 0])
+        for stream, embedding in enumerate(self.emb, start=1):
+            total = total + embedding(tokens[:, stream])
+        return total  # type: ignore[no-any-return]
+
+    def _temporal_step(self, inputs: Tensor, state: State, mask: Tensor) -> Tensor:
+        config = self.config
+        x = self._embed(inputs[..., None])  # [B, 1, dim]
+        t = state.offsets[:, None]  # [B, 1]
+        visible = torch.arange(config.context, device=t.device) <= t  # [B, C]: written at this step or before
+        bias = torch.zeros_like(visible, dtype=x.dtype).masked_fill(~visible, -torch.inf)[:, None, None]
+        position = state.offsets % config.context
+        rotation = rope(t, config.dim // config.num_heads, config.max_period)
+        x = self.transformer(
+            x, (0,), rotation, lambda layer: partial(state.ring.append_ring, layer, position, mask), bias
+        )
+        return self.out_norm(x)  # type: ignore[no-any-return]
+
+    def _temporal(self, tokens: Tensor) -> Tensor:
+        """Final hidden states [B, T, dim] of a whole sequence [B, streams, T]."""
+        config = self.config
+        steps = torch.arange(tokens.shape[2], device=tokens.device)
+        age = steps[:, None] - steps  # [T, S]
+        x = self._embed(tokens)
+        hidden_from = (age < 0) | (age >= config.context)
+        bias = torch.zeros_like(age, dtype=x.dtype).masked_fill(hidden_from, -torch.inf)
+        rotation = rope(steps[None], config.dim // config.num_heads, config.max_period)
+        return self.out_norm(self.transformer(x, (0,), rotation, _whole_sequence, bias))  # type: ignore[no-any-return]
+
+    def _depformer_step(self, text: Tensor, hidden: Tensor, state: State, max_top_k: int) -> list[Tensor]:
+        """Draws the codes, [B] each, one codebook after the other."""
+        sampling = state.sampling
+        previous = text
+        codes: list[Tensor] = []
+        for k, weight_set in enumerate(self.config.weight_sets):
+            x = self.depformer_in[weight_set](hidden) + self._depformer_embedding(k)(previous[:, None])  # [B, 1, inner]
+            append = partial(self._append_depformer, state, k)
+            x = self.depformer(x, (weight_set,), None, append, None)
+            logits = self.linears[k](x)[:, 0]  # [B, card]
+            keys = noise_keys(sampling.seeds, state.offsets, 1 + k)
+            previous = sample(logits, keys, sampling.audio_temperature, sampling.audio_top_k, max_top_k)
+            codes.append(previous)
+        return codes
+
+    @staticmethod
+    def _append_depformer(state: State, position: int, layer: int) -> Append:
+        return partial(state.scratch.append_at, layer, position)
+
+    def _depformer(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """Logits [B, dep_q, T, card] of the codes in tokens [B, streams, T], after the hidden states [B, T, dim]."""
+        sets = self.config.weight_sets
+        batch, steps, _ = hidden.shape
+        if not sets:
+            return hidden.new_zeros(batch, 0, steps, self.config.card)
+        inputs = [
+            self.depformer_in[weight_set](hidden) + self._depformer_embedding(k)(tokens[:, k])
+            for k, weight_set in enumerate(sets)
+        ]
+        x = torch.stack(inputs, 2).flatten(0, 1)  # [B * T, dep_q, inner]
+        later = torch.ones(len(sets), len(sets), dtype=torch.bool, device=x.device).triu(1)
+        bias = torch.zeros_like(later, dtype=x.dtype).masked_fill(later, -torch.inf)
+        x = self.depformer(x, sets, None, _whole_sequence, bias)
+        logits = torch.stack([linear(x[:, k]) for k, linear in enumerate(self.linears)])  # [dep_q, B * T, card]
+        return logits.view(len(sets), batch, steps, -1).transpose(0, 1)
+
+    def _depformer_embedding(self, k: int) -> nn.Module:
+        """Embeds the token before codebook k: the text token, then each codebook."""
+        return self.depformer_emb[k - 1] if k else self.depformer_text_emb
+
+    def _extra_heads(self, hidden: Tensor) -> Tensor:
+        if not len(self.extra_heads):
+            return hidden.new_zeros(len(hidden), 0, self.config.extra_heads_dim)
+        return torch.stack([head(hidden)[:, 0] for head in self.extra_heads], 1).float().softmax(-1)
+
+
+def _whole_sequence(layer: int) -> Append:
+    return nothing_before
+
+
+def undelay(logits: Tensor, delays: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Moves each stream's logits [B, K, T, V] back by its delay; also which [K, T] are then valid."""
+    steps = logits.shape[2]
+    at = (
+        torch.arange(steps, device=logits.device)
+        + torch.tensor(delays, device=logits.device, dtype=torch.int64)[:, None]
+    )
+    rows = torch.arange(len(delays), device=logits.device)[:, None]
+    return logits[:, rows, at.clamp(max=steps - 1)], at < steps

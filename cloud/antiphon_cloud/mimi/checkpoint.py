@@ -1,0 +1,123 @@
+"""Where weights come from: a published safetensors file, or a seeded generator for tests and training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from antiphon_cloud.errors import CheckpointError
+
+
+class Weights(Protocol):
+    """Gives each tensor once, under its published name and in its published shape."""
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """The float32 tensor `name`."""
+        ...
+
+    def skip(self, name: str, shape: tuple[int, ...]) -> None:
+        """Checks a tensor that is published but not used here."""
+        ...
+
+    def first_of(self, *names: str) -> str:
+        """The one of several spellings of a name that is present."""
+        ...
+
+
+class Checkpoint:
+    """A published safetensors file, read tensor by tensor; a context manager.
+
+    Raises:
+        CheckpointError: the file is missing or is no safetensors file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = cast("Any", safe_open(path, framework="pt"))
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from error
+        self._names = frozenset(self._file.keys())
+        self._unused = set(self._names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, traceback)
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """The tensor `name`, in float32.
+
+        Raises:
+            CheckpointError: it is missing, or has another shape or no floating-point dtype.
+        """
+        self.skip(name, shape)
+        tensor: Tensor = self._file.get_tensor(name)
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{self.path}: tensor {name} has dtype {tensor.dtype}, expected floating point")
+        return tensor.float()
+
+    def skip(self, name: str, shape: tuple[int, ...]) -> None:
+        """Checks that the tensor `name` is there with `shape`, without reading it.
+
+        Raises:
+            CheckpointError: it is missing or has another shape.
+        """
+        if name not in self._names:
+            raise CheckpointError(f"{self.path}: tensor {name} is missing")
+        found = tuple(self._file.get_slice(name).get_shape())
+        if found != shape:
+            raise CheckpointError(f"{self.path}: tensor {name} has shape {list(found)}, expected {list(shape)}")
+        self._unused.discard(name)
+
+    def first_of(self, *names: str) -> str:
+        """The first of `names` that the file has; the first of all where it has none."""
+        return next((name for name in names if name in self._names), names[0])
+
+    def check_all_used(self) -> None:
+        """Checks that nothing is left over: a tensor that no layer took belongs to another model.
+
+        Raises:
+            CheckpointError: names the first tensor that nothing took.
+        """
+        if self._unused:
+            raise CheckpointError(f"{self.path}: tensor {min(self._unused)} has no place in the model of its config")
+
+
+class RandomWeights:
+    """Weights of unit gain from a seed: every part of the network matters to the output."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """A new random tensor."""
+        if name.endswith(("norm1.weight", "norm2.weight", "cluster_usage")):
+            return torch.ones(shape)
+        tensor = torch.empty(shape).normal_(generator=self._generator)
+        if name.endswith(".scale"):
+            return tensor.mul_(0.1).add_(0.4)
+        if name.endswith("embedding_sum"):
+            return tensor.mul_(0.5)
+        if len(shape) == 1:
+            return tensor.mul_(0.1)
+        fan_in = shape[0] * 2 if "convtr" in name and shape[1] > 1 else math.prod(shape[1:])
+        return tensor.mul_(1.3 * fan_in**-0.5)
+
+    def skip(self, name: str, shape: tuple[int, ...]) -> None:
+        """Nothing to check."""
+
+    def first_of(self, *names: str) -> str:
+        """The first name."""
+        return names[0]

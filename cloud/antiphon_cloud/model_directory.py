@@ -1,0 +1,118 @@
+"""A model directory: which file is what, found by the names that config.json gives."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon_cloud.config import ModelConfig
+from antiphon_cloud.config_file import read_config
+from antiphon_cloud.errors import CheckpointError, ConfigError
+
+_SAFETENSORS = (".safetensors", ".sft", ".sfts")
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """The files of a downloaded checkpoint. Each is looked for when it is asked for.
+
+    Raises:
+        CheckpointError: by any of the properties, where the file is missing or is no safetensors file.
+    """
+
+    root: Path
+    config: ModelConfig
+
+    @classmethod
+    def open(cls, root: Path | str) -> ModelDirectory:
+        """Reads the directory's config.json; without one, the model is Moshi 7B.
+
+        Raises:
+            CheckpointError: there is no such directory.
+            ConfigError: config.json describes no model that Antiphon runs.
+        """
+        root = Path(root)
+        if not root.is_dir():
+            raise CheckpointError(f"{root}: no such directory; a model directory holds config.json and the weights")
+        path = root / "config.json"
+        if path.exists():
+            return cls(root, read_config(path))
+        config = ModelConfig()
+        bare_codec = not (root / config.mimi_name).exists() and (root / "mimi.safetensors").exists()
+        if bare_codec:
+            with_config = (root / "mimi_config.json").exists()
+            config = ModelConfig(
+                mimi_name="mimi.safetensors", mimi_config_name="mimi_config.json" if with_config else None
+            )
+        return cls(root, config)
+
+    @property
+    def name(self) -> str:
+        """The directory's own name."""
+        return self.root.resolve().name
+
+    @property
+    def codec(self) -> Path:
+        """Folder of the exported codec; it need not exist yet."""
+        return self.root / "codec"
+
+    @property
+    def weights(self) -> Path:
+        """The language model's weights."""
+        return self._safetensors("moshi_name", self.config.moshi_name)
+
+    @property
+    def mimi(self) -> Path:
+        """The codec's weights."""
+        return self._safetensors("mimi_name", self.config.mimi_name)
+
+    @property
+    def mimi_config(self) -> Path | None:
+        """The codec's sizes; None where it has the published ones."""
+        name = self.config.mimi_config_name
+        return None if name is None else self._find("mimi_config_name", name)
+
+    @property
+    def tokenizer(self) -> Path:
+        """The sentencepiece model of the text stream."""
+        return self._find("tokenizer_name", self.config.tokenizer_name)
+
+    @property
+    def lora(self) -> Path | None:
+        """The adapter's weights; None for a model without one."""
+        if not self.config.lora:
+            return None
+        return self._safetensors("lora_name", self.config.lora_name or "lora.safetensors")
+
+    def _safetensors(self, key: str, name: str) -> Path:
+        path = self._find(key, name)
+        if path.suffix not in _SAFETENSORS:
+            raise CheckpointError(f"{path}: {key} must name a .safetensors file; other formats can run code when read")
+        return path
+
+    def _find(self, key: str, name: str) -> Path:
+        if name.startswith("hf://"):
+            return self._find_hub(key, name.removeprefix("hf://"))
+        path = self.root / name.removeprefix("file://")
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file; config.json's {key} (or its default) names it")
+        return path
+
+    def _find_hub(self, key: str, name: str) -> Path:
+        """A file of another repository: in the directory by its bare name, or in Hugging Face's cache."""
+        parts = name.split("/")
+        if len(parts) < 3 or not all(parts):
+            raise ConfigError(f"{self.root / 'config.json'}: {key}: expected hf://org/repo/path, got hf://{name}")
+        org, repo, inner = parts[0], parts[1], "/".join(parts[2:])
+        local = self.root / parts[-1]
+        if local.is_file():
+            return local
+        home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+        cache = home / "hub" / f"models--{org}--{repo}"
+        revision = cache / "refs" / "main"
+        if revision.is_file():
+            cached = cache / "snapshots" / revision.read_text().strip() / inner
+            if cached.is_file():
+                return cached
+        raise CheckpointError(f"{local}: no such file; download hf://{name} and put it there")

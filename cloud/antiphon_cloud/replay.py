@@ -1,0 +1,91 @@
+"""A conversation run offline: user codes from a file, all tokens into another."""
+
+from __future__ import annotations
+
+import tokenize
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.errors import UserCodesError
+from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.runner import Runner
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def replay(
+    directory: ModelDirectory,
+    user_codes: npt.NDArray[np.int32],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    taps: bool = False,
+) -> Arrays:
+    """Runs a conversation from its first step.
+
+    Args:
+        directory: the model.
+        user_codes: one frame a row, [T, user_codebooks]; see `read_user_codes`.
+        dtype: of weights, keys and values.
+        device: where torch runs.
+        sampling: the model's own unless given.
+        seed: of the session.
+        taps: whether to keep `text_logits` [T, text_card] and `extra_heads` [T, heads, classes], float32.
+
+    Returns:
+        `tokens` int32 [T − max_delay, 1 + dep_q], aligned text and codes; and the taps.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged, or another model's.
+    """
+    runner = Runner.load(directory, 1, dtype, device)
+    runner.reset(0, seed, sampling or runner.spec.sampling)
+    tokens, text_logits, extra_heads = [], [], []
+    for frame in user_codes:
+        result = runner.step([0], frame[None])
+        tokens.append(np.concatenate((result.text, result.codes[0])))
+        if taps:
+            text_logits.append(runner.text_logits[0])
+            extra_heads.append(runner.extra_heads[0])
+    arrays: Arrays = {"tokens": np.stack(tokens)[runner.spec.delay_steps :]}
+    if taps:
+        arrays |= {"text_logits": np.stack(text_logits), "extra_heads": np.stack(extra_heads)}
+    return arrays
+
+
+def read_user_codes(path: Path, spec: ModelSpec) -> npt.NDArray[np.int32]:
+    """Reads a .npy of user codes, one frame a row: [T, user_codebooks], any integer type.
+
+    Raises:
+        UserCodesError: the file is missing or no .npy, or its codes do not suit the model.
+    """
+    try:
+        codes = np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise UserCodesError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:
+        raise UserCodesError(f"{path}: not a whole .npy file of numbers ({error})") from error
+    if not np.issubdtype(codes.dtype, np.integer):
+        raise UserCodesError(f"{path}: expected integers, got {codes.dtype}")
+    if codes.ndim != 2 or codes.shape[1] != spec.user_codebooks or not len(codes):
+        raise UserCodesError(f"{path}: expected shape [frames, {spec.user_codebooks}], got {list(codes.shape)}")
+    wrong = (codes < 0) | (codes >= spec.cardinality)
+    if wrong.any():
+        frame, codebook = (int(i) for i in np.argwhere(wrong)[0])
+        raise UserCodesError(
+            f"{path}: code {int(codes[frame, codebook])} of frame {frame}, codebook {codebook} "
+            f"is outside [0, {spec.cardinality})"
+        )
+    return codes.astype(np.int32)
+
+
+def write(path: Path, arrays: Arrays) -> None:
+    """Writes the arrays as a .npz at exactly `path`, whatever its suffix."""
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,135 @@
+"""The worker's process: a bound port, health, reflection, and a clean end on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from antiphon.channel import FLOW_CONTROL
+from antiphon.errors import AntiphonError
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud.service import DialogueService
+from antiphon_cloud.worker import ServedModel, Worker
+
+logger = logging.getLogger(__name__)
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
+MAX_MESSAGE_BYTES = 256 * 1024  # a frame is 20 bytes; the rest is room for a resumed session's history
+
+CHANNEL_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    *FLOW_CONTROL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How a worker listens and ends."""
+
+    listen: str = "127.0.0.1:50051"
+    reflection: bool = False
+    drain_s: float = 5.0
+
+
+class Server:
+    """A gRPC server around one worker. The port answers from `bind` on: UNAVAILABLE until a model is served."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.worker = Worker()
+        self._config = config
+        self._service = DialogueService(self.worker)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=CHANNEL_OPTIONS)
+        dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(self._service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if config.reflection:
+            names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    async def bind(self) -> str:
+        """Opens the port and returns `HOST:PORT` as bound (port 0 picks one).
+
+        Raises:
+            AntiphonError: the address cannot be listened on.
+        """
+        host = self._config.listen.rpartition(":")[0]
+        try:
+            port = self._server.add_insecure_port(self._config.listen)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise AntiphonError(
+                f"cannot listen on {self._config.listen}: the port is in use or the address is not this machine's; "
+                "choose another with --listen HOST:PORT"
+            )
+        await self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.start()
+        return f"{host}:{port}"
+
+    async def serve(self, served: ServedModel) -> None:
+        """Opens the doors to sessions."""
+        served.engine.start()
+        self.worker.serve(served)
+        await self._announce(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Refuses new sessions, asks the live ones to move, and stops when the last has left or the time is up."""
+        self.worker.drain()
+        await self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._service.drain(self._config.drain_s)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Ends all calls and the engine."""
+        await self._server.stop(grace=1.0)
+        if served := self.worker.serving:
+            await served.engine.stop()
+
+    async def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, status)
+
+
+async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        config: where to listen, and how to end.
+        load: builds the served model; runs in a thread, while the port already answers UNAVAILABLE.
+        ready: called with `HOST:PORT` once sessions are admitted.
+
+    Raises:
+        AntiphonError: the port cannot be bound, or the model cannot be loaded.
+    """
+    server = Server(config)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    address = await server.bind()
+    loading = asyncio.create_task(asyncio.to_thread(load))
+    ending = asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait({loading, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            await server.serve(loading.result())
+            ready(address)
+            await ended.wait()
+            logger.info("draining for at most %g s", config.drain_s)
+            await server.drain()
+    finally:
+        ending.cancel()
+        await server.stop()

@@ -1,0 +1,201 @@
+"""The gRPC service: messages in and out of sessions, errors to statuses, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from antiphon.errors import AntiphonError, NoFreeSlotError, ProtocolError, SessionTimeoutError, UnavailableError
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud.codec_folder import CODEC_FILES
+from antiphon_cloud.engine import Lease, Reply
+from antiphon_cloud.session import FrameReceived, OpenRequested, Session, State
+from antiphon_cloud.worker import Phase, ServedModel, Worker
+
+logger = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S = 5.0
+CODEC_CHUNK_BYTES = 64 * 1024
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+async def abort(context: Context, error: AntiphonError) -> NoReturn:
+    """Ends the call with the status that `error` stands for; a full worker says when to come back."""
+    details: tuple[any_pb2.Any, ...] = ()
+    if isinstance(error, NoFreeSlotError):
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        details = (any_pb2.Any(),)
+        details[0].Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    rich = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=str(error), details=details)
+    status = rpc_status.to_status(rich)
+    await context.abort(status.code, status.details, status.trailing_metadata if details else ())
+
+
+@asynccontextmanager
+async def statuses(context: Context) -> AsyncIterator[None]:
+    """The one place where errors become statuses."""
+    try:
+        yield
+    except AntiphonError as error:
+        await abort(context, error)
+
+
+class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
+    """Serves one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._calls: set[_Call] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Context) -> None:  # noqa: N802
+        """One conversation, from Open to Closed."""
+        async with statuses(context):
+            call = _Call(self._worker.admit(), context)
+            self._calls.add(call)
+            self._idle.clear()
+            try:
+                await call.run(requests)
+            finally:
+                self._calls.discard(call)
+                if not self._calls:
+                    self._idle.set()
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
+        """What is served, and how busy the worker is."""
+        async with statuses(context):
+            served = self._worker.served
+            load = served.engine.load()
+            return pb.GetModelResponse(
+                model=served.engine.spec.to_message(),
+                codec=served.codec.to_message(),
+                limits=served.limits.to_message(),
+                load=pb.Load(
+                    sessions=load.sessions,
+                    draining=self._worker.phase is Phase.DRAINING,
+                    step_p50_ms=load.step_p50_ms,
+                    step_p99_ms=load.step_p99_ms,
+                ),
+            )
+        raise AssertionError("abort always raises")
+
+    async def GetCodec(self, request: pb.GetCodecRequest, context: Context) -> AsyncIterator[pb.GetCodecResponse]:  # noqa: N802
+        """The codec's files: a manifest, then their bytes in its order."""
+        async with statuses(context):
+            served = self._worker.served
+            paths = [served.codec_folder / name for name in CODEC_FILES]
+            manifest = pb.CodecManifest(codec=served.codec.to_message())
+            for path in paths:
+                with path.open("rb") as file:
+                    digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+                manifest.files.add(name=path.name, size_bytes=path.stat().st_size, sha256=digest.digest())
+            yield pb.GetCodecResponse(manifest=manifest)
+            for path in paths:
+                with path.open("rb") as file:
+                    while chunk := await asyncio.to_thread(file.read, CODEC_CHUNK_BYTES):
+                        yield pb.GetCodecResponse(chunk=chunk)
+
+    async def drain(self, time_left_s: float) -> None:
+        """Asks every live call's edge to move on, and returns when the last has left; late ones are ended."""
+        going = [asyncio.create_task(call.go_away("the worker is draining", time_left_s)) for call in self._calls]
+        try:
+            await self._idle.wait()
+        finally:
+            for task in going:
+                task.cancel()
+            await asyncio.gather(*going, return_exceptions=True)
+
+
+class _Call:
+    """One Converse call: read a frame, have it stepped, write the reply, read the next.
+
+    That bounds both ways: a flood waits in HTTP/2's window, and a slow reader's next frame is not stepped before it
+    has taken its last reply.
+    """
+
+    def __init__(self, served: ServedModel, context: Context) -> None:
+        self._served = served
+        self._context = context
+        self._session = Session(served.engine.spec, served.codec, served.limits, served.text_of)
+        self._replies: asyncio.Queue[Reply | AntiphonError] = asyncio.Queue()  # one at most: one frame is in flight
+        self._writing = asyncio.Lock()
+        self._evicted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def run(self, requests: AsyncIterator[pb.ConverseRequest]) -> None:
+        """Serves the call to its end; the slot goes back however it ends."""
+        request = await self._next(requests, OPEN_TIMEOUT_S, "Open")
+        if request is None:
+            raise ProtocolError("open: the call ended before Open; the first message must be Open")
+        event = self._session.receive(request)
+        assert isinstance(event, OpenRequested), "the session accepts nothing else first"
+        lease = self._served.engine.lease(event.seed, event.sampling, self._replies.put_nowait)
+        try:
+            session_id = secrets.token_hex(8)
+            logger.info("session %s took slot %d", session_id, lease.slot)
+            await self._write(self._session.opened(session_id))
+            await self._converse(requests, lease)
+            await self._write(self._session.closed())
+        finally:
+            lease.release()
+
+    async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], lease: Lease) -> None:
+        idle_timeout_s = self._served.limits.idle_timeout_ms / 1000
+        while (request := await self._next(requests, idle_timeout_s, "frame")) is not None:
+            event = self._session.receive(request)
+            if not isinstance(event, FrameReceived):
+                return  # Close, as the end of the stream
+            lease.submit(event.sequence, event.codes)
+            reply = await self._replies.get()
+            if isinstance(reply, AntiphonError):
+                raise reply
+            await self._write(self._session.reply(reply))
+
+    async def _next(
+        self, requests: AsyncIterator[pb.ConverseRequest], timeout_s: float, awaited: str
+    ) -> pb.ConverseRequest | None:
+        """The edge's next message; None at the end of its stream.
+
+        Raises:
+            SessionTimeoutError: nothing came in time.
+            UnavailableError: the worker has waited long enough for this call to move.
+        """
+        reading = asyncio.ensure_future(anext(requests, None))
+        try:
+            either: set[asyncio.Future[Any]] = {reading, self._evicted}
+            await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._evicted.done():
+                raise UnavailableError(f"{self._evicted.result()}: connect to another worker")
+            if reading.done():
+                return reading.result()
+        except DecodeError as error:
+            raise ProtocolError(f"request: the bytes are no ConverseRequest ({error})") from error
+        finally:
+            reading.cancel()
+        raise SessionTimeoutError(f"no {awaited} came within {timeout_s:g} s: the call is closed")
+
+    async def _write(self, response: pb.ConverseResponse) -> None:
+        async with self._writing:
+            await self._context.write(response)
+
+    async def go_away(self, reason: str, time_left_s: float) -> None:
+        """Tells the edge to move, and ends the call when the time is up."""
+        if self._session.state is State.OPEN:
+            go_away = pb.GoAway(reason=reason, time_left_ms=round(time_left_s * 1000))
+            await self._write(pb.ConverseResponse(go_away=go_away))
+        await asyncio.sleep(time_left_s)
+        self._evicted.set_result(reason)

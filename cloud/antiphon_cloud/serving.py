@@ -1,0 +1,117 @@
+"""From a model directory to something that serves sessions."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import torch
+
+from antiphon.codec_manifest import MANIFEST_FILE, CodecManifest
+from antiphon.spec import CodecSpec, Limits
+from antiphon_cloud.codec_export import export_codec
+from antiphon_cloud.config import MAX_TOP_K
+from antiphon_cloud.engine import Engine
+from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.runner import Runner
+from antiphon_cloud.tokenizer import Tokenizer
+from antiphon_cloud.worker import ServedModel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServingConfig:
+    """What to serve, and on what."""
+
+    model: Path
+    codec: Path | None = None
+    slots: int = 4
+    device: str = "cpu"
+    dtype: str | None = None
+    threads: int | None = None
+    random_weights: bool = False
+    idle_timeout_ms: int = 30_000
+
+
+def torch_setup(device: str, dtype: str | None, threads: int | None) -> torch.dtype:
+    """Chooses the dtype and the threads of this process' steps.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: PyTorch finds no NVIDIA GPU here; install a driver, or use --device cpu")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = dtype or ("float32" if device == "cpu" else "bfloat16")
+    found = getattr(torch, chosen)
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def load(config: ServingConfig) -> ServedModel:
+    """Loads everything that sessions need, exporting the codec first where the directory has none yet.
+
+    Raises:
+        CheckpointError: a file of the model is missing or damaged.
+        ConfigError: the model, or the device, is not supported.
+        AntiphonError: the codec cannot be exported.
+    """
+    dtype = torch_setup(config.device, config.dtype, config.threads)
+    directory = ModelDirectory.open(config.model)
+    codec_folder = config.codec or directory.codec
+    if config.codec is None and not (codec_folder / MANIFEST_FILE).exists():
+        logger.warning("%s has no exported codec yet: exporting it once", config.model)
+        export_model_codec(config.model)
+    codec = read_codec_spec(codec_folder)
+    lm = directory.config.lm
+    tokenizer = Tokenizer(directory.tokenizer, (lm.existing_text_padding_id, lm.existing_text_end_padding_id))
+    runner = Runner.load(directory, config.slots, dtype, config.device)
+    runner.spec = replace(runner.spec, random_weights=config.random_weights)
+    if codec.codebooks < runner.spec.user_codebooks:
+        raise CheckpointError(
+            f"{codec_folder}: {codec.codebooks} codebooks where the model hears {runner.spec.user_codebooks}; "
+            "export the codec again"
+        )
+    limits = Limits(config.slots, idle_timeout_ms=config.idle_timeout_ms, max_top_k=MAX_TOP_K)
+    return ServedModel(Engine(runner), codec, codec_folder, tokenizer.text, limits)
+
+
+def export_model_codec(
+    model: Path, out: Path | None = None, codebooks: int | None = None
+) -> tuple[Path, CodecManifest]:
+    """Exports the codec of a model directory, and says where.
+
+    Args:
+        model: the directory.
+        out: the folder to write; None for the directory's own.
+        codebooks: None for as many as the model hears.
+
+    Raises:
+        AntiphonError: as `export_codec`.
+    """
+    directory = ModelDirectory.open(model)
+    folder = out or directory.codec
+    codebooks = codebooks or directory.config.lm.user_codebooks
+    return folder, export_codec(directory.mimi, directory.mimi_config, folder, codebooks=codebooks)
+
+
+def read_codec_spec(folder: Path) -> CodecSpec:
+    """What codes an exported codec makes.
+
+    Raises:
+        CheckpointError: the folder holds no codec that this version knows.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=CodecManifest).spec
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}); run antiphon-cloud export-codec, or name one with --codec"
+        ) from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a codec manifest ({error}); export the codec again") from error

@@ -1,0 +1,69 @@
+"""A worker: one model, its codec and its engine, and whether it takes new sessions."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon.errors import UnavailableError
+from antiphon.spec import CodecSpec, Limits
+from antiphon_cloud.engine import Engine
+
+
+class Phase(enum.Enum):
+    """A worker's life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """All that a session needs: the engine, the codec's spec and files, and the tokenizer."""
+
+    engine: Engine
+    codec: CodecSpec
+    codec_folder: Path
+    text_of: Callable[[int], str]
+    limits: Limits
+
+
+class Worker:
+    """Holds the served model from the moment it is loaded, and the phase that admission asks for."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.STARTING
+        self.serving: ServedModel | None = None
+
+    @property
+    def served(self) -> ServedModel:
+        """The loaded model.
+
+        Raises:
+            UnavailableError: the worker is still starting.
+        """
+        if self.serving is None:
+            raise UnavailableError("this worker is still loading its model: try again in a moment")
+        return self.serving
+
+    def admit(self) -> ServedModel:
+        """The loaded model, for a new session.
+
+        Raises:
+            UnavailableError: the worker is starting or draining.
+        """
+        if self.phase is Phase.DRAINING:
+            raise UnavailableError("this worker is draining: connect to another one")
+        return self.served
+
+    def serve(self, served: ServedModel) -> None:
+        """Opens the doors."""
+        self.serving = served
+        self.phase = Phase.SERVING
+
+    def drain(self) -> None:
+        """Takes no new session from now on."""
+        self.phase = Phase.DRAINING

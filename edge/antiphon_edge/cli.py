@@ -1,0 +1,217 @@
+"""The command line `antiphon-edge`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from antiphon.codes_file import read_codes, write_codes
+from antiphon.command_line import group, option, run
+from antiphon.spec import GREEDY, CodecSpec
+from antiphon_edge import client
+from antiphon_edge.client import Reply
+from antiphon_edge.codec import Codec
+from antiphon_edge.devices import Microphone, Speaker, list_devices
+from antiphon_edge.hops import format_table
+from antiphon_edge.pcm import Pcm
+from antiphon_edge.pull import default_cache, pull_codec
+from antiphon_edge.talk import paced, talk
+from antiphon_edge.wav import WavReader, WavWriter
+
+T = TypeVar("T")
+
+LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
+DEFAULT_SERVER = "localhost:50051"
+
+commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
+
+server_option = option("--server", default=DEFAULT_SERVER, metavar="HOST:PORT", help="Address of the worker.")
+codec_option = option(
+    "--codec",
+    "codec_folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of an exported codec (codec.json, encoder.onnx, decoder.onnx).",
+)
+threads_option = option(
+    "--threads", type=click.IntRange(1), default=1, help="Threads for each of the encoder and the decoder."
+)
+
+
+def _progress(items: Iterable[T], frames: int, what: str) -> Iterator[T]:
+    """The same items, with a progress line on a terminal where the file is long."""
+    disable = True if frames < LONG_FILE_FRAMES else None  # None: tqdm looks whether standard error is a terminal
+    return iter(tqdm(items, total=frames, desc=what, unit="frame", disable=disable, leave=False))
+
+
+@commands.command("encode")
+@codec_option
+@threads_option
+@click.argument("wav", type=click.Path(path_type=Path), metavar="IN.wav")
+@click.argument("codes", type=click.Path(path_type=Path), metavar="OUT.npy")
+def encode_command(codec_folder: Path, threads: int, wav: Path, codes: Path) -> None:
+    """Encode a wav file (any rate, any channels) to codes [frames, codebooks]."""
+    codec = Codec.load(codec_folder, threads=threads)
+    encoder = codec.encoder()
+    with WavReader(wav, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader:
+        frames = _progress(reader, reader.frames, wav.name)
+        write_codes(codes, np.stack([encoder.step(pcm) for pcm in frames]))
+
+
+@commands.command("decode")
+@codec_option
+@threads_option
+@click.argument("codes", type=click.Path(path_type=Path), metavar="IN.npy")
+@click.argument("wav", type=click.Path(path_type=Path), metavar="OUT.wav")
+def decode_command(codec_folder: Path, threads: int, codes: Path, wav: Path) -> None:
+    """Decode codes [frames, codebooks] to a mono wav file."""
+    codec = Codec.load(codec_folder, threads=threads)
+    decoder = codec.decoder()
+    rows = read_codes(codes, codec.spec.codebooks, codec.spec.cardinality)
+    with WavWriter(wav, codec.spec.sample_rate_hz) as writer:
+        for row in _progress(rows, len(rows), codes.name):
+            writer.write(decoder.step(row))
+
+
+@commands.command("devices")
+def devices_command() -> None:
+    """List the audio devices that --input-device and --output-device choose from."""
+    for device in list_devices():
+        click.echo(str(device))
+
+
+@commands.command("pull")
+@server_option
+@option("--cache", type=click.Path(path_type=Path), default=default_cache(), help="Folder of pulled codecs.")
+def pull_command(server: str, cache: Path) -> None:
+    """Fetch the worker's codec, check it, and print its folder."""
+    folder = asyncio.run(_pull(server, cache))
+    Codec.load(folder)
+    click.echo(folder)
+
+
+async def _pull(server: str, cache: Path) -> Path:
+    with tqdm(desc="codec", unit="B", unit_scale=True, disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return await pull_codec(server, cache, progress)
+
+
+@commands.command("talk")
+@server_option
+@option("--input-wav", type=click.Path(path_type=Path), help="Speak this file instead of the microphone.")
+@option("--output-wav", type=click.Path(path_type=Path), help="Write the reply here instead of the speaker.")
+@option("--as-fast-as-possible", is_flag=True, help="Do not pace --input-wav in real time.")
+@option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
+@option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
+@option(
+    "--codec",
+    "codec_folder",
+    type=click.Path(path_type=Path),
+    help="Folder of an exported codec; pulled from the worker where absent.",
+)
+@threads_option
+@option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
+@option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
+@option("--stats", is_flag=True, help="Print where the frames' time went, on standard error, at the end.")
+def talk_command(
+    server: str,
+    input_wav: Path | None,
+    output_wav: Path | None,
+    as_fast_as_possible: bool,
+    input_device: str | None,
+    output_device: str | None,
+    codec_folder: Path | None,
+    threads: int,
+    seed: int | None,
+    greedy: bool,
+    stats: bool,
+) -> None:
+    """Talk: live through the microphone and the speaker, or from and to wav files."""
+    if as_fast_as_possible and (input_wav is None or output_wav is None):
+        raise click.UsageError("--as-fast-as-possible needs --input-wav and --output-wav")
+
+    async def main() -> None:
+        codec = Codec.load(codec_folder or await _pull(server, default_cache()), threads=threads)
+        sampling = GREEDY if greedy else None
+        async with (
+            _speaker(output_wav, output_device, codec.spec) as speaker,
+            _microphone(input_wav, input_device, codec.spec, as_fast_as_possible) as microphone,
+            client.connect(server, codec.spec, seed=seed, sampling=sampling, timings=stats) as session,
+        ):
+            conversation = await talk(session, codec, microphone(session.model.delay_steps), speaker, _print_text)
+        click.echo()
+        if stats:
+            click.echo(format_table(conversation.hops.table(session.totals)), err=True)
+
+    asyncio.run(main())
+
+
+def _print_text(reply: Reply) -> None:
+    click.echo(reply.text, nl=False)
+
+
+@asynccontextmanager
+async def _speaker(wav: Path | None, device: str | None, spec: CodecSpec) -> AsyncIterator[Callable[[Pcm], None]]:
+    """Where the reply goes: a wav file, or a speaker that is heard to its end."""
+    if wav is not None:
+        with WavWriter(wav, spec.sample_rate_hz) as writer:
+            yield writer.write
+    else:
+        async with Speaker(spec.sample_rate_hz, device) as speaker:
+            yield speaker.write
+            await speaker.drain()
+
+
+@asynccontextmanager
+async def _microphone(
+    wav: Path | None, device: str | None, spec: CodecSpec, as_fast_as_possible: bool
+) -> AsyncIterator[Callable[[int], AsyncIterator[Pcm]]]:
+    """Where the person is heard: a wav file, with silence after it while the model's delays run out, or a microphone
+    until Ctrl-C. Yields a function of the model's delay in steps."""
+    if wav is not None:
+        with WavReader(wav, spec.sample_rate_hz, spec.frame_samples) as reader:
+
+            def frames(delay_steps: int) -> AsyncIterator[Pcm]:
+                silence = repeat(np.zeros(spec.frame_samples, np.float32), delay_steps)
+                whole = _progress(chain(reader, silence), reader.frames + delay_steps, wav.name)
+                return paced(whole, 0 if as_fast_as_possible else spec.frame_s)
+
+            yield frames
+    else:
+        async with Microphone(spec.sample_rate_hz, spec.frame_samples, device) as microphone:
+            click.echo("listening; Ctrl-C ends the conversation", err=True)
+            yield lambda delay_steps: _until_interrupted(microphone)
+
+
+async def _until_interrupted(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
+    """The same frames, until Ctrl-C or SIGTERM asks for an orderly end."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        async for frame in frames:
+            if ended.is_set():
+                return
+            yield frame
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def main() -> None:
+    """Entry point of `antiphon-edge`."""
+    run(commands, "antiphon-edge")

@@ -1,0 +1,157 @@
+"""The codec at the edge: samples to codes and back on onnxruntime, one frame a step.
+
+codec = Codec.load(Path("codec"))
+encoder, decoder = codec.encoder(), codec.decoder()
+pcm = decoder.step(encoder.step(pcm))
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from antiphon.codec_manifest import CodecGraph, CodecManifest
+from antiphon.codes import Codes
+from antiphon.errors import AntiphonError, CodesError
+from antiphon.spec import CodecSpec
+from antiphon_edge.codec_files import open_graph, read_manifest
+
+Pcm = npt.NDArray[np.float32]
+
+
+class Codec:
+    """An exported codec. Its weights are shared: every encoder and decoder adds only its own state."""
+
+    def __init__(self, manifest: CodecManifest, encoder: ort.InferenceSession, decoder: ort.InferenceSession) -> None:
+        self.manifest = manifest
+        self.spec: CodecSpec = manifest.spec
+        self._encoder, self._decoder = encoder, decoder
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 1) -> Codec:
+        """Opens the folder that `antiphon-cloud export-codec` wrote or `antiphon-edge pull` fetched.
+
+        Args:
+            folder: holds `codec.json` and the files that it names.
+            threads: threads that one step may use.
+
+        Raises:
+            CodecFilesError: a file is missing, damaged, or made by a newer version.
+        """
+        manifest = read_manifest(folder)
+        encoder = open_graph(folder, manifest.encoder, threads)
+        return cls(manifest, encoder, open_graph(folder, manifest.decoder, threads))
+
+    def encoder(self) -> Encoder:
+        """An encoder at the start of its stream."""
+        return Encoder(self._encoder, self.manifest)
+
+    def decoder(self) -> Decoder:
+        """A decoder at the start of its stream."""
+        return Decoder(self._decoder, self.manifest)
+
+
+class Encoder:
+    """One stream of samples on its way to codes. Not for two threads at once; other streams may run beside it."""
+
+    def __init__(self, session: ort.InferenceSession, manifest: CodecManifest) -> None:
+        self._pcm = np.zeros(manifest.frame_samples, np.float32)
+        self._codes = np.zeros(manifest.codebooks, np.int32)
+        self._stream = _Stream(session, manifest.encoder, self._pcm, self._codes)
+
+    def step(self, pcm: Pcm) -> Codes:
+        """Encodes one frame.
+
+        Args:
+            pcm: [frame_samples] float32, in [−1, 1].
+
+        Returns:
+            The frame's codes, [codebooks] int32.
+
+        Raises:
+            AntiphonError: another shape or dtype.
+        """
+        if pcm.shape != self._pcm.shape or pcm.dtype != np.float32:
+            raise AntiphonError(
+                f"pcm: expected a frame of {self._pcm.size} float32 samples, got {pcm.dtype} {list(pcm.shape)}"
+            )
+        self._pcm[:] = pcm
+        self._stream.advance()
+        return self._codes.copy()
+
+    def reset(self) -> None:
+        """Starts a new stream."""
+        self._stream.reset()
+
+
+class Decoder:
+    """One stream of codes on its way to samples. Not for two threads at once; other streams may run beside it."""
+
+    def __init__(self, session: ort.InferenceSession, manifest: CodecManifest) -> None:
+        self._cardinality = manifest.cardinality
+        self._codes = np.zeros(manifest.codebooks, np.int32)
+        self._pcm = np.zeros(manifest.frame_samples, np.float32)
+        self._stream = _Stream(session, manifest.decoder, self._codes, self._pcm)
+
+    def step(self, codes: npt.NDArray[np.integer[Any]]) -> Pcm:
+        """Decodes one frame.
+
+        Args:
+            codes: [codebooks] integers in [0, cardinality).
+
+        Returns:
+            The frame's samples, [frame_samples] float32.
+
+        Raises:
+            CodesError: another shape or dtype, or a code out of range.
+        """
+        if codes.shape != self._codes.shape or not np.issubdtype(codes.dtype, np.integer):
+            raise CodesError(
+                f"codes: expected {self._codes.size} integers in a frame, got {codes.dtype} {list(codes.shape)}"
+            )
+        if codes.min() < 0 or codes.max() >= self._cardinality:
+            raise CodesError(f"codes: {codes.tolist()} leave the range [0, {self._cardinality})")
+        self._codes[:] = codes
+        self._stream.advance()
+        return self._pcm.copy()
+
+    def reset(self) -> None:
+        """Starts a new stream."""
+        self._stream.reset()
+
+
+class _Stream:
+    """Runs a graph frame after frame between two sets of states: one is read, the other written, then they swap."""
+
+    def __init__(
+        self, session: ort.InferenceSession, graph: CodecGraph, source: npt.NDArray[Any], result: npt.NDArray[Any]
+    ) -> None:
+        self._session = session
+        self._states = [[np.zeros(state.shape, state.dtype) for state in graph.states] for _ in range(2)]
+        self._bindings = [session.io_binding() for _ in range(2)]
+        self._turn = 0
+        for turn, binding in enumerate(self._bindings):
+            _bind(binding.bind_input, graph.input, source)
+            _bind(binding.bind_output, graph.output, result)
+            for state, before, after in zip(graph.states, self._states[turn], self._states[1 - turn], strict=True):
+                _bind(binding.bind_input, state.input, before)
+                _bind(binding.bind_output, state.output, after)
+
+    def advance(self) -> None:
+        """One frame: from the source to the result, and from one set of states to the other."""
+        self._session.run_with_iobinding(self._bindings[self._turn])
+        self._turn = 1 - self._turn
+
+    def reset(self) -> None:
+        """All states to zero."""
+        for state in self._states[self._turn]:
+            state.fill(0)
+
+
+def _bind(bind: Any, name: str, array: npt.NDArray[Any]) -> None:
+    """Binds an array's own memory, which must outlive the binding."""
+    bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)

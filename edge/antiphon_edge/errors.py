@@ -1,0 +1,23 @@
+"""What can go wrong at the edge itself; the errors that both sides share are in `antiphon.errors`.
+
+AntiphonError
+├── AudioFileError      a wav file that cannot be read or written
+├── CodecFilesError     an exported codec that is missing, damaged, or made by a newer version
+└── AudioDeviceError    no PyAudio, no such device, or a device that refuses or goes away
+"""
+
+from __future__ import annotations
+
+from antiphon.errors import AntiphonError
+
+
+class AudioFileError(AntiphonError):
+    """A wav file that cannot be read or written."""
+
+
+class AudioDeviceError(AntiphonError):
+    """No PyAudio, no such device, or a device that refuses or goes away."""
+
+
+class CodecFilesError(AntiphonError):
+    """An exported codec that is missing, damaged, or made by a newer version."""

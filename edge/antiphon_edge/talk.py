@@ -1,0 +1,133 @@
+"""A conversation: audio → codec → session → codec → audio, for wav files and for live voice alike.
+
+`talk` is the whole path of a frame at the edge. Where the audio comes from and goes to is its arguments' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from antiphon.errors import PreconditionError
+from antiphon_edge.client import Reply, Session
+from antiphon_edge.codec import Codec
+from antiphon_edge.hops import Hops
+from antiphon_edge.pcm import Pcm
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What `talk` has done so far."""
+
+    frames_up: int = 0
+    frames_down: int = 0
+    text: list[str] = field(default_factory=list)
+    hops: Hops = field(default_factory=Hops)
+
+
+async def talk(
+    session: Session,
+    codec: Codec,
+    microphone: AsyncIterator[Pcm],
+    speaker: Callable[[Pcm], None],
+    on_reply: Callable[[Reply], None] = lambda reply: None,
+) -> Conversation:
+    """Sends every frame of `microphone` and hands every reply's audio to `speaker`, until the microphone ends.
+
+    Encoding and decoding each have a thread, so that neither holds up the network or the other.
+
+    Args:
+        session: an open session.
+        codec: the codec that the session was opened with.
+        microphone: frames [frame_samples], float32 in [-1, 1].
+        speaker: takes decoded frames [frame_samples] and returns at once.
+        on_reply: called with every reply before it is decoded.
+
+    Raises:
+        PreconditionError: the codec makes fewer codebooks than the model hears.
+        AntiphonError: whatever ended the session.
+    """
+    _check_codebooks(session, codec)
+    conversation = Conversation()
+    with ThreadPoolExecutor(1, "encode") as encoding, ThreadPoolExecutor(1, "decode") as decoding:
+        up = asyncio.create_task(_up(session, codec, microphone, encoding, conversation))
+        down = asyncio.create_task(_down(session, codec, speaker, decoding, conversation, on_reply))
+        try:
+            # Down ends last when all is well; up ends first when the microphone or the codec fails.
+            await asyncio.wait({up, down}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (down, up):  # the worker's own reason first: a failed send only follows from it
+                if task.done():
+                    task.result()
+        finally:
+            up.cancel()
+            down.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
+    return conversation
+
+
+async def _up(
+    session: Session,
+    codec: Codec,
+    microphone: AsyncIterator[Pcm],
+    thread: ThreadPoolExecutor,
+    conversation: Conversation,
+) -> None:
+    loop = asyncio.get_running_loop()
+    encoder = codec.encoder()
+    user_codebooks = session.model.user_codebooks
+    async for pcm in microphone:
+        start = time.perf_counter()
+        codes = await loop.run_in_executor(thread, encoder.step, pcm)  # [codebooks]
+        conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
+        await session.send(codes[:user_codebooks])
+        conversation.frames_up += 1
+    await session.end()
+
+
+async def _down(
+    session: Session,
+    codec: Codec,
+    speaker: Callable[[Pcm], None],
+    thread: ThreadPoolExecutor,
+    conversation: Conversation,
+    on_reply: Callable[[Reply], None],
+) -> None:
+    loop = asyncio.get_running_loop()
+    decoder = codec.decoder()
+    async for reply in session:
+        conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
+        if reply.text:
+            conversation.text.append(reply.text)
+        on_reply(reply)
+        if reply.codes is None:
+            continue
+        start = time.perf_counter()
+        pcm = await loop.run_in_executor(thread, decoder.step, reply.codes[: codec.spec.codebooks])
+        conversation.hops.decode_ms.append((time.perf_counter() - start) * 1e3)
+        conversation.frames_down += 1
+        speaker(pcm)
+
+
+def _check_codebooks(session: Session, codec: Codec) -> None:
+    needed = session.model.user_codebooks
+    if codec.spec.codebooks < needed or codec.spec.cardinality != session.model.cardinality:
+        raise PreconditionError(
+            f"this codec makes {codec.spec.codebooks} codebooks of {codec.spec.cardinality}, the model hears "
+            f"{needed} of {session.model.cardinality}: pull the worker's codec with antiphon-edge pull"
+        )
+
+
+async def paced(frames: Iterable[Pcm], frame_s: float) -> AsyncIterator[Pcm]:
+    """A file as a microphone: each frame [frame_samples] at the moment when a listener would have heard it whole.
+
+    A `frame_s` of 0 does not wait.
+    """
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for count, frame in enumerate(frames, 1):
+        if frame_s:
+            await asyncio.sleep(start + count * frame_s - loop.time())
+        yield frame

@@ -1,0 +1,79 @@
+"""`codec.json`: what an exported codec is made of. The cloud writes it, both sides read it.
+
+A graph takes one frame and every state by name, and gives its result and every state after the frame: the output named
+in the manifest becomes the input of the same entry at the next frame. All states are zeros before the first frame.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from antiphon.spec import CodecSpec
+
+FORMAT = 1
+"""Raised when an older reader would misread the files."""
+
+MANIFEST_FILE = "codec.json"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphState:
+    """One tensor that a stream carries from frame to frame."""
+
+    input: str
+    output: str
+    dtype: str
+    """Name of the numpy dtype."""
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CodecGraph:
+    """One half of the codec: an ONNX file in the manifest's folder, complete in itself."""
+
+    file: str
+    size_bytes: int
+    sha256: str
+    """Hexadecimal."""
+    input: str
+    output: str
+    states: tuple[GraphState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CodecManifest:
+    """The content of `codec.json`."""
+
+    format: int
+    fingerprint: str
+    """Hexadecimal SHA-256 of the checkpoint, its sizes and the number of codebooks: equal ones share their codes,
+    whatever the precision of their graphs."""
+    sample_rate_hz: int
+    frame_samples: int
+    codebooks: int
+    cardinality: int
+    precision: str
+    encoder: CodecGraph
+    """pcm [frame_samples] float32 in [−1, 1] → codes [codebooks] int32."""
+    decoder: CodecGraph
+    """codes [codebooks] int32 → pcm [frame_samples] float32."""
+
+    @property
+    def spec(self) -> CodecSpec:
+        """The codes that the codec makes and reads.
+
+        Raises:
+            ValueError: the fingerprint is not hexadecimal.
+        """
+        return CodecSpec(
+            fingerprint=bytes.fromhex(self.fingerprint),
+            sample_rate_hz=self.sample_rate_hz,
+            frame_samples=self.frame_samples,
+            codebooks=self.codebooks,
+            cardinality=self.cardinality,
+        )
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=1) + "\n"

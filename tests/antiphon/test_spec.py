@@ -1,0 +1,32 @@
+"""Specs mirror their messages, and a frame is as small as the contract promises."""
+
+import dataclasses
+
+import pytest
+
+from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
+from antiphon.v1 import dialogue_pb2 as pb
+
+MODEL = ModelSpec("moshi-tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32", True)
+CODEC = CodecSpec(b"\x01" * 32, 24_000, 1920, 8, 2048)
+
+
+@pytest.mark.parametrize("spec", [MODEL, CODEC, Limits(max_sessions=4), Sampling()])
+def test_a_spec_survives_the_wire(spec: ModelSpec | CodecSpec | Limits | Sampling) -> None:
+    message = spec.to_message()
+    assert type(spec).from_message(type(message).FromString(message.SerializeToString())) == spec
+
+
+@pytest.mark.parametrize("spec", [ModelSpec, CodecSpec, Limits, Sampling])
+def test_a_spec_has_every_field_of_its_message(spec: type) -> None:
+    message = pb.DESCRIPTOR.message_types_by_name[spec.__name__]
+    assert [field.name for field in message.fields] == [field.name for field in dataclasses.fields(spec)]
+
+
+def test_a_frame_is_80_ms() -> None:
+    assert CODEC.frame_s == 0.08
+
+
+def test_a_frame_up_takes_13_bytes() -> None:
+    assert len(pb.ConverseRequest(codes=bytes(11)).SerializeToString()) == 13
+    assert len(pb.ConverseRequest(codes=bytes(11), sequence=1000).SerializeToString()) == 16

@@ -1,0 +1,113 @@
+import hashlib
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from antiphon.errors import AntiphonError
+from antiphon_cloud.codec_export import export_codec
+from antiphon_cloud.errors import CheckpointError
+from antiphon_cloud.mimi import Decoder, Encoder, MimiConfig, RandomWeights
+from antiphon_edge.codec import Codec
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_the_graphs_are_tidy(tiny_codec: Path, half: str) -> None:
+    model = onnx.load(tiny_codec / f"{half}.onnx", load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    ops = Counter(node.op_type for node in model.graph.node)
+    assert not ops.keys() & {"Identity", "Shape", "If", "Loop", "Constant", "Expand"}
+    assert ops["LayerNormalization"] == 4  # two layers, two each
+    assert ops["Gelu"] == ops["Softmax"] == 2
+    assert ops["ScatterND"] == 4  # keys and values
+    assert ops["Cast"] <= 2
+    assert not [entry for entry in model.graph.initializer if entry.data_location == onnx.TensorProto.EXTERNAL]
+    large = [entry.raw_data for entry in model.graph.initializer if len(entry.raw_data) > 1024]
+    assert len(large) == len(set(large))  # no weight twice
+    assert str(Path.home()).encode() not in model.SerializeToString()
+
+
+def test_the_manifest_describes_the_files(tiny_codec: Path) -> None:
+    manifest = json.loads((tiny_codec / "codec.json").read_text())
+    assert manifest["precision"] == "fp32"
+    for half in ("encoder", "decoder"):
+        data = (tiny_codec / manifest[half]["file"]).read_bytes()
+        assert manifest[half]["size_bytes"] == len(data)
+        assert manifest[half]["sha256"] == hashlib.sha256(data).hexdigest()
+    assert sorted(path.name for path in tiny_codec.iterdir()) == ["codec.json", "decoder.onnx", "encoder.onnx"]
+
+
+def test_a_checkpoint_of_another_model_leaves_the_old_codec_alone(
+    golden: Path, tiny_codec: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "codec"
+    shutil.copytree(tiny_codec, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(CheckpointError, match=r"mimi\.safetensors: tensor encoder\.model\.0\.conv\.conv\.weight"):
+        export_codec(golden / "mimi-tiny/mimi.safetensors", None, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(golden: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AntiphonError, match=r"file/codec.*cannot be written"):
+        export_codec(
+            golden / "mimi-tiny/mimi.safetensors", golden / "mimi-tiny/mimi_config.json", tmp_path / "file/codec"
+        )
+
+
+class PublishedWeights(RandomWeights):
+    """Random weights that remember what they gave, as a checkpoint would hold it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: dict[str, Tensor] = {}
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        if name not in self.tensors:
+            self.tensors[name] = super().take(name, shape)
+        return self.tensors[name]
+
+    def skip(self, name: str, shape: tuple[int, ...]) -> None:
+        self.tensors[name] = torch.zeros(shape)
+
+
+def test_full_widths_stream_alike_in_torch_and_onnx_past_the_context(golden: Path, tmp_path: Path) -> None:
+    """The published sizes but for the depth of the transformers, until their ring of 250 positions has wrapped."""
+    values = json.loads((golden / "mimi-tiny/mimi_config.json").read_text())
+    values["seanet"].update(dimension=512, n_filters=64)
+    values["quantizer"].update(dimension=256, input_dimension=512, output_dimension=512, n_q=8)
+    values["transformer"].update(
+        d_model=512,
+        num_heads=8,
+        num_layers=1,
+        context=250,
+        dim_feedforward=2048,
+        input_dimension=512,
+        output_dimensions=[512],
+    )
+    (tmp_path / "mimi_config.json").write_text(json.dumps(values))
+    config = MimiConfig.load(tmp_path / "mimi_config.json")
+    weights = PublishedWeights()
+    encoder, decoder = Encoder(weights, config), Decoder(weights, config)
+    save_file(weights.tensors, tmp_path / "mimi.safetensors")
+    export_codec(tmp_path / "mimi.safetensors", tmp_path / "mimi_config.json", tmp_path / "codec")
+    codec = Codec.load(tmp_path / "codec")
+    frames = 130
+    pcm = torch.randn(frames * config.frame_samples, generator=torch.Generator().manual_seed(0)) * 0.1
+    with torch.no_grad():
+        codes, _ = encoder(pcm, encoder.initial_state())
+        audio, _ = decoder(codes, decoder.initial_state())
+    edge_encoder, edge_decoder = codec.encoder(), codec.decoder()
+    edge_codes = np.stack([edge_encoder.step(frame) for frame in pcm.view(frames, -1).numpy()])
+    assert len(np.unique(edge_codes)) > 200
+    np.testing.assert_array_equal(edge_codes, codes.numpy())
+    edge_audio = np.concatenate([edge_decoder.step(step) for step in edge_codes])
+    assert np.abs(edge_audio - audio.numpy()).max() / np.abs(edge_audio).max() < 1e-4

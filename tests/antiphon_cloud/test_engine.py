@@ -1,0 +1,138 @@
+"""The engine's promises: replies in order, slots that forget, failures that stay where they happened."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from antiphon.errors import AntiphonError, NoFreeSlotError
+from antiphon.spec import Sampling
+from antiphon_cloud.engine import Engine, Lease, Reply
+from tests.support.stub_runner import StubRunner, expected
+
+CODES = np.arange(8, dtype=np.int32)
+Outbox = asyncio.Queue[Reply | AntiphonError]
+
+
+@asynccontextmanager
+async def running(runner: StubRunner) -> AsyncIterator[Engine]:
+    engine = Engine(runner)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        runner.gate.set()
+        await engine.stop()
+
+
+def lease(engine: Engine, seed: int = 0) -> tuple[Lease, Outbox]:
+    outbox: Outbox = asyncio.Queue()
+    return engine.lease(seed, Sampling(), outbox.put_nowait), outbox
+
+
+async def receive(outbox: Outbox) -> Reply:
+    reply = await asyncio.wait_for(outbox.get(), 10)
+    assert isinstance(reply, Reply)
+    return reply
+
+
+async def test_a_frame_is_answered_with_its_own_step() -> None:
+    async with running(StubRunner()) as engine:
+        session, outbox = lease(engine, seed=3)
+        for sequence in range(5):
+            session.submit(sequence, CODES)
+        replies = [await receive(outbox) for _ in range(5)]
+    assert [reply.sequence for reply in replies] == list(range(5))
+    assert [reply.text_token for reply in replies] == [-2, 1, 2, 3, 4]
+    assert (replies[4].codes == expected(CODES, seed=3, step=4)).all()
+
+
+async def test_frames_that_wait_together_are_stepped_together() -> None:
+    runner = StubRunner()
+    async with running(runner) as engine:
+        runner.gate.clear()
+        sessions = [lease(engine) for _ in range(3)]
+        sessions[0][0].submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        for session, _ in sessions[1:]:
+            session.submit(0, CODES)
+        sessions[0][0].submit(1, CODES)
+        runner.gate.set()
+        for _, outbox in sessions:
+            await receive(outbox)
+    assert runner.batches == [[0], [0, 1, 2]]
+
+
+async def test_a_full_engine_refuses_and_a_released_slot_is_taken_again() -> None:
+    async with running(StubRunner(slots=2)) as engine:
+        (first, _), _ = lease(engine), lease(engine)
+        with pytest.raises(NoFreeSlotError, match="all 2 slots"):
+            lease(engine)
+        first.release()
+        first.release()  # twice does no harm
+        session, _ = lease(engine)
+        assert session.slot == 0
+
+
+async def test_a_late_reply_never_reaches_the_slots_next_owner() -> None:
+    runner = StubRunner(slots=1)
+    async with running(runner) as engine:
+        runner.gate.clear()
+        old, old_outbox = lease(engine, seed=1)
+        old.submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        old.release()
+        new, new_outbox = lease(engine, seed=9)
+        new.submit(0, CODES)
+        new.submit(1, CODES)
+        runner.gate.set()
+        replies = [await receive(new_outbox) for _ in range(2)]
+    assert [reply.text_token for reply in replies] == [-2, 1]
+    assert (replies[1].codes == expected(CODES, seed=9, step=1)).all()
+    assert old_outbox.empty()
+
+
+async def test_frames_of_a_session_that_left_are_not_stepped() -> None:
+    runner = StubRunner(slots=2)
+    async with running(runner) as engine:
+        runner.gate.clear()
+        blocker, outbox = lease(engine)
+        blocker.submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        gone, _ = lease(engine)
+        gone.submit(0, CODES)
+        gone.release()
+        runner.gate.set()
+        await receive(outbox)
+        blocker.submit(1, CODES)
+        await receive(outbox)
+    assert runner.batches == [[0], [0]]
+
+
+async def test_a_failed_step_ends_its_sessions_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    runner = StubRunner(fail_on_code=2000)
+    async with running(runner) as engine:
+        bad, bad_outbox = lease(engine)
+        good, good_outbox = lease(engine)
+        bad.submit(0, np.full(8, 2000, np.int32))
+        error = await asyncio.wait_for(bad_outbox.get(), 10)
+        assert isinstance(error, AntiphonError)
+        assert "frame 0" in str(error)
+        good.submit(0, CODES)
+        assert (await receive(good_outbox)).sequence == 0
+    assert "a step over 1 sessions failed" in caplog.text
+
+
+async def test_load_counts_sessions_and_measures_steps() -> None:
+    async with running(StubRunner()) as engine:
+        assert engine.load().step_p99_ms == 0
+        session, outbox = lease(engine)
+        session.submit(0, CODES)
+        await receive(outbox)
+        load = engine.load()
+        assert load.sessions == 1
+        assert 0 < load.step_p50_ms <= load.step_p99_ms
+        session.release()
+        assert engine.load().sessions == 0

@@ -1,0 +1,312 @@
+"""The service over a real socket: each case of the status table, and what the other sessions see of it (nothing)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+from antiphon.spec import Limits, ModelSpec
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud import service
+from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME, Server, ServerConfig
+from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tests.support.stub_runner import SPEC, StubRunner, expected
+
+CODES = np.arange(8, dtype=np.int32)
+PACKED = SPEC.user_packer.pack(CODES)
+OPEN = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=3))
+
+
+def frame(sequence: int, codes: bytes = PACKED) -> pb.ConverseRequest:
+    return pb.ConverseRequest(sequence=sequence, codes=codes)
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[tuple[Any, grpc.aio.Channel]]:
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield dialogue_pb2_grpc.DialogueServiceStub(channel), channel
+
+
+async def converse(address: str, *requests: pb.ConverseRequest) -> list[pb.ConverseResponse]:
+    """Sends the requests, half-closes and reads everything that comes back."""
+    async with connected(address) as (stub, _):
+        call = stub.Converse()
+        for request in requests:
+            await call.write(request)
+        await call.done_writing()
+        return [response async for response in call]
+
+
+async def status_of(address: str, *requests: pb.ConverseRequest) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await asyncio.wait_for(converse(address, *requests), 20)
+    return raised.value
+
+
+async def test_a_conversation_from_open_to_closed() -> None:
+    async with stub_server() as server:
+        opened, *frames, closed = await converse(server.address, OPEN, frame(0), frame(1), frame(2))
+    assert ModelSpec.from_message(opened.opened.model) == SPEC
+    assert Limits.from_message(opened.opened.limits) == server.limits
+    assert [reply.sequence for reply in frames] == [0, 1, 2]
+    assert frames[0].codes == b""
+    assert (SPEC.model_packer.unpack(frames[2].codes) == expected(CODES, seed=3, step=2)).all()
+    assert frames[2].text == "<2>"
+    assert closed.closed.frames == 3
+
+
+BAD_CALLS = {
+    "no Open": ([frame(0)], "INVALID_ARGUMENT", "frame: came before Open"),
+    "nothing at all": ([], "INVALID_ARGUMENT", "before Open"),
+    "an empty request": ([OPEN, pb.ConverseRequest()], "INVALID_ARGUMENT", "codes: expected 11 bytes"),
+    "a second Open": ([OPEN, OPEN], "INVALID_ARGUMENT", "open:"),
+    "a short frame": ([OPEN, frame(0, b"short")], "INVALID_ARGUMENT", "codes: expected 11 bytes"),
+    "a skipped number": ([OPEN, frame(0), frame(2)], "INVALID_ARGUMENT", "sequence: expected 1, got 2"),
+    "a repeated number": ([OPEN, frame(0), frame(0)], "INVALID_ARGUMENT", "sequence: expected 1, got 0"),
+    "another codec": (
+        [pb.ConverseRequest(open=pb.Open(codec_fingerprint=b"\xab" * 32))],
+        "FAILED_PRECONDITION",
+        "abababababababab, this worker's is 0707070707070707",
+    ),
+    "no codec": ([pb.ConverseRequest(open=pb.Open())], "FAILED_PRECONDITION", "none"),
+    "a mode that the model lacks": (
+        [pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, mode=pb.MODE_TRANSCRIPTION))],
+        "FAILED_PRECONDITION",
+        "open.mode",
+    ),
+    "4 MiB in a frame": ([OPEN, frame(0, bytes(4 << 20))], "RESOURCE_EXHAUSTED", str(MAX_MESSAGE_BYTES)),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+async def test_a_bad_call_gets_its_status_and_disturbs_nobody(case: str) -> None:
+    requests, status, words = BAD_CALLS[case]
+    async with stub_server() as server, connected(server.address) as (stub, _):
+        neighbour = stub.Converse()
+        await neighbour.write(OPEN)
+        await neighbour.read()
+        await neighbour.write(frame(0))
+        await neighbour.read()
+
+        error = await status_of(server.address, *requests)
+
+        assert (error.code().name, words in (error.details() or "")) == (status, True), error.details()
+        await neighbour.write(frame(1))
+        reply = await neighbour.read()
+        assert (SPEC.model_packer.unpack(reply.codes) == expected(CODES, seed=3, step=1)).all()
+        neighbour.cancel()
+
+
+async def test_a_code_beyond_the_cardinality_is_invalid() -> None:
+    spec = replace(SPEC, cardinality=2000)
+    async with stub_server(StubOptions(runner=StubRunner(spec=spec))) as server:
+        error = await status_of(server.address, OPEN, frame(0, b"\xff" * 11))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "code 2047 of codebook 0" in (error.details() or "")
+
+
+async def test_bytes_that_are_no_message_are_refused() -> None:
+    async with stub_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        call: Any = channel.stream_stream(f"/{SERVICE_NAME}/Converse")()
+        await call.write(b"\xff\xff\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await asyncio.wait_for(call.read(), 10)
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert len(await converse(server.address, OPEN, frame(0))) == 3
+
+
+async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> None:
+    async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server, connected(server.address) as (stub, _):
+        first = stub.Converse()
+        await first.write(OPEN)
+        await first.read()
+
+        error = await status_of(server.address, OPEN)
+
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        rich = rpc_status.from_call(error)
+        info = error_details_pb2.RetryInfo()
+        assert rich is not None
+        assert rich.details[0].Unpack(info)
+        assert info.retry_delay.ToTimedelta().total_seconds() > 0
+        first.cancel()
+
+
+async def wait_until_free(server: StubServer) -> None:
+    """Returns once no session holds a slot; the test's timeout ends a wait for one that leaks."""
+    while (await load_of(server)).sessions:  # each look is a round trip to the worker
+        pass
+
+
+async def load_of(server: StubServer) -> pb.Load:
+    async with connected(server.address) as (stub, _):
+        response: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest())
+        return response.load
+
+
+async def test_a_client_that_vanishes_mid_frame_frees_its_slot() -> None:
+    runner = StubRunner(slots=1)
+    async with stub_server(StubOptions(runner=runner)) as server:
+        async with connected(server.address) as (stub, _):
+            call = stub.Converse()
+            await call.write(OPEN)
+            await call.read()
+            runner.gate.clear()
+            await call.write(frame(0))
+            await asyncio.to_thread(runner.entered.wait, 10)
+        runner.gate.set()
+        await asyncio.wait_for(wait_until_free(server), 10)
+        assert len(await converse(server.address, OPEN, frame(0))) == 3
+
+
+async def test_a_call_without_open_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "OPEN_TIMEOUT_S", 0.1)
+    async with stub_server() as server, connected(server.address) as (stub, _):
+        call = stub.Converse()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await asyncio.wait_for(call.read(), 10)
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "no Open" in (raised.value.details() or "")
+
+
+async def test_an_idle_session_ends_after_its_time() -> None:
+    async with (
+        stub_server(StubOptions(idle_timeout_ms=100)) as server,
+        connected(server.address) as (stub, _),
+    ):
+        call = stub.Converse()
+        await call.write(OPEN)
+        await call.read()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await asyncio.wait_for(call.read(), 10)
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "no frame" in (raised.value.details() or "")
+
+
+async def test_a_failed_step_ends_its_session_with_internal(caplog: pytest.LogCaptureFixture) -> None:
+    async with stub_server(StubOptions(runner=StubRunner(fail_on_code=7))) as server:
+        error = await status_of(server.address, OPEN, frame(0))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "frame 0" in (error.details() or "")
+    assert "failed" in caplog.text
+
+
+async def test_a_flooding_client_is_read_no_faster_than_it_is_answered() -> None:
+    runner = StubRunner()
+    async with stub_server(StubOptions(runner=runner, max_frames_in_flight=4)) as server:
+        runner.gate.clear()
+        flood = asyncio.create_task(converse(server.address, OPEN, *map(frame, range(200))))
+        await asyncio.to_thread(runner.entered.wait, 10)
+        runner.gate.set()
+        _, *frames, closed = await asyncio.wait_for(flood, 20)
+    assert [reply.sequence for reply in frames] == list(range(200))
+    assert closed.closed.frames == 200
+
+
+async def test_timings_come_with_closed_when_asked_for() -> None:
+    asking = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, timings=True))
+    async with stub_server() as server:
+        *_, closed = await converse(server.address, asking, frame(0), frame(1))
+    assert len(closed.closed.timings.wait_us) == len(closed.closed.timings.step_us) == 2
+
+
+async def test_get_codec_streams_the_files_that_its_manifest_lists(tmp_path: Path) -> None:
+    contents = {"codec.json": b"{}", "encoder.onnx": bytes(200_000), "decoder.onnx": b"decoder" * 1000}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    async with stub_server(StubOptions(codec_folder=tmp_path)) as server, connected(server.address) as (stub, _):
+        manifest, *chunks = [part async for part in stub.GetCodec(pb.GetCodecRequest())]
+    assert {file.name: file.size_bytes for file in manifest.manifest.files} == {
+        name: len(content) for name, content in contents.items()
+    }
+    assert [file.sha256 for file in manifest.manifest.files] == [
+        hashlib.sha256(content).digest() for content in contents.values()
+    ]
+    assert b"".join(chunk.chunk for chunk in chunks) == b"".join(contents.values())
+
+
+async def health_of(address: str) -> int:
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        statuses = {
+            (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in ("", SERVICE_NAME)
+        }
+    assert len(statuses) == 1
+    return int(statuses.pop())
+
+
+async def test_health_and_admission_follow_the_workers_life() -> None:
+    server = Server(ServerConfig(listen="127.0.0.1:0"))
+    address = await server.bind()
+    try:
+        assert await health_of(address) == health_pb2.HealthCheckResponse.NOT_SERVING
+        error = await status_of(address, OPEN)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "loading" in (error.details() or "")
+    finally:
+        await server.stop()
+    async with stub_server() as stub:
+        assert await health_of(stub.address) == health_pb2.HealthCheckResponse.SERVING
+        stub.server.worker.drain()
+        error = await status_of(stub.address, OPEN)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "draining" in (error.details() or "")
+        assert (await load_of(stub)).draining
+
+
+async def test_a_draining_worker_asks_its_sessions_to_go_and_waits_for_them() -> None:
+    async with stub_server() as server, connected(server.address) as (stub, _):
+        call = stub.Converse()
+        await call.write(OPEN)
+        await call.read()
+        drain = asyncio.create_task(server.server.drain())
+        go_away = (await call.read()).go_away
+        assert (go_away.reason, go_away.time_left_ms) == ("the worker is draining", 500)
+        await call.write(frame(0))  # still served
+        assert (await call.read()).sequence == 0
+        await call.write(pb.ConverseRequest(close=pb.Close()))
+        assert (await call.read()).closed.frames == 1
+        await asyncio.wait_for(drain, 10)
+
+
+async def test_a_session_that_stays_past_the_drain_ends_unavailable() -> None:
+    async with stub_server() as server, connected(server.address) as (stub, _):
+        call = stub.Converse()
+        await call.write(OPEN)
+        await call.read()
+        drain = asyncio.create_task(server.server.drain())
+        await call.read()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await asyncio.wait_for(call.read(), 10)
+        await asyncio.wait_for(drain, 10)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_reflection_is_there_by_flag(enabled: bool) -> None:
+    config = ServerConfig(listen="127.0.0.1:0", reflection=enabled)
+    async with stub_server(StubOptions(config=config)) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        if enabled:
+            response = await call.read()
+            assert SERVICE_NAME in {found.name for found in response.list_services_response.service}
+            call.cancel()
+        else:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call.read()
+            assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -1,0 +1,67 @@
+"""Small language models: the golden directories, copies of them to damage, and random ones to step fast."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import load_file
+
+from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.config import LMConfig
+from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.runner import Runner
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+Array = npt.NDArray[Any]
+
+MICRO = LMConfig(
+    dim=16, num_heads=2, num_layers=2, context=6, n_q=5, dep_q=3, card=24, text_card=20, delays=(0, 0, 1, 2, 0, 1),
+    depformer_dim=8, depformer_num_heads=2, depformer_num_layers=1, depformer_dim_feedforward=24,
+)  # fmt: skip
+
+
+def expected(case: str) -> dict[str, Array]:
+    """The reference's outputs."""
+    tensors: dict[str, Array] = load_file(GOLDEN / case / "expected.safetensors")
+    return tensors
+
+
+def copy_model(case: str, to: Path, **changes: Any) -> Path:
+    """A copy of a golden model's directory, with changes to its config.json; None removes a key."""
+    shutil.copytree(GOLDEN / case, to, copy_function=shutil.copyfile)
+    to.chmod(0o755)
+    config = json.loads((to / "config.json").read_text()) | changes
+    (to / "config.json").write_text(json.dumps(config))
+    return to
+
+
+def random_model(config: LMConfig, seed: int = 0) -> LanguageModel:
+    """Weights of unit gain: every part of the network matters to the tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    model = LanguageModel(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("alpha"):
+            torch.nn.init.uniform_(parameter, 0.7, 1.3, generator)
+        else:
+            torch.nn.init.normal_(parameter, 0.0, 1.2 * parameter.shape[-1] ** -0.5, generator)
+    return model.requires_grad_(False).eval()
+
+
+def micro_runner(slots: int, config: LMConfig = MICRO) -> Runner:
+    spec = ModelSpec(
+        "micro", "moshi", config.user_codebooks, config.dep_q, config.card, config.text_card, config.max_delay,
+        config.context, Sampling(0.7, 5, 0.8, 12), "float32", True,
+    )  # fmt: skip
+    return Runner(random_model(config), slots, spec)
+
+
+def relative_error(found: Array, wanted: Array) -> float:
+    """Largest difference over the largest value."""
+    assert found.shape == wanted.shape
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())

@@ -1,0 +1,53 @@
+"""A worker with a stub model behind a real loopback socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from antiphon.spec import CodecSpec, Limits
+from antiphon_cloud.engine import Engine
+from antiphon_cloud.server import Server, ServerConfig
+from antiphon_cloud.worker import ServedModel
+from tests.support.stub_runner import StubRunner
+
+CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
+
+
+@dataclass
+class StubServer:
+    address: str
+    server: Server
+    runner: StubRunner
+    limits: Limits
+
+
+@dataclass
+class StubOptions:
+    runner: StubRunner = field(default_factory=StubRunner)
+    idle_timeout_ms: int = 10_000
+    max_frames_in_flight: int = 8
+    config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=0.5))
+    codec_folder: Path = Path()
+
+
+@asynccontextmanager
+async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubServer]:
+    """Serves until the block ends; every call and the engine's thread end with it."""
+    options = options or StubOptions()
+    server = Server(options.config)
+    address = await server.bind()
+    limits = Limits(
+        options.runner.slots,
+        max_frames_in_flight=options.max_frames_in_flight,
+        idle_timeout_ms=options.idle_timeout_ms,
+    )
+    engine = Engine(options.runner)
+    await server.serve(ServedModel(engine, CODEC, options.codec_folder, lambda token: f"<{token}>", limits))
+    try:
+        yield StubServer(address, server, options.runner, limits)
+    finally:
+        options.runner.gate.set()
+        await server.stop()

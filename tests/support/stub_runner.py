@@ -1,0 +1,65 @@
+"""A runner whose answers are arithmetic: what the engine and the service are tested with, away from any model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.spec import ModelSpec, Sampling
+
+SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32")
+
+
+@dataclass(frozen=True)
+class StubResult:
+    text: npt.NDArray[np.int32]
+    codes: npt.NDArray[np.int32]
+
+
+@dataclass
+class StubRunner:
+    """Answers frame t of a slot with its codes + seed + t; the first step of a session is held back.
+
+    `gate` is open unless a test closes it: a closed gate holds the step, `entered` says that one waits there.
+    """
+
+    slots: int = 4
+    spec: ModelSpec = SPEC
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    batches: list[list[int]] = field(default_factory=list)
+    fail_on_code: int | None = None
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+        self._seeds = [0] * self.slots
+        self._steps = [0] * self.slots
+
+    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+        self._seeds[slot], self._steps[slot] = seed, 0
+
+    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
+        self.entered.set()
+        self.gate.wait()
+        self.batches.append(list(slots))
+        if self.fail_on_code is not None and (user_codes == self.fail_on_code).any():
+            raise RuntimeError("the stub was told to fail")
+        codes = np.empty((len(slots), self.spec.model_codebooks), np.int32)
+        text = np.empty(len(slots), np.int32)
+        for row, slot in enumerate(slots):
+            held_back = self._steps[slot] < self.spec.delay_steps
+            codes[row] = expected(user_codes[row], self._seeds[slot], self._steps[slot], self.spec)
+            text[row] = self._steps[slot] % self.spec.text_cardinality
+            if held_back:
+                codes[row], text[row] = -2, -2
+            self._steps[slot] += 1
+        return StubResult(text, codes)
+
+
+def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:
+    """The stub's answer to `codes` [user_codebooks] at `step` of a session."""
+    return ((codes[: spec.model_codebooks] + seed % spec.cardinality + step) % spec.cardinality).astype(np.int32)

@@ -1,0 +1,55 @@
+"""Imports point one way: edge → antiphon ← cloud; and the edge carries none of the cloud's weight."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated service stub
+CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of the packages that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+
+
+def files(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("path", files("proto"), ids=str)
+def test_the_contract_needs_protobuf_and_numpy_only(path: Path) -> None:
+    allowed = CONTRACT | ({"click"} if path.name == "command_line.py" else set())
+    assert imports(path) <= allowed
+
+
+@pytest.mark.parametrize("path", files("edge"), ids=str)
+def test_the_edge_imports_neither_the_cloud_nor_its_libraries(path: Path) -> None:
+    assert not imports(path) & (CLOUD_ONLY | {"antiphon_cloud"})
+
+
+@pytest.mark.parametrize("path", files("cloud"), ids=str)
+def test_the_cloud_does_not_import_the_edge(path: Path) -> None:
+    assert "antiphon_edge" not in imports(path)
+
+
+def test_loading_the_edge_loads_no_cloud_library() -> None:
+    code = f"import sys, antiphon_edge.cli; print(sorted({CLOUD_ONLY!r} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_source_roots_are_not_packages() -> None:
+    assert not [root for root in ("proto", "edge", "cloud") if (ROOT / root / "__init__.py").exists()]

@@ -1,0 +1,81 @@
+"""`make demo`: a spoken sentence through a whole Antiphon on this machine, in real time, and what it cost."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from antiphon_edge import client
+from antiphon_edge.client import Reply
+from antiphon_edge.codec import Codec
+from antiphon_edge.hops import format_table
+from antiphon_edge.talk import Conversation, paced, talk
+from antiphon_edge.wav import WavReader, WavWriter
+from relay import Traffic, counting_relay
+from worker_process import ANTIPHON_CLOUD, worker
+
+ROOT = Path(__file__).resolve().parent.parent
+SENTENCE = ROOT / "tools/demo/sentence.wav"
+RANDOM_MODEL = ROOT / "tests/golden/moshi-tiny"
+SETTLED_FRAMES = 12  # the first second holds the handshake; steady state starts after it
+
+
+def main() -> None:
+    """Serves the model, talks to it, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=RANDOM_MODEL, help="model directory (default: %(default)s)")
+    parser.add_argument("--input-wav", type=Path, default=SENTENCE, help="what is said (default: %(default)s)")
+    parser.add_argument("--output-wav", type=Path, default=Path("reply.wav"), help="the reply (default: %(default)s)")
+    arguments = parser.parse_args()
+    is_random = arguments.model.resolve() == RANDOM_MODEL
+    if is_random:
+        print(
+            "This model's weights are random: the reply is noise, and its text means nothing. The path is the real one."
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        codec = Path(temporary) / "codec"
+        subprocess.run([ANTIPHON_CLOUD, "export-codec", "--model", arguments.model, "--out", codec], check=True)
+        options = ["--random-weights"] if is_random else []
+        with worker("--model", arguments.model, "--codec", codec, *options) as address:
+            asyncio.run(demo(address, Codec.load(codec), arguments.input_wav, arguments.output_wav))
+
+
+async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path) -> None:
+    """One conversation through a counting relay."""
+    spec = codec.spec
+    heard_at: list[float] = []
+
+    def on_reply(reply: Reply) -> None:
+        heard_at.append(time.perf_counter())
+        print(reply.text, end="", flush=True)
+
+    print(f"{input_wav.name} →")
+    async with (
+        counting_relay(address) as (relay, traffic),
+        client.connect(relay, spec, seed=1, timings=True) as session,
+    ):
+        with (
+            WavReader(input_wav, spec.sample_rate_hz, spec.frame_samples) as reader,
+            WavWriter(output_wav, spec.sample_rate_hz) as writer,
+        ):
+            conversation = await talk(session, codec, paced(reader, spec.frame_s), writer.write, on_reply)
+        print(f"\n→ {output_wav}\n")
+        report(conversation, traffic, heard_at)
+        print(format_table(conversation.hops.table(session.totals)))
+
+
+def report(conversation: Conversation, traffic: Traffic, heard_at: list[float]) -> None:
+    """Frames, text and bytes."""
+    begin_s, end_s = heard_at[min(SETTLED_FRAMES, len(heard_at) - 2)], heard_at[-1]
+    print(f"frames      {conversation.frames_up} up, {conversation.frames_down} down with audio")
+    print(f"text        {sum(map(len, conversation.text))} characters in {len(conversation.text)} tokens")
+    rates = ", ".join(f"{traffic.rate(way, begin_s, end_s):.0f} bytes/s {way}" for way in ("up", "down"))
+    print(f"socket      {rates} (TCP payload, steady state)")
+
+
+if __name__ == "__main__":
+    main()
