@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from antiphon.codes_file import read_codes
 from antiphon.command_line import group, option, run
 
 commands = group("Run and prepare workers for full-duplex speech models.")
@@ -119,7 +120,7 @@ def replay_command(
 ) -> None:
     """Run a conversation offline and write its tokens [frames − delay, 1 + codebooks]: text, then codes."""
     from antiphon_cloud.model_directory import ModelDirectory
-    from antiphon_cloud.replay import read_user_codes, replay, write
+    from antiphon_cloud.replay import replay, write
     from antiphon_cloud.runner import model_spec
     from antiphon_cloud.serving import torch_setup
 
@@ -127,7 +128,7 @@ def replay_command(
     torch_dtype = torch_setup(device, dtype, threads)
     spec = model_spec(directory, torch_dtype)
     sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
-    codes = read_user_codes(user_codes, spec)
+    codes = read_codes(user_codes, spec.user_codebooks, spec.cardinality)
     write(out, replay(directory, codes, dtype=torch_dtype, device=device, sampling=sampling, seed=seed, taps=taps))
 
 

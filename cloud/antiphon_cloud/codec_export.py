@@ -122,10 +122,22 @@ def _export(frame: _EncodeFrame | _DecodeFrame, x: Tensor, source: str, result: 
         input=source,
         output=result,
         states=tuple(
-            GraphState(name, name + _NEXT, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            GraphState(
+                input=name,
+                output=name + _NEXT,
+                dtype=str(tensor.dtype).removeprefix("torch."),
+                shape=tuple(tensor.shape),
+                in_place=_is_written_in_place(model.graph, name),
+            )
             for name, tensor in state.items()
         ),
     )
+
+
+def _is_written_in_place(graph: onnx.GraphProto, state: str) -> bool:
+    """Whether all that happens to the state is a ScatterND into its next value: onnxruntime copies nothing then."""
+    readers = [node for node in graph.node if state in node.input]
+    return [(node.op_type, node.input[0], node.output[0]) for node in readers] == [("ScatterND", state, state + _NEXT)]
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -11,7 +11,3 @@ class CheckpointError(AntiphonError):
 
 class ConfigError(AntiphonError):
     """A config file is missing, malformed, or asks for something that Antiphon does not support."""
-
-
-class UserCodesError(AntiphonError):
-    """A file of user codes is missing, unreadable, or not what the model hears."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tokenize
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.errors import UserCodesError
+from antiphon.spec import Sampling
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.runner import Runner
 
@@ -31,7 +29,7 @@ def replay(
 
     Args:
         directory: the model.
-        user_codes: one frame a row, [T, user_codebooks]; see `read_user_codes`.
+        user_codes: one frame a row, [T, user_codebooks].
         dtype: of weights, keys and values.
         device: where torch runs.
         sampling: the model's own unless given.
@@ -57,32 +55,6 @@ def replay(
     if taps:
         arrays |= {"text_logits": np.stack(text_logits), "extra_heads": np.stack(extra_heads)}
     return arrays
-
-
-def read_user_codes(path: Path, spec: ModelSpec) -> npt.NDArray[np.int32]:
-    """Reads a .npy of user codes, one frame a row: [T, user_codebooks], any integer type.
-
-    Raises:
-        UserCodesError: the file is missing or no .npy, or its codes do not suit the model.
-    """
-    try:
-        codes = np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise UserCodesError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, SyntaxError, tokenize.TokenError) as error:
-        raise UserCodesError(f"{path}: not a whole .npy file of numbers ({error})") from error
-    if not np.issubdtype(codes.dtype, np.integer):
-        raise UserCodesError(f"{path}: expected integers, got {codes.dtype}")
-    if codes.ndim != 2 or codes.shape[1] != spec.user_codebooks or not len(codes):
-        raise UserCodesError(f"{path}: expected shape [frames, {spec.user_codebooks}], got {list(codes.shape)}")
-    wrong = (codes < 0) | (codes >= spec.cardinality)
-    if wrong.any():
-        frame, codebook = (int(i) for i in np.argwhere(wrong)[0])
-        raise UserCodesError(
-            f"{path}: code {int(codes[frame, codebook])} of frame {frame}, codebook {codebook} "
-            f"is outside [0, {spec.cardinality})"
-        )
-    return codes.astype(np.int32)
 
 
 def write(path: Path, arrays: Arrays) -> None:

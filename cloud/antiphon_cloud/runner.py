@@ -141,4 +141,5 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         sampling=config.sampling,
         weights=str(dtype).removeprefix("torch."),
         random_weights=random_weights,
+        text_padding_token=config.lm.existing_text_padding_id,
     )

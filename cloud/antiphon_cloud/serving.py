@@ -69,7 +69,7 @@ def load(config: ServingConfig) -> ServedModel:
         export_model_codec(config.model)
     codec = read_codec_spec(codec_folder)
     lm = directory.config.lm
-    tokenizer = Tokenizer(directory.tokenizer, (lm.existing_text_padding_id, lm.existing_text_end_padding_id))
+    tokenizer = Tokenizer(directory.tokenizer, padding=(lm.existing_text_padding_id,))
     runner = Runner.load(directory, config.slots, dtype, config.device)
     runner.spec = replace(runner.spec, random_weights=config.random_weights)
     if codec.codebooks < runner.spec.user_codebooks:

@@ -84,7 +84,7 @@ def decode_command(codec_folder: Path, threads: int, codes: Path, wav: Path) -> 
 
 @commands.command("devices")
 def devices_command() -> None:
-    """List the audio devices that --input-device and --output-device choose from."""
+    """List the microphones and speakers that talk can use."""
     for device in list_devices():
         click.echo(str(device))
 
@@ -142,6 +142,8 @@ def talk_command(
     """Talk: live through the microphone and the speaker, or from and to wav files."""
     if as_fast_as_possible and (input_wav is None or output_wav is None):
         raise click.UsageError("--as-fast-as-possible needs --input-wav and --output-wav")
+    if input_wav is not None and output_wav is not None and input_wav.resolve() == output_wav.resolve():
+        raise click.UsageError("--input-wav and --output-wav name the same file; the reply would overwrite it")
 
     async def main() -> None:
         codec = Codec.load(codec_folder or await _pull(server, default_cache()), threads=threads)

@@ -125,13 +125,18 @@ class Decoder:
 
 
 class _Stream:
-    """Runs a graph frame after frame between two sets of states: one is read, the other written, then they swap."""
+    """Runs a graph frame after frame between two sets of states: one is read, the other written, then they swap.
+
+    States that the graph updates in place are the same array in both.
+    """
 
     def __init__(
         self, session: ort.InferenceSession, graph: CodecGraph, source: npt.NDArray[Any], result: npt.NDArray[Any]
     ) -> None:
         self._session = session
-        self._states = [[np.zeros(state.shape, state.dtype) for state in graph.states] for _ in range(2)]
+        first = [np.zeros(state.shape, state.dtype) for state in graph.states]
+        second = [array if state.in_place else array.copy() for array, state in zip(first, graph.states, strict=True)]
+        self._states = (first, second)
         self._bindings = [session.io_binding() for _ in range(2)]
         self._turn = 0
         for turn, binding in enumerate(self._bindings):

@@ -26,6 +26,8 @@ class GraphState:
     dtype: str
     """Name of the numpy dtype."""
     shape: tuple[int, ...]
+    in_place: bool
+    """Whether input and output may be the same memory: the graph writes a few rows and reads the tensor only after."""
 
 
 @dataclass(frozen=True, slots=True)

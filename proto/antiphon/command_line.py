@@ -6,6 +6,7 @@ Needs click, which the `edge` and `cloud` extras bring; nothing else of this pac
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -38,6 +39,7 @@ def group(help_text: str) -> click.Group:
         help="How much to say on standard error.",
     )
     def root(log_level: str) -> None:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines; what matters of them comes as an error
         logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     return root

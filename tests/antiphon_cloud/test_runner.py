@@ -105,6 +105,26 @@ def test_a_golden_session_is_exact_among_others() -> None:
             np.testing.assert_array_equal([result.text[-1], *result.codes[-1]], wanted["tokens"][step - 1])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threads: int) -> None:
+    # wide enough that BLAS and attention would split the work by thread
+    directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
+    runners = [Runner.load(directory, slots, torch.float32, "cpu") for slots in (1, 2, 5)]
+    user = np.random.default_rng(0).integers(0, 2048, (12, 5, 8), dtype=np.int32)
+    torch.set_num_threads(threads)
+    try:
+        for runner in runners:
+            for slot in range(runner.slots):
+                runner.reset(slot, slot, runner.spec.sampling)
+        for frames in user:
+            results = [runner.step(range(runner.slots), frames[: runner.slots]) for runner in runners]
+            for runner, result in zip(runners, results, strict=True):
+                np.testing.assert_array_equal(result.codes[0], results[0].codes[0])
+                np.testing.assert_array_equal(runner.text_logits[0], runners[0].text_logits[0])
+    finally:
+        torch.set_num_threads(1)
+
+
 def state_of(runner: Runner, slot: int) -> Iterator[torch.Tensor]:
     state = runner._state
     yield from (state.tokens[slot], state.offsets[slot], state.ring.keys[:, slot], state.ring.values[:, slot])

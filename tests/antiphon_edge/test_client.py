@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +23,11 @@ from antiphon_edge import blocking
 from antiphon_edge.client import Reply, connect
 from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.pull import pull_codec
+from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tests.support.stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
-
-
-def unused_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 async def test_frames_in_replies_out() -> None:

@@ -58,23 +58,31 @@ class Conv(nn.Module):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """`x` [*, T, C_in], T a multiple of the stride, to [*, T / stride, C_out]."""
         after: State = {}
+        padded = x
         if self.memory:
-            x = torch.cat([state[self.name], x], -2)  # [*, memory + T, C_in]
-            after = {self.name: x[..., -self.memory :, :]}
-        y = self._taps(x) @ self.weight  # [*, T / stride, C_out]
+            padded = torch.cat([state[self.name], x], -2)  # [*, memory + T, C_in]
+            after = {self.name: padded[..., -self.memory :, :]}
+        y = self._taps(padded, x) @ self.weight  # [*, T / stride, C_out]
         return y if self.bias is None else y + self.bias, after
 
-    def _taps(self, x: Tensor) -> Tensor:
-        """The inputs of each output beside each other: [*, n, kernel · C_in]."""
-        n = (x.shape[-2] - self.memory) // self.stride
+    def _taps(self, padded: Tensor, x: Tensor) -> Tensor:
+        """The inputs of each output beside each other, [*, n, kernel · C_in]; the last ones are `x` as it came."""
+        n = x.shape[-2] // self.stride
         if self.dilation == 1 and self.kernel % self.stride == 0:  # whole blocks of `stride` inputs
-            blocks = torch.unflatten(x, -2, (-1, self.stride)).flatten(-2)  # [*, n + kernel/stride − 1, stride · C_in]
-            taps = [blocks[..., i : i + n, :] for i in range(self.kernel // self.stride)]
+            blocks = _blocks(padded, self.stride)  # [*, n + kernel / stride − 1, stride · C_in]
+            taps = [blocks[..., i : i + n, :] for i in range(self.kernel // self.stride - 1)]
+            taps.append(_blocks(x, self.stride))
         else:
             last = (n - 1) * self.stride + 1
-            starts = range(0, self.kernel * self.dilation, self.dilation)
-            taps = [x[..., start : start + last : self.stride, :] for start in starts]
+            starts = range(0, self.memory + self.stride - 1, self.dilation)  # of all taps but the last
+            taps = [padded[..., start : start + last : self.stride, :] for start in starts]
+            taps.append(x[..., self.stride - 1 :: self.stride, :])
         return torch.cat(taps, -1) if len(taps) > 1 else taps[0]
+
+
+def _blocks(x: Tensor, stride: int) -> Tensor:
+    """[*, T, C] as [*, T / stride, stride · C]."""
+    return torch.unflatten(x, -2, (-1, stride)).flatten(-2)
 
 
 class ConvTranspose(nn.Module):

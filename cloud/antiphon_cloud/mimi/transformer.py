@@ -21,7 +21,7 @@ class Window:
 
     cos: Tensor  # [T, 1, head_dim / 2]
     sin: Tensor  # [T, 1, head_dim / 2]
-    slots: Tensor  # [H · min(T, context)], row of the flattened ring that each new position of each head overwrites
+    slots: Tensor  # [min(T, context)], where in the ring the last of the new positions go
     bias: Tensor  # [T, S], 0 where a query sees a key and −inf elsewhere
 
 
@@ -77,9 +77,7 @@ class Transformer(nn.Module):
         context, new = config.context, torch.arange(length, device=device)
         positions = position + new  # [T]
         angles = positions.to(torch.float32)[:, None] * self.frequencies  # [T, head_dim / 2]
-        written = positions[-context:]
-        heads = torch.arange(config.num_heads, device=device) * context
-        slots = (heads[:, None] + written % context).flatten()
+        slots = positions[-context:] % context
         slot = torch.arange(context, device=device)
         if length == self.positions_per_frame:  # keys are the ring after the write
             last = position + length - 1
@@ -182,10 +180,12 @@ class Attention(nn.Module):
 
     def _write(self, ring: Tensor, new: Tensor, window: Window) -> Tensor:
         """The ring [*, H, context, D] with the last positions of `new` [*, H, T, D] in their slots."""
-        rows = new[..., -self.context :, :].flatten(-3, -2)  # [*, H · T, D]
-        if ring.dim() == 3:
-            return ring.flatten(0, 1).index_put((window.slots,), rows).view_as(ring)
-        return ring.flatten(-3, -2).index_copy(-2, window.slots, rows).view_as(ring)
+        new = new[..., -self.context :, :]
+        if ring.dim() > 3:
+            return ring.index_copy(-2, window.slots, new)
+        # Of one stream, the export makes one ScatterND that can write in place; it knows no index_copy.
+        heads = torch.arange(self.heads, device=ring.device)[:, None]  # [H, 1]
+        return ring.index_put((heads, window.slots), new)
 
 
 def linear(weights: Weights, name: str, c_in: int, c_out: int) -> nn.Parameter:

@@ -1,0 +1,99 @@
+"""antiphon-cloud: help that tells all, and one sentence for everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.support.commands import one_sentence, run
+
+
+@pytest.fixture
+def model(golden: Path, tmp_path: Path) -> Path:
+    """A copy of the golden model that a test may damage."""
+    return Path(shutil.copytree(golden / "moshi-tiny", tmp_path / "model"))
+
+
+@pytest.mark.parametrize("command", ["serve", "export-codec", "replay"])
+def test_help_shows_every_flags_default_and_variable(command: str) -> None:
+    text = " ".join(run("antiphon-cloud", command, "--help").out.split())
+    flags = [word for word in text.split() if word.startswith("--") and word != "--help"]
+    assert "--model" in flags
+    for flag in flags:
+        assert f"ANTIPHON_{flag.strip('-').upper().replace('-', '_')}" in text, flag
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve"], "--model"),
+        (["serve", "--model", "m", "--slots", "0"], "--slots"),
+        (["replay", "--model", "m"], "--user-codes"),
+        (["serve", "--model", "m", "--device", "tpu"], "--device"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(arguments: list[str], words: str) -> None:
+    assert words in one_sentence(run("antiphon-cloud", *arguments), status=2)
+
+
+def test_replay_writes_the_golden_tokens(golden: Path, tmp_path: Path) -> None:
+    expected = load_file(golden / "moshi-tiny/expected.safetensors")
+    np.save(tmp_path / "user.npy", expected["user_codes"])
+    finished = run(
+        "antiphon-cloud", "replay", "--model", golden / "moshi-tiny", "--user-codes", tmp_path / "user.npy",
+        "--out", tmp_path / "out.npz", "--dtype", "float32", "--greedy",
+    )  # fmt: skip
+    assert finished.status == 0, finished.err
+    tokens = np.load(tmp_path / "out.npz")["tokens"]
+    assert tokens.dtype == np.int32
+    assert (tokens == expected["tokens"]).all()
+
+
+@pytest.mark.parametrize("damage", ["nothing there", "no weights", "truncated", "unknown key"])
+def test_serving_a_damaged_model_is_one_sentence(damage: str, model: Path, tiny_codec: Path) -> None:
+    words = {"nothing there": "no such directory", "no weights": "model.safetensors", "truncated": "model.safetensors"}
+    match damage:
+        case "nothing there":
+            shutil.rmtree(model)
+        case "no weights":
+            (model / "model.safetensors").unlink()
+        case "truncated":
+            data = (model / "model.safetensors").read_bytes()
+            (model / "model.safetensors").write_bytes(data[: len(data) // 2])
+        case "unknown key":
+            config = json.loads((model / "config.json").read_text())
+            (model / "config.json").write_text(json.dumps(config | {"flux_capacitor": 1}))
+    served = run("antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--listen", "127.0.0.1:0")
+    sentence = one_sentence(served)
+    assert words.get(damage, "flux_capacitor") in sentence
+    assert served.out == ""
+
+
+def test_serving_without_a_gpu_on_cuda_is_one_sentence(model: Path, tiny_codec: Path) -> None:
+    served = run(
+        "antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--device", "cuda", CUDA_VISIBLE_DEVICES=""
+    )
+    assert "--device cuda" in one_sentence(served)
+
+
+def test_export_codec_writes_into_the_model_directory(model: Path) -> None:
+    exported = run("antiphon-cloud", "export-codec", "--model", model)
+    assert exported.status == 0, exported.err
+    assert {path.name for path in (model / "codec").iterdir()} == {"codec.json", "encoder.onnx", "decoder.onnx"}
+
+
+def test_export_codec_needs_no_language_model(golden: Path, tmp_path: Path) -> None:
+    exported = run("antiphon-cloud", "export-codec", "--model", golden / "mimi-tiny", "--out", tmp_path / "codec")
+    assert exported.status == 0, exported.err
+    assert json.loads((tmp_path / "codec/codec.json").read_text())["codebooks"] == 8
+
+
+def test_a_codec_that_cannot_be_written_is_one_sentence(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    exported = run("antiphon-cloud", "export-codec", "--model", model, "--out", tmp_path / "file")
+    assert str(tmp_path / "file") in one_sentence(exported)

@@ -1,0 +1,109 @@
+"""antiphon-edge: help that tells all, and one sentence for everything that goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support.commands import one_sentence, run
+from tests.support.ports import unused_address
+
+COMMANDS = ("encode", "decode", "devices", "pull", "talk")
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, 0.1 * np.sin(np.arange(4800) * 0.1), 24_000)
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_every_flags_default_and_variable(command: str) -> None:
+    text = " ".join(run("antiphon-edge", command, "--help").out.split())
+    flags = [word for word in text.split() if word.startswith("--") and word != "--help"]
+    for flag in flags:
+        assert f"ANTIPHON_{flag.strip('-').upper().replace('-', '_')}" in text, flag
+
+
+def test_a_variable_stands_for_its_flag(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    finished = run("antiphon-edge", "encode", speech, tmp_path / "codes.npy", ANTIPHON_CODEC=str(tiny_codec))
+    assert finished.status == 0, finished.err
+    assert np.load(tmp_path / "codes.npy").shape == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["talk", "--nonsense"], "--nonsense"),
+        (["shout"], "shout"),
+        (["encode", "in.wav", "out.npy"], "--codec"),
+        (["talk", "--as-fast-as-possible"], "needs --input-wav and --output-wav"),
+        (["talk", "--input-wav", "a.wav", "--output-wav", "./a.wav"], "the same file"),
+        (["talk", "--seed", "-1"], "--seed"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(arguments: list[str], words: str) -> None:
+    sentence = one_sentence(run("antiphon-edge", *arguments), status=2)
+    assert words in sentence
+    assert "--help" in sentence
+
+
+def test_nobody_at_the_address_is_one_sentence(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    address = unused_address()
+    talked = run(
+        "antiphon-edge", "talk", "--server", address, "--codec", tiny_codec, "--input-wav", speech,
+        "--output-wav", tmp_path / "reply.wav",
+    )  # fmt: skip
+    assert f"no worker answers at {address}" in one_sentence(talked)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"this is no wav file at all"])
+def test_a_bad_wav_is_one_sentence(content: bytes | None, tiny_codec: Path, tmp_path: Path) -> None:
+    wav = tmp_path / "bad.wav"
+    if content is not None:
+        wav.write_bytes(content)
+    finished = run("antiphon-edge", "encode", "--codec", tiny_codec, wav, tmp_path / "codes.npy")
+    assert str(wav) in one_sentence(finished)
+    assert not (tmp_path / "codes.npy").exists()
+
+
+def test_a_missing_codec_is_one_sentence(speech: Path, tmp_path: Path) -> None:
+    finished = run("antiphon-edge", "encode", "--codec", tmp_path / "nowhere", speech, tmp_path / "codes.npy")
+    assert "codec.json" in one_sentence(finished)
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        (np.zeros((5, 7), np.int32), r"expected shape [frames, 8]"),
+        (np.full((5, 8), 2048, np.int32), "outside [0, 2048)"),
+        (np.zeros((5, 8), np.float32), "expected integers"),
+        (np.zeros((0, 8), np.int32), "expected shape"),
+    ],
+)
+def test_bad_codes_are_one_sentence(codes: np.ndarray, words: str, tiny_codec: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "codes.npy", codes)
+    finished = run("antiphon-edge", "decode", "--codec", tiny_codec, tmp_path / "codes.npy", tmp_path / "out.wav")
+    assert words in one_sentence(finished)
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    finished = run("antiphon-edge", "encode", "--codec", tiny_codec, speech, tmp_path / "no/such/folder/codes.npy")
+    assert "cannot be written" in one_sentence(finished)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "subtype"), [(24_000, 1, "PCM_16"), (96_000, 2, "PCM_24"), (8_000, 6, "PCM_U8")]
+)
+def test_any_wav_is_encoded_at_the_codecs_rate(
+    rate_hz: int, channels: int, subtype: str, tiny_codec: Path, tmp_path: Path
+) -> None:
+    wav = tmp_path / "in.wav"
+    soundfile.write(wav, np.full((rate_hz, channels), 0.1), rate_hz, subtype=subtype)
+    finished = run("antiphon-edge", "encode", "--codec", tiny_codec, wav, tmp_path / "codes.npy")
+    assert finished.status == 0, finished.err
+    assert np.load(tmp_path / "codes.npy").shape == (13, 8)  # a second is 12.5 frames
