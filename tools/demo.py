@@ -65,7 +65,7 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path) ->
             conversation = await talk(session, codec, paced(reader, spec.frame_s), writer.write, on_reply)
         print(f"\n→ {output_wav}\n")
         report(conversation, traffic, heard_at)
-        print(format_table(conversation.hops.table(session.totals)))
+        print(format_table(conversation.hops.table()))
 
 
 def report(conversation: Conversation, traffic: Traffic, heard_at: list[float]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +23,7 @@ from antiphon_edge import client
 from antiphon_edge.client import Reply
 from antiphon_edge.codec import Codec
 from antiphon_edge.devices import Microphone, Speaker, list_devices
+from antiphon_edge.doctor import DEFAULT_SECONDS, examine, format_report
 from antiphon_edge.hops import format_table
 from antiphon_edge.pcm import Pcm
 from antiphon_edge.pull import default_cache, pull_codec
@@ -41,6 +44,12 @@ codec_option = option(
     type=click.Path(path_type=Path),
     required=True,
     help="Folder of an exported codec (codec.json, encoder.onnx, decoder.onnx).",
+)
+pulled_codec_option = option(
+    "--codec",
+    "codec_folder",
+    type=click.Path(path_type=Path),
+    help="Folder of an exported codec; pulled from the worker where absent.",
 )
 threads_option = option(
     "--threads", type=click.IntRange(1), default=1, help="Threads for each of the encoder and the decoder."
@@ -87,6 +96,27 @@ def devices_command() -> None:
     """List the microphones and speakers that talk can use."""
     for device in list_devices():
         click.echo(str(device))
+
+
+@commands.command("doctor")
+@server_option
+@pulled_codec_option
+@threads_option
+@option(
+    "--seconds",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=DEFAULT_SECONDS,
+    help="How long to encode and decode, in seconds.",
+)
+@option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_context
+def doctor_command(
+    context: click.Context, server: str, codec_folder: Path | None, threads: int, seconds: float, as_json: bool
+) -> None:
+    """Measure whether this device keeps up with a conversation; exit status 0 if it does, 1 if not."""
+    report = examine(codec_folder or asyncio.run(_pull(server, default_cache())), threads, seconds)
+    click.echo(json.dumps(asdict(report), indent=1) if as_json else format_report(report))
+    context.exit(0 if report.keeps_up else 1)
 
 
 @commands.command("pull")
@@ -156,7 +186,7 @@ def talk_command(
             conversation = await talk(session, codec, microphone(session.model.delay_steps), speaker, _print_text)
         click.echo()
         if stats:
-            click.echo(format_table(conversation.hops.table(session.totals)), err=True)
+            click.echo(format_table(conversation.hops.table()), err=True)
 
     asyncio.run(main())
 

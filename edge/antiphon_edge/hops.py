@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from antiphon_edge.client import Totals
 
-FRAMES_KEPT = 1024  # of the latest frames; what the worker's own timings cover
+FRAMES_KEPT = 1024  # of the latest frames: as many as the worker's own timings cover
 
 
 def _recent() -> deque[float]:
@@ -18,20 +20,36 @@ def _recent() -> deque[float]:
 
 @dataclass(slots=True)
 class Hops:
-    """Milliseconds of the latest frames at each hop that the edge can see."""
+    """Milliseconds of the latest frames at each hop. Wait, step and network are known once the session has ended."""
 
     encode_ms: deque[float] = field(default_factory=_recent)
+    network_ms: deque[float] = field(default_factory=_recent)
+    wait_ms: deque[float] = field(default_factory=_recent)
+    step_ms: deque[float] = field(default_factory=_recent)
     round_trip_ms: deque[float] = field(default_factory=_recent)
     decode_ms: deque[float] = field(default_factory=_recent)
 
-    def table(self, totals: Totals | None) -> dict[str, tuple[float, float, float]]:
-        """(p50, p95, p99) in milliseconds by hop; with the worker's timings, the round trip's parts too."""
-        rows = {"encode": list(self.encode_ms)}
-        round_trip = np.array(self.round_trip_ms)
-        if totals is not None and len(totals.wait_us) == len(round_trip) > 0:
-            wait, step = np.array(totals.wait_us) / 1e3, np.array(totals.step_us) / 1e3
-            rows |= {"network": list(round_trip - wait - step), "wait": list(wait), "step": list(step)}
-        rows |= {"round trip": list(round_trip), "decode": list(self.decode_ms)}
+    def add_timings(self, totals: Totals | None) -> None:
+        """Splits the round trips by the worker's own times, where the session asked for them."""
+        if totals is None or not totals.wait_us or len(totals.wait_us) != len(self.round_trip_ms):
+            return
+        self.wait_ms.extend(us / 1e3 for us in totals.wait_us)
+        self.step_ms.extend(us / 1e3 for us in totals.step_us)
+        parts = zip(self.round_trip_ms, self.wait_ms, self.step_ms, strict=True)
+        self.network_ms.extend(whole - wait - step for whole, wait, step in parts)
+
+    @classmethod
+    def together(cls, sessions: Iterable[Self]) -> Hops:
+        """The frames of several sessions as one."""
+        merged = Hops(*(deque[float]() for _ in cls.__slots__))
+        for session in sessions:
+            for name in cls.__slots__:
+                getattr(merged, name).extend(getattr(session, name))
+        return merged
+
+    def table(self) -> dict[str, tuple[float, float, float]]:
+        """(p50, p95, p99) in milliseconds of every hop that was measured, in a frame's order."""
+        rows = {name.removesuffix("_ms").replace("_", " "): getattr(self, name) for name in self.__slots__}
         return {name: _percentiles(values) for name, values in rows.items() if values}
 
 
@@ -42,6 +60,6 @@ def format_table(rows: dict[str, tuple[float, float, float]]) -> str:
     return "\n".join(lines)
 
 
-def _percentiles(values: list[float]) -> tuple[float, float, float]:
-    p50, p95, p99 = np.percentile(values, [50, 95, 99])
+def _percentiles(values: Iterable[float]) -> tuple[float, float, float]:
+    p50, p95, p99 = np.percentile(list(values), [50, 95, 99])
     return float(p50), float(p95), float(p99)

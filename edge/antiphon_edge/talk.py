@@ -65,6 +65,7 @@ async def talk(
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
+    conversation.hops.add_timings(session.totals)
     return conversation
 
 

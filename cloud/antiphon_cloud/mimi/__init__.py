@@ -3,9 +3,9 @@
 Mimi: Défossez et al. 2024, "Moshi: a speech-text foundation model for real-time dialogue", arXiv:2410.00037.
 """
 
-from antiphon_cloud.mimi.checkpoint import Checkpoint, RandomWeights, Weights
+from antiphon_cloud.mimi.checkpoint import Checkpoint, Weights
 from antiphon_cloud.mimi.config import MimiConfig
 from antiphon_cloud.mimi.layers import State
 from antiphon_cloud.mimi.model import Decoder, Encoder, Mimi
 
-__all__ = ["Checkpoint", "Decoder", "Encoder", "Mimi", "MimiConfig", "RandomWeights", "State", "Weights"]
+__all__ = ["Checkpoint", "Decoder", "Encoder", "Mimi", "MimiConfig", "State", "Weights"]

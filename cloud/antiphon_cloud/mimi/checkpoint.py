@@ -1,8 +1,7 @@
-"""Where weights come from: a published safetensors file, or a seeded generator for tests and training."""
+"""Where weights come from: a published safetensors file, or whatever else gives tensors by their published names."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
@@ -93,31 +92,3 @@ class Checkpoint:
         """
         if self._unused:
             raise CheckpointError(f"{self.path}: tensor {min(self._unused)} has no place in the model of its config")
-
-
-class RandomWeights:
-    """Weights of unit gain from a seed: every part of the network matters to the output."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """A new random tensor."""
-        if name.endswith(("norm1.weight", "norm2.weight", "cluster_usage")):
-            return torch.ones(shape)
-        tensor = torch.empty(shape).normal_(generator=self._generator)
-        if name.endswith(".scale"):
-            return tensor.mul_(0.1).add_(0.4)
-        if name.endswith("embedding_sum"):
-            return tensor.mul_(0.5)
-        if len(shape) == 1:
-            return tensor.mul_(0.1)
-        fan_in = shape[0] * 2 if "convtr" in name and shape[1] > 1 else math.prod(shape[1:])
-        return tensor.mul_(1.3 * fan_in**-0.5)
-
-    def skip(self, name: str, shape: tuple[int, ...]) -> None:
-        """Nothing to check."""
-
-    def first_of(self, *names: str) -> str:
-        """The first name."""
-        return names[0]

@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from antiphon_cloud.mimi import Mimi, MimiConfig, RandomWeights
+from antiphon_cloud.mimi import Mimi, MimiConfig
 from antiphon_cloud.mimi.config import QuantizerConfig, SeanetConfig, TransformerConfig
 from antiphon_cloud.mimi.model import Decoder, Encoder
+from tests.support.random_weights import RandomWeights
 
 FRAME = 1920
 

@@ -1,0 +1,54 @@
+"""What the documentation shows works as shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support.commands import Worker, worker
+
+ROOT = Path(__file__).parent.parent
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def served(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
+    with worker("--model", golden / "moshi-tiny", "--codec", tiny_codec) as started:
+        yield started
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["asyncio", "blocking"])
+def test_the_sdks_page_runs(
+    snippet: str,
+    served: Worker,
+    tiny_codec: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    soundfile.write(tmp_path / "question.wav", 0.1 * np.sin(np.arange(16_000) * 0.1), 16_000)
+    names = {
+        "ADDRESS": served.address,
+        "QUESTION": tmp_path / "question.wav",
+        "REPLY": tmp_path / "reply.wav",
+        "CODEC": tiny_codec,
+        "USER_CODES": np.zeros((3, 8), np.int32),
+    }
+    exec(compile(snippet, "docs/sdk.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert ("13 frames" in said) if "asyncio" in snippet else (said.splitlines()[0] == "0 None")
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+        if not target.startswith("http"):
+            assert ((ROOT / page).parent / target).exists(), target

@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# Runs the edge in a Raspberry Pi's userland (Debian, arm64) under emulation and compares it with this machine.
+# --help tells more.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+help() {
+    cat <<'END'
+usage: tools/pi_userland.sh [--frames N] SUITE FOLDER
+
+Builds a Debian arm64 root file system (SUITE: bookworm with Python 3.11, or trixie with 3.13) in FOLDER, installs this
+checkout there with pip as antiphon[edge], runs `antiphon-edge encode` and `decode` on the golden tiny codec under
+qemu-user emulation, and compares with this machine at float32: codes must be equal (and equal to the golden ones),
+decoded audio within 1e-4 of its peak. Exit status 0 if so, 1 otherwise, 2 for usage.
+
+  --frames N  Frames of 80 ms to encode and decode (default 5, at most 150); emulation is slow.
+
+It needs root on Linux (x86-64), apt-get install qemu-user-static debootstrap, the checkout's .venv (make install), a
+network with a Debian mirror and PyPI, about 1 GB in FOLDER (500 MB of Debian, the rest Python), and ten minutes, mostly
+of one core; two or three when FOLDER is there from an earlier run. It registers aarch64 with binfmt_misc and mounts
+FOLDER/proc; both are undone at the end, however it ends. FOLDER must lie outside the checkout; it stays: remove it when
+you are done.
+
+Environment:
+  DEBIAN_MIRROR  where debootstrap loads from (default: debootstrap's own).
+  PIP_*          settings for pip in FOLDER, too, but for PIP_CERT, PIP_FIND_LINKS and whatever else is a path of this
+                 machine: its /etc/resolv.conf and certificate authorities are copied into FOLDER instead.
+END
+}
+usage() {
+    echo "pi_userland.sh: $1; see tools/pi_userland.sh --help" >&2
+    exit 2
+}
+fail() {
+    echo "pi_userland.sh: $1" >&2
+    exit 1
+}
+say() { echo "$(date +%T) $1"; }
+
+frames=5
+positional=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -h | --help) help; exit 0 ;;
+        --frames) [[ ${2-} =~ ^[1-9][0-9]*$ ]] || usage "--frames needs a number"; frames=$2; shift 2 ;;
+        -*) usage "there is no $1" ;;
+        *) positional+=("$1"); shift ;;
+    esac
+done
+[ ${#positional[@]} -eq 2 ] || usage "SUITE and FOLDER are needed"
+suite=${positional[0]}
+case "$suite" in
+    bookworm | trixie) ;;
+    *) usage "SUITE is bookworm or trixie, not $suite" ;;
+esac
+root=$(realpath --canonicalize-missing "${positional[1]}")
+case "$root/" in
+    "$PWD"/* | /) usage "FOLDER must lie outside the checkout, and not be /" ;;
+esac
+[ "$(id -u)" -eq 0 ] || fail "chroot and debootstrap need root: run it with sudo"
+for needed in debootstrap qemu-aarch64-static; do
+    command -v "$needed" >/dev/null || fail "there is no $needed: apt-get install qemu-user-static debootstrap"
+done
+python=$PWD/.venv/bin/python
+[ -x "$python" ] || fail "there is no .venv: run make install first"
+built=$root/.antiphon-$suite  # debootstrap was here, and came to its end
+if [ -d "$root" ] && [ ! -e "$built" ] && [ -n "$(ls -A "$root")" ]; then
+    fail "$root holds something else, or half a $suite: choose another folder, or remove it"
+fi
+
+binfmt=/proc/sys/fs/binfmt_misc
+scratch=$(mktemp -d)
+mounted_binfmt=
+registered=
+undo() {
+    local status=$?
+    if mountpoint --quiet "$root/proc"; then umount "$root/proc"; fi
+    if [ -n "$registered" ]; then echo -1 >"$binfmt/qemu-aarch64"; fi
+    if [ -n "$mounted_binfmt" ]; then umount "$binfmt"; fi
+    rm -rf "$scratch"
+    exit "$status"
+}
+trap undo EXIT
+trap 'exit 130' INT TERM HUP
+
+if [ ! -e "$binfmt/register" ]; then
+    mount -t binfmt_misc binfmt_misc "$binfmt" || fail "this kernel has no binfmt_misc: choose another machine"
+    mounted_binfmt=1
+fi
+if [ ! -e "$binfmt/qemu-aarch64" ]; then
+    cat /usr/lib/binfmt.d/qemu-aarch64.conf >"$binfmt/register"
+    registered=1
+fi
+
+if [ ! -e "$built" ]; then
+    say "debootstrap: $suite for arm64 in $root"
+    debootstrap --arch=arm64 --variant=minbase --include=ca-certificates,python3,python3-venv \
+        "$suite" "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$scratch/debootstrap.log" 2>&1 || {
+        tail -n 20 "$scratch/debootstrap.log" >&2
+        fail "debootstrap failed; its last words are above. Remove $root before the next try"
+    }
+    touch "$built"
+fi
+mountpoint --quiet "$root/proc" || mount -t proc proc "$root/proc"
+cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
+bundle=/etc/ssl/certs/ca-certificates.crt
+if [ -e "$bundle" ]; then cp --dereference "$bundle" "$root$bundle"; fi
+
+pip_settings=()
+while IFS='=' read -r -d '' name value; do
+    case "$name=$value" in
+        PIP_*=/* | PIP_*=file:* | PIP_REQUIRE_VIRTUALENV=*) ;;  # of this machine
+        PIP_*) pip_settings+=("$name=$value") ;;
+    esac
+done < <(env -0)
+inside() {
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 PIP_CERT="$bundle" PIP_NO_CACHE_DIR=1 \
+        PIP_DISABLE_PIP_VERSION_CHECK=1 OMP_NUM_THREADS=1 ${pip_settings[@]+"${pip_settings[@]}"} chroot "$root" "$@"
+}
+
+say "installing antiphon[edge]"
+"$python" -m pip wheel --quiet --no-deps --wheel-dir "$scratch" .
+wheel=$(basename "$scratch"/antiphon-*.whl)
+rm -rf "${root:?}/antiphon"
+mkdir "$root/antiphon"
+cp "$scratch/$wheel" "$root/antiphon"
+[ -x "$root/venv/bin/python" ] || inside python3 -m venv /venv
+inside /venv/bin/pip install --quiet --only-binary=:all: --upgrade "/antiphon/$wheel[edge]"
+inside /venv/bin/pip install --quiet --no-deps --force-reinstall "/antiphon/$wheel"
+inside /venv/bin/python -c "
+import platform, onnxruntime, numpy
+print(f'  {platform.machine()}, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__},'
+      f' numpy {numpy.__version__}')"
+
+say "preparing $frames frames of the golden tiny codec on this machine"
+"$python" - "$frames" "$scratch" <<'END'
+"""Exports the codec, writes the frames as a 16-bit wav, and keeps this machine's codes and audio."""
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from safetensors.numpy import load_file
+
+from antiphon_cloud.codec_export import export_codec
+
+frames, out = int(sys.argv[1]), Path(sys.argv[2])
+golden = Path("tests/golden/mimi-tiny")
+export_codec(golden / "mimi.safetensors", golden / "mimi_config.json", out / "codec")
+expected = load_file(golden / "expected.safetensors")
+if not 1 <= frames <= len(expected["codes"]):
+    sys.exit(f"pi_userland.sh: --frames: there are {len(expected['codes'])} golden frames")
+soundfile.write(out / "in.wav", expected["pcm"][: 1920 * frames], 24_000, subtype="FLOAT")
+np.save(out / "golden.npy", expected["codes"][:frames])
+END
+cat >"$scratch/decode.py" <<'END'
+"""Decodes codes to float32 samples: the command line writes 16 bits, which would hide small differences."""
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from antiphon_edge.codec import Codec
+
+codec, codes, pcm = map(Path, sys.argv[1:])
+decoder = Codec.load(codec).decoder()
+np.save(pcm, np.concatenate([decoder.step(row) for row in np.load(codes)]))
+END
+cp -r "$scratch/codec" "$scratch/in.wav" "$scratch/decode.py" "$root/antiphon"
+
+run() { # run HOST-OR-EMPTY BIN FOLDER: encode, decode, decode to float
+    local folder=$2 bin=$1
+    shift 2
+    "$@" "$bin/antiphon-edge" encode --codec "$folder/codec" "$folder/in.wav" "$folder/codes.npy"
+    "$@" "$bin/antiphon-edge" decode --codec "$folder/codec" "$folder/codes.npy" "$folder/out.wav"
+    "$@" "$bin/python" "$folder/decode.py" "$folder/codec" "$folder/codes.npy" "$folder/pcm.npy"
+}
+run "$PWD/.venv/bin" "$scratch"
+say "encoding and decoding under emulation"
+started=$SECONDS
+run /venv/bin /antiphon inside
+say "done in $((SECONDS - started)) s; comparing"
+
+"$python" - "$scratch" "$root/antiphon" <<'END' || fail "$suite: the emulated edge differs from this machine"
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+here, there = map(Path, sys.argv[1:])
+codes, emulated = np.load(here / "codes.npy"), np.load(there / "codes.npy")
+golden = np.load(here / "golden.npy")
+pcm, emulated_pcm = np.load(here / "pcm.npy"), np.load(there / "pcm.npy")
+wav, emulated_wav = (soundfile.read(folder / "out.wav", dtype="int16")[0].astype(int) for folder in (here, there))
+error = float(np.abs(pcm - emulated_pcm).max() / np.abs(pcm).max())
+steps = int(np.abs(wav - emulated_wav).max())
+print(f"  codes equal to this machine's: {(codes == emulated).sum()} of {codes.size}")
+print(f"  codes equal to the golden ones: {(golden == emulated).sum()} of {golden.size}")
+print(f"  decoded audio: largest difference {error:.1e} of the peak (at most 1e-4), {steps} of 32768 in the wav")
+same = codes.shape == emulated.shape and (codes == emulated).all() and (golden == emulated).all()
+sys.exit(not (same and error <= 1e-4 and steps <= 1 + 1e-4 * np.abs(wav).max()))
+END
+say "$suite: the emulated edge computes what this machine does"
