@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Builds .venv with everything that the demo, the tests and the checks need. Nothing is installed outside the checkout,
-# but for the sound libraries that install_audio.sh may add as root.
+# Builds .venv with everything that the demo, the tests and the checks need. Nothing is installed outside the checkout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -37,10 +36,9 @@ then
     torch_arguments+=(--index-url "$cpu_index" --extra-index-url https://pypi.org/simple)
 fi
 
-tools/install_audio.sh --test
 extras=edge,cloud,tools,dev
-if pkg-config --exists portaudio-2.0 2>/dev/null || [ -e /usr/include/portaudio.h ]; then
-    extras=$extras,audio
+if [ -e /usr/include/portaudio.h ]; then
+    extras=$extras,audio # live voice: PyAudio compiles against PortAudio
 fi
 
 "$python" -m venv .venv

@@ -11,7 +11,7 @@ import soundfile
 from tests.support.commands import one_sentence, run
 from tests.support.ports import unused_address
 
-COMMANDS = ("encode", "decode", "devices", "pull", "talk")
+COMMANDS = ("encode", "decode", "devices", "doctor", "pull", "talk")
 
 
 @pytest.fixture
