@@ -1,4 +1,4 @@
-"""Compares our codec with rustymimi, frame by frame on the same speech: codes, decoded audio and time a frame.
+"""Compares our codec with another Mimi, frame by frame on the same speech: codes, decoded audio and time a frame.
 
     python tools/compare_codec.py CHECKPOINT_DIR --peer-python /tmp/oracle/bin/python
 
@@ -53,9 +53,12 @@ class Comparison:
 @click.option("--frames", default=400, show_default=True, help="Frames of 80 ms to compare.")
 @click.option("--codebooks", default=8, show_default=True)
 @click.option("--codec", "codec_folder", type=click.Path(path_type=Path), help="An exported codec; made where absent.")
-@click.option("--peer-python", envvar="ANTIPHON_PEER_PYTHON", required=True, help="A Python that has rustymimi.")
-def main(checkpoint_dir: Path, frames: int, codebooks: int, codec_folder: Path | None, peer_python: str) -> None:
-    """Compares the codec made from CHECKPOINT_DIR with rustymimi."""
+@click.option("--peer", "name", type=click.Choice(["rustymimi", "moshi"]), default="rustymimi", show_default=True)
+@click.option("--peer-python", envvar="ANTIPHON_PEER_PYTHON", required=True, help="A Python that has the peer.")
+def main(
+    checkpoint_dir: Path, frames: int, codebooks: int, codec_folder: Path | None, name: str, peer_python: str
+) -> None:
+    """Compares the codec made from CHECKPOINT_DIR with a peer."""
     checkpoint = checkpoint_dir / CHECKPOINT
     with tempfile.TemporaryDirectory() as scratch:
         if codec_folder is None:
@@ -63,8 +66,8 @@ def main(checkpoint_dir: Path, frames: int, codebooks: int, codec_folder: Path |
             export_codec(checkpoint, None, codec_folder, codebooks=codebooks)
         codec = Codec.load(codec_folder, threads=1)
         pcm = speech(Path(scratch) / "speech.wav", frames * codec.spec.frame_samples, codec.spec.sample_rate_hz)
-    with peer(peer_python, checkpoint, codebooks) as process:
-        report(compare(codec, process, pcm.reshape(frames, -1)))
+    with peer(peer_python, name, checkpoint, codebooks) as process:
+        report(compare(codec, process, pcm.reshape(frames, -1)), name)
 
 
 def compare(codec: Codec, process: subprocess.Popen[bytes], pcm: Floats) -> Comparison:
@@ -92,13 +95,14 @@ def compare(codec: Codec, process: subprocess.Popen[bytes], pcm: Floats) -> Comp
     return found
 
 
-def report(found: Comparison) -> None:
+def report(found: Comparison, name: str) -> None:
     """Prints the figures."""
     codes, peer_codes = np.stack(found.codes), np.stack(found.peer_codes)
     decoded, peer_decoded = np.concatenate(found.decoded), np.concatenate(found.peer_decoded)
     error = decoded - peer_decoded
     click.echo(f"{processor()}, 1 thread each, in turns, {len(codes)} frames of 80 ms")
-    click.echo(f"equal codes: {(codes == peer_codes).sum()} of {codes.size}")
+    distinct = [len(np.unique(column)) for column in peer_codes.T]
+    click.echo(f"equal codes: {(codes == peer_codes).sum()} of {codes.size}; distinct ones a codebook: {distinct}")
     for frame, codebook in np.argwhere(codes != peer_codes)[:10]:
         click.echo(f"  frame {frame} codebook {codebook}: {codes[frame, codebook]}, peer {peer_codes[frame, codebook]}")
     click.echo(
@@ -110,16 +114,16 @@ def report(found: Comparison) -> None:
         ours, peer_times = (np.array(times[what][warm:]) for times in (found.ours, found.peer))
         click.echo(
             f"{what}: ours p50 {np.median(ours):.2f} p95 {np.percentile(ours, 95):.2f} "
-            f"p99 {np.percentile(ours, 99):.2f} ms, rustymimi p50 {np.median(peer_times):.2f} "
+            f"p99 {np.percentile(ours, 99):.2f} ms, {name} p50 {np.median(peer_times):.2f} "
             f"p95 {np.percentile(peer_times, 95):.2f} p99 {np.percentile(peer_times, 99):.2f} ms, "
             f"ratio of medians {np.median(peer_times) / np.median(ours):.2f}"
         )
 
 
 @contextmanager
-def peer(python: str, checkpoint: Path, codebooks: int) -> Iterator[subprocess.Popen[bytes]]:
-    """rustymimi in its own process, one thread."""
-    command = [python, str(Path(__file__).with_name("rustymimi_peer.py")), str(checkpoint), str(codebooks)]
+def peer(python: str, name: str, checkpoint: Path, codebooks: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The peer in its own process, one thread."""
+    command = [python, str(Path(__file__).with_name("codec_peer.py")), name, str(checkpoint), str(codebooks)]
     environment = os.environ | {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         yield process

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
