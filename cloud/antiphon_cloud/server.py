@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,6 +24,9 @@ from antiphon_cloud.worker import ServedModel, Worker
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
 MAX_MESSAGE_BYTES = 256 * 1024  # a frame is 20 bytes; the rest is room for a resumed session's history
 
@@ -117,19 +123,48 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
     server = Server(config)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
     address = await server.bind()
-    loading = asyncio.create_task(asyncio.to_thread(load))
-    ending = asyncio.create_task(ended.wait())
+    loading, ending = _in_thread(load), asyncio.create_task(ended.wait())
     try:
-        await asyncio.wait({loading, ending}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {loading, ending}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             await server.serve(loading.result())
             ready(address)
-            await ended.wait()
+            await ending
             logger.info("draining for at most %g s", config.drain_s)
             await server.drain()
     finally:
+        loading.cancel()
         ending.cancel()
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
         await server.stop()
+
+
+def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
+    """The result of `function`, run in a thread that does not keep the process alive: loading may take minutes."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return  # the worker has ended meanwhile
+        if error is None:
+            future.set_result(cast("T", result))
+        else:
+            future.set_exception(error)
+
+    def call() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except Exception as raised:  # noqa: BLE001 - it is raised again where the future is awaited
+            error = raised
+        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=call, name="load", daemon=True).start()
+    return future

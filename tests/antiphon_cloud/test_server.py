@@ -1,0 +1,44 @@
+"""The worker's process: what it answers while it loads, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from antiphon.errors import AntiphonError, UnavailableError
+from antiphon_cloud.server import ServerConfig, run
+from antiphon_cloud.worker import ServedModel
+from antiphon_edge.client import connect
+from tests.support.ports import unused_address
+from tests.support.servers import CODEC
+
+
+async def test_sigterm_ends_a_worker_that_is_still_loading() -> None:
+    loading, release = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        release.wait()
+        raise AssertionError("nobody waits for this any more")
+
+    address = unused_address()
+    server = asyncio.create_task(run(ServerConfig(listen=address), load, lambda ready: pytest.fail("never ready")))
+    await asyncio.to_thread(loading.wait, 10)
+    with pytest.raises(UnavailableError, match="still loading"):
+        async with connect(address, CODEC):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(server, 10)
+    release.set()
+
+
+async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:
+    def load() -> ServedModel:
+        raise AntiphonError("no such model")
+
+    with pytest.raises(AntiphonError, match="no such model"):
+        await run(ServerConfig(listen="127.0.0.1:0"), load, lambda ready: pytest.fail("never ready"))
