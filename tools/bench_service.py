@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.spec import CodecSpec
-from antiphon_cloud.serving import export_model_codec, read_codec_spec
+from antiphon_cloud.codec_folder import CodecFolder
+from antiphon_cloud.serving import export_model_codec
 from antiphon_edge import client
 from antiphon_edge.hops import Hops, format_table
 from relay import counting_relay
@@ -81,7 +82,7 @@ def main() -> None:
     options = ("--model", arguments.model, "--codec", arguments.codec, "--slots", slots, "--threads", "1")
     with worker(*options) as address:
         for sessions in arguments.sessions:
-            asyncio.run(measure(address, read_codec_spec(arguments.codec), sessions, arguments.seconds))
+            asyncio.run(measure(address, CodecFolder.open(arguments.codec).spec, sessions, arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def report(conversation: Conversation, traffic: Traffic, heard_at: list[float]) 
     """Frames, text and bytes."""
     begin_s, end_s = heard_at[min(SETTLED_FRAMES, len(heard_at) - 2)], heard_at[-1]
     print(f"frames      {conversation.frames_up} up, {conversation.frames_down} down with audio")
-    print(f"text        {sum(map(len, conversation.text))} characters in {len(conversation.text)} tokens")
+    print(f"text        {conversation.text_tokens} tokens that carry text")
     rates = ", ".join(f"{traffic.rate(way, begin_s, end_s):.0f} bytes/s {way}" for way in ("up", "down"))
     print(f"socket      {rates} (TCP payload, steady state)")
 

@@ -1,5 +1,64 @@
-"""An exported codec's folder, as the worker sees it: whose codes these are, and which files to hand out."""
+"""An exported codec's folder as the worker hands it out: checked once, when the model is loaded."""
 
 from __future__ import annotations
 
-CODEC_FILES = ("codec.json", "encoder.onnx", "decoder.onnx")
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from antiphon.codec_manifest import MANIFEST_FILE, CodecManifest
+from antiphon.spec import CodecSpec
+from antiphon_cloud.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class CodecFile:
+    """A file of the codec."""
+
+    path: Path
+    size_bytes: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CodecFolder:
+    """A codec whose files are all there and whole."""
+
+    spec: CodecSpec
+    files: tuple[CodecFile, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> CodecFolder:
+        """Reads and checks `folder`.
+
+        Raises:
+            CheckpointError: it holds no codec, or a file is missing or is not the one that codec.json describes.
+        """
+        path = folder / MANIFEST_FILE
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=CodecManifest)
+            files = tuple(
+                _read(folder / name) for name in (MANIFEST_FILE, manifest.encoder.file, manifest.decoder.file)
+            )
+            spec = manifest.spec
+        except OSError as error:
+            raise CheckpointError(
+                f"{error.filename}: cannot be read ({error.strerror}); run antiphon-cloud export-codec, or name an "
+                "exported codec with --codec"
+            ) from error
+        except (msgspec.DecodeError, ValueError) as error:
+            raise CheckpointError(f"{path}: not a codec manifest ({error}); export the codec again") from error
+        for graph, file in zip((manifest.encoder, manifest.decoder), files[1:], strict=True):
+            if file.sha256.hex() != graph.sha256.lower():
+                raise CheckpointError(
+                    f"{file.path}: not the file that {MANIFEST_FILE} describes; export the codec again"
+                )
+        return cls(spec, files)
+
+
+def _read(path: Path) -> CodecFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return CodecFile(path, path.stat().st_size, digest.digest())

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +106,17 @@ class Lease:
             self._engine.release(self)
 
 
+class _Entry(NamedTuple):
+    """One session's part of a batch."""
+
+    lease: Lease
+    frame: _Waiting
+    reset: tuple[int, Sampling] | None  # seed and sampling, before the session's first frame
+
+
+_Result = tuple[Lease, Reply | AntiphonError]
+
+
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
     """How busy the engine is."""
@@ -123,7 +134,7 @@ class Engine:
         self._condition = threading.Condition()
         self._free = list(range(runner.slots))  # a heap: low slots first, so that the batch stays short
         self._leases: dict[int, Lease] = {}
-        self._resets: list[tuple[int, int, Sampling]] = []
+        self._resets: dict[Lease, tuple[int, Sampling]] = {}  # sessions whose slot is not theirs yet
         self._waiting = 0
         self._stopping = False
         self._step_ms: deque[float] = deque(maxlen=STEP_HISTORY)
@@ -170,7 +181,7 @@ class Engine:
                 raise NoFreeSlotError(f"all {self.slots} slots are taken: try again later, or on another worker")
             slot = heapq.heappop(self._free)
             lease = self._leases[slot] = Lease(self, slot, deliver)
-            self._resets.append((slot, seed, sampling))
+            self._resets[lease] = seed, sampling
             return lease
 
     def submit(self, lease: Lease, waiting: _Waiting) -> None:
@@ -185,58 +196,72 @@ class Engine:
         with self._condition:
             self._waiting -= len(lease.inbox)
             lease.inbox.clear()
+            self._resets.pop(lease, None)
             del self._leases[lease.slot]
             heapq.heappush(self._free, lease.slot)
 
     def _run(self) -> None:
-        while True:
-            batch = self._gather()
-            if batch is None:
-                return
-            self._scatter(self._step(batch))
+        while (batch := self._gather()) is not None:
+            ready, failed = self._reset(batch)
+            self._scatter(failed + (self._step(ready) if ready else []))
 
-    def _gather(self) -> list[tuple[Lease, _Waiting]] | None:
+    def _gather(self) -> list[_Entry] | None:
         """Waits for frames, then takes one from every session that has any; None ends the thread."""
         with self._condition:
             self._condition.wait_for(lambda: self._waiting or self._stopping)
             if self._stopping:
                 return None
-            resets, self._resets = self._resets, []
-            batch = [(lease, lease.inbox.popleft()) for lease in self._leases.values() if lease.inbox]
+            batch = [
+                _Entry(lease, lease.inbox.popleft(), self._resets.pop(lease, None))
+                for lease in self._leases.values()
+                if lease.inbox
+            ]
             self._waiting -= len(batch)
-        for slot, seed, sampling in resets:
-            self._runner.reset(slot, seed, sampling)
         return batch
 
-    def _step(self, batch: list[tuple[Lease, _Waiting]]) -> list[tuple[Lease, Reply | AntiphonError]]:
+    def _reset(self, batch: list[_Entry]) -> tuple[list[_Entry], list[_Result]]:
+        """Starts the sessions whose first frame this is; the rest are ready as they are."""
+        ready: list[_Entry] = []
+        failed: list[_Result] = []
+        for entry in batch:
+            try:
+                if entry.reset is not None:
+                    self._runner.reset(entry.lease.slot, *entry.reset)
+                ready.append(entry)
+            except Exception as error:  # whatever it was, only this session ends
+                logger.exception("starting a session in slot %d failed", entry.lease.slot)
+                failed.append((entry.lease, AntiphonError(f"the session could not be started: {error}")))
+        return ready, failed
+
+    def _step(self, batch: list[_Entry]) -> list[_Result]:
         start_ns = time.perf_counter_ns()
         try:
-            result = self._runner.step(
-                [lease.slot for lease, _ in batch], np.stack([frame.codes for _, frame in batch])
-            )
+            codes = np.stack([entry.frame.codes for entry in batch])
+            result = self._runner.step([entry.lease.slot for entry in batch], codes)
         except Exception as error:  # whatever the step did, its sessions end and the others go on
             logger.exception("a step over %d sessions failed", len(batch))
             return [
-                (lease, AntiphonError(f"the step of frame {frame.sequence} failed: {error}")) for lease, frame in batch
+                (entry.lease, AntiphonError(f"the step of frame {entry.frame.sequence} failed: {error}"))
+                for entry in batch
             ]
         step_us = (time.perf_counter_ns() - start_ns) // 1000
         with self._condition:
             self._step_ms.append(step_us / 1000)
         return [
             (
-                lease,
+                entry.lease,
                 Reply(
-                    frame.sequence,
+                    entry.frame.sequence,
                     int(result.text[row]),
                     result.codes[row],
-                    (start_ns - frame.arrived_ns) // 1000,
+                    (start_ns - entry.frame.arrived_ns) // 1000,
                     step_us,
                 ),
             )
-            for row, (lease, frame) in enumerate(batch)
+            for row, entry in enumerate(batch)
         ]
 
-    def _scatter(self, replies: list[tuple[Lease, Reply | AntiphonError]]) -> None:
+    def _scatter(self, replies: list[_Result]) -> None:
         def deliver() -> None:
             for lease, reply in replies:
                 lease.deliver(reply)

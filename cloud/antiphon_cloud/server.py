@@ -92,11 +92,10 @@ class Server:
         await self._announce(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:
-        """Refuses new sessions, asks the live ones to move, and stops when the last has left or the time is up."""
+        """Refuses new sessions, asks the live ones to move, and returns when the last has left or the time is up."""
         self.worker.drain()
         await self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._service.drain(self._config.drain_s)
-        await self.stop()
 
     async def stop(self) -> None:
         """Ends all calls and the engine."""
@@ -134,8 +133,11 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
             await server.serve(loading.result())
             ready(address)
             await ending
+            ended.clear()  # a second signal does not wait for the sessions
             logger.info("draining for at most %g s", config.drain_s)
-            await server.drain()
+            draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())
+            await asyncio.wait({draining, ending}, return_when=asyncio.FIRST_COMPLETED)
+            draining.cancel()
     finally:
         loading.cancel()
         ending.cancel()

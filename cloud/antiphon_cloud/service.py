@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -19,21 +18,24 @@ from grpc_status import rpc_status
 from antiphon.errors import AntiphonError, NoFreeSlotError, ProtocolError, SessionTimeoutError, UnavailableError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.codec_folder import CODEC_FILES
 from antiphon_cloud.engine import Lease, Reply
 from antiphon_cloud.session import FrameReceived, OpenRequested, Session, State
-from antiphon_cloud.worker import Phase, ServedModel, Worker
+from antiphon_cloud.worker import Phase, Worker
 
 logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S = 5.0
 CODEC_CHUNK_BYTES = 64 * 1024
+EVICTION_S = 1.0  # for a call that was ended to end
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 async def abort(context: Context, error: AntiphonError) -> NoReturn:
-    """Ends the call with the status that `error` stands for; a full worker says when to come back."""
+    """Ends the call with the status that `error` stands for; a full worker says when to come back.
+
+    The details go along in any case: they tell the edge that the worker itself said so, and not the network.
+    """
     details: tuple[any_pb2.Any, ...] = ()
     if isinstance(error, NoFreeSlotError):
         delay = duration_pb2.Duration()
@@ -42,7 +44,7 @@ async def abort(context: Context, error: AntiphonError) -> NoReturn:
         details[0].Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     rich = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=str(error), details=details)
     status = rpc_status.to_status(rich)
-    await context.abort(status.code, status.details, status.trailing_metadata if details else ())
+    await context.abort(status.code, status.details, status.trailing_metadata)
 
 
 @asynccontextmanager
@@ -52,6 +54,9 @@ async def statuses(context: Context) -> AsyncIterator[None]:
         yield
     except AntiphonError as error:
         await abort(context, error)
+    except grpc.aio.InternalError:
+        # A write to an edge that has vanished: nobody is left to tell.
+        logger.debug("the edge vanished amid a write", exc_info=True)
 
 
 class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
@@ -66,7 +71,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
     async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Context) -> None:  # noqa: N802
         """One conversation, from Open to Closed."""
         async with statuses(context):
-            call = _Call(self._worker.admit(), context)
+            call = _Call(self._worker, context)
             self._calls.add(call)
             self._idle.clear()
             try:
@@ -83,7 +88,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
             load = served.engine.load()
             return pb.GetModelResponse(
                 model=served.engine.spec.to_message(),
-                codec=served.codec.to_message(),
+                codec=served.codec.spec.to_message(),
                 limits=served.limits.to_message(),
                 load=pb.Load(
                     sessions=load.sessions,
@@ -97,24 +102,30 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
     async def GetCodec(self, request: pb.GetCodecRequest, context: Context) -> AsyncIterator[pb.GetCodecResponse]:  # noqa: N802
         """The codec's files: a manifest, then their bytes in its order."""
         async with statuses(context):
-            served = self._worker.served
-            paths = [served.codec_folder / name for name in CODEC_FILES]
-            manifest = pb.CodecManifest(codec=served.codec.to_message())
-            for path in paths:
-                with path.open("rb") as file:
-                    digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-                manifest.files.add(name=path.name, size_bytes=path.stat().st_size, sha256=digest.digest())
+            codec = self._worker.served.codec
+            manifest = pb.CodecManifest(codec=codec.spec.to_message())
+            for file in codec.files:
+                manifest.files.add(name=file.path.name, size_bytes=file.size_bytes, sha256=file.sha256)
             yield pb.GetCodecResponse(manifest=manifest)
-            for path in paths:
-                with path.open("rb") as file:
-                    while chunk := await asyncio.to_thread(file.read, CODEC_CHUNK_BYTES):
-                        yield pb.GetCodecResponse(chunk=chunk)
+            if request.manifest_only:
+                return
+            try:
+                for file in codec.files:
+                    with file.path.open("rb") as opened:
+                        while chunk := await asyncio.to_thread(opened.read, CODEC_CHUNK_BYTES):
+                            yield pb.GetCodecResponse(chunk=chunk)
+            except OSError as error:
+                logger.exception("the codec that was there at the start is gone")
+                raise AntiphonError("this worker's codec is gone: pull from another one") from error
 
     async def drain(self, time_left_s: float) -> None:
-        """Asks every live call's edge to move on, and returns when the last has left; late ones are ended."""
+        """Asks every live call's edge to move on, and returns when the last has left or was made to."""
         going = [asyncio.create_task(call.go_away("the worker is draining", time_left_s)) for call in self._calls]
         try:
-            await self._idle.wait()
+            async with asyncio.timeout(time_left_s + EVICTION_S):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.warning("%d calls did not end in time", len(self._calls))
         finally:
             for task in going:
                 task.cancel()
@@ -125,77 +136,97 @@ class _Call:
     """One Converse call: read a frame, have it stepped, write the reply, read the next.
 
     That bounds both ways: a flood waits in HTTP/2's window, and a slow reader's next frame is not stepped before it
-    has taken its last reply.
+    has taken its last reply. Nothing that the edge does or leaves undone holds the call longer than its idle timeout.
     """
 
-    def __init__(self, served: ServedModel, context: Context) -> None:
-        self._served = served
+    def __init__(self, worker: Worker, context: Context) -> None:
+        self._worker = worker
+        self._served = served = worker.admit()
         self._context = context
-        self._session = Session(served.engine.spec, served.codec, served.limits, served.text_of)
+        self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.text_of)
         self._replies: asyncio.Queue[Reply | AntiphonError] = asyncio.Queue()  # one at most: one frame is in flight
         self._writing = asyncio.Lock()
-        self._evicted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._evicted: str | None = None
+        self._task = asyncio.current_task()
 
     async def run(self, requests: AsyncIterator[pb.ConverseRequest]) -> None:
-        """Serves the call to its end; the slot goes back however it ends."""
-        request = await self._next(requests, OPEN_TIMEOUT_S, "Open")
-        if request is None:
-            raise ProtocolError("open: the call ended before Open; the first message must be Open")
-        event = self._session.receive(request)
-        assert isinstance(event, OpenRequested), "the session accepts nothing else first"
-        lease = self._served.engine.lease(event.seed, event.sampling, self._replies.put_nowait)
+        """Serves the call to its end; the slot goes back however it ends.
+
+        Raises:
+            AntiphonError: the status that ends it.
+        """
         try:
-            session_id = secrets.token_hex(8)
-            logger.info("session %s took slot %d", session_id, lease.slot)
-            await self._write(self._session.opened(session_id))
-            await self._converse(requests, lease)
-            await self._write(self._session.closed())
-        finally:
-            lease.release()
+            async with _in_time(OPEN_TIMEOUT_S, f"no Open came within {OPEN_TIMEOUT_S:g} s: the call is closed"):
+                request = await self._read(requests)
+            if request is None:
+                raise ProtocolError("open: the call ended before Open; the first message must be Open")
+            event = self._session.receive(request)
+            assert isinstance(event, OpenRequested), "the session accepts nothing else first"
+            self._worker.admit()  # again: Open may come long after the call
+            lease = self._served.engine.lease(event.seed, event.sampling, self._replies.put_nowait)
+            try:
+                session_id = secrets.token_hex(8)
+                logger.info("session %s took slot %d", session_id, lease.slot)
+                await self._write(self._session.opened(session_id))
+                await self._converse(requests, lease)
+                await self._write(self._session.closed())
+            finally:
+                lease.release()
+        except asyncio.CancelledError:
+            if self._evicted is None:
+                raise
+            assert self._task is not None
+            self._task.uncancel()
+            raise UnavailableError(f"{self._evicted}: connect to another worker") from None
 
     async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], lease: Lease) -> None:
-        idle_timeout_s = self._served.limits.idle_timeout_ms / 1000
-        while (request := await self._next(requests, idle_timeout_s, "frame")) is not None:
+        idle_s = self._served.limits.idle_timeout_ms / 1000
+        while True:
+            async with _in_time(idle_s, f"no frame came within {idle_s:g} s: the call is closed"):
+                request = await self._read(requests)
+            if request is None:
+                return
             event = self._session.receive(request)
             if not isinstance(event, FrameReceived):
-                return  # Close, as the end of the stream
+                return  # Close is as good as the end of the stream
             lease.submit(event.sequence, event.codes)
             reply = await self._replies.get()
             if isinstance(reply, AntiphonError):
                 raise reply
-            await self._write(self._session.reply(reply))
+            async with _in_time(idle_s, f"the edge took no reply for {idle_s:g} s: the call is closed"):
+                await self._write(self._session.reply(reply))
 
-    async def _next(
-        self, requests: AsyncIterator[pb.ConverseRequest], timeout_s: float, awaited: str
-    ) -> pb.ConverseRequest | None:
-        """The edge's next message; None at the end of its stream.
-
-        Raises:
-            SessionTimeoutError: nothing came in time.
-            UnavailableError: the worker has waited long enough for this call to move.
-        """
-        reading = asyncio.ensure_future(anext(requests, None))
+    @staticmethod
+    async def _read(requests: AsyncIterator[pb.ConverseRequest]) -> pb.ConverseRequest | None:
+        """The edge's next message; None at the end of its stream."""
         try:
-            either: set[asyncio.Future[Any]] = {reading, self._evicted}
-            await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if self._evicted.done():
-                raise UnavailableError(f"{self._evicted.result()}: connect to another worker")
-            if reading.done():
-                return reading.result()
+            return await anext(requests, None)
         except DecodeError as error:
             raise ProtocolError(f"request: the bytes are no ConverseRequest ({error})") from error
-        finally:
-            reading.cancel()
-        raise SessionTimeoutError(f"no {awaited} came within {timeout_s:g} s: the call is closed")
 
     async def _write(self, response: pb.ConverseResponse) -> None:
         async with self._writing:
             await self._context.write(response)
 
     async def go_away(self, reason: str, time_left_s: float) -> None:
-        """Tells the edge to move, and ends the call when the time is up."""
+        """Tells the edge to move, and ends the call when the time is up, or at once where no session is open."""
         if self._session.state is State.OPEN:
             go_away = pb.GoAway(reason=reason, time_left_ms=round(time_left_s * 1000))
-            await self._write(pb.ConverseResponse(go_away=go_away))
-        await asyncio.sleep(time_left_s)
-        self._evicted.set_result(reason)
+            telling = asyncio.create_task(self._write(pb.ConverseResponse(go_away=go_away)))
+            try:
+                await asyncio.sleep(time_left_s)
+            finally:
+                telling.cancel()
+        self._evicted = reason
+        assert self._task is not None
+        self._task.cancel()
+
+
+@asynccontextmanager
+async def _in_time(timeout_s: float, message: str) -> AsyncIterator[None]:
+    """Raises SessionTimeoutError with `message` where the block takes longer than `timeout_s` seconds."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise SessionTimeoutError(message) from None

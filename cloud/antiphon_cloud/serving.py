@@ -6,12 +6,12 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import torch
 
 from antiphon.codec_manifest import MANIFEST_FILE, CodecManifest
-from antiphon.spec import CodecSpec, Limits
+from antiphon.spec import Limits
 from antiphon_cloud.codec_export import export_codec
+from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.config import MAX_TOP_K
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.errors import CheckpointError, ConfigError
@@ -67,18 +67,18 @@ def load(config: ServingConfig) -> ServedModel:
     if config.codec is None and not (codec_folder / MANIFEST_FILE).exists():
         logger.warning("%s has no exported codec yet: exporting it once", config.model)
         export_model_codec(config.model)
-    codec = read_codec_spec(codec_folder)
+    codec = CodecFolder.open(codec_folder)
     lm = directory.config.lm
     tokenizer = Tokenizer(directory.tokenizer, padding=(lm.existing_text_padding_id,))
     runner = Runner.load(directory, config.slots, dtype, config.device)
     runner.spec = replace(runner.spec, random_weights=config.random_weights)
-    if codec.codebooks < runner.spec.user_codebooks:
+    if codec.spec.codebooks < runner.spec.user_codebooks:
         raise CheckpointError(
-            f"{codec_folder}: {codec.codebooks} codebooks where the model hears {runner.spec.user_codebooks}; "
+            f"{codec_folder}: {codec.spec.codebooks} codebooks where the model hears {runner.spec.user_codebooks}; "
             "export the codec again"
         )
     limits = Limits(config.slots, idle_timeout_ms=config.idle_timeout_ms, max_top_k=MAX_TOP_K)
-    return ServedModel(Engine(runner), codec, codec_folder, tokenizer.text, limits)
+    return ServedModel(Engine(runner), codec, tokenizer.text, limits)
 
 
 def export_model_codec(
@@ -98,20 +98,3 @@ def export_model_codec(
     folder = out or directory.codec
     codebooks = codebooks or directory.config.lm.user_codebooks
     return folder, export_codec(directory.mimi, directory.mimi_config, folder, codebooks=codebooks)
-
-
-def read_codec_spec(folder: Path) -> CodecSpec:
-    """What codes an exported codec makes.
-
-    Raises:
-        CheckpointError: the folder holds no codec that this version knows.
-    """
-    path = folder / MANIFEST_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=CodecManifest).spec
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error.strerror}); run antiphon-cloud export-codec, or name one with --codec"
-        ) from error
-    except (msgspec.DecodeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a codec manifest ({error}); export the codec again") from error

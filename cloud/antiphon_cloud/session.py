@@ -9,7 +9,6 @@ translates that to a status and ends the call.
 from __future__ import annotations
 
 import enum
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine import Reply
 
+MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
 TIMINGS_KEPT = 1024  # frames whose timings Closed reports: 8 KiB at the most
 
 
@@ -167,8 +167,8 @@ class Session:
     def _sampling(self, message: pb.Sampling) -> Sampling:
         for name in ("text_temperature", "audio_temperature"):
             value = getattr(message, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ProtocolError(f"open.sampling.{name}: {value} is not a temperature; send 0 or more")
+            if not 0 <= value <= MAX_TEMPERATURE:  # not a number fails too
+                raise ProtocolError(f"open.sampling.{name}: {value} is outside [0, {MAX_TEMPERATURE:g}]")
         for name in ("text_top_k", "audio_top_k"):
             value = getattr(message, name)
             if value > self._limits.max_top_k:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from antiphon.errors import UnavailableError
-from antiphon.spec import CodecSpec, Limits
+from antiphon.spec import Limits
+from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.engine import Engine
 
 
@@ -22,11 +22,10 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """All that a session needs: the engine, the codec's spec and files, and the tokenizer."""
+    """All that a session needs: the engine, the codec, the tokenizer and the limits."""
 
     engine: Engine
-    codec: CodecSpec
-    codec_folder: Path
+    codec: CodecFolder
     text_of: Callable[[int], str]
     limits: Limits
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from antiphon.codes import Codes
-from antiphon.spec import CodecSpec, ModelSpec
+from antiphon.errors import SequenceError
+from antiphon.spec import CodecSpec, Limits, ModelSpec
 from antiphon_edge import client
 
 T = TypeVar("T")
@@ -55,12 +56,38 @@ class Session:
         return self._session.seed
 
     @property
+    def id(self) -> str:
+        """The worker's name for this session."""
+        return self._session.id
+
+    @property
+    def limits(self) -> Limits:
+        """What the worker allows."""
+        return self._session.limits
+
+    @property
+    def in_flight(self) -> int:
+        """Frames sent and not yet answered."""
+        return self._session.in_flight
+
+    @property
+    def go_away(self) -> client.GoAway | None:
+        """Set once the worker has asked this session to move."""
+        return self._session.go_away
+
+    @property
     def totals(self) -> client.Totals | None:
         """Known once the replies have ended."""
         return self._session.totals
 
     def send(self, codes: Codes) -> int:
-        """As `client.Session.send`; read the replies before `limits.max_frames_in_flight` are unanswered."""
+        """As `client.Session.send`, but never waits for room: nobody else could make it.
+
+        Raises:
+            SequenceError: `limits.max_frames_in_flight` frames are unanswered; receive replies first.
+        """
+        if self.in_flight >= self.limits.max_frames_in_flight:
+            raise SequenceError(f"send: {self.in_flight} frames are unanswered; receive replies first")
         return self._loop.run(self._session.send(codes))
 
     def receive(self) -> client.Reply | None:
@@ -68,7 +95,13 @@ class Session:
         return self._loop.run(self._session.receive())
 
     def exchange(self, codes: Codes) -> client.Reply:
-        """Sends one frame [user_codebooks] and returns the reply to it."""
+        """Sends one frame [user_codebooks] and returns the reply to it.
+
+        Raises:
+            SequenceError: replies to earlier frames are under way; receive them first.
+        """
+        if self.in_flight:
+            raise SequenceError(f"exchange: {self.in_flight} replies are under way; receive them first")
         self.send(codes)
         reply = self.receive()
         assert reply is not None, "every frame is answered before the session ends"

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
@@ -29,6 +29,8 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
@@ -107,7 +109,7 @@ def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:
         info = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             retry_after_s = info.retry_delay.ToTimedelta().total_seconds()
-    if error.code() is grpc.StatusCode.UNAVAILABLE and not error.trailing_metadata():
+    if error.code() is grpc.StatusCode.UNAVAILABLE and rich is None:  # not the worker's own words
         message = f"lost the worker at {address}: {message}"
     return from_status(error.code().name, message, retry_after_s)
 
@@ -140,13 +142,18 @@ async def connect(
     """
     seed = secrets.randbits(63) if seed is None else seed
     async with open_channel(address) as stub:
-        call = stub.Converse()
+        session = Session(stub.Converse(), address, codec, seed)
         try:
-            session = Session(call, address, codec, seed)
-            await session.open(sampling, mode, timings)
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await session.open(sampling, mode, timings)
+            except TimeoutError:
+                raise UnavailableError(
+                    f"the worker at {address} did not answer Open: try again, or another one"
+                ) from None
             yield session
         finally:
-            call.cancel()
+            await session.abandon()
 
 
 class Session:
@@ -170,6 +177,8 @@ class Session:
         self._next_down = 0
         self._sent_at: deque[float] = deque()  # bounded by the frames in flight
         self._room = asyncio.Event()  # a frame was answered, or the call ended
+        self._ending = False
+        self._reading: asyncio.Task[Any] | None = None
         self._ended_with: grpc.aio.AioRpcError | None = None
         call.add_done_callback(self._remember_status)
 
@@ -179,7 +188,10 @@ class Session:
         if sampling is not None:
             message.sampling.CopyFrom(sampling.to_message())
         await self._write(pb.ConverseRequest(open=message))
-        opened = (await self._read()).opened
+        response = await self._read()
+        if response.WhichOneof("control") != "opened":
+            raise SequenceError(f"the worker at {self.address} did not answer Open with Opened: is it another version?")
+        opened = response.opened
         self.id = opened.session_id
         self.model = ModelSpec.from_message(opened.model)
         self.limits = Limits.from_message(opened.limits)
@@ -200,6 +212,8 @@ class Session:
             AntiphonError: the session has ended; the error says why.
         """
         packed = self._user_packer.pack(codes)
+        if self._ending:
+            raise SequenceError("send after end: open a new session")
         while self.in_flight >= self.limits.max_frames_in_flight and not self._call.done():
             self._room.clear()
             await self._room.wait()
@@ -237,6 +251,9 @@ class Session:
 
     async def end(self) -> None:
         """Says that no more frames will come; the replies under way still do."""
+        if self._ending:
+            return
+        self._ending = True
         await self._write(pb.ConverseRequest(close=pb.Close()))
 
     def _reply(self, message: pb.ConverseResponse) -> Reply:
@@ -259,26 +276,45 @@ class Session:
             round_trip_s,
         )
 
+    async def abandon(self) -> None:
+        """Leaves the call, wherever it stands; `connect` calls it."""
+        self._ending = True
+        self._call.cancel()
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
+
     async def _read(self) -> pb.ConverseResponse:
+        # gRPC ends a call whose read is cancelled: the read goes on, and whoever reads next takes its result.
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._call.read())
         try:
-            response = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            raise self._reason(error) from None
+            response = await self._translated(asyncio.shield(self._reading))
+        finally:
+            if self._reading.done():
+                self._reading = None
         if response is grpc.aio.EOF:
             raise SequenceError(f"the worker at {self.address} ended the call before Closed")
         return response  # type: ignore[no-any-return]
 
     async def _write(self, request: pb.ConverseRequest) -> None:
+        await self._translated(asyncio.shield(asyncio.ensure_future(self._call.write(request))))
+
+    async def _translated(self, operation: asyncio.Future[T]) -> T:
+        """The operation's result, or the reason why the call ended as an error of ours."""
         try:
-            await self._call.write(request)
+            return await operation
         except grpc.aio.AioRpcError as error:
             raise self._reason(error) from None
         except asyncio.InvalidStateError:  # the call had ended before
             raise self._reason(self._ended_with) from None
+        except asyncio.CancelledError:
+            if self._call.cancelled():  # the call was, and not the caller
+                raise self._reason(None) from None
+            raise
 
     def _reason(self, error: grpc.aio.AioRpcError | None) -> AntiphonError:
         error = self._ended_with or error
-        if error is None or error.code() is grpc.StatusCode.OK:
+        if error is None or error.code() in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
             return SequenceError(f"the session on {self.address} has ended: open a new one")
         return translate(error, self.address)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import tempfile
@@ -37,25 +38,41 @@ async def pull_codec(address: str, cache: Path | None = None, progress: Progress
     """
     cache = default_cache() if cache is None else cache
     async with open_channel(address) as stub:
-        parts = aiter(stub.GetCodec(pb.GetCodecRequest()))
-        first = await anext(parts, None)
-        if first is None or first.WhichOneof("part") != "manifest":
-            raise ProtocolError(f"the worker at {address} sent a codec without its manifest; upgrade one of the two")
-        manifest = first.manifest
+        manifest = await _manifest(aiter(stub.GetCodec(pb.GetCodecRequest(manifest_only=True))), address)
         folder = cache / _folder_name(manifest)
-        if _is_complete(folder, manifest):
-            return folder
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix="pulling-", dir=cache))
-            try:
-                await _download(parts, manifest, partial, address, progress)
-                _replace(partial, folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-        except OSError as error:
-            raise CodecFilesError(f"cannot keep the codec in {cache}: {error.strerror}; choose another cache") from None
+        if not await asyncio.to_thread(_is_complete, folder, manifest):
+            parts = aiter(stub.GetCodec(pb.GetCodecRequest()))
+            await _fetch(parts, await _manifest(parts, address), folder, address, progress)
     return folder
+
+
+async def _manifest(parts: AsyncIterator[pb.GetCodecResponse], address: str) -> pb.CodecManifest:
+    first = await anext(parts, None)
+    if first is None or first.WhichOneof("part") != "manifest":
+        raise ProtocolError(f"the worker at {address} sent a codec without its manifest; upgrade one of the two")
+    return first.manifest
+
+
+async def _fetch(
+    parts: AsyncIterator[pb.GetCodecResponse],
+    manifest: pb.CodecManifest,
+    folder: Path,
+    address: str,
+    progress: Progress | None,
+) -> None:
+    """Downloads into a folder beside `folder`, and moves it there once it is whole."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix="pulling-", dir=folder.parent))
+        try:
+            await _download(parts, manifest, partial, address, progress)
+            _replace(partial, folder, manifest)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise CodecFilesError(
+            f"cannot keep the codec in {folder.parent}: {error.strerror}; choose another cache"
+        ) from None
 
 
 def _folder_name(manifest: pb.CodecManifest) -> str:
@@ -65,15 +82,25 @@ def _folder_name(manifest: pb.CodecManifest) -> str:
 
 
 def _is_complete(folder: Path, manifest: pb.CodecManifest) -> bool:
-    """Whether the cache holds every file at its size; `Codec.load` checks their hashes."""
-    paths = {folder / file.name: file.size_bytes for file in manifest.files}
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+    """Whether the cache holds every file, unharmed."""
+    for file in manifest.files:
+        try:
+            with (folder / file.name).open("rb") as opened:
+                if hashlib.file_digest(opened, "sha256").digest() != file.sha256:
+                    return False
+        except OSError:
+            return False
+    return True
 
 
-def _replace(partial: Path, folder: Path) -> None:
+def _replace(partial: Path, folder: Path, manifest: pb.CodecManifest) -> None:
     """Puts a whole download in the place of nothing, or of a damaged one."""
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not _is_complete(folder, manifest):  # else another pull was faster
+            raise
 
 
 async def _download(

@@ -24,7 +24,7 @@ class Conversation:
 
     frames_up: int = 0
     frames_down: int = 0
-    text: list[str] = field(default_factory=list)
+    text_tokens: int = 0
     hops: Hops = field(default_factory=Hops)
 
 
@@ -100,8 +100,7 @@ async def _down(
     decoder = codec.decoder()
     async for reply in session:
         conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
-        if reply.text:
-            conversation.text.append(reply.text)
+        conversation.text_tokens += bool(reply.text)
         on_reply(reply)
         if reply.codes is None:
             continue

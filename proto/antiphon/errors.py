@@ -94,6 +94,7 @@ def from_status(status: str, message: str, retry_after_s: float | None = None) -
         retry_after_s: the delay of the status' `RetryInfo`, in seconds, where it has one.
     """
     if status == NoFreeSlotError.status:
-        return NoFreeSlotError(message) if retry_after_s is None else NoFreeSlotError(message, retry_after_s)
+        # gRPC gives a message above its limit the same status, without a time to come back.
+        return ProtocolError(message) if retry_after_s is None else NoFreeSlotError(message, retry_after_s)
     error = _BY_STATUS.get(status)
     return error(message) if error else AntiphonError(f"{message} ({status})")

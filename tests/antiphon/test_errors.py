@@ -21,7 +21,7 @@ def test_every_error_names_a_grpc_status(error: type[errors.AntiphonError]) -> N
 
 @pytest.mark.parametrize("error", every_error())
 def test_a_status_comes_back_as_its_error(error: type[errors.AntiphonError]) -> None:
-    back = errors.from_status(error.status, "what, where, what to do")
+    back = errors.from_status(error.status, "what, where, what to do", retry_after_s=1.0)
     assert issubclass(error, type(back))
     assert "what, where, what to do" in str(back)
 
@@ -30,6 +30,10 @@ def test_a_full_worker_says_when_to_come_back() -> None:
     back = errors.from_status("RESOURCE_EXHAUSTED", "full", retry_after_s=2.5)
     assert isinstance(back, errors.NoFreeSlotError)
     assert back.retry_after_s == 2.5
+
+
+def test_a_message_above_grpcs_limit_is_not_a_full_worker() -> None:
+    assert isinstance(errors.from_status("RESOURCE_EXHAUSTED", "larger than max"), errors.ProtocolError)
 
 
 def test_an_unknown_status_keeps_its_name() -> None:

@@ -18,12 +18,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
+from antiphon.channel import FLOW_CONTROL
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud import service
 from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME, Server, ServerConfig
-from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tests.support.servers import CODEC, StubOptions, StubServer, codec_files, stub_server
 from tests.support.stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
@@ -37,7 +38,7 @@ def frame(sequence: int, codes: bytes = PACKED) -> pb.ConverseRequest:
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[tuple[Any, grpc.aio.Channel]]:
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address, options=FLOW_CONTROL) as channel:
         yield dialogue_pb2_grpc.DialogueServiceStub(channel), channel
 
 
@@ -225,10 +226,13 @@ async def test_timings_come_with_closed_when_asked_for() -> None:
 
 
 async def test_get_codec_streams_the_files_that_its_manifest_lists(tmp_path: Path) -> None:
-    contents = {"codec.json": b"{}", "encoder.onnx": bytes(200_000), "decoder.onnx": b"decoder" * 1000}
+    contents = {"codec.json": b"{}", "decoder.onnx": b"decoder" * 1000, "encoder.onnx": bytes(200_000)}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    async with stub_server(StubOptions(codec_folder=tmp_path)) as server, connected(server.address) as (stub, _):
+    async with (
+        stub_server(StubOptions(codec_files=codec_files(tmp_path))) as server,
+        connected(server.address) as (stub, _),
+    ):
         manifest, *chunks = [part async for part in stub.GetCodec(pb.GetCodecRequest())]
     assert {file.name: file.size_bytes for file in manifest.manifest.files} == {
         name: len(content) for name, content in contents.items()
@@ -237,6 +241,92 @@ async def test_get_codec_streams_the_files_that_its_manifest_lists(tmp_path: Pat
         hashlib.sha256(content).digest() for content in contents.values()
     ]
     assert b"".join(chunk.chunk for chunk in chunks) == b"".join(contents.values())
+
+
+async def test_a_codec_that_is_gone_is_internal_and_tells_no_path(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "codec.json").write_bytes(b"{}")
+    options = StubOptions(codec_files=codec_files(tmp_path))
+    (tmp_path / "codec.json").unlink()
+    async with stub_server(options) as server, connected(server.address) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError, match="codec is gone") as raised:
+            [part async for part in stub.GetCodec(pb.GetCodecRequest())]
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert str(tmp_path) not in (raised.value.details() or "")
+    assert str(tmp_path) in caplog.text
+
+
+async def test_a_session_that_cannot_be_started_ends_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        stub_server(StubOptions(runner=StubRunner(fail_on_seed=13))) as server,
+        connected(server.address) as (stub, _),
+    ):
+        neighbour = stub.Converse()
+        await neighbour.write(OPEN)
+        await neighbour.read()
+        unlucky = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=13))
+        error = await status_of(server.address, unlucky, frame(0))
+        assert error.code() is grpc.StatusCode.INTERNAL
+        await neighbour.write(frame(0))
+        await neighbour.write(frame(1))
+        await neighbour.read()
+        reply = await neighbour.read()
+        assert (SPEC.model_packer.unpack(reply.codes) == expected(CODES, seed=3, step=1)).all()
+        neighbour.cancel()
+    assert "starting a session" in caplog.text
+
+
+async def test_an_edge_that_takes_no_replies_ends_after_the_idle_time() -> None:
+    options = StubOptions(runner=StubRunner(slots=1), idle_timeout_ms=300)
+    async with stub_server(options) as server, connected(server.address) as (stub, _):
+        call = stub.Converse()
+        await call.write(OPEN)
+        await call.read()
+
+        async def flood() -> None:
+            for sequence in range(100_000):
+                await call.write(frame(sequence))
+
+        # Nothing is read here: the replies fill the window, and the next one cannot leave.
+        flooding = asyncio.create_task(flood())
+        await asyncio.wait_for(wait_until_free(server), 20)
+        assert len(await converse(server.address, OPEN, frame(0))) == 3
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+
+
+async def test_a_drain_does_not_wait_for_a_step_that_never_ends() -> None:
+    runner = StubRunner(slots=1)
+    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.1)
+    options = StubOptions(runner=runner, config=config)
+    async with stub_server(options) as server, connected(server.address) as (stub, _):
+        call = stub.Converse()
+        await call.write(OPEN)
+        await call.read()
+        runner.gate.clear()
+        await call.write(frame(0))
+        await asyncio.to_thread(runner.entered.wait, 10)
+        await asyncio.wait_for(server.server.drain(), 10)
+        assert (await call.read()).WhichOneof("control") == "go_away"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await asyncio.wait_for(call.read(), 10)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_call_that_has_not_opened_when_a_drain_begins_is_unavailable() -> None:
+    async with stub_server() as server, connected(server.address) as (stub, _):
+        call = stub.Converse()
+        neighbour = stub.Converse()
+        await neighbour.write(OPEN)
+        await neighbour.read()
+        drain = asyncio.create_task(server.server.drain())
+        await neighbour.read()  # GoAway: the drain has begun
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call.read()
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        neighbour.cancel()
+        await asyncio.wait_for(drain, 10)
 
 
 async def health_of(address: str) -> int:

@@ -100,6 +100,7 @@ def test_sampling_takes_the_models_own_top_k_for_zero() -> None:
         (pb.Sampling(text_temperature=-1), "text_temperature"),
         (pb.Sampling(audio_temperature=float("nan")), "audio_temperature"),
         (pb.Sampling(audio_temperature=float("inf")), "audio_temperature"),
+        (pb.Sampling(text_temperature=1e300), "text_temperature"),
         (pb.Sampling(audio_top_k=513), "audio_top_k"),
     ],
 )

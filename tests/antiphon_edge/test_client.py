@@ -14,6 +14,7 @@ from antiphon.errors import (
     NoFreeSlotError,
     PreconditionError,
     ProtocolError,
+    SequenceError,
     SessionTimeoutError,
     UnavailableError,
 )
@@ -24,7 +25,7 @@ from antiphon_edge.client import Reply, connect
 from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.pull import pull_codec
 from tests.support.ports import unused_address
-from tests.support.servers import CODEC, StubOptions, stub_server
+from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 from tests.support.stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
@@ -182,6 +183,39 @@ async def test_a_worker_that_stops_raises_unavailable() -> None:
                 await asyncio.gather(server.server.stop(), session.receive())
 
 
+async def test_giving_up_on_a_reply_does_not_lose_it() -> None:
+    runner = StubRunner()
+    async with stub_server(StubOptions(runner=runner)) as server, connect(server.address, CODEC) as session:
+        runner.gate.clear()
+        await session.send(CODES)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session.receive(), 0.05)
+        runner.gate.set()
+        reply = await session.receive()
+        assert reply is not None
+        assert reply.sequence == 0
+
+
+async def test_a_session_that_has_ended_says_so() -> None:
+    async with stub_server() as server, connect(server.address, CODEC) as session:
+        await session.end()
+        await session.end()  # twice does no harm
+        with pytest.raises(SequenceError, match="send after end"):
+            await session.send(CODES)
+    with pytest.raises(SequenceError, match="open a new"):
+        await session.receive()
+    with pytest.raises(SequenceError, match="open a new"):
+        await session.send(CODES)
+
+
+async def test_the_workers_own_words_are_not_taken_for_a_lost_connection() -> None:
+    async with stub_server() as server:
+        server.server.worker.drain()
+        with pytest.raises(UnavailableError, match=r"^this worker is draining: connect to another one$"):
+            async with connect(server.address, CODEC):
+                pass
+
+
 async def test_a_draining_worker_is_seen_as_go_away() -> None:
     async with stub_server() as server, connect(server.address, CODEC) as session:
         drain = asyncio.create_task(server.server.drain())
@@ -202,6 +236,9 @@ async def test_a_script_without_asyncio_has_the_same_session() -> None:
             assert session.model == SPEC
             sequences = [session.exchange(CODES).sequence for _ in range(3)]
             session.send(CODES)
+            with pytest.raises(SequenceError, match="receive them first"):
+                session.exchange(CODES)
+            assert session.in_flight == 1
             sequences += [reply.sequence for reply in session.end()]
             assert session.totals is not None
             return sequences
@@ -238,7 +275,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 async def test_pull_fetches_the_codec_once(served_files: Path, tmp_path: Path) -> None:
     cache, progress = tmp_path / "cache", list[tuple[int, int]]()
-    async with stub_server(StubOptions(codec_folder=served_files)) as server:
+    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
         first = await pull_codec(server.address, cache, lambda done, total: progress.append((done, total)))
         fetched = len(progress)
         again = await pull_codec(server.address, cache, lambda done, total: progress.append((done, total)))
@@ -250,11 +287,13 @@ async def test_pull_fetches_the_codec_once(served_files: Path, tmp_path: Path) -
 
 async def test_pull_repairs_a_damaged_copy_and_sees_a_new_export(served_files: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    async with stub_server(StubOptions(codec_folder=served_files)) as server:
+    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
         first = await pull_codec(server.address, cache)
-        (first / "encoder.onnx").write_bytes(b"truncated")
-        assert contents(await pull_codec(server.address, cache)) == contents(served_files)
-        (served_files / "encoder.onnx").write_bytes(b"another export")
+        for damage in (b"truncated", bytes((first / "encoder.onnx").stat().st_size)):
+            (first / "encoder.onnx").write_bytes(damage)
+            assert contents(await pull_codec(server.address, cache)) == contents(served_files)
+    (served_files / "encoder.onnx").write_bytes(b"another export")
+    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
         second = await pull_codec(server.address, cache)
     assert second != first
     assert contents(second) == contents(served_files)
@@ -263,7 +302,7 @@ async def test_pull_repairs_a_damaged_copy_and_sees_a_new_export(served_files: P
 async def test_pull_into_an_unwritable_cache_is_one_sentence(served_files: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    async with stub_server(StubOptions(codec_folder=served_files)) as server:
+    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
         with pytest.raises(CodecFilesError, match="cannot keep the codec"):
             await pull_codec(server.address, blocked / "cache")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from antiphon.spec import CodecSpec, Limits
+from antiphon_cloud.codec_folder import CodecFile, CodecFolder
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.server import Server, ServerConfig
 from antiphon_cloud.worker import ServedModel
@@ -30,7 +32,7 @@ class StubOptions:
     idle_timeout_ms: int = 10_000
     max_frames_in_flight: int = 8
     config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=0.5))
-    codec_folder: Path = Path()
+    codec_files: tuple[CodecFile, ...] = ()
 
 
 @asynccontextmanager
@@ -44,10 +46,16 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         max_frames_in_flight=options.max_frames_in_flight,
         idle_timeout_ms=options.idle_timeout_ms,
     )
-    engine = Engine(options.runner)
-    await server.serve(ServedModel(engine, CODEC, options.codec_folder, lambda token: f"<{token}>", limits))
+    engine, codec = Engine(options.runner), CodecFolder(CODEC, options.codec_files)
+    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>", limits))
     try:
         yield StubServer(address, server, options.runner, limits)
     finally:
         options.runner.gate.set()
         await server.stop()
+
+
+def codec_files(folder: Path) -> tuple[CodecFile, ...]:
+    """Whatever lies in `folder`, as a worker would hand it out."""
+    paths = sorted(folder.iterdir())
+    return tuple(CodecFile(path, path.stat().st_size, hashlib.sha256(path.read_bytes()).digest()) for path in paths)

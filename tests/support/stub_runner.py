@@ -33,6 +33,7 @@ class StubRunner:
     entered: threading.Event = field(default_factory=threading.Event)
     batches: list[list[int]] = field(default_factory=list)
     fail_on_code: int | None = None
+    fail_on_seed: int | None = None
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -40,6 +41,8 @@ class StubRunner:
         self._steps = [0] * self.slots
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+        if seed == self.fail_on_seed:
+            raise RuntimeError("the stub was told to fail")
         self._seeds[slot], self._steps[slot] = seed, 0
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:

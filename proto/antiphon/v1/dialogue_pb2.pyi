@@ -197,8 +197,10 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class GetCodecRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("manifest_only",)
+    MANIFEST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    manifest_only: bool
+    def __init__(self, manifest_only: _Optional[bool] = ...) -> None: ...
 
 class GetCodecResponse(_message.Message):
     __slots__ = ("manifest", "chunk")
