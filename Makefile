@@ -27,5 +27,5 @@ clean:
 # A sound system without hardware for the tests of live voice, where this user may install packages.
 .venv/sound: .venv/installed tools/install_audio.sh
 	tools/install_audio.sh --test
-	test ! -e /usr/include/portaudio.h || $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[audio]'
+	test ! -e /usr/include/portaudio.h || $(BIN)/pip install --quiet --constraint constraints.txt 'pyaudio>=0.2.14'
 	touch $@

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support.commands import Worker, worker
+from tests.support.commands import worker
+from worker_process import Worker
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)

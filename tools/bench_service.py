@@ -80,9 +80,9 @@ def main() -> None:
     slots = str(max(arguments.sessions))
     print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.model.name}, one thread a step")
     options = ("--model", arguments.model, "--codec", arguments.codec, "--slots", slots, "--threads", "1")
-    with worker(*options) as address:
+    with worker(*options) as started:
         for sessions in arguments.sessions:
-            asyncio.run(measure(address, CodecFolder.open(arguments.codec).spec, sessions, arguments.seconds))
+            asyncio.run(measure(started.address, CodecFolder.open(arguments.codec).spec, sessions, arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+from antiphon.errors import AntiphonError
 from antiphon_edge import client
 from antiphon_edge.client import Reply
 from antiphon_edge.codec import Codec
 from antiphon_edge.hops import format_table
-from antiphon_edge.talk import Conversation, paced, talk
+from antiphon_edge.talk import Conversation, paced, talk, with_silence
 from antiphon_edge.wav import WavReader, WavWriter
 from relay import Traffic, counting_relay
-from worker_process import ANTIPHON_CLOUD, worker
+from worker_process import BIN, worker
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCE = ROOT / "tools/demo/sentence.wav"
@@ -38,10 +40,12 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as temporary:
         codec = Path(temporary) / "codec"
-        subprocess.run([ANTIPHON_CLOUD, "export-codec", "--model", arguments.model, "--out", codec], check=True)
+        exported = subprocess.run([BIN / "antiphon-cloud", "export-codec", "--model", arguments.model, "--out", codec])
+        if exported.returncode:
+            raise SystemExit(exported.returncode)  # it has said why
         options = ["--random-weights"] if is_random else []
-        with worker("--model", arguments.model, "--codec", codec, *options) as address:
-            asyncio.run(demo(address, Codec.load(codec), arguments.input_wav, arguments.output_wav))
+        with worker("--model", arguments.model, "--codec", codec, *options) as started:
+            asyncio.run(demo(started.address, Codec.load(codec), arguments.input_wav, arguments.output_wav))
 
 
 async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path) -> None:
@@ -62,7 +66,8 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path) ->
             WavReader(input_wav, spec.sample_rate_hz, spec.frame_samples) as reader,
             WavWriter(output_wav, spec.sample_rate_hz) as writer,
         ):
-            conversation = await talk(session, codec, paced(reader, spec.frame_s), writer.write, on_reply)
+            said = with_silence(reader, spec.frame_samples, session.model.delay_steps)
+            conversation = await talk(session, codec, paced(said, spec.frame_s), writer.write, on_reply)
         print(f"\n→ {output_wav}\n")
         report(conversation, traffic, heard_at)
         print(format_table(conversation.hops.table()))
@@ -70,12 +75,19 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path) ->
 
 def report(conversation: Conversation, traffic: Traffic, heard_at: list[float]) -> None:
     """Frames, text and bytes."""
-    begin_s, end_s = heard_at[min(SETTLED_FRAMES, len(heard_at) - 2)], heard_at[-1]
     print(f"frames      {conversation.frames_up} up, {conversation.frames_down} down with audio")
     print(f"text        {conversation.text_tokens} tokens that carry text")
+    if len(heard_at) <= SETTLED_FRAMES:
+        return  # too short to speak of a rate
+    begin_s, end_s = heard_at[SETTLED_FRAMES - 1], heard_at[-1]
     rates = ", ".join(f"{traffic.rate(way, begin_s, end_s):.0f} bytes/s {way}" for way in ("up", "down"))
     print(f"socket      {rates} (TCP payload, steady state)")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AntiphonError as error:
+        sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("demo: interrupted")

@@ -15,15 +15,19 @@ command -v "$python" >/dev/null || fail "there is no $python: install Python 3.1
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python cannot make virtual environments: apt-get install python3-venv"
 
-cat <<EOF
-Antiphon's set-up downloads about 450 MB from PyPI into .venv (1.5 GB on disk): torch $torch for the CPU (200 MB),
-onnxruntime, onnx, mypy, gRPC and others. The edge alone needs none of torch: pip install '.[edge]' brings 160 MB on disk.
-EOF
+case "$(uname -sm)" in
+    "Linux x86_64" | "Linux aarch64" | Darwin*) ;;
+    *) fail "there is no PyTorch for $(uname -sm): use a 64-bit system" ;;
+esac
 
-# PyPI's torch for x86-64 carries 3 GB of CUDA libraries; without an NVIDIA GPU, PyTorch's own index has it without them.
+# On Linux, PyPI's torch carries 3 GB of CUDA libraries; without an NVIDIA GPU, PyTorch's own index has it without them.
 torch_arguments=("torch==$torch")
+size="about 450 MB (1.5 GB on disk)"
 cpu_index=https://download.pytorch.org/whl/cpu
-if [ "$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi >/dev/null && "$python" - "$cpu_index/torch/" <<'EOF'
+if [ "$(uname -s)" = Linux ]; then
+    if command -v nvidia-smi >/dev/null; then
+        size="about 3.5 GB (7 GB on disk, most of it CUDA)"
+    elif "$python" - "$cpu_index/torch/" <<'EOF'
 import sys
 import urllib.request
 
@@ -32,13 +36,22 @@ try:
 except OSError:
     sys.exit(1)
 EOF
-then
-    torch_arguments+=(--index-url "$cpu_index" --extra-index-url https://pypi.org/simple)
+    then
+        torch_arguments+=(--index-url "$cpu_index" --extra-index-url https://pypi.org/simple)
+    else
+        size="about 450 MB, or 3.5 GB where PyPI gives torch with CUDA (PyTorch's index of CPU builds cannot be reached)"
+    fi
 fi
+cat <<EOF
+Antiphon's set-up downloads $size into .venv: torch $torch, onnxruntime, onnx, mypy, gRPC and others.
+The edge alone needs no torch: pip install '.[edge]' brings 160 MB on disk.
+EOF
 
 extras=edge,cloud,tools,dev
-if [ -e /usr/include/portaudio.h ]; then
-    extras=$extras,audio # live voice: PyAudio compiles against PortAudio
+# Live voice: PyAudio compiles against PortAudio.
+if [ -e /usr/include/portaudio.h ] && command -v gcc >/dev/null &&
+    "$python" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then
+    extras=$extras,audio
 fi
 
 "$python" -m venv .venv

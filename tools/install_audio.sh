@@ -38,8 +38,9 @@ else
 fi
 
 "${as_root[@]}" apt-get update -qq || echo "antiphon: apt-get update failed; going on with the package lists at hand" >&2
-plan=$(apt-get install --assume-no --no-install-recommends "${missing[@]}" 2>&1 || true)
+# --no-remove: a desktop's own sound system (pipewire-alsa conflicts with pulseaudio) stays as it is.
+plan=$("${as_root[@]}" apt-get install --assume-no --no-remove --no-install-recommends "${missing[@]}" 2>&1 || true)
 echo "antiphon: installing ${missing[*]} with what they depend on:"
 grep -E '^(Need to get|After this operation)|newly installed' <<<"$plan" | sed 's/^/    /' || true
-"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null \
+"${as_root[@]}" apt-get install -y -qq --no-remove --no-install-recommends "${missing[@]}" >/dev/null \
     || without_live_audio "apt-get could not install ${missing[*]}; its message is above."

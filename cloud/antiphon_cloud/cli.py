@@ -9,7 +9,7 @@ import click
 import uvloop
 
 from antiphon.codes_file import read_codes
-from antiphon.command_line import group, option, run
+from antiphon.command_line import Address, group, option, run
 
 commands = group("Run and prepare workers for full-duplex speech models.")
 
@@ -25,14 +25,31 @@ device_option = option(
 dtype_option = option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
-    help="What the weights are held in; float32 on a CPU and bfloat16 on a GPU where absent.",
+    help="Of activations, and of weights that are not int8. Where absent, float32 for float weights on a CPU and "
+    "bfloat16 elsewhere; int8 on a CPU takes activations to 20 bits for float32, to 14 otherwise.",
+)
+quantize_option = option(
+    "--quantize",
+    type=click.Choice(["none", "int8"]),
+    help="What the matrices are held in; as the model directory holds them where absent.",
+)
+cache_option = option(
+    "--kv-cache",
+    type=click.Choice(["float32", "bfloat16", "float16", "int8"]),
+    help="What keys and values are held in; the activations' type where absent.",
 )
 threads_option = option("--threads", type=click.IntRange(1), help="Threads of a step; all cores where absent.")
 
 
 @commands.command("serve")
 @model_option
-@option("--listen", default="127.0.0.1:50051", metavar="HOST:PORT", help="Address to listen on; port 0 picks one.")
+@option(
+    "--listen",
+    type=Address(),
+    default="127.0.0.1:50051",
+    metavar="HOST:PORT",
+    help="Address to listen on; port 0 picks one.",
+)
 @option("--slots", type=click.IntRange(1, 1024), default=4, help="Sessions at once.")
 @option("--codec", "codec_folder", type=click.Path(path_type=Path), help="Exported codec; MODEL/codec where absent.")
 @option("--random-weights", is_flag=True, help="Tell the edges that the weights were never trained.")
@@ -47,8 +64,11 @@ threads_option = option("--threads", type=click.IntRange(1), help="Threads of a 
     default=30.0,
     help="Seconds of silence that end a session.",
 )
+@option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
 @device_option
 @dtype_option
+@quantize_option
+@cache_option
 @threads_option
 def serve_command(
     model: Path,
@@ -59,8 +79,11 @@ def serve_command(
     reflection: bool,
     drain_s: float,
     idle_s: float,
+    eager: bool,
     device: str,
     dtype: str | None,
+    quantize: str | None,
+    kv_cache: str | None,
     threads: int | None,
 ) -> None:
     """Serve a model until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
@@ -75,6 +98,9 @@ def serve_command(
         slots=slots,
         device=device,
         dtype=dtype,
+        quantize=quantize,
+        kv_cache=kv_cache,
+        graphs=not eager,
         threads=threads,
         random_weights=random_weights,
         idle_timeout_ms=round(idle_s * 1000),
@@ -106,6 +132,8 @@ def export_codec_command(model: Path, out: Path | None, codebooks: int | None) -
 @option("--taps", is_flag=True, help="Also keep `text_logits` and `extra_heads` of every step.")
 @device_option
 @dtype_option
+@quantize_option
+@cache_option
 @threads_option
 def replay_command(
     model: Path,
@@ -116,20 +144,34 @@ def replay_command(
     taps: bool,
     device: str,
     dtype: str | None,
+    quantize: str | None,
+    kv_cache: str | None,
     threads: int | None,
 ) -> None:
     """Run a conversation offline and write its tokens [frames − delay, 1 + codebooks]: text, then codes."""
+    from antiphon_cloud.checkpoint import is_int8
     from antiphon_cloud.model_directory import ModelDirectory
     from antiphon_cloud.replay import replay, write
     from antiphon_cloud.runner import model_spec
-    from antiphon_cloud.serving import torch_setup
+    from antiphon_cloud.serving import named_dtype, torch_setup
 
     directory = ModelDirectory.open(model)
-    torch_dtype = torch_setup(device, dtype, threads)
+    torch_dtype = torch_setup(device, dtype, threads, is_int8(directory, quantize))
     spec = model_spec(directory, torch_dtype)
     sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
     codes = read_codes(user_codes, spec.user_codebooks, spec.cardinality)
-    write(out, replay(directory, codes, dtype=torch_dtype, device=device, sampling=sampling, seed=seed, taps=taps))
+    arrays = replay(
+        directory,
+        codes,
+        dtype=torch_dtype,
+        device=device,
+        quantize=quantize,
+        cache=named_dtype(kv_cache) if kv_cache else None,
+        sampling=sampling,
+        seed=seed,
+        taps=taps,
+    )
+    write(out, arrays)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from antiphon.codes_file import read_codes, write_codes
-from antiphon.command_line import group, option, run
+from antiphon.command_line import Address, group, option, run
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon_edge import client
 from antiphon_edge.client import Reply
@@ -27,17 +26,20 @@ from antiphon_edge.doctor import DEFAULT_SECONDS, examine, format_report
 from antiphon_edge.hops import format_table
 from antiphon_edge.pcm import Pcm
 from antiphon_edge.pull import default_cache, pull_codec
-from antiphon_edge.talk import paced, talk
+from antiphon_edge.talk import paced, talk, with_silence
 from antiphon_edge.wav import WavReader, WavWriter
 
 T = TypeVar("T")
 
 LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 DEFAULT_SERVER = "localhost:50051"
 
 commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
 
-server_option = option("--server", default=DEFAULT_SERVER, metavar="HOST:PORT", help="Address of the worker.")
+server_option = option(
+    "--server", type=Address(), default=DEFAULT_SERVER, metavar="HOST:PORT", help="Address of the worker."
+)
 codec_option = option(
     "--codec",
     "codec_folder",
@@ -104,14 +106,14 @@ def devices_command() -> None:
 @threads_option
 @option(
     "--seconds",
-    type=click.FloatRange(0, 3600, min_open=True),
+    type=click.IntRange(1, 3600),
     default=DEFAULT_SECONDS,
     help="How long to encode and decode, in seconds.",
 )
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def doctor_command(
-    context: click.Context, server: str, codec_folder: Path | None, threads: int, seconds: float, as_json: bool
+    context: click.Context, server: str, codec_folder: Path | None, threads: int, seconds: int, as_json: bool
 ) -> None:
     """Measure whether this device keeps up with a conversation; exit status 0 if it does, 1 if not."""
     report = examine(codec_folder or asyncio.run(_pull(server, default_cache())), threads, seconds)
@@ -146,12 +148,7 @@ async def _pull(server: str, cache: Path) -> Path:
 @option("--as-fast-as-possible", is_flag=True, help="Do not pace --input-wav in real time.")
 @option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
-@option(
-    "--codec",
-    "codec_folder",
-    type=click.Path(path_type=Path),
-    help="Folder of an exported codec; pulled from the worker where absent.",
-)
+@pulled_codec_option
 @threads_option
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
@@ -178,10 +175,10 @@ def talk_command(
     async def main() -> None:
         codec = Codec.load(codec_folder or await _pull(server, default_cache()), threads=threads)
         sampling = GREEDY if greedy else None
-        async with (
-            _speaker(output_wav, output_device, codec.spec) as speaker,
+        async with (  # the output last: nothing is written where the input or the worker fails
             _microphone(input_wav, input_device, codec.spec, as_fast_as_possible) as microphone,
             client.connect(server, codec.spec, seed=seed, sampling=sampling, timings=stats) as session,
+            _speaker(output_wav, output_device, codec.spec) as speaker,
         ):
             conversation = await talk(session, codec, microphone(session.model.delay_steps), speaker, _print_text)
         click.echo()
@@ -217,31 +214,40 @@ async def _microphone(
         with WavReader(wav, spec.sample_rate_hz, spec.frame_samples) as reader:
 
             def frames(delay_steps: int) -> AsyncIterator[Pcm]:
-                silence = repeat(np.zeros(spec.frame_samples, np.float32), delay_steps)
-                whole = _progress(chain(reader, silence), reader.frames + delay_steps, wav.name)
+                whole = with_silence(reader, spec.frame_samples, delay_steps)
+                whole = _progress(whole, reader.frames + delay_steps, wav.name)
                 return paced(whole, 0 if as_fast_as_possible else spec.frame_s)
 
             yield frames
     else:
         async with Microphone(spec.sample_rate_hz, spec.frame_samples, device) as microphone:
-            click.echo("listening; Ctrl-C ends the conversation", err=True)
             yield lambda delay_steps: _until_interrupted(microphone)
 
 
 async def _until_interrupted(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
-    """The same frames, until Ctrl-C or SIGTERM asks for an orderly end."""
-    ended = asyncio.Event()
+    """The same frames, until Ctrl-C or SIGTERM asks for an orderly end; a second signal interrupts at once."""
+    ended = False
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+
+    def restore() -> None:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+        restore()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, end)
+    click.echo("listening; Ctrl-C ends the conversation", err=True)
     try:
         async for frame in frames:
-            if ended.is_set():
+            if ended:
                 return
             yield frame
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        restore()
 
 
 def main() -> None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
+
+import numpy as np
 
 from antiphon.errors import PreconditionError
 from antiphon_edge.client import Reply, Session
@@ -131,3 +134,10 @@ async def paced(frames: Iterable[Pcm], frame_s: float) -> AsyncIterator[Pcm]:
         if frame_s:
             await asyncio.sleep(start + count * frame_s - loop.time())
         yield frame
+
+
+def with_silence(frames: Iterable[Pcm], frame_samples: int, delay_steps: int) -> Iterator[Pcm]:
+    """The frames [frame_samples], and as much silence after them as lets the model's delays run out: the reply is then
+    as long as what was said."""
+    yield from frames
+    yield from repeat(np.zeros(frame_samples, np.float32), delay_steps)

@@ -16,7 +16,11 @@ import click
 from antiphon import __version__
 from antiphon.errors import AntiphonError
 
+# Keeps gRPC's own lines from standard error; what matters of them comes as an error. Read when grpc is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 F = TypeVar("F", bound=Callable[..., Any])
+MAX_PORT = 65_535
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
@@ -25,6 +29,19 @@ def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
     flag = next(name for name in declarations if name.startswith("--"))
     kwargs.setdefault("envvar", "ANTIPHON" + flag.removeprefix("-").upper().replace("-", "_"))
     return click.option(*declarations, show_default=True, show_envvar=True, **kwargs)
+
+
+class Address(click.ParamType[str]):
+    """HOST:PORT, checked before anything is started."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        """The address as it was given."""
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdecimal() or int(port) > MAX_PORT:
+            self.fail(f"{value!r} is no HOST:PORT with a port of 0 to {MAX_PORT}", param, context)
+        return str(value)
 
 
 def group(help_text: str) -> click.Group:
@@ -39,7 +56,6 @@ def group(help_text: str) -> click.Group:
         help="How much to say on standard error.",
     )
     def root(log_level: str) -> None:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines; what matters of them comes as an error
         logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     return root

@@ -35,6 +35,8 @@ def test_help_shows_every_flags_default_and_variable(command: str) -> None:
         (["serve", "--model", "m", "--slots", "0"], "--slots"),
         (["replay", "--model", "m"], "--user-codes"),
         (["serve", "--model", "m", "--device", "tpu"], "--device"),
+        (["serve", "--model", "m", "--listen", "127.0.0.1:99999"], "--listen"),
+        (["serve", "--model", "m", "--listen", "50051"], "--listen"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_status_2(arguments: list[str], words: str) -> None:

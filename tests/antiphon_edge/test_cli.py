@@ -44,6 +44,8 @@ def test_a_variable_stands_for_its_flag(tiny_codec: Path, speech: Path, tmp_path
         (["talk", "--as-fast-as-possible"], "needs --input-wav and --output-wav"),
         (["talk", "--input-wav", "a.wav", "--output-wav", "./a.wav"], "the same file"),
         (["talk", "--seed", "-1"], "--seed"),
+        (["talk", "--server", ""], "--server"),
+        (["pull", "--server", "worker.example"], "--server"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_status_2(arguments: list[str], words: str) -> None:
@@ -59,6 +61,19 @@ def test_nobody_at_the_address_is_one_sentence(tiny_codec: Path, speech: Path, t
         "--output-wav", tmp_path / "reply.wav",
     )  # fmt: skip
     assert f"no worker answers at {address}" in one_sentence(talked)
+
+
+def test_a_talk_that_fails_leaves_an_older_reply_alone(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    reply = tmp_path / "reply.wav"
+    reply.write_bytes(b"an older reply")
+    for wav in (speech, tmp_path / "missing.wav"):
+        one_sentence(
+            run(
+                "antiphon-edge", "talk", "--server", unused_address(), "--codec", tiny_codec, "--input-wav", wav,
+                "--output-wav", reply,
+            )
+        )  # fmt: skip
+    assert reply.read_bytes() == b"an older reply"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"this is no wav file at all"])

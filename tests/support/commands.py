@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-BIN = Path(sys.executable).parent
+import worker_process
+from worker_process import BIN, Worker
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,13 @@ def run(command: str, *arguments: str | Path, timeout_s: float = 60, **variables
     return Finished(result.returncode, result.stdout, result.stderr)
 
 
-@dataclass
-class Worker:
-    address: str
-    process: subprocess.Popen[str]
-
-
 @contextmanager
 def worker(*arguments: str | Path) -> Iterator[Worker]:
-    """`antiphon-cloud serve` on a port of its own, until the block ends."""
-    process = subprocess.Popen(
-        [BIN / "antiphon-cloud", "serve", "--listen", "127.0.0.1:0", "--threads", "1", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        assert line.startswith("listening on "), process.stderr.read()
-        try:
-            yield Worker(line.removeprefix("listening on ").strip(), process)
-        finally:
-            process.terminate()
-            process.wait(20)
+    """`antiphon-cloud serve` on a port of its own, until the block ends; it must leave nothing on standard error."""
+    with worker_process.worker("--threads", "1", *arguments, stderr=subprocess.PIPE, env=environment()) as started:
+        yield started
+    assert started.process.stderr is not None
+    assert started.process.stderr.read() == ""
 
 
 def one_sentence(finished: Finished, status: int = 1) -> str:

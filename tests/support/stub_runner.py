@@ -18,6 +18,7 @@ SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32")
 class StubResult:
     text: npt.NDArray[np.int32]
     codes: npt.NDArray[np.int32]
+    finite: npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -33,6 +34,7 @@ class StubRunner:
     entered: threading.Event = field(default_factory=threading.Event)
     batches: list[list[int]] = field(default_factory=list)
     fail_on_code: int | None = None
+    no_number_on_code: int | None = None
     fail_on_seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -60,7 +62,7 @@ class StubRunner:
             if held_back:
                 codes[row], text[row] = -2, -2
             self._steps[slot] += 1
-        return StubResult(text, codes)
+        return StubResult(text, codes, ~(user_codes == self.no_number_on_code).any(1))
 
 
 def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:
