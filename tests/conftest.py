@@ -1,10 +1,13 @@
 """What tests of several rooms share."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from antiphon_cloud.codec_export import export_codec
+from tests.support.sound_server import SoundServer, missing, sound_server
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -21,3 +24,12 @@ def tiny_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("codec") / "tiny"
     export_codec(GOLDEN / "mimi-tiny/mimi.safetensors", GOLDEN / "mimi-tiny/mimi_config.json", out)
     return out
+
+
+@pytest.fixture(scope="session")
+def sound() -> Iterator[SoundServer]:
+    """A sound card without hardware. Skips where it cannot be had; fails in CI."""
+    if reason := missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with sound_server() as running:
+        yield running

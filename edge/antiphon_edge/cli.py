@@ -23,6 +23,7 @@ from antiphon_edge.client import Reply
 from antiphon_edge.codec import Codec
 from antiphon_edge.devices import Microphone, Speaker, list_devices
 from antiphon_edge.doctor import DEFAULT_SECONDS, examine, format_report
+from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.hops import format_table
 from antiphon_edge.pcm import Pcm
 from antiphon_edge.pull import default_cache, pull_codec
@@ -71,7 +72,7 @@ def _progress(items: Iterable[T], frames: int, what: str) -> Iterator[T]:
 @click.argument("codes", type=click.Path(path_type=Path), metavar="OUT.npy")
 def encode_command(codec_folder: Path, threads: int, wav: Path, codes: Path) -> None:
     """Encode a wav file (any rate, any channels) to codes [frames, codebooks]."""
-    codec = Codec.load(codec_folder, threads=threads)
+    codec = Codec.load(codec_folder, threads=threads, only="encoder")
     encoder = codec.encoder()
     with WavReader(wav, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader:
         frames = _progress(reader, reader.frames, wav.name)
@@ -85,7 +86,7 @@ def encode_command(codec_folder: Path, threads: int, wav: Path, codes: Path) -> 
 @click.argument("wav", type=click.Path(path_type=Path), metavar="OUT.wav")
 def decode_command(codec_folder: Path, threads: int, codes: Path, wav: Path) -> None:
     """Decode codes [frames, codebooks] to a mono wav file."""
-    codec = Codec.load(codec_folder, threads=threads)
+    codec = Codec.load(codec_folder, threads=threads, only="decoder")
     decoder = codec.decoder()
     rows = read_codes(codes, codec.spec.codebooks, codec.spec.cardinality)
     with WavWriter(wav, codec.spec.sample_rate_hz) as writer:
@@ -96,7 +97,10 @@ def decode_command(codec_folder: Path, threads: int, codes: Path, wav: Path) -> 
 @commands.command("devices")
 def devices_command() -> None:
     """List the microphones and speakers that talk can use."""
-    for device in list_devices():
+    found = list_devices()
+    if not found:
+        raise AudioDeviceError("there is no microphone and no speaker here: connect one, or talk with wav files")
+    for device in found:
         click.echo(str(device))
 
 

@@ -20,19 +20,11 @@ from antiphon_edge.devices import AudioDevice, Speaker, list_devices
 from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.pcm import Pcm
 from antiphon_edge.portaudio import choose_device, quiet
-from tests.support.sound_server import SoundServer, missing, sound_server
+from tests.support.sound_server import SoundServer
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920
 PROGRAM = Path(__file__).parents[1] / "support" / "live_audio.py"
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[SoundServer]:
-    if reason := missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    with sound_server() as running:
-        yield running
 
 
 @contextmanager
@@ -102,15 +94,15 @@ def undisturbed(attempt: Callable[[], tuple[float, int]]) -> float:
     ids=["24kHz", "16kHz", "48kHz-stereo"],
 )
 def test_the_microphone_hears_what_was_said(
-    server: SoundServer, tmp_path: Path, bus: str, source: str, only: tuple[int, ...]
+    sound: SoundServer, tmp_path: Path, bus: str, source: str, only: tuple[int, ...]
 ) -> None:
     said = speech(1)
     out = tmp_path / "heard.npy"
     options = ["--only", *only] if only else []
 
     def attempt() -> tuple[float, int]:
-        with program(server.child_env(source=source), "record", out, 24, *options) as process:
-            server.say(bus, said, RATE_HZ)
+        with program(sound.child_env(source=source), "record", out, 24, *options) as process:
+            sound.say(bus, said, RATE_HZ)
             counts = result(process)
         assert counts["dropped"] == 0
         return align(np.load(out), said)[1], counts["overflows"]
@@ -124,7 +116,7 @@ def test_the_microphone_hears_what_was_said(
     ids=["24kHz", "48kHz-stereo", "16kHz"],
 )
 def test_the_speaker_plays_what_was_written(
-    server: SoundServer, tmp_path: Path, sink: str, only: tuple[int, ...]
+    sound: SoundServer, tmp_path: Path, sink: str, only: tuple[int, ...]
 ) -> None:
     said = speech(1)
     source = tmp_path / "said.npy"
@@ -133,8 +125,8 @@ def test_the_speaker_plays_what_was_written(
 
     def attempt() -> tuple[float, int]:
         with (
-            server.hear(sink, RATE_HZ) as heard,
-            program(server.child_env(sink=sink), "play", source, *options) as process,
+            sound.hear(sink, RATE_HZ) as heard,
+            program(sound.child_env(sink=sink), "play", source, *options) as process,
         ):
             stats = result(process)
         assert stats["underruns"] == 0
@@ -144,12 +136,12 @@ def test_the_speaker_plays_what_was_written(
     assert undisturbed(attempt) > 0.99
 
 
-def test_the_far_end_stands_beside_the_microphone_at_a_constant_delay(server: SoundServer, tmp_path: Path) -> None:
+def test_the_far_end_stands_beside_the_microphone_at_a_constant_delay(sound: SoundServer, tmp_path: Path) -> None:
     source, out = tmp_path / "said.npy", tmp_path / "heard.npz"
     np.save(source, speech(2))
 
     def attempt() -> tuple[float, int]:
-        with program(server.child_env(), "duplex", source, out) as process:
+        with program(sound.child_env(), "duplex", source, out) as process:
             counts = result(process)
         with np.load(out) as arrays:
             mic, far = arrays["mic"], arrays["far"]
@@ -158,32 +150,32 @@ def test_the_far_end_stands_beside_the_microphone_at_a_constant_delay(server: So
         assert 0 < lag < RATE_HZ // 2
         return likeness, counts["underflows"] + counts["overflows"]
 
-    echo = server.control("load-module", "module-loopback", "source=speaker.monitor", "sink=micbus", "adjust_time=0")
+    echo = sound.control("load-module", "module-loopback", "source=speaker.monitor", "sink=micbus", "adjust_time=0")
     try:
         assert undisturbed(attempt) > 0.99
     finally:
-        server.control("unload-module", echo)
+        sound.control("unload-module", echo)
 
 
-def test_ctrl_c_stops_the_microphone_at_once(server: SoundServer, tmp_path: Path) -> None:
-    with program(server.child_env(), "record", tmp_path / "never.npy", 10_000) as process:
+def test_ctrl_c_stops_the_microphone_at_once(sound: SoundServer, tmp_path: Path) -> None:
+    with program(sound.child_env(), "record", tmp_path / "never.npy", 10_000) as process:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=5)
     assert process.returncode == 128 + signal.SIGINT
     assert err == ""
 
 
-def test_devices_are_listed_without_noise(server: SoundServer) -> None:
+def test_devices_are_listed_without_noise(sound: SoundServer) -> None:
     command = [sys.executable, "-W", "error", str(PROGRAM), "devices"]
-    run = subprocess.run(command, env=server.child_env(), capture_output=True, text=True, timeout=30, check=True)
+    run = subprocess.run(command, env=sound.child_env(), capture_output=True, text=True, timeout=30, check=True)
     assert run.stderr == ""
     values = json.loads(run.stdout)
     assert any(device["is_default_input"] and device["is_default_output"] for device in values["devices"])
     assert any("default" in line and "microphone" in line and "speaker" in line for line in values["lines"])
 
 
-def test_a_machine_without_sound_says_so(server: SoundServer, tmp_path: Path) -> None:
-    env = {**server.env, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+def test_a_machine_without_sound_says_so(sound: SoundServer, tmp_path: Path) -> None:
+    env = {**sound.env, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     command = [sys.executable, "-W", "error", str(PROGRAM), "play", "nothing.npy"]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True)
     assert run.stderr == ""

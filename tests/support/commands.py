@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import worker_process
 from worker_process import BIN, Worker
+
+COMMAND_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,13 @@ def environment() -> dict[str, str]:
     return clean | {"OMP_NUM_THREADS": "1"}
 
 
-def run(command: str, *arguments: str | Path, timeout_s: float = 60, **variables: str) -> Finished:
+def run(command: str, *arguments: str | Path, **variables: str) -> Finished:
     """Runs `antiphon-edge` or `antiphon-cloud` to its end."""
     result = subprocess.run(
         [BIN / command, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=COMMAND_TIMEOUT_S,
         env=environment() | variables,
         check=False,
     )
@@ -42,10 +45,11 @@ def run(command: str, *arguments: str | Path, timeout_s: float = 60, **variables
 @contextmanager
 def worker(*arguments: str | Path) -> Iterator[Worker]:
     """`antiphon-cloud serve` on a port of its own, until the block ends; it must leave nothing on standard error."""
-    with worker_process.worker("--threads", "1", *arguments, stderr=subprocess.PIPE, env=environment()) as started:
-        yield started
-    assert started.process.stderr is not None
-    assert started.process.stderr.read() == ""
+    with tempfile.TemporaryFile("w+") as said:
+        with worker_process.worker("--threads", "1", *arguments, stderr=said, env=environment()) as started:
+            yield started
+        said.seek(0)
+        assert said.read() == ""
 
 
 def one_sentence(finished: Finished, status: int = 1) -> str:

@@ -34,7 +34,7 @@ class StubRunner:
     entered: threading.Event = field(default_factory=threading.Event)
     batches: list[list[int]] = field(default_factory=list)
     fail_on_code: int | None = None
-    no_number_on_code: int | None = None
+    no_number_on_code: int = -1
     fail_on_seed: int | None = None
 
     def __post_init__(self) -> None:
