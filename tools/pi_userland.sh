@@ -10,21 +10,23 @@ usage: tools/pi_userland.sh [--frames N] SUITE FOLDER
 
 Builds a Debian arm64 root file system (SUITE: bookworm with Python 3.11, or trixie with 3.13) in FOLDER, installs this
 checkout there with pip as antiphon[edge], runs `antiphon-edge encode` and `decode` on the golden tiny codec under
-qemu-user emulation, and compares with this machine at float32: codes must be equal (and equal to the golden ones),
-decoded audio within 1e-4 of its peak. Exit status 0 if so, 1 otherwise, 2 for usage.
+qemu-user emulation of a Pi 4's and a Pi 5's core (onnxruntime takes other kernels on each), and compares with this
+machine at float32: codes must be equal (and equal to the golden ones), decoded audio within 1e-4 of its peak. Exit
+status 0 if so, 1 otherwise, 2 for usage.
 
   --frames N  Frames of 80 ms to encode and decode (default 5, at most 150); emulation is slow.
 
 It needs root on Linux (x86-64), apt-get install qemu-user-static debootstrap, the checkout's .venv (make install), a
-network with a Debian mirror and PyPI, about 1 GB in FOLDER (500 MB of Debian, the rest Python), and ten minutes, mostly
-of one core; two or three when FOLDER is there from an earlier run. It registers aarch64 with binfmt_misc and mounts
-FOLDER/proc; both are undone at the end, however it ends. FOLDER must lie outside the checkout; it stays: remove it when
-you are done.
+network with a Debian mirror and PyPI, 500 MB in FOLDER, and ten to twenty minutes, mostly of one core; five when FOLDER
+is there from an earlier run. It registers aarch64 with binfmt_misc and mounts FOLDER/proc and FOLDER/sys; all is undone
+at the end, however it ends. One run at a time. FOLDER must lie outside the checkout; it stays: remove it when you are
+done.
 
 Environment:
   DEBIAN_MIRROR  where debootstrap loads from (default: debootstrap's own).
-  PIP_*          settings for pip in FOLDER, too, but for PIP_CERT, PIP_FIND_LINKS and whatever else is a path of this
-                 machine: its /etc/resolv.conf and certificate authorities are copied into FOLDER instead.
+  PIP_*, HTTPS_PROXY and the like
+                 hold for pip in FOLDER, too, but for those that are a path of this machine (PIP_CERT): its
+                 /etc/resolv.conf and certificate authorities are copied into FOLDER instead.
 END
 }
 usage() {
@@ -68,13 +70,16 @@ if [ -d "$root" ] && [ ! -e "$built" ] && [ -n "$(ls -A "$root")" ]; then
     fail "$root holds something else, or half a $suite: choose another folder, or remove it"
 fi
 
+cores=(cortex-a72 cortex-a76)  # Pi 4, Pi 5
 binfmt=/proc/sys/fs/binfmt_misc
 scratch=$(mktemp -d)
 mounted_binfmt=
 registered=
 undo() {
     local status=$?
-    if mountpoint --quiet "$root/proc"; then umount "$root/proc"; fi
+    for folder in proc sys; do
+        if mountpoint --quiet "$root/$folder"; then umount "$root/$folder"; fi
+    done
     if [ -n "$registered" ]; then echo -1 >"$binfmt/qemu-aarch64"; fi
     if [ -n "$mounted_binfmt" ]; then umount "$binfmt"; fi
     rm -rf "$scratch"
@@ -102,20 +107,24 @@ if [ ! -e "$built" ]; then
     touch "$built"
 fi
 mountpoint --quiet "$root/proc" || mount -t proc proc "$root/proc"
+mountpoint --quiet "$root/sys" || mount -t sysfs -o ro sysfs "$root/sys"
 cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
 bundle=/etc/ssl/certs/ca-certificates.crt
 if [ -e "$bundle" ]; then cp --dereference "$bundle" "$root$bundle"; fi
 
-pip_settings=()
+settings=()
 while IFS='=' read -r -d '' name value; do
     case "$name=$value" in
         PIP_*=/* | PIP_*=file:* | PIP_REQUIRE_VIRTUALENV=*) ;;  # of this machine
-        PIP_*) pip_settings+=("$name=$value") ;;
+        PIP_*=* | HTTP_PROXY=* | HTTPS_PROXY=* | NO_PROXY=* | http_proxy=* | https_proxy=* | no_proxy=*)
+            settings+=("$name=$value")
+            ;;
     esac
 done < <(env -0)
 inside() {
-    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 PIP_CERT="$bundle" PIP_NO_CACHE_DIR=1 \
-        PIP_DISABLE_PIP_VERSION_CHECK=1 OMP_NUM_THREADS=1 ${pip_settings[@]+"${pip_settings[@]}"} chroot "$root" "$@"
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 QEMU_CPU="${core:-max}" \
+        PIP_CERT="$bundle" PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 ${settings[@]+"${settings[@]}"} \
+        chroot "$root" "$@"
 }
 
 say "installing antiphon[edge]"
@@ -124,17 +133,18 @@ wheel=$(basename "$scratch"/antiphon-*.whl)
 rm -rf "${root:?}/antiphon"
 mkdir "$root/antiphon"
 cp "$scratch/$wheel" "$root/antiphon"
-[ -x "$root/venv/bin/python" ] || inside python3 -m venv /venv
-inside /venv/bin/pip install --quiet --only-binary=:all: --upgrade "/antiphon/$wheel[edge]"
-inside /venv/bin/pip install --quiet --no-deps --force-reinstall "/antiphon/$wheel"
+[ -x "$root/venv/bin/pip" ] || inside python3 -m venv /venv
+inside /venv/bin/pip uninstall --quiet --quiet --yes antiphon
+inside /venv/bin/pip install --quiet --no-compile --only-binary=:all: "/antiphon/${wheel}[edge]"
 inside /venv/bin/python -c "
 import platform, onnxruntime, numpy
 print(f'  {platform.machine()}, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__},'
       f' numpy {numpy.__version__}')"
 
 say "preparing $frames frames of the golden tiny codec on this machine"
-"$python" - "$frames" "$scratch" <<'END'
-"""Exports the codec, writes the frames as a 16-bit wav, and keeps this machine's codes and audio."""
+mkdir "$scratch/frames"
+"$python" - "$frames" "$scratch/frames" <<'END'
+"""Exports the codec, writes the frames as a wav, and keeps this machine's codes and audio."""
 import sys
 from pathlib import Path
 
@@ -153,7 +163,7 @@ if not 1 <= frames <= len(expected["codes"]):
 soundfile.write(out / "in.wav", expected["pcm"][: 1920 * frames], 24_000, subtype="FLOAT")
 np.save(out / "golden.npy", expected["codes"][:frames])
 END
-cat >"$scratch/decode.py" <<'END'
+cat >"$scratch/frames/decode.py" <<'END'
 """Decodes codes to float32 samples: the command line writes 16 bits, which would hide small differences."""
 import sys
 from pathlib import Path
@@ -166,39 +176,51 @@ codec, codes, pcm = map(Path, sys.argv[1:])
 decoder = Codec.load(codec).decoder()
 np.save(pcm, np.concatenate([decoder.step(row) for row in np.load(codes)]))
 END
-cp -r "$scratch/codec" "$scratch/in.wav" "$scratch/decode.py" "$root/antiphon"
 
-run() { # run HOST-OR-EMPTY BIN FOLDER: encode, decode, decode to float
-    local folder=$2 bin=$1
+run() {  # run BIN FOLDER [WRAPPER]: encode, decode, and decode to float32
+    local bin=$1 folder=$2
     shift 2
     "$@" "$bin/antiphon-edge" encode --codec "$folder/codec" "$folder/in.wav" "$folder/codes.npy"
     "$@" "$bin/antiphon-edge" decode --codec "$folder/codec" "$folder/codes.npy" "$folder/out.wav"
     "$@" "$bin/python" "$folder/decode.py" "$folder/codec" "$folder/codes.npy" "$folder/pcm.npy"
 }
-run "$PWD/.venv/bin" "$scratch"
-say "encoding and decoding under emulation"
-started=$SECONDS
-run /venv/bin /antiphon inside
-say "done in $((SECONDS - started)) s; comparing"
+for core in "${cores[@]}"; do
+    say "encoding and decoding on an emulated $core"
+    cp -r "$scratch/frames" "$root/antiphon/$core"
+    started=$SECONDS
+    run /venv/bin "/antiphon/$core" inside
+    say "done in $((SECONDS - started)) s"
+done
+run "$PWD/.venv/bin" "$scratch/frames"
 
-"$python" - "$scratch" "$root/antiphon" <<'END' || fail "$suite: the emulated edge differs from this machine"
+"$python" - "$scratch/frames" "${cores[@]/#/$root/antiphon/}" <<'END' || fail "$suite: the emulated edge differs"
+"""Compares what this machine computed with what each emulated core did."""
 import sys
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-here, there = map(Path, sys.argv[1:])
-codes, emulated = np.load(here / "codes.npy"), np.load(there / "codes.npy")
+
+def read(folder):
+    wav, _ = soundfile.read(folder / "out.wav", dtype="int16")
+    return np.load(folder / "codes.npy"), np.load(folder / "pcm.npy"), wav.astype(int)
+
+
+here, *emulated = map(Path, sys.argv[1:])
 golden = np.load(here / "golden.npy")
-pcm, emulated_pcm = np.load(here / "pcm.npy"), np.load(there / "pcm.npy")
-wav, emulated_wav = (soundfile.read(folder / "out.wav", dtype="int16")[0].astype(int) for folder in (here, there))
-error = float(np.abs(pcm - emulated_pcm).max() / np.abs(pcm).max())
-steps = int(np.abs(wav - emulated_wav).max())
-print(f"  codes equal to this machine's: {(codes == emulated).sum()} of {codes.size}")
-print(f"  codes equal to the golden ones: {(golden == emulated).sum()} of {golden.size}")
-print(f"  decoded audio: largest difference {error:.1e} of the peak (at most 1e-4), {steps} of 32768 in the wav")
-same = codes.shape == emulated.shape and (codes == emulated).all() and (golden == emulated).all()
-sys.exit(not (same and error <= 1e-4 and steps <= 1 + 1e-4 * np.abs(wav).max()))
+codes, pcm, wav = read(here)
+same = True
+for folder in emulated:
+    its_codes, its_pcm, its_wav = read(folder)
+    error = float(np.abs(pcm - its_pcm).max() / np.abs(pcm).max())
+    steps = int(np.abs(wav - its_wav).max())
+    print(f"  {folder.name}: {(codes == its_codes).sum()} of {codes.size} codes equal this machine's, "
+          f"{(golden == its_codes).sum()} the golden ones")
+    print(f"  {folder.name}: decoded audio differs by at most {error:.1e} of its peak (allowed: 1e-4), "
+          f"the 16-bit wav by {steps}")
+    same &= np.array_equal(codes, its_codes) and np.array_equal(golden, its_codes)
+    same &= error <= 1e-4 and steps <= 1 + 1e-4 * np.abs(wav).max()
+sys.exit(not same)
 END
 say "$suite: the emulated edge computes what this machine does"

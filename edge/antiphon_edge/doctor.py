@@ -1,6 +1,6 @@
 """Whether this very device keeps up with a conversation: the codec timed on it, and what the times amount to.
 
-report = examine(Path("codec"), threads=1, seconds=5.0)
+report = examine(Path("codec"), threads=1, seconds=5)
 print(format_report(report))
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +22,7 @@ from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.pcm import Pcm
 from antiphon_edge.portaudio import AudioDevice, list_devices
 
-DEFAULT_SECONDS = 5.0
+DEFAULT_SECONDS = 5
 LOUDNESS = 0.1  # of the noise to encode: silence would time the processor's zeros
 MINIMUM_FRAMES = 3  # on however slow a device
 
@@ -35,7 +36,7 @@ class Spread:
     p99_ms: float
 
     @classmethod
-    def of(cls, times_ms: npt.ArrayLike) -> Spread:
+    def of(cls, times_ms: Sequence[float] | npt.NDArray[np.float64]) -> Spread:
         """The percentiles of `times_ms` [N], N ≥ 1."""
         p50, p95, p99 = np.percentile(times_ms, [50, 95, 99])
         return cls(float(p50), float(p95), float(p99))
@@ -190,12 +191,12 @@ def judge(both: Spread, frame_ms: float, *, precision: str, threads: int, cores:
     spare = 1 - both.p95_ms / frame_ms
     if spare >= 0:
         return True, f"keeps up with {int(100 * spare)} % to spare."
-    ways = [f"--threads {threads + 1}"] if threads < cores else []
+    ways = ["closing other programs"] if both.p50_ms <= frame_ms else []  # fast enough, but disturbed
+    ways += [f"--threads {threads + 1}"] if threads < cores else []
     ways += ["a codec exported with --precision int8"] if precision != "int8" else []
-    ways += ["closing other programs"]
     return False, (
         f"does not keep up: 95 of 100 frames of {frame_ms:.0f} ms take up to {both.p95_ms:.0f} ms; "
-        f"try {', '.join(ways)}, or a faster device."
+        f"try {' or '.join([*ways, 'a faster device'])}."
     )
 
 
@@ -272,4 +273,3 @@ def format_report(report: Report) -> str:
         lines.append(f"{name:<13}{spread.p50_ms:>9.2f}{spread.p95_ms:>9.2f}{spread.p99_ms:>9.2f}")
     lines += ["", f"real-time factor {report.real_time_factor:.3f}", f"This device {report.verdict}"]
     return "\n".join(lines)
-

@@ -75,17 +75,23 @@ def test_a_frame_is_the_limit(p95_ms: float, keeps_up: bool) -> None:
 @pytest.mark.parametrize(
     ("precision", "threads", "ways"),
     [
-        ("fp32", 1, "try --threads 2, a codec exported with --precision int8, closing other programs, or"),
-        ("fp32", 4, "try a codec exported with --precision int8, closing other programs, or"),
-        ("int8", 2, "try --threads 3, closing other programs, or"),
-        ("int8", 4, "try closing other programs, or"),
+        ("fp32", 1, "try --threads 2 or a codec exported with --precision int8 or a faster device."),
+        ("fp32", 4, "try a codec exported with --precision int8 or a faster device."),
+        ("int8", 2, "try --threads 3 or a faster device."),
+        ("int8", 4, "try a faster device."),
     ],
 )
 def test_a_device_that_is_too_slow_learns_what_is_left_to_do(precision: str, threads: int, ways: str) -> None:
     keeps_up, verdict = judge(late(112.0), 80.0, precision=precision, threads=threads, cores=4)
     assert not keeps_up
-    assert verdict.startswith("does not keep up: 95 of 100 frames of 80 ms take up to 112 ms; ")
-    assert f"{ways} a faster device." in verdict
+    assert verdict == f"does not keep up: 95 of 100 frames of 80 ms take up to 112 ms; {ways}"
+
+
+def test_a_device_that_is_only_disturbed_is_told_so() -> None:
+    disturbed = Spread(p50_ms=50.0, p95_ms=112.0, p99_ms=115.0)
+    keeps_up, verdict = judge(disturbed, 80.0, precision="int8", threads=4, cores=4)
+    assert not keeps_up
+    assert "try closing other programs or a faster device." in verdict
 
 
 def test_the_table_holds_every_figure_and_ends_with_the_verdict() -> None:
@@ -136,14 +142,14 @@ def test_every_device_has_a_name_and_a_core() -> None:
 
 
 def test_a_real_run_on_the_tiny_codec(tiny_codec: Path) -> None:
-    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "0.2")
+    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "1")
     assert finished.status == 0, finished
     assert "This device keeps up with" in finished.out.splitlines()[-1]
     assert finished.err == ""
 
 
 def test_json_tells_the_same(tiny_codec: Path) -> None:
-    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "0.2", "--json")
+    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "1", "--json")
     assert finished.status == 0, finished
     found = json.loads(finished.out)
     assert found["keeps_up"] is True
