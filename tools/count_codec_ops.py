@@ -72,8 +72,13 @@ def count(path: Path, graph: CodecGraph) -> Cost:
         elif node.domain not in ("", "ai.onnx") and node.op_type not in NO_PRODUCTS:
             raise click.ClickException(f"{path}: this tool does not know what {node.op_type} costs: teach it")
     sizes = {tensor.name: onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer}
-    looked_up = {node.input[0] for node in model.graph.node if node.op_type == "Gather"}
-    read = {name for node in model.graph.node for name in node.input} - looked_up
+    # Of a table that is only looked up a frame reads a row; one that is searched as well it reads whole.
+    read = {
+        name
+        for node in model.graph.node
+        for index, name in enumerate(node.input)
+        if not (node.op_type == "Gather" and index == 0)
+    }
     states = sum(
         prod(state.shape) * np.dtype(state.dtype).itemsize * (1 if state.in_place else 2) for state in graph.states
     )

@@ -1,6 +1,6 @@
 """Gives a full-size Mimi checkpoint random weights whose codes vary: python tools/make_mimi.py IN.safetensors OUT_DIR.
 
-The checkpoint of shared/peers/make_checkpoints.py, made for timing only, answers every frame with the same codes, and
+A checkpoint of default initialization, made for timing only, answers every frame with the same codes, and
 its LayerScale of 0.01 hides the transformers. Here every part matters, and the centroids are drawn from what each
 codebook sees of a stretch of speech.
 """

@@ -1,60 +1,38 @@
 """What sessions leave behind from step to step: tokens, keys and values, one row a slot, allocated once.
 
-A step works on views of the first rows, in place. A row outside the step's mask keeps every bit.
+A step reads and writes the rows of its slots only; every other row keeps every bit. Keys and values of an earlier
+session in the slot stay where they are: no step reads further than its own session has written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from antiphon_cloud.config import LMConfig
+from antiphon_cloud.ring import Ring, allocate_ring
 from antiphon_cloud.sampling import SlotSampling
 
 UNGENERATED = -2
 
 
 @dataclass(frozen=True, slots=True)
-class KVCache:
-    """Keys and values of a transformer's layers, each [layers, slots, heads, capacity, head_dim]."""
+class Scratch:
+    """Keys and values of the depformer's layers, [layers, slots, heads, dep_q, head_dim]; nothing between steps."""
 
     keys: Tensor
     values: Tensor
 
-    @classmethod
-    def allocate(cls, shape: tuple[int, int, int, int, int], dtype: torch.dtype, device: torch.device) -> KVCache:
-        """An empty cache of that shape."""
-        return cls(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
-
-    def rows(self, count: int) -> KVCache:
-        """A view of the first slots."""
-        return KVCache(self.keys[:, :count], self.values[:, :count])
-
-    def append_ring(
-        self, layer: int, position: Tensor, mask: Tensor, keys: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Writes one step over each slot's oldest entry; returns the layer's whole ring [B, H, C, D].
-
-        Args:
-            layer: index of the layer.
-            position: where each slot's ring stands, [B].
-            mask: the slots that step, [B].
-            keys: the step's keys, [B, H, 1, D].
-            values: the step's values, [B, H, 1, D].
-        """
-        index = position[:, None, None, None].expand_as(keys)
-        write(self.keys[layer], 2, index, keys, mask)
-        write(self.values[layer], 2, index, values, mask)
-        return self.keys[layer], self.values[layer]
-
-    def append_at(self, layer: int, position: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes one position [B, H, 1, D] of every slot; returns all up to it, [B, H, position + 1, D]."""
-        end = position + 1
-        self.keys[layer][:, :, position:end] = keys
-        self.values[layer][:, :, position:end] = values
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+    def append(self, layer: int, position: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes one position [B, H, 1, D] of the first B rows; returns all up to it, [B, H, position + 1, D]."""
+        batch, end = len(keys), position + 1
+        all_keys, all_values = self.keys[layer, :batch, :, :end], self.values[layer, :batch, :, :end]
+        all_keys[:, :, position:] = keys
+        all_values[:, :, position:] = values
+        return all_keys, all_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +41,25 @@ class State:
 
     tokens: Tensor  # [slots, streams, max_delay + 2]: a ring; stream k's token of step t is at (t + delay k)
     offsets: Tensor  # [slots]: steps taken
-    ring: KVCache  # the temporal transformer's
-    scratch: KVCache  # the depformer's: means nothing between steps
+    ring: Ring  # the temporal transformer's
+    scratch: Scratch
     sampling: SlotSampling
     delays: Tensor  # [streams], of the model
     initial: Tensor  # [streams]: the initial tokens, of the model
 
     @classmethod
-    def allocate(cls, config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device) -> State:
-        """State of `slots` fresh sessions, keys and values in `dtype`."""
-        head_dim = config.dim // config.num_heads
-        ring = (config.num_layers, slots, config.num_heads, config.context, head_dim)
+    def allocate(
+        cls, config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device, cache: torch.dtype | None = None
+    ) -> State:
+        """State of `slots` fresh sessions.
+
+        Args:
+            config: the model.
+            slots: rows.
+            dtype: of activations.
+            device: of every tensor.
+            cache: of the ring's keys and values, int8 included; None for `dtype`.
+        """
         scratch = (0, slots, 1, 0, 1)
         if config.dep_q:
             heads = config.depformer_num_heads
@@ -81,42 +67,26 @@ class State:
         return cls(
             tokens=torch.full((slots, config.streams, config.max_delay + 2), UNGENERATED, device=device),
             offsets=torch.zeros(slots, dtype=torch.int64, device=device),
-            ring=KVCache.allocate(ring, dtype, device),
-            scratch=KVCache.allocate(scratch, dtype, device),
+            ring=allocate_ring(config, slots, cache or dtype, device),
+            scratch=Scratch(*(torch.zeros(scratch, dtype=dtype, device=device) for _ in range(2))),
             sampling=SlotSampling.allocate(slots, device),
             delays=torch.tensor(config.delays, device=device),
             initial=torch.tensor([config.text_card] + [config.card] * config.n_q, device=device),
-        )
-
-    def rows(self, count: int) -> State:
-        """A view of the first slots."""
-        return State(
-            self.tokens[:count],
-            self.offsets[:count],
-            self.ring.rows(count),
-            self.scratch.rows(count),
-            self.sampling.rows(count),
-            self.delays,
-            self.initial,
         )
 
     def clear(self, slot: int) -> None:
         """Forgets the slot's session."""
         self.tokens[slot] = UNGENERATED
         self.offsets[slot] = 0
-        for cache in (self.ring, self.scratch):
-            cache.keys[:, slot] = 0
-            cache.values[:, slot] = 0
+
+    @property
+    def tensors(self) -> Sequence[Tensor]:
+        """All that the state holds on its device."""
+        sampling = (getattr(self.sampling, field.name) for field in fields(self.sampling))
+        own = (self.tokens, self.offsets, self.scratch.keys, self.scratch.values, self.delays, self.initial)
+        return (*own, *sampling, *self.ring.tensors)
 
     @property
     def size_bytes(self) -> int:
         """Memory that the state takes."""
-        tensors = [self.tokens, self.offsets, *(getattr(self.sampling, f.name) for f in fields(self.sampling))]
-        tensors += [self.ring.keys, self.ring.values, self.scratch.keys, self.scratch.values]
-        return sum(tensor.nbytes for tensor in tensors)
-
-
-def write(target: Tensor, dim: int, index: Tensor, values: Tensor, mask: Tensor) -> None:
-    """`target.scatter_(dim, index, values)` for the rows in mask [B]; the others keep what they hold."""
-    mask = mask.view(-1, *[1] * (values.dim() - 1))
-    target.scatter_(dim, index, torch.where(mask, values, target.gather(dim, index)))
+        return sum(tensor.nbytes for tensor in self.tensors)

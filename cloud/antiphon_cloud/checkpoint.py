@@ -1,7 +1,7 @@
 """Weights from safetensors files, checked against the model tensor by tensor before any is read.
 
 Published files differ in how they hold the same matrices (attention projections fused or split, int8 rows or
-floats, an adapter beside them); here they all become the parameters of `LanguageModel`.
+floats, an adapter beside them); here they all become the parameters or int8 modules of `LanguageModel`.
 """
 
 from __future__ import annotations
@@ -9,89 +9,125 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
-from antiphon_cloud.errors import CheckpointError
+from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.lm import LanguageModel
 from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.quant import LEVELS, int8_module, packs, quantize_rows
 from antiphon_cloud.transformer import Linear
 
 _FLOATS = ("BF16", "F16", "F32")
 _PROJECTION = re.compile(r"(.*\.self_attn\.)(in|out)_projs\.(\d+)\.(.*)")
 
 
-def load_model(directory: ModelDirectory, dtype: torch.dtype, device: torch.device) -> LanguageModel:
-    """The directory's language model, ready for inference; see `load_state`."""
-    with torch.device("meta"):
-        model = LanguageModel(directory.config.lm)
-    model.load_state_dict(load_state(directory, model, dtype, device), assign=True)
-    return model.requires_grad_(False).eval()
+def load_model(
+    directory: ModelDirectory, dtype: torch.dtype, device: torch.device, quantize: str | None = None
+) -> LanguageModel:
+    """The directory's language model, ready for inference.
 
+    Files are mapped into memory: a tensor that needs no conversion is not copied, one that does is converted by itself,
+    and at no time do two copies of the model exist. An adapter is merged, `W + scaling * B A` (Hu et al., "LoRA",
+    2021), before its matrix is quantized.
 
-def load_state(
-    directory: ModelDirectory, model: LanguageModel, dtype: torch.dtype, device: torch.device
-) -> dict[str, Tensor]:
-    """The directory's weights under the model's names, in `dtype` on `device`.
-
-    Files are mapped into memory: a tensor that needs no conversion is not copied, and at no time do two copies of the
-    model exist. int8 rows become floats, `int8 * scb / 127`; an adapter is merged, `W + scaling * B A` (Hu et al.,
-    "LoRA", 2021).
+    Args:
+        directory: the model.
+        dtype: of activations, and of weights that are not int8.
+        device: where they go.
+        quantize: "none", "int8", or None for as the directory holds them. In int8, tables keep the file's dtype.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tensor is missing, unexpected, or of a wrong shape or dtype.
+        ConfigError: the directory is int8 and `quantize` is "none".
     """
     config = directory.config
+    int8 = is_int8(directory, quantize)
+    with torch.device("meta"):
+        model = LanguageModel(config.lm)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     linears = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
-    state = {}
-    with _opened(directory.weights, shapes) as file:
-        quantized = linears if config.quantize else set()
-        sources = {name: file.locate(name, shape, quantized=name in quantized) for name, shape in shapes.items()}
+    activations = torch.float32 if int8 and packs(device) else dtype
+    with ExitStack() as stack:
+        file = stack.enter_context(_opened(directory.weights, shapes))
+        published = linears if config.quantize else set()
+        sources = {name: file.locate(name, shape, quantized=name in published) for name, shape in shapes.items()}
         file.refuse_rest()
+        adapter = None
+        if directory.lora is not None:
+            lora = stack.enter_context(_opened(directory.lora, shapes))
+            adapter = _Adapter(lora, shapes, linears, config.lora_rank, config.lora_scaling)
         for name, source in sources.items():
-            value = source.dequantized() if name in quantized else source.read()
-            state[name] = value.to(device, dtype)
-    if directory.lora is not None:
-        with _opened(directory.lora, shapes) as file:
-            _merge_adapter(file, state, shapes, linears, config.lora_rank, config.lora_scaling)
-    if config.model_type == "hibiki":  # as its authors do: an early end of text (2) is heard as padding (3)
-        state["text_emb.weight"] = state["text_emb.weight"].clone()
-        state["text_emb.weight"][2] = state["text_emb.weight"][3]
-    return state
+            module, _, leaf = name.rpartition(".")
+            if name in published:
+                values, scale = source.read_apart(), source.read_apart("_scb") / LEVELS
+                model.set_submodule(module, int8_module(values, scale, dtype, device))
+            elif int8 and name in linears:
+                values, scale = quantize_rows(_merged(adapter, name, source.read_apart()))
+                model.set_submodule(module, int8_module(values, scale, dtype, device))
+            else:
+                table = int8 and name not in linears and not name.endswith("alpha")
+                value = source.read_apart().clone() if table else source.read_as(activations)
+                value = _merged(adapter, name, value).to(value.dtype)
+                if name == "text_emb.weight" and config.model_type == "hibiki":
+                    value = _hear_early_end_as_padding(value)
+                setattr(model.get_submodule(module), leaf, nn.Parameter(value.to(device), requires_grad=False))
+    return model.eval()
 
 
-def _merge_adapter(
-    file: _File,
-    state: dict[str, Tensor],
-    shapes: Mapping[str, tuple[int, ...]],
-    linears: set[str],
-    rank: int,
-    scaling: float,
-) -> None:
-    """Adds the adapter's products to the matrices in `state`; whole tensors in its file replace the model's."""
-    merges = []
-    for name in linears:
-        prefix = name.removesuffix("weight")
-        outputs, inputs = shapes[name]
-        names = f"{prefix}lora_A.weight", f"{prefix}lora_B.weight"
-        if any(file.has(part) for part in names):
-            down = file.locate(names[0], (rank, inputs))
-            merges.append((name, down, file.locate(names[1], (outputs, rank))))
-    replaced = [(name, file.locate(name, shape)) for name, shape in shapes.items() if file.has(name)]
-    file.refuse_rest()
-    for name, source in replaced:
-        state[name] = source.read().to(state[name])
-    for name, down, up in merges:
-        weight = state[name].float().addmm(up.read().float().to(state[name].device),
-                                           down.read().float().to(state[name].device), alpha=scaling)  # fmt: skip
-        state[name] = weight.to(state[name].dtype)
+def is_int8(directory: ModelDirectory, quantize: str | None) -> bool:
+    """Whether the directory's matrices are to be held in int8; see `load_model`.
+
+    Raises:
+        ConfigError: the directory is int8 and `quantize` is "none".
+    """
+    if directory.config.quantize and quantize == "none":
+        raise ConfigError(f"{directory.root}: the weights are int8 already; leave --quantize none out")
+    return directory.config.quantize or quantize == "int8"
+
+
+def _hear_early_end_as_padding(table: Tensor) -> Tensor:
+    """As Hibiki's authors do: an early end of text (2) is heard as padding (3)."""
+    table = table.clone()
+    table[2] = table[3]
+    return table
+
+
+def _merged(adapter: _Adapter | None, name: str, value: Tensor) -> Tensor:
+    return value if adapter is None else adapter.merge(name, value)
+
+
+class _Adapter:
+    """A low-rank adapter's file: pairs of matrices to add, and whole tensors that replace the model's."""
+
+    def __init__(
+        self, file: _File, shapes: Mapping[str, tuple[int, ...]], linears: set[str], rank: int, scaling: float
+    ) -> None:
+        self._scaling = scaling
+        self._pairs = {}
+        for name in linears:
+            prefix = name.removesuffix("weight")
+            down, up = f"{prefix}lora_A.weight", f"{prefix}lora_B.weight"
+            if file.has(down) or file.has(up):
+                outputs, inputs = shapes[name]
+                self._pairs[name] = file.locate(down, (rank, inputs)), file.locate(up, (outputs, rank))
+        self._replaced = {name: file.locate(name, shape) for name, shape in shapes.items() if file.has(name)}
+        file.refuse_rest()
+
+    def merge(self, name: str, value: Tensor) -> Tensor:
+        """The adapted tensor; float32 where a product was added to it."""
+        if name in self._replaced:
+            value = self._replaced[name].read_apart().to(value.dtype)
+        if name in self._pairs:
+            down, up = (source.read_apart().float() for source in self._pairs[name])
+            value = value.float().addmm(up, down, alpha=self._scaling)
+        return value
 
 
 @contextmanager
@@ -107,18 +143,25 @@ def _opened(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[_File
 class _Source:
     """A tensor of the file, or one of the equal parts that it stacks."""
 
+    path: Path
     file: Any
     name: str
     part: int = 0
     parts: int = 1
 
-    def read(self, suffix: str = "") -> Tensor:
-        whole: Tensor = self.file.get_tensor(self.name + suffix)
-        return whole.chunk(self.parts)[self.part]
+    def read_as(self, dtype: torch.dtype) -> Tensor:
+        """The tensor in `dtype`: where the file holds it so, a view of the mapped file."""
+        whole: Tensor = self.file.get_tensor(self.name)
+        if dtype == whole.dtype:
+            return whole.chunk(self.parts)[self.part]
+        del whole
+        return self.read_apart().to(dtype)
 
-    def dequantized(self) -> Tensor:
-        """Float32 rows; the scale is each row's absolute maximum."""
-        return self.read().float() * (self.read("_scb")[:, None] / 127)
+    def read_apart(self, suffix: str = "") -> Tensor:
+        """The tensor through a mapping of its own, which goes with it: what is converted is in memory once."""
+        with safe_open(self.path, framework="pt") as file:
+            whole: Tensor = file.get_tensor(self.name + suffix)
+        return whole.chunk(self.parts)[self.part]
 
 
 class _File:
@@ -164,8 +207,8 @@ class _File:
             prefix, kind, part, rest = match.groups()
             for fused in (f"{prefix}{kind}_proj.{rest}", f"{prefix}{kind}_proj_{rest}"):
                 if fused in self._names:
-                    return _Source(self._file, fused, int(part), self._sets[prefix])
-        return _Source(self._file, name)
+                    return _Source(self._path, self._file, fused, int(part), self._sets[prefix])
+        return _Source(self._path, self._file, name)
 
     def _check(self, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
         if name not in self._names:

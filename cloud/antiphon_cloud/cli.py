@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 import uvloop
@@ -112,13 +113,32 @@ def serve_command(
 @model_option
 @option("--out", type=click.Path(path_type=Path), help="Folder to write; MODEL/codec where absent.")
 @option("--codebooks", type=click.IntRange(1), help="Codebooks of a frame; as many as the model hears where absent.")
-def export_codec_command(model: Path, out: Path | None, codebooks: int | None) -> None:
+@option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    help="int8 is smaller and faster; its codes are those of another rounding.",
+)
+@option(
+    "--report-wav",
+    type=click.Path(path_type=Path),
+    metavar="IN.wav",
+    help="Speech (16-bit wav) to compare int8 with fp32 on: printed, and kept as codec-report.json.",
+)
+def export_codec_command(
+    model: Path, out: Path | None, codebooks: int | None, precision: Literal["fp32", "int8"], report_wav: Path | None
+) -> None:
     """Export the model's Mimi codec to ONNX for the edge."""
+    if report_wav is not None and precision == "fp32":
+        raise click.UsageError("--report-wav compares int8 with fp32: it needs --precision int8")
     from antiphon_cloud.serving import export_model_codec
 
-    folder, manifest = export_model_codec(model, out, codebooks)
+    folder, codec = export_model_codec(model, out, codebooks, precision, report_wav)
+    manifest = codec.manifest
     sizes = ", ".join(f"{graph.file} {graph.size_bytes / 1e6:.1f} MB" for graph in (manifest.encoder, manifest.decoder))
     click.echo(f"{folder}: {sizes}; {manifest.codebooks} codebooks of {manifest.cardinality}, {manifest.precision}")
+    if codec.report is not None:
+        click.echo(str(codec.report))
 
 
 @commands.command("replay")
@@ -172,6 +192,53 @@ def replay_command(
         taps=taps,
     )
     write(out, arrays)
+
+
+@commands.command("plan")
+@model_option
+@option(
+    "--gpu",
+    "gpus",
+    type=click.Choice(["L4", "A10G", "L40S", "A100", "H100", "H200"], case_sensitive=False),
+    multiple=True,
+    help="GPU to plan for; may be repeated; all known ones where absent.",
+)
+@option("--memory", "memory_gb", type=click.FloatRange(0, min_open=True), help="Of another GPU: memory in GB.")
+@option("--bandwidth", "bandwidth_gb_s", type=click.FloatRange(0, min_open=True), help="Its bandwidth in GB/s.")
+@option("--peak", "peak_tflops", type=click.FloatRange(0, min_open=True), help="Its dense bfloat16 peak in TFLOP/s.")
+@quantize_option
+@cache_option
+@option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan_command(
+    model: Path,
+    gpus: tuple[str, ...],
+    memory_gb: float | None,
+    bandwidth_gb_s: float | None,
+    peak_tflops: float | None,
+    quantize: str | None,
+    kv_cache: str | None,
+    as_json: bool,
+) -> None:
+    """Print how many sessions of a model a GPU holds and steps within a frame, and what a step costs."""
+    import msgspec
+    import torch
+
+    from antiphon_cloud.checkpoint import is_int8
+    from antiphon_cloud.model_directory import ModelDirectory
+    from antiphon_cloud.plan import GPUS, cost, gpu, plan, table
+    from antiphon_cloud.serving import named_dtype
+
+    given = (memory_gb, bandwidth_gb_s, peak_tflops)
+    if any(given) and not (memory_gb and bandwidth_gb_s and peak_tflops):
+        raise click.UsageError("--memory, --bandwidth and --peak describe a GPU together: give all three")
+    machines = [GPUS[name] for name in gpus]
+    if memory_gb and bandwidth_gb_s and peak_tflops:
+        machines.append(gpu("given", memory_gb, bandwidth_gb_s, peak_tflops))
+    directory = ModelDirectory.open(model)
+    cache = named_dtype(kv_cache) if kv_cache else None
+    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), cache=cache)
+    plans = [plan(needed, machine) for machine in machines or GPUS.values()]
+    click.echo(msgspec.json.encode(plans).decode() if as_json else table(plans))
 
 
 def main() -> None:

@@ -8,7 +8,9 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import torch
@@ -16,13 +18,35 @@ from torch import Tensor, nn
 
 from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, CodecGraph, CodecManifest, GraphState
 from antiphon.errors import AntiphonError
+from antiphon_cloud.codec_graph import quantize, split_elu
+from antiphon_cloud.codec_report import REPORT_FILE, CodecReport, compare, load_wav
 from antiphon_cloud.mimi import Checkpoint, Decoder, Encoder, MimiConfig
 
+Precision = Literal["fp32", "int8"]
+
 _OPSET = 20  # the first with Gelu
+_FLOAT32 = "float32"  # folder of the float32 graphs while another precision is made of them
 _NEXT = ".next"  # the state `x` after the frame is the output `x.next`
 
 
-def export_codec(checkpoint: Path, config: Path | None, out: Path, *, codebooks: int = 8) -> CodecManifest:
+@dataclass(frozen=True, slots=True)
+class ExportedCodec:
+    """What an export made."""
+
+    manifest: CodecManifest
+    report: CodecReport | None
+    """How int8 compares with float32, where a wav file was given to compare them on."""
+
+
+def export_codec(
+    checkpoint: Path,
+    config: Path | None,
+    out: Path,
+    *,
+    codebooks: int = 8,
+    precision: Precision = "fp32",
+    report_wav: Path | None = None,
+) -> ExportedCodec:
     """Writes `encoder.onnx`, `decoder.onnx` and `codec.json` into the folder `out`, each in one piece or not at all.
 
     Args:
@@ -30,21 +54,26 @@ def export_codec(checkpoint: Path, config: Path | None, out: Path, *, codebooks:
         config: its `mimi_config.json`; None for the published sizes.
         out: made if it does not exist; files of an earlier export are replaced.
         codebooks: how many of the checkpoint's codebooks the codec uses.
+        precision: int8 stores the large weights in a quarter of the space; its codes are those of another rounding,
+            under the same fingerprint.
+        report_wav: a wav file of speech to compare int8 with float32 on, for `codec-report.json`; not used by fp32.
 
     Raises:
         CheckpointError: the checkpoint is unreadable or does not fit the config.
         ConfigError: the config is unreadable or not supported, or has not as many codebooks.
-        AntiphonError: `out` cannot be written.
+        AntiphonError: `out` cannot be written, or `report_wav` cannot be read.
     """
     sizes = MimiConfig.load(config)
+    pcm = None if report_wav is None else load_wav(report_wav, sizes.sample_rate, sizes.frame_samples)
+    report = None
     try:
         out.mkdir(parents=True, exist_ok=True)
         with Checkpoint(checkpoint) as weights, _partial_files(out) as partial:
             # One half after the other: at full size each weighs 0.2 GB, and its export takes a few times that.
-            pcm = torch.zeros(sizes.frame_samples)
-            encoder = _export(_EncodeFrame(Encoder(weights, sizes, codebooks)), pcm, "pcm", "codes", partial)
+            silence = torch.zeros(sizes.frame_samples)
+            encoder = _export(_EncodeFrame(Encoder(weights, sizes, codebooks)), silence, precision, partial)
             codes = torch.zeros(codebooks, dtype=torch.int32)
-            decoder = _export(_DecodeFrame(Decoder(weights, sizes, codebooks)), codes, "codes", "pcm", partial)
+            decoder = _export(_DecodeFrame(Decoder(weights, sizes, codebooks)), codes, precision, partial)
             weights.check_all_used()
             manifest = CodecManifest(
                 format=FORMAT,
@@ -53,20 +82,28 @@ def export_codec(checkpoint: Path, config: Path | None, out: Path, *, codebooks:
                 frame_samples=sizes.frame_samples,
                 codebooks=codebooks,
                 cardinality=sizes.quantizer.bins,
-                precision="fp32",
+                precision=precision,
                 encoder=encoder,
                 decoder=decoder,
             )
             (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-            for name in (encoder.file, decoder.file, MANIFEST_FILE):
+            if pcm is not None and report_wav is not None and precision == "int8":
+                report = compare(manifest, partial / _FLOAT32, partial, pcm, report_wav.name)
+                (partial / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
+            (out / REPORT_FILE).unlink(missing_ok=True)  # of an earlier export
+            for name in (encoder.file, decoder.file, *([REPORT_FILE] if report else []), MANIFEST_FILE):
                 (partial / name).replace(out / name)
     except OSError as error:
         raise AntiphonError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
-    return manifest
+    return ExportedCodec(manifest, report)
 
 
 class _Frame(nn.Module):
     """A half of the codec as a graph sees it: the states as a row of tensors in the order of `names`."""
+
+    file: str
+    source: str
+    result: str
 
     def __init__(self, mimi: Encoder | Decoder) -> None:
         super().__init__()
@@ -82,7 +119,7 @@ class _Frame(nn.Module):
 
 
 class _EncodeFrame(_Frame):
-    file = "encoder.onnx"
+    file, source, result = "encoder.onnx", "pcm", "codes"
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         codes, after = self.mimi(x, state)  # [1, K]
@@ -90,37 +127,47 @@ class _EncodeFrame(_Frame):
 
 
 class _DecodeFrame(_Frame):
-    file = "decoder.onnx"
+    file, source, result = "decoder.onnx", "codes", "pcm"
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pcm, after = self.mimi(x[None], state)  # [frame_samples]
         return pcm, after
 
 
-def _export(frame: _EncodeFrame | _DecodeFrame, x: Tensor, source: str, result: str, folder: Path) -> CodecGraph:
-    state = frame.mimi.initial_state()
+def trace(frame: _Frame, x: Tensor) -> onnx.ModelProto:
+    """One half as a graph, as the exporter makes it."""
     with _quiet():
         program = torch.onnx.export(
             frame.eval(),
-            (x, *state.values()),
-            input_names=[source, *frame.names],
-            output_names=[result, *(name + _NEXT for name in frame.names)],
+            (x, *frame.mimi.initial_state().values()),
+            input_names=[frame.source, *frame.names],
+            output_names=[frame.result, *(name + _NEXT for name in frame.names)],
             opset_version=_OPSET,
             dynamo=True,
             optimize=True,
             verbose=False,
         )
     assert program is not None
-    model = program.model_proto
+    return program.model_proto
+
+
+def _export(frame: _Frame, x: Tensor, precision: Precision, folder: Path) -> CodecGraph:
+    """Writes one half into `folder`, and that of float32 into a folder of its own where another precision is asked."""
+    model = trace(frame, x)
     _strip(model)
+    split_elu(model.graph)
+    if precision == "int8":
+        (folder / _FLOAT32).mkdir(exist_ok=True)
+        (folder / _FLOAT32 / frame.file).write_bytes(model.SerializeToString())
+        quantize(model)
     data = model.SerializeToString()
     (folder / frame.file).write_bytes(data)
     return CodecGraph(
         file=frame.file,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        input=source,
-        output=result,
+        input=frame.source,
+        output=frame.result,
         states=tuple(
             GraphState(
                 input=name,
@@ -129,7 +176,7 @@ def _export(frame: _EncodeFrame | _DecodeFrame, x: Tensor, source: str, result: 
                 shape=tuple(tensor.shape),
                 in_place=_is_written_in_place(model.graph, name),
             )
-            for name, tensor in state.items()
+            for name, tensor in frame.mimi.initial_state().items()
         ),
     )
 

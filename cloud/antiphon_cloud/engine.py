@@ -27,6 +27,8 @@ from antiphon.spec import ModelSpec, Sampling
 logger = logging.getLogger(__name__)
 
 STEP_HISTORY = 1000  # steps that the load figures cover: 80 s of full-rate stepping
+FRAME_US = 80_000  # a step that takes longer cannot keep up with its sessions
+LATE_STEPS = 10  # in a row, before the log says so
 
 
 class StepResult(Protocol):
@@ -39,6 +41,10 @@ class StepResult(Protocol):
     @property
     def codes(self) -> npt.NDArray[np.int32]:
         """Model codes [n, model_codebooks]."""
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Whether the logits were numbers [n]; where not, the row means nothing."""
 
 
 class Runner(Protocol):
@@ -138,6 +144,7 @@ class Engine:
         self._waiting = 0
         self._stopping = False
         self._step_ms: deque[float] = deque(maxlen=STEP_HISTORY)
+        self._late = 0  # steps in a row that took longer than a frame
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -247,19 +254,19 @@ class Engine:
         step_us = (time.perf_counter_ns() - start_ns) // 1000
         with self._condition:
             self._step_ms.append(step_us / 1000)
-        return [
-            (
-                entry.lease,
-                Reply(
-                    entry.frame.sequence,
-                    int(result.text[row]),
-                    result.codes[row],
-                    (start_ns - entry.frame.arrived_ns) // 1000,
-                    step_us,
-                ),
-            )
-            for row, entry in enumerate(batch)
-        ]
+        self._late = self._late + 1 if step_us > FRAME_US else 0
+        if self._late == LATE_STEPS:
+            logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind", step_us / 1000)
+        results: list[_Result] = []
+        for row, entry in enumerate(batch):
+            sequence, wait_us = entry.frame.sequence, (start_ns - entry.frame.arrived_ns) // 1000
+            if result.finite[row]:
+                reply = Reply(sequence, int(result.text[row]), result.codes[row], wait_us, step_us)
+                results.append((entry.lease, reply))
+            else:
+                broken = AntiphonError(f"the model's logits at step {sequence} are no numbers: start a new session")
+                results.append((entry.lease, broken))
+        return results
 
     def _scatter(self, replies: list[_Result]) -> None:
         def deliver() -> None:

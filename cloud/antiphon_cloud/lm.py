@@ -6,7 +6,7 @@ state allocated. Sessions in a batch stand at different offsets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from antiphon_cloud.cache import UNGENERATED, State, write
+from antiphon_cloud.cache import UNGENERATED, Scratch, State
 from antiphon_cloud.config import MAX_TOP_K, LMConfig
-from antiphon_cloud.sampling import noise_keys, sample
-from antiphon_cloud.transformer import Append, Linear, RMSNorm, Transformer, nothing_before, rope
+from antiphon_cloud.sampling import SlotSampling, noise_keys, sample
+from antiphon_cloud.transformer import Attend, Linear, RMSNorm, Transformer, attention, rope
 
 ZERO = -1  # the token that embeds to a vector of zeros
 
@@ -26,7 +26,8 @@ ZERO = -1  # the token that embeds to a vector of zeros
 class StepOutput:
     """What a step makes of B slots."""
 
-    tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back or not stepped
+    tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back
+    finite: Tensor  # [B] whether all logits are numbers
     text_logits: Tensor  # [B, text_card]
     extra_heads: Tensor  # [B, heads, classes] probabilities
 
@@ -91,38 +92,53 @@ class LanguageModel(nn.Module):
             )
             self.linears = nn.ModuleList([Linear(inner, config.card) for _ in range(config.dep_q)])
 
-    def step(self, state: State, user_codes: Tensor, mask: Tensor, max_top_k: int = MAX_TOP_K) -> StepOutput:
-        """Advances the sessions in `mask` by one frame, in place.
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of activations; tables and matrices may be held in another."""
+        return self.out_norm.alpha.dtype
+
+    def step(
+        self,
+        state: State,
+        slots: Tensor,
+        user_codes: Tensor,
+        attend: Callable[[int], Attend] | None = None,
+        max_top_k: int = MAX_TOP_K,
+    ) -> StepOutput:
+        """Advances B sessions by one frame, in place.
 
         Args:
-            state: of B slots.
+            state: of all sessions.
+            slots: rows of the state that step, distinct, int64 [B]. The others keep every bit.
             user_codes: the frame's codes, int64 [B, user_codebooks].
-            mask: the slots that step, bool [B]. The others keep every bit of their state.
+            attend: to the state's ring, layer by layer; None for `Ring.static`.
             max_top_k: the most candidates that any slot may ask for.
         """
         first_user = 1 + self.config.dep_q
-        ring = state.tokens.shape[-1]
-        t = state.offsets[:, None]  # [B, 1]
-        write(state.tokens[:, first_user:], 2, ((t + state.delays[first_user:]) % ring)[..., None],
-              user_codes[..., None], mask)  # fmt: skip
-        held = state.tokens.gather(2, (t % ring)[..., None].expand(-1, self.config.streams, 1))[..., 0]
+        steps, sampling = state.offsets[slots], state.sampling.take(slots)
+        tokens = state.tokens[slots]  # [B, streams, ring]
+        ring = tokens.shape[-1]
+        t = steps[:, None]  # [B, 1]
+        tokens[:, first_user:].scatter_(2, ((t + state.delays[first_user:]) % ring)[..., None], user_codes[..., None])
+        held = tokens.gather(2, (t % ring)[..., None].expand(-1, self.config.streams, 1))[..., 0]
         inputs = torch.where(t <= state.delays, state.initial, held)  # [B, streams]
 
-        hidden = self._temporal_step(inputs, state, mask)  # [B, 1, dim]
+        hidden = self._temporal_step(inputs, steps, attend or state.ring.static(slots, steps))  # [B, 1, dim]
         text_logits = self.text_linear(hidden)[:, 0].float()
-        sampling = state.sampling
-        keys = noise_keys(sampling.seeds, state.offsets, 0)
+        keys = noise_keys(sampling.seeds, steps, 0)
         text = sample(text_logits, keys, sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
-        generated = torch.stack([text, *self._depformer_step(text, hidden, state, max_top_k)], 1)  # [B, 1 + dep_q]
+        codes, audio_logits = self._depformer_step(text, hidden, steps, state.scratch, sampling, max_top_k)
+        finite = text_logits.isfinite().all(-1) & audio_logits.isfinite().flatten(1).all(-1)  # [B]
 
-        state.offsets.add_(mask)
-        t = state.offsets[:, None]
-        write(state.tokens[:, :first_user], 2, (t % ring)[..., None].expand(-1, first_user, 1),
-              generated[..., None], mask)  # fmt: skip
+        t = t + 1
+        generated = torch.cat((text[:, None], codes), 1)  # [B, 1 + dep_q]
+        tokens[:, :first_user].scatter_(2, (t % ring)[..., None].expand(-1, first_user, 1), generated[..., None])
         aligned = ((t - self.config.max_delay + state.delays[:first_user]) % ring)[..., None]
-        ready = mask[:, None] & (t > self.config.max_delay)
-        tokens = torch.where(ready, state.tokens[:, :first_user].gather(2, aligned)[..., 0], UNGENERATED)
-        return StepOutput(tokens, text_logits, self._extra_heads(hidden))
+        output = tokens[:, :first_user].gather(2, aligned)[..., 0]
+        state.tokens[slots] = tokens
+        state.offsets[slots] = steps + 1
+        output = torch.where(t > self.config.max_delay, output, UNGENERATED)
+        return StepOutput(output, finite, text_logits, self._extra_heads(hidden))
 
     def forward(self, tokens: Tensor) -> ForcedOutput:
         """Teacher forcing: the logits that predict each token of a conversation from all before it.
@@ -151,23 +167,16 @@ class LanguageModel(nn.Module):
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """Sum of the streams' embeddings [B, T, dim] of tokens [B, streams, T]."""
-        total = self.text_emb(tokens[:, 0])
+        total = self.text_emb(tokens[:, 0]).to(self.dtype)
         for stream, embedding in enumerate(self.emb, start=1):
-            total = total + embedding(tokens[:, stream])
+            total = total + embedding(tokens[:, stream]).to(self.dtype)
         return total  # type: ignore[no-any-return]
 
-    def _temporal_step(self, inputs: Tensor, state: State, mask: Tensor) -> Tensor:
+    def _temporal_step(self, inputs: Tensor, steps: Tensor, attend: Callable[[int], Attend]) -> Tensor:
+        """Hidden states [B, 1, dim] of the input tokens [B, streams] of the sessions' steps [B]."""
         config = self.config
-        x = self._embed(inputs[..., None])  # [B, 1, dim]
-        t = state.offsets[:, None]  # [B, 1]
-        visible = torch.arange(config.context, device=t.device) <= t  # [B, C]: written at this step or before
-        bias = torch.zeros_like(visible, dtype=x.dtype).masked_fill(~visible, -torch.inf)[:, None, None]
-        position = state.offsets % config.context
-        rotation = rope(t, config.dim // config.num_heads, config.max_period)
-        x = self.transformer(
-            x, (0,), rotation, lambda layer: partial(state.ring.append_ring, layer, position, mask), bias
-        )
-        return self.out_norm(x)  # type: ignore[no-any-return]
+        rotation = rope(steps[:, None], config.dim // config.num_heads, config.max_period)
+        return self.out_norm(self.transformer(self._embed(inputs[..., None]), (0,), rotation, attend))  # type: ignore[no-any-return]
 
     def _temporal(self, tokens: Tensor) -> Tensor:
         """Final hidden states [B, T, dim] of a whole sequence [B, streams, T]."""
@@ -178,26 +187,31 @@ class LanguageModel(nn.Module):
         hidden_from = (age < 0) | (age >= config.context)
         bias = torch.zeros_like(age, dtype=x.dtype).masked_fill(hidden_from, -torch.inf)
         rotation = rope(steps[None], config.dim // config.num_heads, config.max_period)
-        return self.out_norm(self.transformer(x, (0,), rotation, _whole_sequence, bias))  # type: ignore[no-any-return]
+        return self.out_norm(self.transformer(x, (0,), rotation, _whole_sequence(bias)))  # type: ignore[no-any-return]
 
-    def _depformer_step(self, text: Tensor, hidden: Tensor, state: State, max_top_k: int) -> list[Tensor]:
-        """Draws the codes, [B] each, one codebook after the other."""
-        sampling = state.sampling
+    def _depformer_step(
+        self, text: Tensor, hidden: Tensor, steps: Tensor, scratch: Scratch, sampling: SlotSampling, max_top_k: int
+    ) -> tuple[Tensor, Tensor]:
+        """Draws one code after the other: codes [B, dep_q], and the logits [B, dep_q, card] they are drawn from."""
         previous = text
         codes: list[Tensor] = []
+        all_logits: list[Tensor] = []
         for k, weight_set in enumerate(self.config.weight_sets):
-            x = self.depformer_in[weight_set](hidden) + self._depformer_embedding(k)(previous[:, None])  # [B, 1, inner]
-            append = partial(self._append_depformer, state, k)
-            x = self.depformer(x, (weight_set,), None, append, None)
-            logits = self.linears[k](x)[:, 0]  # [B, card]
-            keys = noise_keys(sampling.seeds, state.offsets, 1 + k)
+            embedded = self._depformer_embedding(k)(previous[:, None]).to(self.dtype)
+            x = self.depformer_in[weight_set](hidden) + embedded  # [B, 1, inner]
+            x = self.depformer(x, (weight_set,), None, partial(self._attend_in_frame, scratch, k))
+            logits = self.linears[k](x)[:, 0].float()  # [B, card]
+            keys = noise_keys(sampling.seeds, steps, 1 + k)
             previous = sample(logits, keys, sampling.audio_temperature, sampling.audio_top_k, max_top_k)
             codes.append(previous)
-        return codes
+            all_logits.append(logits)
+        if not codes:
+            return text.new_empty(len(text), 0), hidden.new_empty(len(text), 0)
+        return torch.stack(codes, 1), torch.stack(all_logits, 1)
 
     @staticmethod
-    def _append_depformer(state: State, position: int, layer: int) -> Append:
-        return partial(state.scratch.append_at, layer, position)
+    def _attend_in_frame(scratch: Scratch, position: int, layer: int) -> Attend:
+        return lambda q, k, v: attention(q, *scratch.append(layer, position, k, v))
 
     def _depformer(self, tokens: Tensor, hidden: Tensor) -> Tensor:
         """Logits [B, dep_q, T, card] of the codes in tokens [B, streams, T], after the hidden states [B, T, dim]."""
@@ -206,13 +220,13 @@ class LanguageModel(nn.Module):
         if not sets:
             return hidden.new_zeros(batch, 0, steps, self.config.card)
         inputs = [
-            self.depformer_in[weight_set](hidden) + self._depformer_embedding(k)(tokens[:, k])
+            self.depformer_in[weight_set](hidden) + self._depformer_embedding(k)(tokens[:, k]).to(self.dtype)
             for k, weight_set in enumerate(sets)
         ]
         x = torch.stack(inputs, 2).flatten(0, 1)  # [B * T, dep_q, inner]
         later = torch.ones(len(sets), len(sets), dtype=torch.bool, device=x.device).triu(1)
         bias = torch.zeros_like(later, dtype=x.dtype).masked_fill(later, -torch.inf)
-        x = self.depformer(x, sets, None, _whole_sequence, bias)
+        x = self.depformer(x, sets, None, _whole_sequence(bias))
         logits = torch.stack([linear(x[:, k]) for k, linear in enumerate(self.linears)])  # [dep_q, B * T, card]
         return logits.view(len(sets), batch, steps, -1).transpose(0, 1)
 
@@ -226,8 +240,9 @@ class LanguageModel(nn.Module):
         return torch.stack([head(hidden)[:, 0] for head in self.extra_heads], 1).float().softmax(-1)
 
 
-def _whole_sequence(layer: int) -> Append:
-    return nothing_before
+def _whole_sequence(bias: Tensor) -> Callable[[int], Attend]:
+    """Every layer attends within the sequence, with `bias` [T, T] added to the scores."""
+    return lambda layer: partial(attention, mask=bias)
 
 
 def undelay(logits: Tensor, delays: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ def replay(
     *,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    quantize: str | None = None,
+    cache: torch.dtype | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
     taps: bool = False,
@@ -30,8 +32,10 @@ def replay(
     Args:
         directory: the model.
         user_codes: one frame a row, [T, user_codebooks].
-        dtype: of weights, keys and values.
+        dtype: of activations, and of weights that are not int8.
         device: where torch runs.
+        quantize: "none", "int8", or None for weights as the directory holds them.
+        cache: of keys and values; None for the activations' dtype.
         sampling: the model's own unless given.
         seed: of the session.
         taps: whether to keep `text_logits` [T, text_card] and `extra_heads` [T, heads, classes], float32.
@@ -41,8 +45,9 @@ def replay(
 
     Raises:
         CheckpointError: the weights are missing, damaged, or another model's.
+        ConfigError: `quantize` contradicts the directory, or the model does not fit in memory.
     """
-    runner = Runner.load(directory, 1, dtype, device)
+    runner = Runner.load(directory, 1, dtype, device, quantize=quantize, cache=cache)
     runner.reset(0, seed, sampling or runner.spec.sampling)
     tokens, text_logits, extra_heads = [], [], []
     for frame in user_codes:

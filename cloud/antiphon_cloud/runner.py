@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.cache import State
-from antiphon_cloud.checkpoint import load_model
+from antiphon_cloud.checkpoint import is_int8, load_model
 from antiphon_cloud.config import MAX_TOP_K
+from antiphon_cloud.footprint import check_fits, footprint
+from antiphon_cloud.graphs import StaticStep
 from antiphon_cloud.lm import LanguageModel, StepOutput
 from antiphon_cloud.model_directory import ModelDirectory
 
@@ -24,42 +27,68 @@ class StepResult:
 
     text: npt.NDArray[np.int32]  # [n]
     codes: npt.NDArray[np.int32]  # [n, model_codebooks]
+    finite: npt.NDArray[np.bool_]  # [n]: whether the logits were numbers; if not, the row means nothing
 
 
 class Runner:
     """Steps the sessions of a fixed number of slots.
 
-    All state and every input lives in tensors that are allocated here, once: a step only writes into them.
+    All state lives in tensors that are allocated here, once: a step only writes into them.
 
     Args:
         model: the weights, on the device that will step them.
         slots: sessions at most.
         spec: what the sessions are told of the model.
+        cache: what keys and values are held in, int8 included; None for the activations' dtype.
+        graphs: on a GPU, whether steps are captured and replayed.
     """
 
-    def __init__(self, model: LanguageModel, slots: int, spec: ModelSpec) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        slots: int,
+        spec: ModelSpec,
+        cache: torch.dtype | None = None,
+        graphs: bool = True,
+    ) -> None:
         self.slots = slots
         self.spec = spec
         self.model = model
-        weight = model.text_emb.weight
+        self._steps = [0] * slots  # that each session has taken
+        self._static: StaticStep | None = None
+        device = model.text_emb.weight.device
         with torch.inference_mode():
-            self._state = State.allocate(model.config, slots, weight.dtype, weight.device)
-            codes = torch.zeros(slots, model.config.user_codebooks, dtype=torch.int64, device=weight.device)
-            mask = torch.zeros(slots, dtype=torch.bool, device=weight.device)
-            self._inputs = {b: (self._state.rows(b), codes[:b], mask[:b]) for b in batch_sizes(slots)}
-        self._last: tuple[list[int], StepOutput] | None = None
+            self._state = State.allocate(model.config, slots + 1, model.dtype, device, cache)
+            if device.type == "cuda":
+                self._static = cuda_step(model, self._state, graphs)
+        self._last: tuple[int, StepOutput] | None = None
 
     @classmethod
-    def load(cls, directory: ModelDirectory, slots: int, dtype: torch.dtype, device: torch.device | str) -> Runner:
-        """A runner for the directory's model, its weights in `dtype`.
+    def load(
+        cls,
+        directory: ModelDirectory,
+        slots: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        *,
+        quantize: str | None = None,
+        cache: torch.dtype | None = None,
+        graphs: bool = True,
+    ) -> Runner:
+        """A runner for the directory's model; see `load_model` for `dtype` and `quantize`.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
+            ConfigError: `quantize` contradicts the directory, or the model and its slots do not fit in memory.
         """
-        return cls(load_model(directory, dtype, torch.device(device)), slots, model_spec(directory, dtype))
+        device = torch.device(device)
+        int8 = is_int8(directory, quantize)
+        check_fits(footprint(directory.config.lm, dtype, device, int8=int8, cache=cache), slots, device)
+        spec = model_spec(directory, torch.int8 if int8 else dtype)
+        return cls(load_model(directory, dtype, device, quantize), slots, spec, cache, graphs)
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
-        """Starts a new session in `slot`; nothing of the last one remains.
+        """Starts a new session in `slot`; nothing of the last one remains in sight.
 
         Args:
             slot: row of the batch.
@@ -69,6 +98,7 @@ class Runner:
         assert 0 <= slot < self.slots
         assert 0 < sampling.text_top_k <= MAX_TOP_K
         assert 0 < sampling.audio_top_k <= MAX_TOP_K
+        self._steps[slot] = 0
         with torch.inference_mode():
             self._state.clear(slot)
             self._state.sampling.set(slot, seed, sampling)
@@ -82,12 +112,14 @@ class Runner:
         """
         rows = list(slots)
         assert len(set(rows)) == len(rows) == len(user_codes)
-        batch = next(b for b in self._inputs if b > max(rows))
         with torch.inference_mode():
-            output = self._run(batch, *self._gather(batch, rows, user_codes))
-            tokens = output.tokens.to("cpu", torch.int32).numpy()[rows]  # waits for the device
-        self._last = rows, output
-        return StepResult(tokens[:, 0], tokens[:, 1:])
+            output = self._run(rows, user_codes.astype(np.int64))
+            tokens = output.tokens.to("cpu", torch.int32).numpy()[: len(rows)]  # waits for the device
+            finite = output.finite.cpu().numpy()[: len(rows)]
+        for slot in rows:
+            self._steps[slot] += 1
+        self._last = len(rows), output
+        return StepResult(tokens[:, 0], tokens[:, 1:], finite)
 
     @property
     def text_logits(self) -> npt.NDArray[np.float32]:
@@ -99,35 +131,38 @@ class Runner:
         """The last step's extra heads [n, heads, classes]: probabilities."""
         return self._tap("extra_heads")
 
-    def _gather(self, batch: int, rows: list[int], user_codes: npt.NDArray[np.int32]) -> tuple[Tensor, Tensor]:
-        codes = np.zeros((batch, self.spec.user_codebooks), np.int64)
-        codes[rows] = user_codes
-        mask = np.zeros(batch, np.bool_)
-        mask[rows] = True
-        return torch.from_numpy(codes), torch.from_numpy(mask)
+    @property
+    def tensors(self) -> Sequence[Tensor]:
+        """All that steps read and write beside the weights; none ever moves."""
+        return (*self._state.tensors, *(self._static.tensors if self._static else ()))
 
-    def _run(self, batch: int, codes: Tensor, mask: Tensor) -> StepOutput:
-        """One step of the first rows. Reads and writes static tensors only, so that a graph can take its place."""
-        state, static_codes, static_mask = self._inputs[batch]
-        static_codes.copy_(codes)
-        static_mask.copy_(mask)
-        return self.model.step(state, static_codes, static_mask)
+    def _run(self, rows: list[int], codes: npt.NDArray[np.int64]) -> StepOutput:
+        """One step of the rows; on a GPU, over static buffers."""
+        if self._static is not None:
+            return self._static.run(rows, codes)
+        attend = self._state.ring.ragged(rows, [self._steps[slot] for slot in rows])
+        return self.model.step(self._state, torch.tensor(rows), torch.from_numpy(codes), attend)
 
     def _tap(self, name: str) -> npt.NDArray[np.float32]:
         assert self._last is not None, "no step was taken"
-        rows, output = self._last
+        count, output = self._last
         value: Tensor = getattr(output, name)
-        tapped: npt.NDArray[np.float32] = value.cpu().numpy()[rows]
+        tapped: npt.NDArray[np.float32] = value.cpu().numpy()[:count]
         return tapped
 
 
-def batch_sizes(slots: int) -> tuple[int, ...]:
-    """The rows that a step may compute: powers of two below `slots`, and `slots`."""
-    return (*(1 << i for i in range((slots - 1).bit_length())), slots)
+def cuda_step(model: LanguageModel, state: State, graphs: bool) -> StaticStep:
+    """The step of a model on a GPU, captured unless `graphs` is false."""
+    from antiphon_cloud.kernels import ring_attention
+
+    step = StaticStep(model, state, partial(ring_attention.attend, state.ring))
+    if graphs:
+        step.capture()
+    return step
 
 
 def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bool = False) -> ModelSpec:
-    """What sessions are told of the directory's model when it runs in `dtype`."""
+    """What sessions are told of the directory's model when its weights are held in `dtype`."""
     config = directory.config
     return ModelSpec(
         name=directory.name,

@@ -49,14 +49,14 @@ class SlotSampling:
             column(torch.int64, 1),
         )
 
-    def rows(self, count: int) -> SlotSampling:
-        """A view of the first slots."""
+    def take(self, slots: Tensor) -> SlotSampling:
+        """A copy of some slots' rows, [B] each."""
         return SlotSampling(
-            self.seeds[:count],
-            self.text_temperature[:count],
-            self.text_top_k[:count],
-            self.audio_temperature[:count],
-            self.audio_top_k[:count],
+            self.seeds[slots],
+            self.text_temperature[slots],
+            self.text_top_k[slots],
+            self.audio_temperature[slots],
+            self.audio_top_k[slots],
         )
 
     def set(self, slot: int, seed: int, sampling: Sampling) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from antiphon.codec_manifest import MANIFEST_FILE, CodecManifest
+from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.spec import Limits
-from antiphon_cloud.codec_export import export_codec
+from antiphon_cloud.checkpoint import is_int8
+from antiphon_cloud.codec_export import ExportedCodec, Precision, export_codec
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.config import MAX_TOP_K
 from antiphon_cloud.engine import Engine
@@ -32,13 +33,22 @@ class ServingConfig:
     slots: int = 4
     device: str = "cpu"
     dtype: str | None = None
+    quantize: str | None = None
+    kv_cache: str | None = None
+    graphs: bool = True
     threads: int | None = None
     random_weights: bool = False
     idle_timeout_ms: int = 30_000
 
 
-def torch_setup(device: str, dtype: str | None, threads: int | None) -> torch.dtype:
+def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool = False) -> torch.dtype:
     """Chooses the dtype and the threads of this process' steps.
+
+    Args:
+        device: "cpu" or "cuda".
+        dtype: its name; None for float32 on a CPU with float weights, and bfloat16 elsewhere.
+        threads: None for torch's own choice.
+        int8: whether the weights are held in int8.
 
     Raises:
         ConfigError: there is no such device here.
@@ -47,8 +57,12 @@ def torch_setup(device: str, dtype: str | None, threads: int | None) -> torch.dt
         raise ConfigError("--device cuda: PyTorch finds no NVIDIA GPU here; install a driver, or use --device cpu")
     if threads is not None:
         torch.set_num_threads(threads)
-    chosen = dtype or ("float32" if device == "cpu" else "bfloat16")
-    found = getattr(torch, chosen)
+    return named_dtype(dtype or ("float32" if device == "cpu" and not int8 else "bfloat16"))
+
+
+def named_dtype(name: str) -> torch.dtype:
+    """torch's dtype of that name."""
+    found = getattr(torch, name)
     assert isinstance(found, torch.dtype)
     return found
 
@@ -58,11 +72,12 @@ def load(config: ServingConfig) -> ServedModel:
 
     Raises:
         CheckpointError: a file of the model is missing or damaged.
-        ConfigError: the model, or the device, is not supported.
+        ConfigError: the model, or the device, is not supported, or has too little memory.
         AntiphonError: the codec cannot be exported.
     """
-    dtype = torch_setup(config.device, config.dtype, config.threads)
     directory = ModelDirectory.open(config.model)
+    int8 = is_int8(directory, config.quantize)
+    dtype = torch_setup(config.device, config.dtype, config.threads, int8)
     codec_folder = config.codec or directory.codec
     if config.codec is None and not (codec_folder / MANIFEST_FILE).exists():
         logger.warning("%s has no exported codec yet: exporting it once", config.model)
@@ -70,7 +85,15 @@ def load(config: ServingConfig) -> ServedModel:
     codec = CodecFolder.open(codec_folder)
     lm = directory.config.lm
     tokenizer = Tokenizer(directory.tokenizer, padding=(lm.existing_text_padding_id,))
-    runner = Runner.load(directory, config.slots, dtype, config.device)
+    runner = Runner.load(
+        directory,
+        config.slots,
+        dtype,
+        config.device,
+        quantize=config.quantize,
+        cache=named_dtype(config.kv_cache) if config.kv_cache else None,
+        graphs=config.graphs,
+    )
     runner.spec = replace(runner.spec, random_weights=config.random_weights)
     if codec.spec.codebooks < runner.spec.user_codebooks:
         raise CheckpointError(
@@ -82,14 +105,20 @@ def load(config: ServingConfig) -> ServedModel:
 
 
 def export_model_codec(
-    model: Path, out: Path | None = None, codebooks: int | None = None
-) -> tuple[Path, CodecManifest]:
+    model: Path,
+    out: Path | None = None,
+    codebooks: int | None = None,
+    precision: Precision = "fp32",
+    report_wav: Path | None = None,
+) -> tuple[Path, ExportedCodec]:
     """Exports the codec of a model directory, and says where.
 
     Args:
         model: the directory.
         out: the folder to write; None for the directory's own.
         codebooks: None for as many as the model hears.
+        precision: as `export_codec`.
+        report_wav: as `export_codec`.
 
     Raises:
         AntiphonError: as `export_codec`.
@@ -97,4 +126,11 @@ def export_model_codec(
     directory = ModelDirectory.open(model)
     folder = out or directory.codec
     codebooks = codebooks or directory.config.lm.user_codebooks
-    return folder, export_codec(directory.mimi, directory.mimi_config, folder, codebooks=codebooks)
+    return folder, export_codec(
+        directory.mimi,
+        directory.mimi_config,
+        folder,
+        codebooks=codebooks,
+        precision=precision,
+        report_wav=report_wav,
+    )

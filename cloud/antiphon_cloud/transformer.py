@@ -1,7 +1,7 @@
 """Transformer layers as published checkpoints hold them: RMS norm, RoPE, gated feed-forward, weights per position.
 
-No module here holds state. Keys and values pass through the caller's `append`, which stores them and answers with
-all that the queries may see.
+No module here holds state: queries, keys and values pass through the caller's `Attend`, which stores the keys and
+values where it likes and attends to all that the queries may see.
 """
 
 from __future__ import annotations
@@ -13,13 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-Append = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Stores new keys and values [B, H, T, D]; returns those to attend to, [B, H, S, D]."""
-
-
-def nothing_before(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """The `Append` of a whole sequence at once."""
-    return keys, values
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""What queries [B, H, T, D] make of new keys and values of the same shape, and of those before them: [B, H, T, D]."""
 
 
 class Linear(nn.Module):
@@ -74,16 +69,11 @@ class Attention(nn.Module):
         self.in_projs = nn.ModuleList([Linear(dim, 3 * dim) for _ in range(sets)])
         self.out_projs = nn.ModuleList([Linear(dim, dim) for _ in range(sets)])
 
-    def forward(
-        self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, append: Append, mask: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, attend: Attend) -> Tensor:
         """Attends from each position of x [B, T, dim]; see `Layer.forward`."""
-        qkv = per_position(self.in_projs, sets, x)
-        q, k, v = qkv.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [B, H, T, D] each
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
-        keys, values = append(k, v)
-        out = attend(q, keys, values, mask)  # [B, H, T, D]
+        qkv = per_position(self.in_projs, sets, x).view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = qkv[:2] if rotation is None else rotate(qkv[:2], rotation)
+        out = attend(q, k, qkv[2])  # [B, H, T, D]
         return per_position(self.out_projs, sets, out.transpose(1, 2).flatten(2))
 
 
@@ -108,19 +98,16 @@ class Layer(nn.Module):
         else:
             self.gating = nn.ModuleList([SwiGLU(dim, size) for size in hidden])
 
-    def forward(
-        self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, append: Append, mask: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, attend: Attend) -> Tensor:
         """Keeps the shape of x [B, T, dim].
 
         Args:
             x: the positions' inputs.
             sets: weight set of each position, [T]; ignored where there is one set.
             rotation: of `rope`; None for no position embedding.
-            append: where keys and values go.
-            mask: added to the attention scores, broadcasts to [B, H, T, S].
+            attend: where queries, keys and values go.
         """
-        x = x + self.self_attn(self.norm1(x), sets, rotation, append, mask)
+        x = x + self.self_attn(self.norm1(x), sets, rotation, attend)
         y = self.norm2(x)
         return x + (per_position(self.gating, sets, y) if isinstance(self.gating, nn.ModuleList) else self.gating(y))
 
@@ -137,16 +124,15 @@ class Transformer(nn.Module):
         x: Tensor,
         sets: Sequence[int],
         rotation: Tensor | None,
-        append: Callable[[int], Append],
-        mask: Tensor | None,
+        attend: Callable[[int], Attend],
     ) -> Tensor:
-        """Runs all layers on x [B, T, dim]; `append(layer)` is the layer's `Append`."""
+        """Runs all layers on x [B, T, dim]; `attend(layer)` is the layer's `Attend`."""
         for index, layer in enumerate(self.layers):
-            x = layer(x, sets, rotation, append(index), mask)
+            x = layer(x, sets, rotation, attend(index))
         return x
 
 
-def attend(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+def attention(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attention of queries [B, H, T, D] over keys and values [B, H, S, D]; mask is added to the scores."""
     if not _is_exact_step(q):
         return F.scaled_dot_product_attention(q, keys, values, mask)
@@ -187,7 +173,7 @@ def rope(positions: Tensor, head_dim: int, max_period: float) -> Tensor:
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turns each pair of channels of x [B, H, T, D] by its angle."""
+    """Turns each pair of channels of x [..., B, H, T, D] by its angle."""
     real, imaginary = x.float().reshape(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = rotation.unbind(0)
     turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), -1)

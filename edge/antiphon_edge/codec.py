@@ -8,7 +8,7 @@ pcm = decoder.step(encoder.step(pcm))
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,37 +21,44 @@ from antiphon.spec import CodecSpec
 from antiphon_edge.codec_files import open_graph, read_manifest
 
 Pcm = npt.NDArray[np.float32]
+Half = Literal["encoder", "decoder"]
 
 
 class Codec:
     """An exported codec. Its weights are shared: every encoder and decoder adds only its own state."""
 
-    def __init__(self, manifest: CodecManifest, encoder: ort.InferenceSession, decoder: ort.InferenceSession) -> None:
+    def __init__(
+        self, manifest: CodecManifest, encoder: ort.InferenceSession | None, decoder: ort.InferenceSession | None
+    ) -> None:
         self.manifest = manifest
         self.spec: CodecSpec = manifest.spec
         self._encoder, self._decoder = encoder, decoder
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 1) -> Codec:
+    def load(cls, folder: Path, threads: int = 1, *, only: Half | None = None) -> Codec:
         """Opens the folder that `antiphon-cloud export-codec` wrote or `antiphon-edge pull` fetched.
 
         Args:
             folder: holds `codec.json` and the files that it names.
             threads: threads that one step may use.
+            only: the half that will be used, to spare the other's time and memory; None for both.
 
         Raises:
             CodecFilesError: a file is missing, damaged, or made by a newer version.
         """
         manifest = read_manifest(folder)
-        encoder = open_graph(folder, manifest.encoder, threads)
-        return cls(manifest, encoder, open_graph(folder, manifest.decoder, threads))
+        encoder = None if only == "decoder" else open_graph(folder, manifest.encoder, threads)
+        decoder = None if only == "encoder" else open_graph(folder, manifest.decoder, threads)
+        return cls(manifest, encoder, decoder)
 
     def encoder(self) -> Encoder:
         """An encoder at the start of its stream."""
+        assert self._encoder is not None, "loaded without its encoder"
         return Encoder(self._encoder, self.manifest)
 
     def decoder(self) -> Decoder:
         """A decoder at the start of its stream."""
+        assert self._decoder is not None, "loaded without its decoder"
         return Decoder(self._decoder, self.manifest)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from io import BufferedReader
 from pathlib import Path
 
 import msgspec
@@ -78,7 +80,7 @@ _ORT_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "int32": "te
 
 
 def open_graph(folder: Path, graph: CodecGraph, threads: int) -> ort.InferenceSession:
-    """A session of one half of the codec, made from the very bytes that were checked.
+    """A session of one half of the codec, made from the very file that was checked.
 
     Args:
         folder: the manifest's folder.
@@ -90,20 +92,34 @@ def open_graph(folder: Path, graph: CodecGraph, threads: int) -> ort.InferenceSe
     """
     path = folder / graph.file
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            _check_bytes(path, graph, file)
+            session = _session(path, file, threads)
     except OSError as error:
         raise CodecFilesError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
-    if len(data) != graph.size_bytes:
-        raise CodecFilesError(f"{path}: {len(data)} bytes where {graph.size_bytes} were exported; {_AGAIN}")
-    if hashlib.sha256(data).hexdigest() != graph.sha256.lower():
-        raise CodecFilesError(f"{path}: does not match the SHA-256 in {MANIFEST_FILE}; {_AGAIN}")
-    try:
-        session = ort.InferenceSession(data, _options(threads), providers=["CPUExecutionProvider"])
-    except _BAD_MODEL as error:
-        reason = str(error).partition("\n")[0]
-        raise CodecFilesError(f"{path}: onnxruntime cannot load it ({reason}); {_AGAIN}") from error
     _check_graph(path, graph, session)
     return session
+
+
+def _check_bytes(path: Path, graph: CodecGraph, file: BufferedReader) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size != graph.size_bytes:
+        raise CodecFilesError(f"{path}: {size} bytes where {graph.size_bytes} were exported; {_AGAIN}")
+    if hashlib.file_digest(file, "sha256").hexdigest() != graph.sha256.lower():
+        raise CodecFilesError(f"{path}: does not match the SHA-256 in {MANIFEST_FILE}; {_AGAIN}")
+
+
+def _session(path: Path, file: BufferedReader, threads: int) -> ort.InferenceSession:
+    """Lets onnxruntime read the open file by its descriptor: no second copy in memory, and no folder beside it that
+    weights outside of the file could come from."""
+    file.seek(0)
+    descriptor = f"/dev/fd/{file.fileno()}"
+    source = descriptor if os.path.exists(descriptor) else file.read()  # noqa: PTH110 -- no such folder on Windows
+    try:
+        return ort.InferenceSession(source, _options(threads), providers=["CPUExecutionProvider"])
+    except _BAD_MODEL as error:
+        reason = str(error).partition("\n")[0].replace(descriptor, path.name)
+        raise CodecFilesError(f"{path}: onnxruntime cannot load it ({reason}); {_AGAIN}") from error
 
 
 def _options(threads: int) -> ort.SessionOptions:

@@ -17,7 +17,8 @@ from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.lm import LanguageModel
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.replay import replay
-from tests.support.language_models import copy_model, expected
+from antiphon_cloud.transformer import Linear
+from tests.support.language_models import GOLDEN, copy_model, expected
 
 Tensors = dict[str, torch.Tensor]
 FILES = {"moshi-tiny": "model.safetensors", "moshi-tiny-q8": "model.q8.safetensors"}
@@ -44,8 +45,8 @@ def split_projections(tensors: Tensors) -> Tensors:
     return split
 
 
-def load(root: Path, dtype: torch.dtype = torch.float32) -> LanguageModel:
-    return load_model(ModelDirectory.open(root), dtype, torch.device("cpu"))
+def load(root: Path, dtype: torch.dtype = torch.float32, quantize: str | None = None) -> LanguageModel:
+    return load_model(ModelDirectory.open(root), dtype, torch.device("cpu"), quantize)
 
 
 @pytest.mark.parametrize("case", FILES)
@@ -115,8 +116,39 @@ def test_int8_scales_are_read_in_float32(tmp_path: Path) -> None:
     root = copy_model("moshi-tiny-q8", tmp_path / "model")
     file = load_file(root / "model.q8.safetensors")
     wanted = file["text_linear.weight"].float() * (file["text_linear.weight_scb"][:, None] / 127)
-    assert torch.equal(load(root).text_linear.weight, wanted)
-    assert torch.equal(load(root, torch.bfloat16).text_linear.weight, wanted.bfloat16())
+    for dtype in (torch.float32, torch.bfloat16):  # of activations
+        torch.testing.assert_close(load(root, dtype).text_linear(torch.eye(64)).T, wanted)
+
+
+def test_a_directory_of_floats_is_quantized_matrix_by_matrix(tmp_path: Path) -> None:
+    root = copy_model("moshi-tiny", tmp_path / "model")
+    model = load(root, torch.bfloat16, quantize="int8")
+    floats = load(root)
+    matrices = {name for name, module in floats.named_modules() if isinstance(module, Linear)}
+    assert not [name for name, _ in model.named_parameters() if name.removesuffix(".weight") in matrices]
+    assert model.text_emb.weight.dtype == torch.bfloat16  # tables stay as they are
+    for name in matrices:
+        weight = floats.get_parameter(f"{name}.weight").data
+        found = model.get_submodule(name)(torch.eye(weight.shape[1])).T
+        assert ((found - weight).abs() <= weight.abs().amax(1, keepdim=True) / 127 * 0.501).all(), name
+
+
+def test_quantizing_gives_what_was_published_quantized() -> None:
+    published, quantized = load(GOLDEN / "moshi-tiny-q8"), load(GOLDEN / "moshi-tiny-q8", quantize="int8")
+    x = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(published.text_linear(x), quantized.text_linear(x))
+
+
+def test_a_quantized_directory_is_not_turned_back() -> None:
+    with pytest.raises(ConfigError, match="int8 already; leave --quantize none out"):
+        load(GOLDEN / "moshi-tiny-q8", quantize="none")
+
+
+def test_an_adapter_is_merged_before_its_matrix_is_quantized(tmp_path: Path) -> None:
+    root = copy_model("moshi-tiny", tmp_path / "model", lora=True, lora_rank=2, lora_scaling=0.5)
+    save_file(adapter(load(GOLDEN / "moshi-tiny"), 2, split=True), root / "lora.safetensors")
+    merged, quantized = load(root).text_linear.weight, load(root, quantize="int8").text_linear
+    assert ((quantized(torch.eye(64)).T - merged).abs() <= merged.abs().amax(1, keepdim=True) / 127 * 0.501).all()
 
 
 def without(name: str) -> Callable[[Tensors], Tensors]:

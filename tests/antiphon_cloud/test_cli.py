@@ -95,6 +95,12 @@ def test_export_codec_needs_no_language_model(golden: Path, tmp_path: Path) -> N
     assert json.loads((tmp_path / "codec/codec.json").read_text())["codebooks"] == 8
 
 
+def test_a_report_needs_int8(model: Path) -> None:
+    exported = run("antiphon-cloud", "export-codec", "--model", model, "--report-wav", "speech.wav")
+    assert exported.status == 2
+    assert "--precision int8" in exported.err
+
+
 def test_a_codec_that_cannot_be_written_is_one_sentence(model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     exported = run("antiphon-cloud", "export-codec", "--model", model, "--out", tmp_path / "file")

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+import wave
 from collections import Counter
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from antiphon.errors import AntiphonError
+from antiphon_cloud import codec_export
 from antiphon_cloud.codec_export import export_codec
+from antiphon_cloud.codec_graph import quantize
+from antiphon_cloud.codec_report import compare
 from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.mimi import Decoder, Encoder, MimiConfig
 from antiphon_edge.codec import Codec
@@ -97,3 +101,49 @@ def test_full_widths_stream_alike_in_torch_and_onnx_past_the_context(golden: Pat
     np.testing.assert_array_equal(edge_codes, codes.numpy())
     edge_audio = np.concatenate([edge_decoder.step(step) for step in edge_codes])
     assert np.abs(edge_audio - audio.numpy()).max() / np.abs(edge_audio).max() < 1e-4
+    quantized = tmp_path / "int8"
+    quantized.mkdir()
+    for name in ("encoder.onnx", "decoder.onnx"):
+        graph = onnx.load(tmp_path / "codec" / name)
+        quantize(graph)
+        onnx.save(graph, quantized / name)
+        assert (quantized / name).stat().st_size < 0.5 * (tmp_path / "codec" / name).stat().st_size
+    report = compare(codec.manifest, tmp_path / "codec", quantized, pcm[: 25 * 1920].view(25, -1).numpy(), "noise")
+    assert report.decoder_snr_db > 30
+    assert report.equal_codes[0] > 0.5
+
+
+def test_int8_has_the_same_fingerprint_and_a_report(
+    golden: Path, tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The exporter takes seconds, and has made these graphs already.
+    monkeypatch.setattr(codec_export, "trace", lambda frame, x: onnx.load(tiny_codec / frame.file))
+    with wave.open(str(tmp_path / "speech.wav"), "wb") as file:
+        file.setparams((1, 2, 24_000, 0, "NONE", ""))
+        file.writeframes(
+            (load_file(golden / "mimi-tiny/expected.safetensors")["pcm"][:57_600] * 32767).short().numpy().tobytes()
+        )
+    out = tmp_path / "codec"
+    made = export_codec(
+        golden / "mimi-tiny/mimi.safetensors",
+        golden / "mimi-tiny/mimi_config.json",
+        out,
+        precision="int8",
+        report_wav=tmp_path / "speech.wav",
+    )
+    names = ["codec-report.json", "codec.json", "decoder.onnx", "encoder.onnx"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    manifest, exact = (json.loads((folder / "codec.json").read_text()) for folder in (out, tiny_codec))
+    assert manifest["precision"] == "int8"
+    assert manifest["fingerprint"] == exact["fingerprint"]
+    assert manifest["encoder"]["states"] == exact["encoder"]["states"]
+    assert made.report is not None
+    assert made.report.to_json() == (out / "codec-report.json").read_text()
+    assert made.report.frames == 30
+    assert made.report.decoder_snr_db > 30
+    graph = onnx.load(out / "encoder.onnx").graph
+    kinds = {entry.name: entry.data_type for entry in graph.initializer}
+    assert all(kind == onnx.TensorProto.FLOAT for name, kind in kinds.items() if "centroids" in name)
+    codec = Codec.load(out)
+    codes = codec.encoder().step(np.zeros(1920, np.float32))
+    assert np.isfinite(codec.decoder().step(codes)).all()

@@ -125,6 +125,40 @@ async def test_a_failed_step_ends_its_sessions_and_no_other(caplog: pytest.LogCa
     assert "a step over 1 sessions failed" in caplog.text
 
 
+async def test_logits_that_are_no_numbers_end_one_session_and_name_the_step() -> None:
+    runner = StubRunner(no_number_on_code=2000)
+    async with running(runner) as engine:
+        runner.gate.clear()
+        blocker, blocker_outbox = lease(engine)
+        blocker.submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        (bad, bad_outbox), (good, good_outbox) = lease(engine), lease(engine)
+        bad.submit(0, CODES)
+        bad.submit(1, np.full(8, 2000, np.int32))
+        for sequence in range(3):
+            good.submit(sequence, CODES)
+        runner.gate.set()
+        await receive(bad_outbox)
+        error = await asyncio.wait_for(bad_outbox.get(), 10)
+        assert isinstance(error, AntiphonError)
+        assert "step 1 " in str(error)
+        assert [(await receive(good_outbox)).sequence for _ in range(3)] == [0, 1, 2]
+        await receive(blocker_outbox)
+    assert [1, 2] in runner.batches  # they shared the step
+
+
+async def test_steps_that_take_longer_than_a_frame_are_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("antiphon_cloud.engine.FRAME_US", -1)
+    async with running(StubRunner()) as engine:
+        session, outbox = lease(engine)
+        for sequence in range(25):
+            session.submit(sequence, CODES)
+            await receive(outbox)
+    assert caplog.text.count("sessions fall behind") == 1
+
+
 async def test_load_counts_sessions_and_measures_steps() -> None:
     async with running(StubRunner()) as engine:
         assert engine.load().step_p99_ms == 0

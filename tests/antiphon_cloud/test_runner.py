@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.spec import GREEDY, Sampling
-from antiphon_cloud.lm import StepOutput
 from antiphon_cloud.model_directory import ModelDirectory
-from antiphon_cloud.runner import Runner, batch_sizes
+from antiphon_cloud.runner import Runner
 from tests.support.language_models import GOLDEN, MICRO, expected, micro_runner
 
 SLOTS = 5
@@ -105,11 +104,12 @@ def test_a_golden_session_is_exact_among_others() -> None:
             np.testing.assert_array_equal([result.text[-1], *result.codes[-1]], wanted["tokens"][step - 1])
 
 
+@pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threads: int) -> None:
+def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threads: int, quantize: str) -> None:
     # wide enough that BLAS and attention would split the work by thread
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
-    runners = [Runner.load(directory, slots, torch.float32, "cpu") for slots in (1, 2, 5)]
+    runners = [Runner.load(directory, slots, torch.float32, "cpu", quantize=quantize) for slots in (1, 2, 5)]
     user = np.random.default_rng(0).integers(0, 2048, (12, 5, 8), dtype=np.int32)
     torch.set_num_threads(threads)
     try:
@@ -144,14 +144,32 @@ def test_a_slot_that_does_not_step_keeps_every_bit() -> None:
 
 def test_a_reset_slot_remembers_nothing() -> None:
     runner = micro_runner(2)
-    fresh = [tensor.clone() for tensor in state_of(runner, 1)]
     runner.reset(1, 3, WARM)
     for step in range(9):
         runner.step([1], user_frame(3, step)[None])
     with torch.inference_mode():
-        runner._state.ring.keys[:, 1, :, 2] = torch.nan  # not even what a broken step left
+        runner._state.ring.keys[:, 1] = torch.nan  # not even what a broken step left
+        runner._state.ring.values[:, 1] = torch.nan
     runner.reset(1, 5, WARM)
-    assert all(torch.equal(a, b) for a, b in zip(fresh, state_of(runner, 1), strict=True))
+    tokens, logits = ALONE.tokens(5, 9)
+    for step in range(9):
+        result = runner.step([1], user_frame(5, step)[None])
+        assert [int(result.text[0]), *result.codes[0].tolist()] == tokens[step]
+        np.testing.assert_array_equal(runner.text_logits[0], logits[step])
+
+
+def test_a_session_whose_logits_are_no_numbers_is_told_from_the_others() -> None:
+    runner = micro_runner(3)
+    for slot in range(3):
+        runner.reset(slot, slot + 1, WARM)
+    for step in range(8):
+        if step == 4:
+            with torch.inference_mode():
+                runner._state.ring.values[0, 1, 0, 2, 0] = torch.nan
+        result = runner.step(range(3), np.stack([user_frame(slot + 1, step) for slot in range(3)]))
+        assert result.finite.tolist() == [True, step < 4, True]
+        for slot in (0, 2):
+            assert [int(result.text[slot]), *result.codes[slot].tolist()] == ALONE.tokens(slot + 1, 8)[0][step]
 
 
 def test_output_is_held_back_by_the_delays() -> None:
@@ -174,24 +192,30 @@ def test_seeds_matter_and_sampling_is_the_slots_own() -> None:
     assert (codes[0] != codes[2]).any()
 
 
-@pytest.mark.parametrize(("slots", "sizes"), [(1, (1,)), (2, (1, 2)), (5, (1, 2, 4, 5)), (16, (1, 2, 4, 8, 16))])
-def test_batch_sizes_cover_the_slots(slots: int, sizes: tuple[int, ...]) -> None:
-    assert batch_sizes(slots) == sizes
-
-
-def test_a_step_computes_no_more_rows_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = micro_runner(8)
+def test_a_step_computes_no_more_rows_than_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = micro_runner(16)
     batches = []
-    run = runner._run
+    embed = runner.model._embed
 
-    def watched(batch: int, codes: torch.Tensor, mask: torch.Tensor) -> StepOutput:
-        batches.append(batch)
-        return run(batch, codes, mask)
+    def watched(tokens: torch.Tensor) -> torch.Tensor:
+        batches.append(len(tokens))
+        return embed(tokens)
 
-    monkeypatch.setattr(runner, "_run", watched)
-    for slots in ([0], [1], [0, 2], [3, 4], [7]):
+    monkeypatch.setattr(runner.model, "_embed", watched)
+    for slots in ([0], [15], [0, 9], [3, 4, 14]):
         runner.step(slots, np.zeros((len(slots), 2), np.int32))
-    assert batches == [1, 2, 4, 8, 8]
+    assert batches == [1, 1, 2, 3]
+
+
+def test_no_buffer_ever_moves() -> None:
+    runner = micro_runner(4)
+    before = [tensor.data_ptr() for tensor in runner.tensors]
+    for step in range(14):  # the ring of 6 wraps, sessions join and leave
+        if step % 5 == 0:
+            runner.reset(step % 4, step, WARM)
+        slots = [slot for slot in range(4) if (slot + step) % 3]
+        runner.step(slots, np.stack([user_frame(slot, step) for slot in slots]))
+        assert [tensor.data_ptr() for tensor in runner.tensors] == before
 
 
 def test_bfloat16_steps_too() -> None:

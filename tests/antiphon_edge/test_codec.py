@@ -115,6 +115,18 @@ def test_codes_that_do_not_fit_are_refused(codec: Codec, codes: npt.NDArray[Any]
         codec.decoder().step(codes)
 
 
+def test_one_half_needs_no_file_of_the_other(
+    tiny_codec: Path, tmp_path: Path, expected: dict[str, npt.NDArray[Any]]
+) -> None:
+    folder = tmp_path / "codec"
+    shutil.copytree(tiny_codec, folder)
+    (folder / "decoder.onnx").unlink()
+    codec = Codec.load(folder, only="encoder")
+    np.testing.assert_array_equal(codec.encoder().step(expected["frames"][0]), expected["codes"][0])
+    with pytest.raises(AssertionError, match="without its decoder"):
+        codec.decoder()
+
+
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = folder / "codec.json"
     manifest = json.loads(path.read_text())
@@ -132,6 +144,17 @@ def with_external_data(folder: Path) -> None:
     model = onnx.load(folder / "encoder.onnx")
     onnx.save(model, folder / "external.onnx", save_as_external_data=True, location="weights.bin")
     replace_graph(folder, (folder / "external.onnx").read_bytes())
+
+
+def with_external_data_outside(folder: Path) -> None:
+    with_external_data(folder)
+    (folder / "weights.bin").rename(folder.parent / "weights.bin")
+    model = onnx.load(folder / "encoder.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../weights.bin"
+    replace_graph(folder, model.SerializeToString())
 
 
 @pytest.mark.parametrize(
@@ -166,6 +189,7 @@ def with_external_data(folder: Path) -> None:
             lambda f: replace_graph(f, (f / "encoder.onnx").read_bytes()[:200_000]),
             r"encoder\.onnx: onnxruntime cannot load it",
         ),
+        (with_external_data_outside, r"encoder\.onnx: onnxruntime cannot load it"),
         (with_external_data, r"encoder\.onnx: onnxruntime cannot load it"),
     ],
 )

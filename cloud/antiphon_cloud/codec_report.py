@@ -1,0 +1,167 @@
+"""What int8 does to a codec: its codes and its audio beside those of float32, on the user's own speech."""
+
+from __future__ import annotations
+
+import json
+import wave
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from antiphon.codec_manifest import CodecGraph, CodecManifest
+from antiphon.errors import AntiphonError
+
+Floats = npt.NDArray[np.float32]
+
+REPORT_FILE = "codec-report.json"
+
+_WINDOW, _HOP, _MELS = 1024, 256, 80  # samples, samples, bands
+_FLOOR = 1e-5  # mel magnitudes below this count as silence
+
+
+@dataclass(frozen=True, slots=True)
+class CodecReport:
+    """The content of `codec-report.json`."""
+
+    wav: str
+    frames: int
+    equal_codes: tuple[float, ...]
+    """For each codebook, the share of frames where both encoders give the same code."""
+    decoder_snr_db: float
+    """Float32 audio to the difference of int8 audio, both decoded from the float32 codes."""
+    decoder_log_mel_db: float
+    """Root mean square difference of the log-mel spectrograms of the same."""
+    codec_log_mel_db: float
+    """The same between float32 all the way and int8 all the way, encoder and decoder."""
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    def __str__(self) -> str:
+        equal = " ".join(f"{share:.1%}" for share in self.equal_codes)
+        return (
+            f"int8 beside float32 on {self.frames} frames of {self.wav}:\n"
+            f"  equal codes, by codebook: {equal}\n"
+            f"  audio decoded from the same codes: signal-to-noise ratio {self.decoder_snr_db:.1f} dB, "
+            f"log-mel distance {self.decoder_log_mel_db:.2f} dB\n"
+            f"  audio encoded and decoded: log-mel distance {self.codec_log_mel_db:.2f} dB"
+        )
+
+
+def compare(manifest: CodecManifest, reference: Path, folder: Path, pcm: Floats, wav: str) -> CodecReport:
+    """Runs both codecs over `pcm` [frames, frame_samples].
+
+    Args:
+        manifest: describes the graphs of both folders but for their bytes.
+        reference: folder of the float32 graphs.
+        folder: folder of the graphs to judge.
+        pcm: the speech.
+        wav: its name.
+
+    Raises:
+        AntiphonError: onnxruntime is not installed.
+    """
+    codes = _run(reference, manifest.encoder, pcm)
+    audio = _run(reference, manifest.decoder, codes).ravel()
+    found_codes = _run(folder, manifest.encoder, pcm)
+    found_audio = _run(folder, manifest.decoder, codes).ravel()
+    whole = _run(folder, manifest.decoder, found_codes).ravel()
+    rate = manifest.sample_rate_hz
+    return CodecReport(
+        wav=wav,
+        frames=len(pcm),
+        equal_codes=tuple((codes == found_codes).mean(0).tolist()),
+        decoder_snr_db=snr_db(audio, found_audio),
+        decoder_log_mel_db=log_mel_distance_db(audio, found_audio, rate),
+        codec_log_mel_db=log_mel_distance_db(audio, whole, rate),
+    )
+
+
+def snr_db(signal: Floats, found: Floats) -> float:
+    """Power of `signal` over that of its difference to `found`, in dB; 200 where they are equal."""
+    noise = float(np.square(signal - found, dtype=np.float64).sum())
+    power = float(np.square(signal, dtype=np.float64).sum())
+    return 200.0 if noise == 0 else float(10 * np.log10(max(power, 1e-20) / noise))
+
+
+def log_mel_distance_db(signal: Floats, found: Floats, rate_hz: int) -> float:
+    """Root mean square difference of two log-mel spectrograms, in dB."""
+    difference = _log_mel_db(signal, rate_hz) - _log_mel_db(found, rate_hz)
+    return float(difference.square().mean().sqrt())
+
+
+def _log_mel_db(pcm: Floats, rate_hz: int) -> torch.Tensor:
+    window = torch.hann_window(_WINDOW)
+    spectrum = torch.stft(torch.from_numpy(pcm), _WINDOW, _HOP, window=window, return_complex=True).abs()  # [F, T]
+    mel = _mel_bands(rate_hz) @ (spectrum / window.sum())  # [_MELS, T]
+    return 20 * torch.log10(mel.clamp(min=_FLOOR))
+
+
+def _mel_bands(rate_hz: int) -> torch.Tensor:
+    """Triangular bands, equally spaced on the mel scale, [_MELS, F]."""
+    top = 2595 * np.log10(1 + rate_hz / 2 / 700)
+    edges = torch.from_numpy(700 * (10 ** (np.linspace(0, top, _MELS + 2) / 2595) - 1)).float()  # Hz
+    hz = torch.linspace(0, rate_hz / 2, _WINDOW // 2 + 1)
+    rising = (hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - hz) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0)
+
+
+def load_wav(path: Path, rate_hz: int, frame_samples: int) -> Floats:
+    """The file's whole frames, mixed to mono and resampled, [frames, frame_samples].
+
+    Raises:
+        AntiphonError: it cannot be read, is no 16-bit wav file, or is shorter than a frame.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            if file.getsampwidth() != 2:
+                raise AntiphonError(f"{path}: {8 * file.getsampwidth()}-bit samples; convert it to a 16-bit wav file")
+            channels, spoken_hz = file.getnchannels(), file.getframerate()
+            data = file.readframes(file.getnframes())
+    except OSError as error:
+        raise AntiphonError(f"{path}: cannot be read ({error.strerror})") from error
+    except (EOFError, wave.Error) as error:
+        raise AntiphonError(f"{path}: no 16-bit wav file ({error})") from error
+    pcm = np.frombuffer(data, "<i2").reshape(-1, channels).mean(1) / 32768
+    pcm = _resample(pcm, spoken_hz, rate_hz)
+    frames = len(pcm) // frame_samples
+    if not frames:
+        raise AntiphonError(f"{path}: shorter than a frame of {frame_samples / rate_hz * 1000:.0f} ms")
+    return pcm[: frames * frame_samples].astype(np.float32).reshape(frames, frame_samples)
+
+
+def _resample(pcm: npt.NDArray[np.float64], from_hz: int, to_hz: int) -> npt.NDArray[np.float64]:
+    """Band-limited, by the spectrum of the whole file."""
+    if from_hz == to_hz or not len(pcm):
+        return pcm
+    samples = len(pcm) * to_hz // from_hz
+    return np.fft.irfft(np.fft.rfft(pcm), samples) * (samples / len(pcm))
+
+
+def _run(folder: Path, graph: CodecGraph, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One half of a codec over a stream, row by row."""
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise AntiphonError("the report needs onnxruntime: pip install onnxruntime") from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(folder / graph.file), options, providers=["CPUExecutionProvider"])
+    outputs = [graph.output, *(state.output for state in graph.states)]
+
+    def results() -> Iterator[npt.NDArray[Any]]:
+        states = {state.input: np.zeros(state.shape, state.dtype) for state in graph.states}
+        for row in rows:
+            result, *after = session.run(outputs, {graph.input: row} | states)
+            states = dict(zip(states, after, strict=True))
+            yield result
+
+    return np.stack(list(results()))

@@ -1,0 +1,109 @@
+"""The temporal transformer's keys and values: a ring of `context` entries a slot, in floats or in int8.
+
+Two ways to attend to it give the same values. `ragged` knows on the host how far each session has come and reads
+exactly that: on a CPU, where a row by itself also comes out the same to the bit whoever shares its batch. `static`
+takes tensors only, so that a graph can hold it, and reads the whole ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from antiphon_cloud.config import LMConfig
+from antiphon_cloud.transformer import Attend, attention
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Keys and values of all layers, each [layers, slots, heads, context, head_dim]; step t is at t mod context.
+
+    In int8 each head and position has its own scale, the largest absolute value over 127: [layers, slots, heads,
+    context, 1], float32. In floats there are no scales.
+    """
+
+    keys: Tensor
+    values: Tensor
+    key_scales: Tensor | None = None
+    value_scales: Tensor | None = None
+
+    @property
+    def context(self) -> int:
+        """Entries a slot."""
+        return self.keys.shape[3]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that the ring holds."""
+        scales = (self.key_scales, self.value_scales)
+        return (self.keys, self.values, *(scale for scale in scales if scale is not None))
+
+    def write(self, layer: int, slots: int | Tensor, positions: int | Tensor, keys: Tensor, values: Tensor) -> None:
+        """Writes keys and values [(B,) H, 1, D] over the entries `positions` [(B)] of `slots` [(B)]."""
+        at = (layer, slots, slice(None), positions)
+        for store, scales, new in ((self.keys, self.key_scales, keys), (self.values, self.value_scales, values)):
+            entry = new[..., 0, :]  # [(B,) H, D]
+            if scales is not None:
+                entry, scales[at] = quantize_entries(entry)
+            store[at] = entry.to(store.dtype)
+
+    def read(self, layer: int, slots: int | Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The first `length` entries of a slot or of several, keys and values [(B,) H, length, D] in `dtype`."""
+        found = []
+        for store, scales in ((self.keys, self.key_scales), (self.values, self.value_scales)):
+            entries = store[layer, slots, :, :length].to(dtype)
+            found.append(entries if scales is None else entries * scales[layer, slots, :, :length].to(dtype))
+        return found[0], found[1]
+
+    def ragged(self, slots: Sequence[int], steps: Sequence[int]) -> Callable[[int], Attend]:
+        """Attends row by row, to what each session has written and no more.
+
+        Args:
+            slots: of the batch.
+            steps: that each slot's session has taken.
+        """
+        spans = [
+            (slot, step % self.context, min(step + 1, self.context)) for slot, step in zip(slots, steps, strict=True)
+        ]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            out = []
+            for row, (slot, position, length) in enumerate(spans):
+                self.write(layer, slot, position, k[row], v[row])
+                keys, values = self.read(layer, slot, length, q.dtype)  # [H, S, D] each
+                out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
+            return out[0] if len(out) == 1 else torch.cat(out)
+
+        return lambda layer: partial(attend, layer)
+
+    def static(self, slots: Tensor, steps: Tensor) -> Callable[[int], Attend]:
+        """Attends to the slots' whole rings, with what they have not written masked; slots and steps are [B]."""
+        positions = steps % self.context
+        written = torch.arange(self.context, device=steps.device) <= steps[:, None]  # [B, C]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            self.write(layer, slots, positions, k, v)
+            keys, values = self.read(layer, slots, self.context, q.dtype)  # [B, H, C, D] each
+            bias = torch.zeros_like(written, dtype=q.dtype).masked_fill(~written, -torch.inf)
+            return attention(q, keys, values.masked_fill(~written[:, None, :, None], 0), bias[:, None, None])
+
+        return lambda layer: partial(attend, layer)
+
+
+def allocate_ring(config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device) -> Ring:
+    """An empty ring for the model's temporal transformer, in `dtype`."""
+    shape = (config.num_layers, slots, config.num_heads, config.context, config.dim // config.num_heads)
+    keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+    if dtype != torch.int8:
+        return Ring(keys, values)
+    return Ring(keys, values, *(torch.zeros((*shape[:-1], 1), device=device) for _ in range(2)))
+
+
+def quantize_entries(entries: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 of entries [..., D], still as floats, and their scales [..., 1]."""
+    scale = entries.float().abs().amax(-1, keepdim=True) / 127
+    return (entries.float() / scale.clamp(min=1e-30)).round(), scale

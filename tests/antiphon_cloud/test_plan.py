@@ -1,0 +1,68 @@
+"""The model of cost: its terms, and what it makes of known machines."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from antiphon_cloud.cli import commands
+from antiphon_cloud.config import LMConfig
+from antiphon_cloud.plan import GPUS, Machine, cost, plan, table
+from tests.support.language_models import GOLDEN
+
+SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, cache=None)
+
+
+def test_a_step_reads_the_matrices_once_and_every_sessions_keys_and_values() -> None:
+    machine = Machine("even", 24e9, 1e12, float("inf"), 0.0)
+    one = SEVEN_B.step_s(machine, 1, filled=0.0)
+    assert one == pytest.approx(SEVEN_B.matrices_bytes / 1e12)
+    assert SEVEN_B.step_s(machine, 8, filled=0.0) == one
+    assert SEVEN_B.step_s(machine, 8, filled=0.5) - one == pytest.approx(4 * SEVEN_B.session_bytes / 1e12)
+
+
+def test_a_large_batch_multiplies_for_longer_than_it_reads() -> None:
+    machine = Machine("even", 24e9, 1e12, 100e12, 0.0)
+    assert SEVEN_B.step_s(machine, 64, filled=0.0) == pytest.approx(2 * 64 * SEVEN_B.multiplications / 100e12)
+
+
+def test_every_product_of_the_7b_is_counted() -> None:
+    assert SEVEN_B.products == 32 * 4 + 1 + 8 * (1 + 6 * 4 + 1)
+
+
+def test_more_sessions_fit_than_are_in_time_on_a_slow_card() -> None:
+    found = plan(SEVEN_B, GPUS["L4"])
+    assert 0 < found.in_time < found.fit
+    assert found.step_ms <= 80
+    assert SEVEN_B.step_s(GPUS["L4"], found.in_time + 1) > 0.08
+    assert found.step_ms == pytest.approx(found.matrices_ms + found.caches_ms + found.products_ms)
+
+
+def test_a_model_that_does_not_fit_says_so() -> None:
+    bfloat16 = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
+    found = plan(bfloat16, Machine("small", 12e9, 300e9, 1e14, 0.0))
+    assert (found.fit, found.in_time) == (0, 0)
+
+
+def test_the_table_has_a_line_for_each_machine() -> None:
+    lines = table([plan(SEVEN_B, machine) for machine in GPUS.values()]).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["L4", "A10G", "L40S", "A100", "H100", "H200"]
+
+
+def test_the_command_prints_a_table_or_json() -> None:
+    arguments = ["plan", "--model", str(GOLDEN / "moshi-tiny"), "--gpu", "h100"]
+    assert "H100" in CliRunner().invoke(commands, arguments).output
+    given = ["--memory", "12", "--bandwidth", "500", "--peak", "50", "--json"]
+    (h100, other) = json.loads(CliRunner().invoke(commands, [*arguments, *given]).output)
+    assert (h100["machine"], other["machine"]) == ("H100", "given")
+    assert other["fit"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["--gpu", "B52"], "'B52' is not one of"), (["--memory", "12"], "give all three")]
+)
+def test_a_gpu_that_is_unknown_or_half_described_is_refused(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(commands, ["plan", "--model", str(GOLDEN / "moshi-tiny"), *arguments])
+    assert result.exit_code == 2
+    assert message in result.output

@@ -1,0 +1,176 @@
+"""Runs a codec for an hour of audio: memory, codes at the end beside a fresh reference, and silence.
+
+    python tools/soak_codec.py CHECKPOINT [--config mimi_config.json] [--codec DIR] [--frames 45000]
+
+The reference is the PyTorch model in float32. It starts fresh so long before the last minute that nothing it has not
+heard reaches the codes that are compared: a layer sees `context` positions back, so all of them together see
+layers × context. Its count of positions starts where the stream stands, for the rotary embedding takes the angle of the
+absolute position, in float32. A second reference that counts from zero shows what that rounding is worth.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import click
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from antiphon_cloud.codec_export import export_codec
+from antiphon_cloud.mimi import Decoder, Encoder, Mimi, MimiConfig
+from antiphon_cloud.mimi.model import POSITION
+from antiphon_edge.codec import Codec
+from compare_codec import Floats, processor, speech
+
+Codes = npt.NDArray[np.int32]
+Hear = Callable[[int], Floats]
+"""The samples of a frame, by its number: any stretch can be heard again."""
+
+MINUTE_FRAMES = 750
+SPEECH_FRAMES = 1000
+CHUNK_FRAMES = 25  # of one call of the reference
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--config", type=click.Path(exists=True, path_type=Path), help="Its mimi_config.json.")
+@click.option("--codec", "folder", type=click.Path(path_type=Path), help="The exported codec; made where absent.")
+@click.option("--frames", type=click.IntRange(100), default=45_000, show_default=True, help="Frames of 80 ms.")
+def main(checkpoint: Path, config: Path | None, folder: Path | None, frames: int) -> None:
+    """Soaks the codec made from CHECKPOINT."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        if folder is None:
+            folder = Path(scratch) / "codec"
+            export_codec(checkpoint, config, folder)
+        codec = Codec.load(folder, threads=1)
+        hear = make_hear(Path(scratch), codec)
+    seconds = frames * codec.spec.frame_s
+    print(f"{processor()}, 1 thread, {codec.manifest.precision}, {frames} frames ({seconds / 60:.1f} min of audio)")
+    codes, audio = soak(codec, hear, frames)
+    compare(Mimi.load(checkpoint, config, codec.spec.codebooks), hear, frames, codes, audio)
+    silence(codec, hear)
+
+
+def make_hear(scratch: Path, codec: Codec) -> Hear:
+    """Speech that never repeats: another loudness and other noise each time."""
+    size = codec.spec.frame_samples
+    spoken = speech(scratch / "speech.wav", SPEECH_FRAMES * size, codec.spec.sample_rate_hz).reshape(-1, size)
+
+    def hear(number: int) -> Floats:
+        noise = np.random.default_rng(number).standard_normal(size, np.float32)
+        loudness = np.float32(0.6 + 0.4 * np.sin(number / 777))
+        mixed: Floats = spoken[number % SPEECH_FRAMES] * loudness + np.float32(0.002) * noise
+        return mixed
+
+    return hear
+
+
+def soak(codec: Codec, hear: Hear, frames: int) -> tuple[Codes, Floats]:
+    """Runs both halves; the codes and the audio of the last minute."""
+    encoder, decoder, spec = codec.encoder(), codec.decoder(), codec.spec
+    kept = min(frames, MINUTE_FRAMES)
+    last_codes = np.ones((kept, spec.codebooks), np.int32)  # ones and not empty: what is written to has its memory now
+    last_audio = np.ones((kept, spec.frame_samples), np.float32)
+    times, resident = np.ones(frames), np.ones((100, 2))
+    for number in range(frames):
+        pcm = hear(number)
+        start = perf_counter()
+        codes = encoder.step(pcm)
+        decoded = decoder.step(codes)
+        times[number] = perf_counter() - start
+        last_codes[number % kept], last_audio[number % kept] = codes, decoded
+        resident[number * 100 // frames] = number, resident_kib()
+    tail = resident[10:]  # after the first tenth
+    slope = np.polyfit(tail[:, 0], tail[:, 1], 1)[0] * 1000
+    print(
+        f"memory: {tail[0, 1] / 1024:.1f} MiB after a tenth, {tail[-1, 1] / 1024:.1f} MiB at the end, "
+        f"least {tail[:, 1].min() / 1024:.1f}, most {tail[:, 1].max() / 1024:.1f}, {slope:+.2f} KiB in 1000 frames"
+    )
+    tenth = max(frames // 10, 1)
+    print(
+        f"time a frame, both ways: p50 {1e3 * np.median(times[:tenth]):.2f} ms in the first tenth, "
+        f"{1e3 * np.median(times[-tenth:]):.2f} ms in the last"
+    )
+    return np.roll(last_codes, -(frames % kept), 0), np.roll(last_audio, -(frames % kept), 0).ravel()
+
+
+@torch.no_grad()
+def compare(mimi: Mimi, hear: Hear, frames: int, codes: Codes, audio: Floats) -> None:
+    """Holds the last minute against references that start just in time."""
+    config = mimi.config
+    warm = warm_up_frames(config)
+    start = max(frames - len(codes) - 2 * warm, 0)  # the decoder, too, needs its past: made of the encoder's codes
+    for what, first in (("as the stream counts", start), ("from zero", 0)):
+        found = encode(mimi.encoder, hear, start, frames, first * config.positions_per_frame)
+        decoded = decode(mimi.decoder, found[warm if start else 0 :], first + (warm if start else 0))[-len(audio) :]
+        equal = found[-len(codes) :] == codes
+        print(
+            f"last {len(codes)} frames beside a float32 reference of positions {what}, fresh at frame {start}: "
+            f"{equal.sum()} of {equal.size} codes equal ({len(np.unique(codes))} distinct), audio L2 difference "
+            f"{np.linalg.norm(decoded - audio) / np.linalg.norm(decoded):.1e}"
+        )
+        if not start:
+            break
+
+
+def warm_up_frames(config: MimiConfig) -> int:
+    """How far back the codes of a frame can see: through every layer's context, and a few frames of convolutions."""
+    positions = config.transformer.num_layers * config.transformer.context
+    return -(-positions // config.positions_per_frame) + 8
+
+
+def encode(encoder: Encoder, hear: Hear, start: int, end: int, position: int) -> Codes:
+    """Codes of the frames from `start` on, by a stream that begins there at the transformers' `position`."""
+    state = encoder.initial_state()
+    state[POSITION] += position
+    found = []
+    for first in range(start, end, CHUNK_FRAMES):
+        pcm = np.concatenate([hear(number) for number in range(first, min(first + CHUNK_FRAMES, end))])
+        codes, state = encoder(torch.from_numpy(pcm), state)
+        found.append(codes.numpy())
+    return np.concatenate(found).astype(np.int32)
+
+
+def decode(decoder: Decoder, codes: Codes, start: int) -> Floats:
+    """Audio of `codes` by a stream that begins at frame `start`."""
+    state = decoder.initial_state()
+    state[POSITION] += start * decoder.config.positions_per_frame
+    found = []
+    for chunk in np.array_split(codes, -(-len(codes) // CHUNK_FRAMES)):
+        pcm, state = decoder(torch.from_numpy(chunk), state)
+        found.append(pcm.numpy())
+    return np.concatenate(found)
+
+
+def silence(codec: Codec, hear: Hear) -> None:
+    """Numbers that fade towards zero can become subnormal, which some processors handle a hundred times slower.
+
+    Two streams run in turns: one goes on hearing speech, the other falls silent.
+    """
+    size = codec.spec.frame_samples
+    streams = [(codec.encoder(), codec.decoder()) for _ in range(2)]
+    spoken_frames = MINUTE_FRAMES // 3
+    times = np.ones((spoken_frames + MINUTE_FRAMES, 2))
+    for number in range(len(times)):
+        pcm = hear(number)
+        for i, (encoder, decoder) in enumerate(streams):
+            start = perf_counter()
+            decoder.step(encoder.step(pcm if i == 0 or number < spoken_frames else np.zeros(size, np.float32)))
+            times[number, i] = perf_counter() - start
+    spoken, silent = 1e3 * np.median(times[-MINUTE_FRAMES // 3 :], 0)
+    print(f"digital silence: p50 {silent:.2f} ms a frame after 40 s of it, {spoken:.2f} ms beside it in speech")
+
+
+def resident_kib() -> int:
+    """What the process holds in memory now."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+if __name__ == "__main__":
+    main()
