@@ -24,11 +24,9 @@ class _Spec:
 
     def to_message(self) -> Any:
         """The message of the same name."""
-        raise NotImplementedError
-
-    def _values(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {name: value.to_message() if isinstance(value, _Spec) else value for name, value in values.items()}
+        nested = {name: value.to_message() for name, value in values.items() if isinstance(value, _Spec)}
+        return getattr(pb, type(self).__name__)(**values | nested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +37,6 @@ class Sampling(_Spec):
     text_top_k: int = 25
     audio_temperature: float = 0.8
     audio_top_k: int = 250
-
-    def to_message(self) -> pb.Sampling:
-        """The message of the same name."""
-        return pb.Sampling(**self._values())
 
 
 GREEDY = Sampling(text_temperature=0.0, audio_temperature=0.0)
@@ -62,10 +56,6 @@ class CodecSpec(_Spec):
     def frame_s(self) -> float:
         """Seconds of audio in a frame."""
         return self.frame_samples / self.sample_rate_hz
-
-    def to_message(self) -> pb.CodecSpec:
-        """The message of the same name."""
-        return pb.CodecSpec(**self._values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +85,6 @@ class ModelSpec(_Spec):
         """Packs the codes that come down."""
         return CodePacker(self.model_codebooks, self.cardinality)
 
-    def to_message(self) -> pb.ModelSpec:
-        """The message of the same name."""
-        return pb.ModelSpec(**self._values())
-
 
 @dataclass(frozen=True, slots=True)
 class Limits(_Spec):
@@ -108,10 +94,6 @@ class Limits(_Spec):
     max_frames_in_flight: int = 32
     idle_timeout_ms: int = 30_000
     max_top_k: int = 512
-
-    def to_message(self) -> pb.Limits:
-        """The message of the same name."""
-        return pb.Limits(**self._values())
 
 
 _NESTED: dict[str, type[_Spec]] = {"Sampling": Sampling}
