@@ -10,7 +10,7 @@ import pytest
 from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon.spec import Sampling
 from antiphon_cloud.engine import Engine, Lease, Reply
-from tests.support.stub_runner import StubRunner, expected
+from stub_runner import StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
 Outbox = asyncio.Queue[Reply | AntiphonError]

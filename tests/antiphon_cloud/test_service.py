@@ -24,8 +24,8 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud import service
 from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME, Server, ServerConfig
+from stub_runner import SPEC, StubRunner, expected
 from tests.support.servers import CODEC, StubOptions, StubServer, codec_files, stub_server
-from tests.support.stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
 PACKED = SPEC.user_packer.pack(CODES)

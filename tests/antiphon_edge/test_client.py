@@ -24,9 +24,9 @@ from antiphon_edge import blocking
 from antiphon_edge.client import Reply, connect
 from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.pull import pull_codec
+from stub_runner import SPEC, StubRunner, expected
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
-from tests.support.stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
 

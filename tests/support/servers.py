@@ -13,7 +13,7 @@ from antiphon_cloud.codec_folder import CodecFile, CodecFolder
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.server import Server, ServerConfig
 from antiphon_cloud.worker import ServedModel
-from tests.support.stub_runner import StubRunner
+from stub_runner import StubRunner
 
 CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
 

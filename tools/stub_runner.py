@@ -1,4 +1,4 @@
-"""A runner whose answers are arithmetic: what the engine and the service are tested with, away from any model."""
+"""A runner whose answers are arithmetic: what engine, service and fleet are tested and loaded with, without a model."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32")
 
 @dataclass(frozen=True)
 class StubResult:
+    """What a step gives, as the engine asks for it."""
+
     text: npt.NDArray[np.int32]
     codes: npt.NDArray[np.int32]
     finite: npt.NDArray[np.bool_]
@@ -43,11 +45,13 @@ class StubRunner:
         self._steps = [0] * self.slots
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+        """Starts a session; fails where a test asked for it."""
         if seed == self.fail_on_seed:
             raise RuntimeError("the stub was told to fail")
         self._seeds[slot], self._steps[slot] = seed, 0
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
+        """The arithmetic, row by row; waits at the gate first."""
         self.entered.set()
         self.gate.wait()
         self.batches.append(list(slots))
