@@ -16,6 +16,7 @@ from antiphon.spec import GREEDY, CodecSpec, ModelSpec
 from antiphon_cloud.config import MAX_TOP_K
 from antiphon_edge import client
 from antiphon_edge.codec import Codec
+from antiphon_edge.connection import open_channel
 from tests.support.commands import one_sentence, run, worker
 from worker_process import Worker
 
@@ -154,7 +155,7 @@ def test_a_full_worker_sends_the_next_client_away(served: Worker, codec: Codec, 
 async def test_get_model_tells_what_is_served(served: Worker) -> None:
     from antiphon.v1 import dialogue_pb2 as pb
 
-    async with client.open_channel(served.address) as stub:
+    async with open_channel(served.address) as stub:
         model = await stub.GetModel(pb.GetModelRequest())
     assert (model.model.name, model.limits.max_sessions, model.limits.max_top_k) == ("moshi-tiny", SLOTS, MAX_TOP_K)
 

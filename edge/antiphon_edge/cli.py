@@ -16,11 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from antiphon.codes_file import read_codes, write_codes
-from antiphon.command_line import Address, group, option, run
+from antiphon.command_line import group, option, run
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon_edge import client
 from antiphon_edge.client import Reply
 from antiphon_edge.codec import Codec
+from antiphon_edge.connection_options import connection_options
+from antiphon_edge.credentials import Credentials
 from antiphon_edge.devices import Microphone, Speaker, list_devices
 from antiphon_edge.doctor import DEFAULT_SECONDS, examine, format_report
 from antiphon_edge.errors import AudioDeviceError
@@ -34,13 +36,9 @@ T = TypeVar("T")
 
 LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-DEFAULT_SERVER = "localhost:50051"
 
 commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
 
-server_option = option(
-    "--server", type=Address(), default=DEFAULT_SERVER, metavar="HOST:PORT", help="Address of the worker."
-)
 codec_option = option(
     "--codec",
     "codec_folder",
@@ -105,7 +103,7 @@ def devices_command() -> None:
 
 
 @commands.command("doctor")
-@server_option
+@connection_options
 @pulled_codec_option
 @threads_option
 @option(
@@ -117,36 +115,42 @@ def devices_command() -> None:
 @option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def doctor_command(
-    context: click.Context, server: str, codec_folder: Path | None, threads: int, seconds: int, as_json: bool
+    context: click.Context,
+    server: str,
+    credentials: Credentials,
+    codec_folder: Path | None,
+    threads: int,
+    seconds: int,
+    as_json: bool,
 ) -> None:
     """Measure whether this device keeps up with a conversation; exit status 0 if it does, 1 if not."""
-    report = examine(codec_folder or asyncio.run(_pull(server, default_cache())), threads, seconds)
+    report = examine(codec_folder or asyncio.run(_pull(server, credentials, default_cache())), threads, seconds)
     click.echo(json.dumps(asdict(report), indent=1) if as_json else format_report(report))
     context.exit(0 if report.keeps_up else 1)
 
 
 @commands.command("pull")
-@server_option
+@connection_options
 @option("--cache", type=click.Path(path_type=Path), default=default_cache(), help="Folder of pulled codecs.")
-def pull_command(server: str, cache: Path) -> None:
+def pull_command(server: str, credentials: Credentials, cache: Path) -> None:
     """Fetch the worker's codec, check it, and print its folder."""
-    folder = asyncio.run(_pull(server, cache))
+    folder = asyncio.run(_pull(server, credentials, cache))
     Codec.load(folder)
     click.echo(folder)
 
 
-async def _pull(server: str, cache: Path) -> Path:
+async def _pull(server: str, credentials: Credentials, cache: Path) -> Path:
     with tqdm(desc="codec", unit="B", unit_scale=True, disable=None, leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        return await pull_codec(server, cache, progress)
+        return await pull_codec(server, cache, progress, credentials)
 
 
 @commands.command("talk")
-@server_option
+@connection_options
 @option("--input-wav", type=click.Path(path_type=Path), help="Speak this file instead of the microphone.")
 @option("--output-wav", type=click.Path(path_type=Path), help="Write the reply here instead of the speaker.")
 @option("--as-fast-as-possible", is_flag=True, help="Do not pace --input-wav in real time.")
@@ -159,6 +163,7 @@ async def _pull(server: str, cache: Path) -> Path:
 @option("--stats", is_flag=True, help="Print where the frames' time went, on standard error, at the end.")
 def talk_command(
     server: str,
+    credentials: Credentials,
     input_wav: Path | None,
     output_wav: Path | None,
     as_fast_as_possible: bool,
@@ -177,11 +182,13 @@ def talk_command(
         raise click.UsageError("--input-wav and --output-wav name the same file; the reply would overwrite it")
 
     async def main() -> None:
-        codec = Codec.load(codec_folder or await _pull(server, default_cache()), threads=threads)
+        codec = Codec.load(codec_folder or await _pull(server, credentials, default_cache()), threads=threads)
         sampling = GREEDY if greedy else None
         async with (  # the output last: nothing is written where the input or the worker fails
             _microphone(input_wav, input_device, codec.spec, as_fast_as_possible) as microphone,
-            client.connect(server, codec.spec, seed=seed, sampling=sampling, timings=stats) as session,
+            client.connect(
+                server, codec.spec, seed=seed, sampling=sampling, timings=stats, credentials=credentials
+            ) as session,
             _speaker(output_wav, output_device, codec.spec) as speaker,
         ):
             conversation = await talk(session, codec, microphone(session.model.delay_steps), speaker, _print_text)

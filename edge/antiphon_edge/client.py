@@ -18,26 +18,18 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-from antiphon.channel import FLOW_CONTROL
 from antiphon.codes import Codes
-from antiphon.errors import AntiphonError, SequenceError, UnavailableError, from_status
+from antiphon.errors import AntiphonError, SequenceError, UnavailableError
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_edge.connection import CONNECT_TIMEOUT_S, open_channel, translate
+from antiphon_edge.credentials import PLAINTEXT, Credentials
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CHANNEL_OPTIONS = (
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    *FLOW_CONTROL,
-)
-CONNECT_TIMEOUT_S = 10.0
 NUMBERED_EVERY = 256  # frames between two that carry their number: 20 s, for 0.2 bytes/s
 
 
@@ -70,51 +62,6 @@ class Totals:
 
 
 @asynccontextmanager
-async def open_channel(address: str) -> AsyncIterator[dialogue_pb2_grpc.DialogueServiceStub]:
-    """A connected stub, with gRPC's errors translated to Antiphon's.
-
-    Raises:
-        UnavailableError: nobody answers at `address`.
-        AntiphonError: whatever status a call on it ended with.
-    """
-    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-        try:
-            await asyncio.wait_for(_connected(channel), CONNECT_TIMEOUT_S)
-        except TimeoutError:
-            raise UnavailableError(
-                f"no worker answers at {address}: check the address, and that antiphon-cloud serve runs there"
-            ) from None
-        try:
-            yield dialogue_pb2_grpc.DialogueServiceStub(channel)
-        except grpc.aio.AioRpcError as error:
-            raise translate(error, address) from None
-
-
-async def _connected(channel: grpc.aio.Channel) -> None:
-    """Waits for the channel; a refused connection raises TimeoutError at once rather than being tried again."""
-    state = channel.get_state(try_to_connect=True)
-    while state is not grpc.ChannelConnectivity.READY:
-        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-            raise TimeoutError
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(try_to_connect=True)
-
-
-def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:
-    """The error that a failed call stands for, with the worker's retry time where it gives one."""
-    message = error.details() or f"the call to {address} failed without a reason"
-    retry_after_s = None
-    rich = rpc_status.from_call(error)
-    for detail in rich.details if rich else ():
-        info = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            retry_after_s = info.retry_delay.ToTimedelta().total_seconds()
-    if error.code() is grpc.StatusCode.UNAVAILABLE and rich is None:  # not the worker's own words
-        message = f"lost the worker at {address}: {message}"
-    return from_status(error.code().name, message, retry_after_s)
-
-
-@asynccontextmanager
 async def connect(
     address: str,
     codec: CodecSpec,
@@ -123,6 +70,7 @@ async def connect(
     seed: int | None = None,
     mode: pb.Mode = pb.MODE_UNSPECIFIED,
     timings: bool = False,
+    credentials: Credentials = PLAINTEXT,
 ) -> AsyncIterator[Session]:
     """Opens a session on the worker at `address`, and closes it on the way out.
 
@@ -133,15 +81,17 @@ async def connect(
         seed: the same seed, sampling and codes give the same reply; None draws one.
         mode: what the model must be able to do; unspecified takes whatever it does.
         timings: ask for the worker's own times in `Totals`.
+        credentials: TLS and API key; none will do for a worker on this machine only.
 
     Raises:
+        CredentialsError: the worker is on another machine, and `credentials` neither encrypt nor allow plaintext.
         UnavailableError: nobody answers, or the worker is starting or draining.
         NoFreeSlotError: the worker is full.
         CodecMismatchError: as `PreconditionError`; the worker's codec is another.
         AntiphonError: any other status that ended the session.
     """
     seed = secrets.randbits(63) if seed is None else seed
-    async with open_channel(address) as stub:
+    async with open_channel(address, credentials) as stub:
         session = Session(stub.Converse(), address, codec, seed)
         try:
             try:

@@ -3,6 +3,7 @@
 AntiphonError
 ├── AudioFileError      a wav file that cannot be read or written
 ├── CodecFilesError     an exported codec that is missing, damaged, or made by a newer version
+├── CredentialsError    an API key that cannot be used, a worker that cannot be trusted, plaintext to another machine
 └── AudioDeviceError    no PyAudio, no such device, or a device that refuses or goes away
 """
 
@@ -21,3 +22,7 @@ class AudioDeviceError(AntiphonError):
 
 class CodecFilesError(AntiphonError):
     """An exported codec that is missing, damaged, or made by a newer version."""
+
+
+class CredentialsError(AntiphonError):
+    """An API key that cannot be used, a worker that cannot be trusted, or plaintext to another machine."""

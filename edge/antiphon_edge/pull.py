@@ -13,7 +13,8 @@ import platformdirs
 
 from antiphon.errors import AntiphonError, ProtocolError
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.client import open_channel
+from antiphon_edge.connection import open_channel
+from antiphon_edge.credentials import PLAINTEXT, Credentials
 from antiphon_edge.errors import CodecFilesError
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
@@ -24,20 +25,23 @@ def default_cache() -> Path:
     return Path(platformdirs.user_cache_dir("antiphon")) / "codecs"
 
 
-async def pull_codec(address: str, cache: Path | None = None, progress: Progress | None = None) -> Path:
+async def pull_codec(
+    address: str, cache: Path | None = None, progress: Progress | None = None, credentials: Credentials = PLAINTEXT
+) -> Path:
     """The folder of the codec that the worker at `address` serves, downloaded unless the cache holds it already.
 
     Args:
         address: HOST:PORT.
         cache: folder of codecs; None takes the user's cache folder.
         progress: called as bytes arrive.
+        credentials: TLS and API key; none will do for a worker on this machine only.
 
     Raises:
         UnavailableError: nobody answers at `address`.
         CodecFilesError: the download does not match its SHA-256, or the cache cannot be written.
     """
     cache = default_cache() if cache is None else cache
-    async with open_channel(address) as stub:
+    async with open_channel(address, credentials) as stub:
         manifest = await _manifest(aiter(stub.GetCodec(pb.GetCodecRequest(manifest_only=True))), address)
         folder = cache / _folder_name(manifest)
         if not await asyncio.to_thread(_is_complete, folder, manifest):

@@ -6,9 +6,11 @@
     │   └── SequenceError                                     a frame skipped, repeated or out of turn
     ├── PreconditionError               FAILED_PRECONDITION   a sound request that this worker cannot serve
     │   └── CodecMismatchError                                the two sides' codecs differ
-    ├── NoFreeSlotError                 RESOURCE_EXHAUSTED    full: try again after `retry_after_s`
+    ├── NoFreeSlotError                 RESOURCE_EXHAUSTED    full, or over a limit: again after `retry_after_s`
     ├── UnavailableError                UNAVAILABLE           starting, draining, or nobody at the address
     ├── SessionTimeoutError             DEADLINE_EXCEEDED     no Open in time, or idle for too long
+    ├── UnauthenticatedError            UNAUTHENTICATED       no API key, or one that the worker does not know
+    ├── PermissionDeniedError           PERMISSION_DENIED     a known key, but not for this
     └── NotSupportedError               UNIMPLEMENTED         the peer lacks what was asked of it
 
 Each side hangs its own local errors (a wav that is no wav, a checkpoint with a missing tensor) below
@@ -52,7 +54,7 @@ class CodecMismatchError(PreconditionError):
 
 
 class NoFreeSlotError(AntiphonError):
-    """Every slot is taken."""
+    """No slot now: all are taken, a step has no time left, or the client has all that it may."""
 
     status = "RESOURCE_EXHAUSTED"
 
@@ -73,6 +75,18 @@ class SessionTimeoutError(AntiphonError):
     status = "DEADLINE_EXCEEDED"
 
 
+class UnauthenticatedError(AntiphonError):
+    """No API key, or one that the worker does not know."""
+
+    status = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(AntiphonError):
+    """The worker knows the key, and it does not allow this."""
+
+    status = "PERMISSION_DENIED"
+
+
 class NotSupportedError(AntiphonError):
     """The peer does not offer what was asked of it."""
 
@@ -81,7 +95,15 @@ class NotSupportedError(AntiphonError):
 
 _BY_STATUS: dict[str, type[AntiphonError]] = {
     error.status: error
-    for error in (ProtocolError, PreconditionError, UnavailableError, SessionTimeoutError, NotSupportedError)
+    for error in (
+        ProtocolError,
+        PreconditionError,
+        UnavailableError,
+        SessionTimeoutError,
+        UnauthenticatedError,
+        PermissionDeniedError,
+        NotSupportedError,
+    )
 }
 
 

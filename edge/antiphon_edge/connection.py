@@ -1,0 +1,128 @@
+"""A channel to a worker: TLS, API key, and gRPC's errors as Antiphon's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from antiphon.channel import FLOW_CONTROL
+from antiphon.errors import AntiphonError, UnavailableError, from_status
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_edge.credentials import PLAINTEXT, Credentials, Metadata
+from antiphon_edge.errors import CredentialsError
+
+CHANNEL_OPTIONS = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    *FLOW_CONTROL,
+)
+CONNECT_TIMEOUT_S = 10.0
+REASON_TIMEOUT_S = 2.0
+
+# What gRPC says of a connection that failed, and what it means; the first that fits.
+REASONS = (
+    ("certificate has expired", "its certificate has expired: renew it on the worker, and check this machine's clock"),
+    ("certificate is not yet valid", "its certificate is not valid yet: check this machine's clock, and the worker's"),
+    ("Hostname Verification", "its certificate is for another name: connect to a name that the certificate lists"),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "an authority that is not trusted here signed its certificate: give it with --tls-ca",
+    ),
+    ("WRONG_VERSION_NUMBER", "it does not speak TLS: start it with --tls-cert and --tls-key, or leave out --tls"),
+)
+
+
+@asynccontextmanager
+async def open_channel(
+    address: str, credentials: Credentials = PLAINTEXT
+) -> AsyncIterator[dialogue_pb2_grpc.DialogueServiceStub]:
+    """A connected stub, with gRPC's errors translated to Antiphon's.
+
+    Raises:
+        CredentialsError: TLS fails for a reason that trying again does not mend, or plaintext would leave this machine.
+        CertificateError: a file of `credentials` cannot be used.
+        UnavailableError: nobody answers at `address`.
+        AntiphonError: whatever status a call on it ended with.
+    """
+    credentials.check(address)
+    async with _channel(address, credentials) as channel:
+        try:
+            await asyncio.wait_for(_connected(channel), CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            raise await _refusal(channel, address, credentials) from None
+        try:
+            yield dialogue_pb2_grpc.DialogueServiceStub(_WithMetadata(channel, credentials.metadata))
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, address) from None
+
+
+def _channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
+    if tls := credentials.channel_credentials():
+        return grpc.aio.secure_channel(address, tls, options=CHANNEL_OPTIONS)
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+
+
+class _WithMetadata:
+    """A channel whose calls all carry `metadata`, in the shape that the generated stub takes.
+
+    gRPC's own call credentials would not do: they refuse plaintext, which is fine on loopback.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
+        self._channel = channel
+        self._metadata = metadata
+
+    def __getattr__(self, arity: str) -> Any:
+        make = getattr(self._channel, arity)  # unary_unary, stream_stream, ...
+        return lambda *args, **kwargs: partial(make(*args, **kwargs), metadata=self._metadata)
+
+
+async def _connected(channel: grpc.aio.Channel) -> None:
+    """Waits for the channel; a refused connection raises TimeoutError at once rather than being tried again."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            raise TimeoutError
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
+
+
+async def _refusal(channel: grpc.aio.Channel, address: str, credentials: Credentials) -> AntiphonError:
+    """Why the channel could not be connected, as one sentence: only a call is told."""
+    reason = ""
+    try:
+        stub = dialogue_pb2_grpc.DialogueServiceStub(channel)
+        await stub.GetModel(pb.GetModelRequest(), timeout=REASON_TIMEOUT_S)
+    except grpc.aio.AioRpcError as error:
+        reason = error.details() or ""
+    for words, meaning in REASONS:
+        if words in reason:
+            return CredentialsError(f"no safe connection to the worker at {address}: {meaning}")
+    if "Socket closed" in reason:
+        likely = "for a client certificate (--tls-client-cert)" if credentials.tls else "for TLS (--tls)"
+        return UnavailableError(f"the worker at {address} closed the connection: it may ask {likely}")
+    return UnavailableError(
+        f"no worker answers at {address}: check the address, and that antiphon-cloud serve runs there"
+    )
+
+
+def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:
+    """The error that a failed call stands for, with the worker's retry time where it gives one."""
+    message = error.details() or f"the call to {address} failed without a reason"
+    retry_after_s = None
+    rich = rpc_status.from_call(error)
+    for detail in rich.details if rich else ():
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            retry_after_s = info.retry_delay.ToTimedelta().total_seconds()
+    if error.code() is grpc.StatusCode.UNAVAILABLE and rich is None:  # not the worker's own words
+        message = f"lost the worker at {address}: {message}"
+    return from_status(error.code().name, message, retry_after_s)
