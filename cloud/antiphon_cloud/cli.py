@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import uvloop
 
 from antiphon.codes_file import read_codes
 from antiphon.command_line import Address, group, option, run
+from antiphon_cloud.exposure_options import tls_options
+
+if TYPE_CHECKING:
+    from antiphon_cloud.transport import TlsFiles
 
 commands = group("Run and prepare workers for full-duplex speech models.")
 
@@ -65,6 +69,7 @@ threads_option = option("--threads", type=click.IntRange(1), help="Threads of a 
     default=30.0,
     help="Seconds of silence that end a session.",
 )
+@tls_options
 @option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
 @device_option
 @dtype_option
@@ -80,6 +85,8 @@ def serve_command(
     reflection: bool,
     drain_s: float,
     idle_s: float,
+    tls: TlsFiles | None,
+    insecure: bool,
     eager: bool,
     device: str,
     dtype: str | None,
@@ -92,7 +99,7 @@ def serve_command(
     from antiphon_cloud.server import run as run_server
     from antiphon_cloud.serving import ServingConfig, load
 
-    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s)
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, tls=tls, insecure=insecure)
     serving = ServingConfig(
         model=model,
         codec=codec_folder,

@@ -11,3 +11,7 @@ class CheckpointError(AntiphonError):
 
 class ConfigError(AntiphonError):
     """A config file is missing, malformed, or asks for something that Antiphon does not support."""
+
+
+class ExposedError(AntiphonError):
+    """An address that other machines reach, without TLS."""

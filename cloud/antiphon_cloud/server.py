@@ -20,6 +20,7 @@ from antiphon.errors import AntiphonError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.service import DialogueService
+from antiphon_cloud.transport import TlsFiles, server_credentials
 from antiphon_cloud.worker import ServedModel, Worker
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class ServerConfig:
     listen: str = "127.0.0.1:50051"
     reflection: bool = False
     drain_s: float = 5.0
+    tls: TlsFiles | None = None
+    insecure: bool = False  # plaintext may leave this machine
 
 
 class Server:
@@ -69,11 +72,15 @@ class Server:
         """Opens the port and returns `HOST:PORT` as bound (port 0 picks one).
 
         Raises:
-            AntiphonError: the address cannot be listened on.
+            AntiphonError: the address cannot be listened on, or not safely.
         """
         host = self._config.listen.rpartition(":")[0]
+        credentials = server_credentials(self._config.listen, self._config.tls, self._config.insecure)
         try:
-            port = self._server.add_insecure_port(self._config.listen)
+            if credentials is None:
+                port = self._server.add_insecure_port(self._config.listen)
+            else:
+                port = self._server.add_secure_port(self._config.listen, credentials)
         except RuntimeError:
             port = 0
         if not port:

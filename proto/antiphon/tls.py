@@ -57,9 +57,7 @@ def read_pair(certificate: Path, key: Path, role: Literal["server", "client"]) -
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def no_password() -> str:
-        raise CertificateError(
-            f"{key}: is encrypted: give one without a password, in a file that only its owner reads"
-        )
+        raise CertificateError(f"{key}: is encrypted: give one without a password, in a file that only its owner reads")
 
     try:
         for side in (server, client):

@@ -1,0 +1,106 @@
+"""How the worker's port is reached: TLS, mutual TLS, or plaintext where nobody else can listen in."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from antiphon.errors import AntiphonError
+from antiphon.tls import is_loopback, read_authorities, read_pair
+from antiphon_cloud.errors import ExposedError
+
+logger = logging.getLogger(__name__)
+
+Stamp = tuple[tuple[int, int], ...]  # of each file: modification time in nanoseconds, inode
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files of the worker's side of TLS.
+
+    Args:
+        certificate: the chain that is shown to edges, the leaf first.
+        key: its private key.
+        client_ca: authorities whose clients are let in (mutual TLS); None asks for no client certificate.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def read(self) -> grpc.ServerCertificateConfiguration:
+        """What gRPC takes of them.
+
+        Raises:
+            CertificateError: a file cannot be used.
+        """
+        authorities = None if self.client_ca is None else read_authorities(self.client_ca)
+        return grpc.ssl_server_certificate_configuration(
+            [read_pair(self.certificate, self.key, "server")], root_certificates=authorities
+        )
+
+    def stamp(self) -> Stamp:
+        """Changes when a file is replaced or written.
+
+        Raises:
+            OSError: a file is gone.
+        """
+        paths = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
+        return tuple((found.st_mtime_ns, found.st_ino) for found in (path.stat() for path in paths))
+
+
+class _Rotation:
+    """Hands gRPC the certificate anew once its files have changed: each new connection asks."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamp: Stamp | None = None
+
+    def first(self) -> grpc.ServerCertificateConfiguration:
+        configuration = self._files.read()
+        self._stamp = self._files.stamp()
+        return configuration
+
+    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """The new certificate; None where nothing changed. Files that cannot be used leave the old one in place."""
+        try:
+            if (stamp := self._files.stamp()) == self._stamp:
+                return None
+            self._stamp = stamp  # said once, even where it fails
+            configuration = self._files.read()
+        except (AntiphonError, OSError) as error:
+            if self._stamp is not None:
+                logger.error("the new certificate cannot be used, the old one stays: %s", error)
+            return None
+        logger.info("serving the new certificate in %s", self._files.certificate)
+        return configuration
+
+
+def server_credentials(address: str, files: TlsFiles | None, insecure: bool) -> grpc.ServerCredentials | None:
+    """What the port at `address` (HOST:PORT) asks of those who connect; None for plaintext.
+
+    Args:
+        address: where the worker listens.
+        files: the certificate to show; it is read again when the files change.
+        insecure: whether plaintext may leave this machine.
+
+    Raises:
+        ExposedError: others reach the address, and there is neither a certificate nor leave to do without.
+        CertificateError: a file cannot be used.
+    """
+    if files is None:
+        if insecure or is_loopback(address):
+            return None
+        raise ExposedError(
+            f"--listen {address} is reached from other machines, and conversations would cross the network in "
+            "plaintext: give --tls-cert and --tls-key, or --insecure on a network that you trust"
+        )
+    rotation = _Rotation(files)
+    return grpc.dynamic_ssl_server_credentials(
+        rotation.first(),
+        rotation.fetch,  # type: ignore[arg-type]  # None means no change, which the type stubs do not know
+        require_client_authentication=files.client_ca is not None,
+    )
