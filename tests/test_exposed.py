@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,7 @@ async def test_a_new_certificate_is_served_without_a_restart(tmp_path: Path, cap
         assert await opens(server.address, old)
         renewed = issue(tmp_path / "renewed", by="a new authority")
         for file in (files.key, files.certificate):
-            os.replace(tmp_path / "renewed" / file.name, file)
+            (tmp_path / "renewed" / file.name).replace(file)
         assert await opens(server.address, Credentials(tls=True, ca=renewed.ca))
         files.certificate.write_text("half a file")
         assert await opens(server.address, Credentials(tls=True, ca=renewed.ca))

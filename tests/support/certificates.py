@@ -10,8 +10,8 @@ from typing import Any
 
 import trustme
 
-PAST = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2021, 1, 1, tzinfo=UTC)}
-FUTURE = {"not_before": datetime(2100, 1, 1, tzinfo=UTC), "not_after": datetime(2101, 1, 1, tzinfo=UTC)}
+PAST: dict[str, Any] = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2021, 1, 1, tzinfo=UTC)}
+FUTURE: dict[str, Any] = {"not_before": datetime(2100, 1, 1, tzinfo=UTC), "not_after": datetime(2101, 1, 1, tzinfo=UTC)}
 
 
 @dataclass(frozen=True)
