@@ -6,24 +6,30 @@ The reference is the PyTorch model in float32. It starts fresh so long before th
 heard reaches the codes that are compared: a layer sees `context` positions back, so all of them together see
 layers × context. Its count of positions starts where the stream stands, for the rotary embedding takes the angle of the
 absolute position, in float32. A second reference that counts from zero shows what that rounding is worth.
+
+The same codec, fresh at the same frame and position, must give the same codes at any precision, and the same audio to
+the bit: whatever an hour has left in it would show.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import click
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from antiphon.codec_manifest import CodecGraph
 from antiphon_cloud.codec_export import export_codec
 from antiphon_cloud.mimi import Decoder, Encoder, Mimi, MimiConfig
 from antiphon_cloud.mimi.model import POSITION
 from antiphon_edge.codec import Codec
+from antiphon_edge.codec_files import open_graph
 from compare_codec import Floats, processor, speech
 
 Codes = npt.NDArray[np.int32]
@@ -49,11 +55,11 @@ def main(checkpoint: Path, config: Path | None, folder: Path | None, frames: int
             export_codec(checkpoint, config, folder)
         codec = Codec.load(folder, threads=1)
         hear = make_hear(Path(scratch), codec)
-    seconds = frames * codec.spec.frame_s
-    print(f"{processor()}, 1 thread, {codec.manifest.precision}, {frames} frames ({seconds / 60:.1f} min of audio)")
-    codes, audio = soak(codec, hear, frames)
-    compare(Mimi.load(checkpoint, config, codec.spec.codebooks), hear, frames, codes, audio)
-    silence(codec, hear)
+        seconds = frames * codec.spec.frame_s
+        print(f"{processor()}, 1 thread, {codec.manifest.precision}, {frames} frames ({seconds / 60:.1f} min of audio)")
+        codes, audio = soak(codec, hear, frames)
+        compare(Mimi.load(checkpoint, config, codec.spec.codebooks), codec, folder, hear, frames, codes, audio)
+        silence(codec, hear)
 
 
 def make_hear(scratch: Path, codec: Codec) -> Hear:
@@ -100,22 +106,50 @@ def soak(codec: Codec, hear: Hear, frames: int) -> tuple[Codes, Floats]:
 
 
 @torch.no_grad()
-def compare(mimi: Mimi, hear: Hear, frames: int, codes: Codes, audio: Floats) -> None:
+def compare(mimi: Mimi, codec: Codec, folder: Path, hear: Hear, frames: int, codes: Codes, audio: Floats) -> None:
     """Holds the last minute against references that start just in time."""
-    config = mimi.config
+    config, kept = mimi.config, len(codes)
     warm = warm_up_frames(config)
-    start = max(frames - len(codes) - 2 * warm, 0)  # the decoder, too, needs its past: made of the encoder's codes
+    start = max(frames - kept - 2 * warm, 0)  # the decoder, too, needs its past: made of the encoder's codes
+    decoded_from = warm if start else 0  # of the frames from `start` on
+
+    def say(reference: str, found: Codes, decoded: Floats) -> None:
+        equal, difference = found[-kept:] == codes, decoded[-len(audio) :] - audio
+        print(
+            f"last {kept} frames beside {reference}, fresh at frame {start}: {equal.sum()} of {equal.size} codes equal "
+            f"({len(np.unique(codes))} distinct), audio L2 difference "
+            f"{np.linalg.norm(difference) / np.linalg.norm(decoded[-len(audio) :]):.1e}"
+        )
+
+    position = start * config.positions_per_frame
+    pcm = (hear(number) for number in range(start, frames))
+    found = np.stack(list(run_half(folder, codec.manifest.encoder, pcm, position)))
+    position += decoded_from * config.positions_per_frame
+    decoded = np.concatenate(list(run_half(folder, codec.manifest.decoder, found[decoded_from:], position)))
+    say("the same codec", found, decoded)
     for what, first in (("as the stream counts", start), ("from zero", 0)):
         found = encode(mimi.encoder, hear, start, frames, first * config.positions_per_frame)
-        decoded = decode(mimi.decoder, found[warm if start else 0 :], first + (warm if start else 0))[-len(audio) :]
-        equal = found[-len(codes) :] == codes
-        print(
-            f"last {len(codes)} frames beside a float32 reference of positions {what}, fresh at frame {start}: "
-            f"{equal.sum()} of {equal.size} codes equal ({len(np.unique(codes))} distinct), audio L2 difference "
-            f"{np.linalg.norm(decoded - audio) / np.linalg.norm(decoded):.1e}"
+        say(
+            f"a float32 reference of positions {what}",
+            found,
+            decode(mimi.decoder, found[decoded_from:], first + decoded_from),
         )
         if not start:
             break
+
+
+def run_half(
+    folder: Path, graph: CodecGraph, rows: Iterable[npt.NDArray[Any]], position: int
+) -> Iterator[npt.NDArray[Any]]:
+    """One half of the codec over `rows`, by a stream that begins at the transformer's `position`."""
+    session = open_graph(folder, graph, threads=1)
+    outputs = [graph.output, *(state.output for state in graph.states)]
+    states = {state.input: np.zeros(state.shape, state.dtype) for state in graph.states}
+    states[POSITION][...] = position
+    for row in rows:
+        result, *after = session.run(outputs, {graph.input: row} | states)
+        states = dict(zip(states, after, strict=True))
+        yield result
 
 
 def warm_up_frames(config: MimiConfig) -> int:

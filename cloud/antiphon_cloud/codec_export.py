@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, CodecGraph, CodecManifest, GraphState
 from antiphon.errors import AntiphonError
-from antiphon_cloud.codec_graph import quantize, split_elu
+from antiphon_cloud.codec_graph import keep_tables_once, multiply_by_vectors, quantize, split_elu
 from antiphon_cloud.codec_report import REPORT_FILE, CodecReport, compare, load_wav
 from antiphon_cloud.mimi import Checkpoint, Decoder, Encoder, MimiConfig
 
@@ -156,6 +156,8 @@ def _export(frame: _Frame, x: Tensor, precision: Precision, folder: Path) -> Cod
     model = trace(frame, x)
     _strip(model)
     split_elu(model.graph)
+    multiply_by_vectors(model)
+    keep_tables_once(model)
     if precision == "int8":
         (folder / _FLOAT32).mkdir(exist_ok=True)
         (folder / _FLOAT32 / frame.file).write_bytes(model.SerializeToString())

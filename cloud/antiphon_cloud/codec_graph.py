@@ -1,4 +1,4 @@
-"""Rewrites an exported half of the codec: the same function in fewer microseconds, or with int8 weights.
+"""Rewrites an exported half of the codec: the same function in fewer microseconds and bytes, or with int8 weights.
 
 Measured choices, all in docs/codec.md. Nothing here knows Mimi: it sees matrix products and activations.
 """
@@ -19,6 +19,9 @@ Floats = npt.NDArray[np.float32]
 
 INT8_ROWS = 16
 """Products of more rows stay in float32: they are bound by arithmetic, not by weights, and cost the most quality."""
+
+FEW_ROWS = 8
+"""Up to so many rows onnxruntime takes longer to pack a matrix than to multiply by it."""
 
 _MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operators
 _ZERO_POINT = 128
@@ -46,6 +49,70 @@ def split_elu(graph: onnx.GraphProto) -> None:
     _replace_nodes(graph, [new for node in graph.node for new in split(node)])
 
 
+def keep_tables_once(model: onnx.ModelProto) -> None:
+    """Lets onnxruntime hold a matrix that is both searched and looked up in once, where it would hold it twice.
+
+    Of a constant it packs a copy for the product and keeps the plain one for the look-up. An initializer that is also
+    an input of the graph (which nobody has to give) is no constant, so nothing packs it; and one row times a plain
+    matrix [K, N] is as fast. For that the table is turned from one entry a row to one entry a column.
+    """
+    graph, ranks = model.graph, {name: len(shape) for name, shape in _shapes(model).items()}
+    constants = {entry.name: entry for entry in graph.initializer}
+    lookups = {n.input[0]: n for n in graph.node if n.op_type == "Gather" and _attribute(n, "axis", 0) == 0}
+    searches = {n.input[1]: n for n in graph.node if n.op_type == "Gemm" and _attribute(n, "transB", 0)}
+    tables = {
+        table for table in lookups.keys() & searches.keys() & constants.keys() if ranks[lookups[table].input[1]] == 1
+    }
+
+    def turn(node: NodeProto) -> Iterator[NodeProto]:
+        if node.op_type == "Gemm" and node.input[1] in tables:
+            yield helper.make_node("Gemm", node.input, node.output, name=node.name)
+        elif node.op_type == "Gather" and node.input[0] in tables:
+            column = f"{node.output[0]}.column"
+            yield helper.make_node("Gather", node.input, [column], name=node.name, axis=1)
+            yield helper.make_node("Transpose", [column], node.output, perm=[1, 0])
+        else:
+            yield node
+
+    _replace_nodes(graph, [new for node in graph.node for new in turn(node)])
+    for name in sorted(tables):
+        columns = np.ascontiguousarray(numpy_helper.to_array(constants[name]).T)
+        constants[name].CopyFrom(numpy_helper.from_array(columns, name))
+        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, columns.shape))
+
+
+def multiply_by_vectors(model: onnx.ModelProto) -> None:
+    """Writes products of a few rows with a matrix that is no constant, as attention has them, as products with vectors.
+
+    onnxruntime packs such a matrix at each call, unless a product has one row or one column: then it reads it in place.
+    """
+    graph, shapes = model.graph, _shapes(model)
+    constants = {entry.name for entry in graph.initializer}
+    sources = {name: node for node in graph.node for name in node.output}
+
+    def split(node: NodeProto) -> Iterator[NodeProto]:
+        if node.op_type != "MatMul" or constants & set(node.input) or not 1 < shapes[node.input[0]][-2] <= FEW_ROWS:
+            yield node
+            return
+        (rows, matrix), y = node.input, node.output[0]  # [*, T, K], [*, K, N]
+        source = sources.get(matrix)
+        turned = source is not None and source.op_type == "Transpose" and _swaps_last_two(source)
+        if turned and source is not None:
+            matrix = source.input[0]  # [*, N, K]: each row is a column of the result
+        axis, matrix_axis = f"{y}.axis", f"{y}.matrix_axis"
+        for name, value in ((axis, -1 if turned else -2), (matrix_axis, -3)):
+            graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+        yield helper.make_node("Unsqueeze", [rows, axis], [f"{y}.vectors"])
+        yield helper.make_node("Unsqueeze", [matrix, matrix_axis], [f"{y}.matrix"])
+        factors = [f"{y}.matrix", f"{y}.vectors"] if turned else [f"{y}.vectors", f"{y}.matrix"]
+        yield helper.make_node("MatMul", factors, [f"{y}.products"], name=node.name)
+        yield helper.make_node("Squeeze", [f"{y}.products", axis], [y])
+
+    nodes = [new for node in graph.node for new in split(node)]
+    read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
+    _replace_nodes(graph, [node for node in nodes if read & set(node.output)])
+
+
 def quantize(model: onnx.ModelProto, max_rows: int = INT8_ROWS) -> None:
     """Gives the large matrix products int8 weights and 8-bit inputs whose scale is found anew at each call.
 
@@ -57,7 +124,7 @@ def quantize(model: onnx.ModelProto, max_rows: int = INT8_ROWS) -> None:
         max_rows: products of more rows keep float32.
     """
     graph = model.graph
-    rows = _rows(model)
+    rows = {name: math.prod(shape[:-1]) for name, shape in _shapes(model).items()}
     weights = {entry.name: entry for entry in graph.initializer}
     readers = Counter(name for node in graph.node for name in node.input)
     following = {node.input[0]: node for node in graph.node if node.op_type == "Add"}
@@ -102,13 +169,22 @@ def _store_int8(graph: onnx.GraphProto, weight: TensorProto) -> list[str]:
     return list(names)
 
 
-def _rows(model: onnx.ModelProto) -> dict[str, int]:
-    """How many rows each tensor has: the product of all its dimensions but the last."""
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor that is no constant."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     return {
-        value.name: math.prod(size.dim_value for size in value.type.tensor_type.shape.dim[:-1])
+        value.name: tuple(size.dim_value for size in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def _swaps_last_two(transpose: NodeProto) -> bool:
+    order = list(_attribute(transpose, "perm", []))
+    return order == [*range(len(order) - 2), len(order) - 1, len(order) - 2]
 
 
 def _replace_nodes(graph: onnx.GraphProto, nodes: list[NodeProto]) -> None:

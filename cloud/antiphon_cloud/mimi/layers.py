@@ -86,7 +86,10 @@ def _blocks(x: Tensor, stride: int) -> Tensor:
 
 
 class ConvTranspose(nn.Module):
-    """A causal transposed convolution, kernel 2 · stride, that remembers what overlaps the next call.
+    """A causal transposed convolution, kernel 2 · stride, that remembers its last input.
+
+    Its `stride` outputs of a position come from that input and the one before: it is a convolution of two taps with
+    stride · C_out channels.
 
     Args:
         weights: where `{name}.{inner}.weight` [C_in, C_out, kernel] and its bias [C_out] come from.
@@ -97,21 +100,23 @@ class ConvTranspose(nn.Module):
         self, weights: Weights, name: str, c_in: int, c_out: int, stride: int, *, inner: str = "convtr.convtr"
     ) -> None:
         super().__init__()
-        self.name, self.stride = name, stride
-        published = weights.take(f"{name}.{inner}.weight", (c_in, c_out, 2 * stride))
-        bias = weights.take(f"{name}.{inner}.bias", (c_out,)).repeat(stride)
-        self.weight = nn.Parameter(published.transpose(1, 2).flatten(1))  # [C_in, 2 · stride · C_out]
-        # Added to the first half only: the overlap that is carried over must not bring the bias a second time.
-        self.bias = nn.Parameter(torch.cat([bias, torch.zeros_like(bias)]))  # [2 · stride · C_out]
+        self.name, self.c_in, self.stride = name, c_in, stride
+        published = weights.take(f"{name}.{inner}.weight", (c_in, c_out, 2 * stride)).transpose(1, 2)
+        now, later = published[:, :stride].flatten(1), published[:, stride:].flatten(1)  # [C_in, stride · C_out] each
+        self.weight = nn.Parameter(torch.cat([later, now]))  # [2 · C_in, stride · C_out]
+        self.bias = nn.Parameter(weights.take(f"{name}.{inner}.bias", (c_out,)).repeat(stride))  # [stride · C_out]
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
-        """Zeros: nothing overlaps the start."""
-        return {self.name: self.weight.new_zeros(*batch, 1, self.weight.shape[1] // 2)}
+        """Zeros: silence before the stream."""
+        return {self.name: self.weight.new_zeros(*batch, 1, self.c_in)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """`x` [*, T, C_in] to [*, T · stride, C_out]."""
-        y, after = overlap_add(x @ self.weight + self.bias, state[self.name])
-        return torch.unflatten(y, -1, (self.stride, -1)).flatten(-3, -2), {self.name: after}
+        before = state[self.name]
+        if x.shape[-2] > 1:
+            before = torch.cat([before, x[..., :-1, :]], -2)  # [*, T, C_in]
+        y = torch.cat([before, x], -1) @ self.weight + self.bias  # [*, T, stride · C_out]
+        return torch.unflatten(y, -1, (self.stride, -1)).flatten(-3, -2), {self.name: x[..., -1:, :]}
 
 
 class DepthwiseUpsample(nn.Module):
