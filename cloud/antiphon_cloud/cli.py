@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import click
 import uvloop
 
 from antiphon.codes_file import read_codes
 from antiphon.command_line import Address, group, option, run
-from antiphon_cloud.exposure_options import tls_options
-
-if TYPE_CHECKING:
-    from antiphon_cloud.transport import TlsFiles
+from antiphon_cloud.exposure_options import exposure_options
 
 commands = group("Run and prepare workers for full-duplex speech models.")
 
@@ -69,7 +66,14 @@ threads_option = option("--threads", type=click.IntRange(1), help="Threads of a 
     default=30.0,
     help="Seconds of silence that end a session.",
 )
-@tls_options
+@exposure_options
+@option(
+    "--step-budget",
+    "step_budget_ms",
+    type=click.FloatRange(0, min_open=True),
+    default=64.0,
+    help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
+)
 @option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
 @device_option
 @dtype_option
@@ -85,8 +89,8 @@ def serve_command(
     reflection: bool,
     drain_s: float,
     idle_s: float,
-    tls: TlsFiles | None,
-    insecure: bool,
+    exposure: dict[str, Any],
+    step_budget_ms: float,
     eager: bool,
     device: str,
     dtype: str | None,
@@ -99,7 +103,7 @@ def serve_command(
     from antiphon_cloud.server import run as run_server
     from antiphon_cloud.serving import ServingConfig, load
 
-    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, tls=tls, insecure=insecure)
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
     serving = ServingConfig(
         model=model,
         codec=codec_folder,
@@ -112,6 +116,7 @@ def serve_command(
         threads=threads,
         random_weights=random_weights,
         idle_timeout_ms=round(idle_s * 1000),
+        step_budget_ms=step_budget_ms,
     )
     uvloop.run(run_server(server, lambda: load(serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
 
@@ -199,6 +204,28 @@ def replay_command(
         taps=taps,
     )
     write(out, arrays)
+
+
+@commands.command("make-key")
+@click.argument("name")
+@option(
+    "--api-keys",
+    "path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File of keys to add it to; made where there is none.",
+)
+@option("--sessions", type=click.IntRange(1), help="Sessions at once; as the worker's --client-sessions where absent.")
+@option(
+    "--opens-per-minute",
+    type=click.FloatRange(0, min_open=True),
+    help="Sessions opened in a minute; as the worker's --client-opens-per-minute where absent.",
+)
+def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minute: float | None) -> None:
+    """Make an API key called NAME and print it; the file keeps its hash, so this is the only time it is seen."""
+    from antiphon_cloud.api_keys import make_key
+
+    click.echo(make_key(path, name, sessions, opens_per_minute))
 
 
 @commands.command("plan")

@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from antiphon.codes import Codes
-from antiphon.errors import AntiphonError, NoFreeSlotError
+from antiphon.errors import AntiphonError
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.admission import Admission
+from antiphon_cloud.clients import ANYONE, Client
 
 logger = logging.getLogger(__name__)
 
-STEP_HISTORY = 1000  # steps that the load figures cover: 80 s of full-rate stepping
 FRAME_US = 80_000  # a step that takes longer cannot keep up with its sessions
 LATE_STEPS = 10  # in a row, before the log says so
 
@@ -89,8 +90,9 @@ class _Waiting:
 class Lease:
     """A slot on loan to one session. Results go to the lease, never to the slot: a late one finds no new owner."""
 
-    def __init__(self, engine: Engine, slot: int, deliver: Deliver) -> None:
+    def __init__(self, engine: Engine, slot: int, deliver: Deliver, client: Client) -> None:
         self.slot = slot
+        self.client = client
         self.released = False
         self.inbox: deque[_Waiting] = deque()  # bounded by the session's frames in flight
         self._engine = engine
@@ -135,15 +137,15 @@ class EngineLoad:
 class Engine:
     """Owns the runner and its thread. `start` and `lease` belong to one event loop."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, admission: Admission | None = None) -> None:
         self._runner = runner
+        self._admission = admission or Admission()  # under the condition
         self._condition = threading.Condition()
         self._free = list(range(runner.slots))  # a heap: low slots first, so that the batch stays short
         self._leases: dict[int, Lease] = {}
         self._resets: dict[Lease, tuple[int, Sampling]] = {}  # sessions whose slot is not theirs yet
         self._waiting = 0
         self._stopping = False
-        self._step_ms: deque[float] = deque(maxlen=STEP_HISTORY)
         self._late = 0  # steps in a row that took longer than a frame
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -161,9 +163,8 @@ class Engine:
     def load(self) -> EngineLoad:
         """Sessions now, and the percentiles of the last steps in milliseconds."""
         with self._condition:
-            sessions, steps = len(self._leases), list(self._step_ms)
-        p50, p99 = np.percentile(steps, [50, 99]) if steps else (0.0, 0.0)
-        return EngineLoad(sessions, float(p50), float(p99))
+            sessions, times = len(self._leases), self._admission.step_times()
+        return EngineLoad(sessions, times.p50_ms, times.p99_ms)
 
     def start(self) -> None:
         """Starts the thread; replies are delivered on the running event loop."""
@@ -177,17 +178,17 @@ class Engine:
             self._condition.notify()
         await asyncio.to_thread(self._thread.join)
 
-    def lease(self, seed: int, sampling: Sampling, deliver: Deliver) -> Lease:
-        """Takes a slot for a new session.
+    def lease(self, seed: int, sampling: Sampling, deliver: Deliver, client: Client = ANYONE) -> Lease:
+        """Takes a slot for a new session of `client`.
 
         Raises:
-            NoFreeSlotError: every slot is taken.
+            RefusedError: no slot is free, the client has its share, or a step has no room for one more session.
         """
         with self._condition:
-            if not self._free:
-                raise NoFreeSlotError(f"all {self.slots} slots are taken: try again later, or on another worker")
+            held = sum(lease.client.name == client.name for lease in self._leases.values())
+            self._admission.check(client, held, len(self._leases), self.slots, time.monotonic())
             slot = heapq.heappop(self._free)
-            lease = self._leases[slot] = Lease(self, slot, deliver)
+            lease = self._leases[slot] = Lease(self, slot, deliver, client)
             self._resets[lease] = seed, sampling
             return lease
 
@@ -253,7 +254,7 @@ class Engine:
             ]
         step_us = (time.perf_counter_ns() - start_ns) // 1000
         with self._condition:
-            self._step_ms.append(step_us / 1000)
+            self._admission.observe(len(batch), step_us / 1000, time.monotonic())
         self._late = self._late + 1 if step_us > FRAME_US else 0
         if self._late == LATE_STEPS:
             logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind", step_us / 1000)

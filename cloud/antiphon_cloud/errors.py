@@ -1,8 +1,10 @@
-"""The worker's own errors, below `AntiphonError`: files that cannot be served."""
+"""The worker's own errors, below `AntiphonError`: files that cannot be served, and sessions that are not admitted."""
 
 from __future__ import annotations
 
-from antiphon.errors import AntiphonError
+import enum
+
+from antiphon.errors import AntiphonError, NoFreeSlotError
 
 
 class CheckpointError(AntiphonError):
@@ -15,3 +17,25 @@ class ConfigError(AntiphonError):
 
 class ExposedError(AntiphonError):
     """An address that other machines reach, without TLS."""
+
+
+class KeyFileError(AntiphonError):
+    """A file of API keys that cannot be read or written."""
+
+
+class Refusal(enum.Enum):
+    """Why a session is not admitted: the label of the refusals that are counted."""
+
+    SLOTS = "slots"
+    STEP_TIME = "step_time"
+    CLIENT_SESSIONS = "client_sessions"
+    OPEN_RATE = "open_rate"
+    CALLS = "calls"
+
+
+class RefusedError(NoFreeSlotError):
+    """No session now, for a reason that the worker counts."""
+
+    def __init__(self, reason: Refusal, message: str, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s)
+        self.reason = reason

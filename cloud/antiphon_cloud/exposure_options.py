@@ -1,4 +1,4 @@
-"""The flags of a worker that others can reach: TLS and mutual TLS."""
+"""The flags of a worker that others can reach: TLS, API keys, and what a client may have."""
 
 from __future__ import annotations
 
@@ -14,31 +14,63 @@ from antiphon.command_line import option
 F = TypeVar("F", bound=Callable[..., Any])
 
 _pem = click.Path(path_type=Path)
-_tls_options = (
+_options = (
     option("--tls-cert", type=_pem, help="Certificate chain to show (PEM); read again when the file changes."),
     option("--tls-key", type=_pem, help="Its private key (PEM)."),
     option("--tls-client-ca", type=_pem, help="Let in only clients with a certificate of these authorities (PEM)."),
     option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is."),
+    option(
+        "--api-keys",
+        type=click.Path(path_type=Path),
+        help="Let in only who presents a key of this file (antiphon-cloud make-key makes one); read again when it "
+        "changes, and on SIGHUP.",
+    ),
+    option(
+        "--client-sessions",
+        type=click.IntRange(1),
+        help="Sessions at once of one client: of a key, else a client certificate, else an address; all slots where "
+        "absent.",
+    ),
+    option(
+        "--client-opens-per-minute",
+        type=click.FloatRange(0, min_open=True),
+        default=6000.0,
+        help="Sessions that one client may open in a minute.",
+    ),
 )
 
 
-def tls_options(command: F) -> F:
-    """Adds the flags, and hands the command `tls` and `insecure`."""
+def exposure_options(command: F) -> F:
+    """Adds the flags, and hands the command `exposure`: the fields of `ServerConfig` that they set."""
 
     @wraps(command)
-    def with_tls(
-        *args: Any, tls_cert: Path | None, tls_key: Path | None, tls_client_ca: Path | None, **kwargs: Any
+    def with_exposure(
+        *args: Any,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        tls_client_ca: Path | None,
+        insecure: bool,
+        api_keys: Path | None,
+        client_sessions: int | None,
+        client_opens_per_minute: float,
+        **kwargs: Any,
     ) -> Any:
+        from antiphon_cloud.clients import Allowance
         from antiphon_cloud.transport import TlsFiles  # grpc takes a while: not before --help has answered
 
         if (tls_cert is None) != (tls_key is None):
             raise click.UsageError("--tls-cert and --tls-key belong together: give both")
         if tls_client_ca is not None and tls_cert is None:
             raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
-        tls = TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
-        return command(*args, tls=tls, **kwargs)
+        exposure = {
+            "tls": TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
+            "insecure": insecure,
+            "api_keys": api_keys,
+            "allowance": Allowance(client_sessions, client_opens_per_minute),
+        }
+        return command(*args, exposure=exposure, **kwargs)
 
-    decorated: Any = with_tls
-    for each in reversed(_tls_options):
+    decorated: Any = with_exposure
+    for each in reversed(_options):
         decorated = each(decorated)
     return decorated  # type: ignore[no-any-return]

@@ -8,7 +8,8 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -19,6 +20,9 @@ from antiphon.channel import FLOW_CONTROL
 from antiphon.errors import AntiphonError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud.api_keys import ApiKeys
+from antiphon_cloud.authentication import ApiKeyInterceptor
+from antiphon_cloud.clients import Allowance
 from antiphon_cloud.service import DialogueService
 from antiphon_cloud.transport import TlsFiles, server_credentials
 from antiphon_cloud.worker import ServedModel, Worker
@@ -51,17 +55,25 @@ class ServerConfig:
     drain_s: float = 5.0
     tls: TlsFiles | None = None
     insecure: bool = False  # plaintext may leave this machine
+    api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
+    allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
 
 
 class Server:
-    """A gRPC server around one worker. The port answers from `bind` on: UNAVAILABLE until a model is served."""
+    """A gRPC server around one worker. The port answers from `bind` on: UNAVAILABLE until a model is served.
+
+    Raises:
+        KeyFileError: the file of API keys cannot be used.
+    """
 
     def __init__(self, config: ServerConfig) -> None:
-        self.worker = Worker()
+        self.worker = Worker(config.allowance)
+        self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
         self._config = config
         self._service = DialogueService(self.worker)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=CHANNEL_OPTIONS)
+        interceptors = [ApiKeyInterceptor(self.keys)] if self.keys else []
+        self._server = grpc.aio.server(interceptors=interceptors, options=CHANNEL_OPTIONS)
         dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if config.reflection:
@@ -131,6 +143,8 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
+    if server.keys:
+        loop.add_signal_handler(signal.SIGHUP, server.keys.reload)
     address = await server.bind()
     loading, ending = _in_thread(load), asyncio.create_task(ended.wait())
     try:
@@ -150,6 +164,7 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
         ending.cancel()
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+        loop.remove_signal_handler(signal.SIGHUP)
         await server.stop()
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
 
-import grpc
-from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
-from antiphon.errors import AntiphonError, NoFreeSlotError, ProtocolError, SessionTimeoutError, UnavailableError
+from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError, UnavailableError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud.admission import RETRY_SHORTEST_S
+from antiphon_cloud.authentication import caller
 from antiphon_cloud.engine import Lease, Reply
+from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.session import FrameReceived, OpenRequested, Session, State
+from antiphon_cloud.statuses import Context, statuses
 from antiphon_cloud.worker import Phase, Worker
 
 logger = logging.getLogger(__name__)
@@ -27,36 +27,7 @@ logger = logging.getLogger(__name__)
 OPEN_TIMEOUT_S = 5.0
 CODEC_CHUNK_BYTES = 64 * 1024
 EVICTION_S = 1.0  # for a call that was ended to end
-
-Context = grpc.aio.ServicerContext[Any, Any]
-
-
-async def abort(context: Context, error: AntiphonError) -> NoReturn:
-    """Ends the call with the status that `error` stands for; a full worker says when to come back.
-
-    The details go along in any case: they tell the edge that the worker itself said so, and not the network.
-    """
-    details: tuple[any_pb2.Any, ...] = ()
-    if isinstance(error, NoFreeSlotError):
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(error.retry_after_s * 1000))
-        details = (any_pb2.Any(),)
-        details[0].Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-    rich = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=str(error), details=details)
-    status = rpc_status.to_status(rich)
-    await context.abort(status.code, status.details, status.trailing_metadata)
-
-
-@asynccontextmanager
-async def statuses(context: Context) -> AsyncIterator[None]:
-    """The one place where errors become statuses."""
-    try:
-        yield
-    except AntiphonError as error:
-        await abort(context, error)
-    except grpc.aio.InternalError:
-        # A write to an edge that has vanished: nobody is left to tell.
-        logger.debug("the edge vanished amid a write", exc_info=True)
+CALLS_AWAITING_OPEN = 512  # at once; the next is refused
 
 
 class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
@@ -71,6 +42,9 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
     async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Context) -> None:  # noqa: N802
         """One conversation, from Open to Closed."""
         async with statuses(context):
+            served = self._worker.admit()
+            if len(self._calls) >= served.engine.slots + CALLS_AWAITING_OPEN:
+                raise RefusedError(Refusal.CALLS, "too many calls wait to open: try again later", RETRY_SHORTEST_S)
             call = _Call(self._worker, context)
             self._calls.add(call)
             self._idle.clear()
@@ -143,6 +117,7 @@ class _Call:
         self._worker = worker
         self._served = served = worker.admit()
         self._context = context
+        self._client = caller(context, worker.allowance)
         self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.text_of)
         self._replies: asyncio.Queue[Reply | AntiphonError] = asyncio.Queue()  # one at most: one frame is in flight
         self._writing = asyncio.Lock()
@@ -163,7 +138,8 @@ class _Call:
             event = self._session.receive(request)
             assert isinstance(event, OpenRequested), "the session accepts nothing else first"
             self._worker.admit()  # again: Open may come long after the call
-            lease = self._served.engine.lease(event.seed, event.sampling, self._replies.put_nowait)
+            self._worker.open_rate.take(self._client, time.monotonic())
+            lease = self._served.engine.lease(event.seed, event.sampling, self._replies.put_nowait, self._client)
             try:
                 session_id = secrets.token_hex(8)
                 logger.info("session %s took slot %d", session_id, lease.slot)

@@ -10,6 +10,8 @@ import torch
 
 from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.spec import Limits
+from antiphon_cloud.admission import STEP_BUDGET_MS, Admission
+from antiphon_cloud.calibration import profile_steps
 from antiphon_cloud.checkpoint import is_int8
 from antiphon_cloud.codec_export import ExportedCodec, Precision, export_codec
 from antiphon_cloud.codec_folder import CodecFolder
@@ -39,6 +41,7 @@ class ServingConfig:
     threads: int | None = None
     random_weights: bool = False
     idle_timeout_ms: int = 30_000
+    step_budget_ms: float = STEP_BUDGET_MS
 
 
 def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool = False) -> torch.dtype:
@@ -101,7 +104,8 @@ def load(config: ServingConfig) -> ServedModel:
             "export the codec again"
         )
     limits = Limits(config.slots, idle_timeout_ms=config.idle_timeout_ms, max_top_k=MAX_TOP_K)
-    return ServedModel(Engine(runner), codec, tokenizer.text, limits)
+    admission = Admission(profile_steps(runner, config.step_budget_ms), config.step_budget_ms)
+    return ServedModel(Engine(runner, admission), codec, tokenizer.text, limits)
 
 
 def export_model_codec(

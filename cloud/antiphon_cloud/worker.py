@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from antiphon.errors import UnavailableError
 from antiphon.spec import Limits
+from antiphon_cloud.clients import Allowance, OpenRate
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.engine import Engine
 
@@ -31,9 +32,15 @@ class ServedModel:
 
 
 class Worker:
-    """Holds the served model from the moment it is loaded, and the phase that admission asks for."""
+    """Holds the served model once it is loaded, the phase that admission asks for, and what clients may have.
 
-    def __init__(self) -> None:
+    Args:
+        allowance: of a client whose API key does not say otherwise.
+    """
+
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        self.allowance = allowance or Allowance()
+        self.open_rate = OpenRate()
         self.phase = Phase.STARTING
         self.serving: ServedModel | None = None
 

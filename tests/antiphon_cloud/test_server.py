@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
 from antiphon.errors import AntiphonError, UnavailableError
+from antiphon_cloud.api_keys import make_key
 from antiphon_cloud.server import ServerConfig, run
 from antiphon_cloud.worker import ServedModel
 from antiphon_edge.client import connect
@@ -34,6 +36,26 @@ async def test_sigterm_ends_a_worker_that_is_still_loading() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(server, 10)
     release.set()
+
+
+async def test_sighup_reads_the_api_keys_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    loading, release = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        release.wait()
+        raise AntiphonError("no model after all")
+
+    make_key(tmp_path / "keys.toml", "kitchen")
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys.toml")
+    server = asyncio.create_task(run(config, load, lambda ready: pytest.fail("never ready")))
+    await asyncio.to_thread(loading.wait, 10)
+    os.kill(os.getpid(), signal.SIGHUP)
+    release.set()
+    with pytest.raises(AntiphonError, match="no model after all"):
+        await asyncio.wait_for(server, 10)
+    assert "read 1 API keys" in caplog.text
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:

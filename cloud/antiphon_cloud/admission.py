@@ -1,0 +1,144 @@
+"""Admission: whether the next session still gets its steps in time. Without I/O: times go in, a decision comes out.
+
+A new session is admitted while a slot is free, its client has not all that it may, and a step over every session, the
+new one included, is forecast to take at most `budget_ms` of a frame's 80. The forecast is the p99 step:
+
+    forecast(n) = slowdown · profile(n) + hiccup
+
+- `profile(n)`: milliseconds of a step over n sessions, measured before the worker opens its doors (`calibration`);
+- `slowdown`: the median of step ÷ profile over the last steps, so that a slower machine is noticed at any batch;
+- `hiccup`: the 99th percentile of what the last steps took beyond slowdown · profile, so that the tail counts too.
+
+"The last steps" are at most 1,000 and at most 30 s old: a bad minute is forgotten although nobody was let in during it.
+No hiccup comes from fewer than three slow steps, so one or two stalls lock no door. Decisions keep no state: the same
+sessions and the same steps give the same answer. An idle worker always admits: a model that is too slow for real time
+still serves one session, and says so in its log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon_cloud.clients import Client
+from antiphon_cloud.errors import Refusal, RefusedError
+
+Floats = npt.NDArray[np.float64]
+
+FRAME_MS = 80.0
+STEP_BUDGET_MS = 64.0  # of a frame: the rest is for gRPC, the event loop and whatever else the machine does
+KEPT_STEPS = 1000
+KEPT_S = 30.0
+STEPS_FOR_SLOWDOWN = 20
+STEPS_FOR_HICCUP = 3
+
+RETRY_SPAN_S = 10.0  # how far back refusals count, and the longest wait that is asked for
+RETRY_SHORTEST_S = 1.0
+RETURNS_PER_S = 10.0  # how fast those who were refused are asked to come back
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """What the engine knows of its last steps."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+class Admission:
+    """The rule above for one worker.
+
+    Args:
+        profile: batch → milliseconds of a step over so many sessions; empty where nothing was measured, and then the
+            p99 of the last steps, whatever their batch, is the forecast.
+        budget_ms: the longest step that a new session may bring about.
+    """
+
+    def __init__(self, profile: Mapping[int, float] | None = None, budget_ms: float = STEP_BUDGET_MS) -> None:
+        self.budget_ms = budget_ms
+        self._batches = np.array(sorted(profile or {}), np.float64)
+        self._profile_ms = np.array([(profile or {})[int(batch)] for batch in self._batches], np.float64)
+        self._steps: deque[tuple[float, int, float]] = deque(maxlen=KEPT_STEPS)  # when, batch, milliseconds
+        self._pace = RetryPace()
+
+    def observe(self, batch: int, step_ms: float, now_s: float) -> None:
+        """Takes in one step over `batch` sessions, ended at `now_s`."""
+        self._steps.append((now_s, batch, step_ms))
+
+    def check(self, client: Client, held: int, sessions: int, slots: int, now_s: float) -> None:
+        """Returns where `client`, which has `held` of the `sessions`, may have one of the `slots`.
+
+        Raises:
+            RefusedError: it may not; the error says why and when to come back.
+        """
+        allowed = client.allowance.sessions
+        if allowed is not None and held >= allowed:
+            raise self._refused(
+                Refusal.CLIENT_SESSIONS,
+                f"{client.name} has {held} sessions, as many as it may: end one first",
+                now_s,
+            )
+        if sessions >= slots:
+            message = f"all {slots} slots are taken: try again later, or on another worker"
+            raise self._refused(Refusal.SLOTS, message, now_s)
+        if sessions and (forecast_ms := self.forecast_ms(sessions + 1, now_s)) > self.budget_ms:
+            raise self._refused(
+                Refusal.STEP_TIME,
+                f"a step over {sessions + 1} sessions would take {forecast_ms:.0f} ms of a frame's {FRAME_MS:.0f}, "
+                f"more than {self.budget_ms:.0f}: try again later, or on another worker",
+                now_s,
+            )
+
+    def forecast_ms(self, sessions: int, now_s: float) -> float:
+        """The p99 of a step over `sessions`, in milliseconds; 0 where nothing is known."""
+        recent = np.array([step[1:] for step in self._steps if now_s - step[0] <= KEPT_S], np.float64).reshape(-1, 2)
+        batches, step_ms = recent.T
+        slowdown = 1.0
+        if len(self._batches) and len(recent) >= STEPS_FOR_SLOWDOWN:
+            slowdown = float(np.median(step_ms / self._expected(batches)))
+        beyond = step_ms - slowdown * self._expected(batches)
+        return slowdown * float(self._expected(np.array([sessions]))[0]) + _tail(beyond)
+
+    def step_times(self) -> StepTimes:
+        """Percentiles of the last steps, whatever their batch and age; 0 before the first."""
+        steps = [step_ms for _, _, step_ms in self._steps]
+        p50, p99 = np.percentile(steps, [50, 99]) if steps else (0.0, 0.0)
+        return StepTimes(float(p50), float(p99))
+
+    def _expected(self, batches: Floats) -> Floats:
+        """The profile at `batches` [n], between its points in a straight line."""
+        if not len(self._batches):
+            return np.zeros(len(batches))
+        return np.asarray(np.interp(batches, self._batches, self._profile_ms), np.float64)
+
+    def _refused(self, reason: Refusal, message: str, now_s: float) -> RefusedError:
+        return RefusedError(reason, message, self._pace.delay_s(now_s))
+
+
+@dataclass(slots=True)
+class RetryPace:
+    """When the refused should come back: 1 s later, and later the more of them there are, at most 10 s.
+
+    So a crowd comes back at ten a second, and not all at once.
+    """
+
+    _refused_s: deque[float] = field(default_factory=lambda: deque(maxlen=round(RETRY_SPAN_S * RETURNS_PER_S)))
+
+    def delay_s(self, now_s: float) -> float:
+        """The delay for one more that is refused at `now_s`."""
+        self._refused_s.append(now_s)
+        waiting = sum(now_s - refused_s <= RETRY_SPAN_S for refused_s in self._refused_s)
+        return min(max(waiting / RETURNS_PER_S, RETRY_SHORTEST_S), RETRY_SPAN_S)
+
+
+def _tail(beyond_ms: Floats) -> float:
+    """The 99th percentile of `beyond_ms` [n] where that is decided by three steps at least; 0 otherwise."""
+    rank = max(STEPS_FOR_HICCUP, math.ceil(len(beyond_ms) / 100))
+    if len(beyond_ms) < rank:
+        return 0.0
+    return max(0.0, float(np.partition(beyond_ms, -rank)[-rank]))
