@@ -13,6 +13,7 @@ from grpc_health.v1 import health
 from antiphon.errors import AntiphonError, ProtocolError
 from antiphon_cloud.api_keys import ApiKeys
 from antiphon_cloud.clients import Allowance, Client
+from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.statuses import Context, abort
 
 HEADER = "authorization"
@@ -29,8 +30,9 @@ if TYPE_CHECKING:  # grpc's class is no generic when it runs
 class ApiKeyInterceptor(grpc.aio.ServerInterceptor):
     """Lets calls through that carry a known key; the service then finds its owner with `caller`."""
 
-    def __init__(self, keys: ApiKeys) -> None:
+    def __init__(self, keys: ApiKeys, metrics: Metrics) -> None:
         self._keys = keys
+        self._metrics = metrics
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -41,6 +43,7 @@ class ApiKeyInterceptor(grpc.aio.ServerInterceptor):
             try:
                 _authenticated.set(self._keys.client(_bearer(details.invocation_metadata)))
             except AntiphonError as error:
+                self._metrics.refused("unauthenticated")
                 return _refusing(error)
         return await continuation(handler_call_details)
 

@@ -25,10 +25,12 @@ from antiphon.errors import AntiphonError
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.admission import Admission
 from antiphon_cloud.clients import ANYONE, Client
+from antiphon_cloud.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 FRAME_US = 80_000  # a step that takes longer cannot keep up with its sessions
+STUCK_S = 60.0  # that a step may take before the worker counts as dead; the slowest model takes seconds
 LATE_STEPS = 10  # in a row, before the log says so
 
 
@@ -146,6 +148,8 @@ class Engine:
         self._resets: dict[Lease, tuple[int, Sampling]] = {}  # sessions whose slot is not theirs yet
         self._waiting = 0
         self._stopping = False
+        self._metrics = Metrics()
+        self._busy_since_s: float | None = None
         self._late = 0  # steps in a row that took longer than a frame
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -166,8 +170,26 @@ class Engine:
             sessions, times = len(self._leases), self._admission.step_times()
         return EngineLoad(sessions, times.p50_ms, times.p99_ms)
 
-    def start(self) -> None:
-        """Starts the thread; replies are delivered on the running event loop."""
+    @property
+    def sessions(self) -> int:
+        """Slots that are taken."""
+        return len(self._leases)
+
+    @property
+    def queue_depth(self) -> int:
+        """Frames that wait for a step."""
+        return self._waiting
+
+    def stuck(self) -> str | None:
+        """What is wrong with the thread; None where nothing is."""
+        if self._loop is not None and not self._thread.is_alive():
+            return "the engine's thread has ended"
+        busy_s = time.monotonic() - self._busy_since_s if self._busy_since_s is not None else 0.0
+        return f"a step has not ended for {busy_s:.0f} s" if busy_s > STUCK_S else None
+
+    def start(self, metrics: Metrics | None = None) -> None:
+        """Starts the thread; replies are delivered on the running event loop, steps and frames counted in `metrics`."""
+        self._metrics = metrics or self._metrics
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
@@ -189,6 +211,7 @@ class Engine:
             self._admission.check(client, held, len(self._leases), self.slots, time.monotonic())
             slot = heapq.heappop(self._free)
             lease = self._leases[slot] = Lease(self, slot, deliver, client)
+            self._metrics.opened()
             self._resets[lease] = seed, sampling
             return lease
 
@@ -210,8 +233,10 @@ class Engine:
 
     def _run(self) -> None:
         while (batch := self._gather()) is not None:
+            self._busy_since_s = time.monotonic()
             ready, failed = self._reset(batch)
             self._scatter(failed + (self._step(ready) if ready else []))
+            self._busy_since_s = None
 
     def _gather(self) -> list[_Entry] | None:
         """Waits for frames, then takes one from every session that has any; None ends the thread."""
@@ -255,6 +280,7 @@ class Engine:
         step_us = (time.perf_counter_ns() - start_ns) // 1000
         with self._condition:
             self._admission.observe(len(batch), step_us / 1000, time.monotonic())
+        self._metrics.step(len(batch), step_us / 1e6)
         self._late = self._late + 1 if step_us > FRAME_US else 0
         if self._late == LATE_STEPS:
             logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind", step_us / 1000)
@@ -270,9 +296,14 @@ class Engine:
         return results
 
     def _scatter(self, replies: list[_Result]) -> None:
+        stepped_s = time.perf_counter()
+
         def deliver() -> None:
+            crossing_s = time.perf_counter() - stepped_s
             for lease, reply in replies:
                 lease.deliver(reply)
+                if isinstance(reply, Reply):
+                    self._metrics.frame((reply.wait_us + reply.step_us) / 1e6 + crossing_s)
 
         assert self._loop is not None
         try:

@@ -1,4 +1,4 @@
-"""The flags of a worker that others can reach: TLS, API keys, and what a client may have."""
+"""The flags of a worker that others can reach: TLS, API keys, what a client may have, and the port for operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from antiphon.command_line import option
+from antiphon.command_line import Address, option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +37,12 @@ _options = (
         default=6000.0,
         help="Sessions that one client may open in a minute.",
     ),
+    option(
+        "--metrics-listen",
+        type=Address(),
+        metavar="HOST:PORT",
+        help="Address of /metrics (Prometheus), /healthz and /readyz, over plain HTTP; nowhere where absent.",
+    ),
 )
 
 
@@ -53,6 +59,7 @@ def exposure_options(command: F) -> F:
         api_keys: Path | None,
         client_sessions: int | None,
         client_opens_per_minute: float,
+        metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
         from antiphon_cloud.clients import Allowance
@@ -66,6 +73,7 @@ def exposure_options(command: F) -> F:
             "tls": TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
             "insecure": insecure,
             "api_keys": api_keys,
+            "metrics_listen": metrics_listen,
             "allowance": Allowance(client_sessions, client_opens_per_minute),
         }
         return command(*args, exposure=exposure, **kwargs)

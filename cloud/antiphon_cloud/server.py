@@ -23,6 +23,7 @@ from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.api_keys import ApiKeys
 from antiphon_cloud.authentication import ApiKeyInterceptor
 from antiphon_cloud.clients import Allowance
+from antiphon_cloud.monitoring import Monitor, loop_is_stuck
 from antiphon_cloud.service import DialogueService
 from antiphon_cloud.transport import TlsFiles, server_credentials
 from antiphon_cloud.worker import ServedModel, Worker
@@ -56,6 +57,7 @@ class ServerConfig:
     tls: TlsFiles | None = None
     insecure: bool = False  # plaintext may leave this machine
     api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
+    metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
     allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
 
 
@@ -69,10 +71,12 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         self.worker = Worker(config.allowance)
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
+        self.metrics_address: str | None = None
+        self._monitor: Monitor | None = None
         self._config = config
         self._service = DialogueService(self.worker)
         self._health = health.aio.HealthServicer()
-        interceptors = [ApiKeyInterceptor(self.keys)] if self.keys else []
+        interceptors = [ApiKeyInterceptor(self.keys, self.worker.metrics)] if self.keys else []
         self._server = grpc.aio.server(interceptors=interceptors, options=CHANNEL_OPTIONS)
         dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -86,6 +90,10 @@ class Server:
         Raises:
             AntiphonError: the address cannot be listened on, or not safely.
         """
+        if self._config.metrics_listen:
+            self._monitor = self._watched(self._config.metrics_listen)
+            self.metrics_address = await asyncio.to_thread(self._monitor.start)
+            logger.info("metrics on http://%s/metrics", self.metrics_address)
         host = self._config.listen.rpartition(":")[0]
         credentials = server_credentials(self._config.listen, self._config.tls, self._config.insecure)
         try:
@@ -106,7 +114,7 @@ class Server:
 
     async def serve(self, served: ServedModel) -> None:
         """Opens the doors to sessions."""
-        served.engine.start()
+        served.engine.start(self.worker.metrics)
         self.worker.serve(served)
         await self._announce(health_pb2.HealthCheckResponse.SERVING)
 
@@ -121,6 +129,17 @@ class Server:
         await self._server.stop(grace=1.0)
         if served := self.worker.serving:
             await served.engine.stop()
+        if self._monitor:
+            await asyncio.to_thread(self._monitor.stop)
+
+    def _watched(self, listen: str) -> Monitor:
+        """The port for operators."""
+        loop = asyncio.get_running_loop()
+        checks = {
+            "/healthz": lambda: loop_is_stuck(loop) or self.worker.not_alive(),
+            "/readyz": lambda: loop_is_stuck(loop) or self.worker.not_ready(),
+        }
+        return Monitor(listen, self.worker.metrics.registry, checks)
 
     async def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE_NAME):

@@ -41,7 +41,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
 
     async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Context) -> None:  # noqa: N802
         """One conversation, from Open to Closed."""
-        async with statuses(context):
+        async with statuses(context), self._counted():
             served = self._worker.admit()
             if len(self._calls) >= served.engine.slots + CALLS_AWAITING_OPEN:
                 raise RefusedError(Refusal.CALLS, "too many calls wait to open: try again later", RETRY_SHORTEST_S)
@@ -54,6 +54,22 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
                 self._calls.discard(call)
                 if not self._calls:
                     self._idle.set()
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        """Counts how the call ended."""
+        metrics = self._worker.metrics
+        try:
+            yield
+        except AntiphonError as error:
+            if isinstance(error, RefusedError):
+                metrics.refused(error.reason.value)
+            metrics.ended(error.status)
+            raise
+        except asyncio.CancelledError:
+            metrics.ended("CANCELLED")
+            raise
+        metrics.ended("OK")
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """What is served, and how busy the worker is."""

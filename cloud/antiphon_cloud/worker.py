@@ -11,6 +11,7 @@ from antiphon.spec import Limits
 from antiphon_cloud.clients import Allowance, OpenRate
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.engine import Engine
+from antiphon_cloud.metrics import Metrics
 
 
 class Phase(enum.Enum):
@@ -39,6 +40,7 @@ class Worker:
     """
 
     def __init__(self, allowance: Allowance | None = None) -> None:
+        self.metrics = Metrics()
         self.allowance = allowance or Allowance()
         self.open_rate = OpenRate()
         self.phase = Phase.STARTING
@@ -61,15 +63,28 @@ class Worker:
         Raises:
             UnavailableError: the worker is starting or draining.
         """
+        if self.phase is not Phase.SERVING:
+            self.metrics.refused(self.phase.value)
         if self.phase is Phase.DRAINING:
             raise UnavailableError("this worker is draining: connect to another one")
         return self.served
 
     def serve(self, served: ServedModel) -> None:
         """Opens the doors."""
+        self.metrics.watch("slots", lambda: served.engine.slots)
+        self.metrics.watch("sessions", lambda: served.engine.sessions)
+        self.metrics.watch("queue_depth", lambda: served.engine.queue_depth)
         self.serving = served
         self.phase = Phase.SERVING
 
     def drain(self) -> None:
         """Takes no new session from now on."""
         self.phase = Phase.DRAINING
+
+    def not_ready(self) -> str | None:
+        """Why no new session is taken; None where one may be."""
+        return None if self.phase is Phase.SERVING else f"this worker is {self.phase.value}"
+
+    def not_alive(self) -> str | None:
+        """Why this worker should be started anew; None where it is well."""
+        return self.serving.engine.stuck() if self.serving else None

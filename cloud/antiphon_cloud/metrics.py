@@ -1,0 +1,118 @@
+"""What the worker counts and times, for Prometheus. Nothing is labelled by session or client: series stay few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from antiphon import __version__
+from antiphon_cloud.errors import Refusal
+
+FRAME_S = 0.080
+# Fine around a frame, where it matters on which side a time falls.
+LATENCY_BUCKETS_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.02,
+    0.03,
+    0.04,
+    0.05,
+    0.06,
+    0.07,
+    FRAME_S,
+    0.1,
+    0.12,
+    0.16,
+    0.24,
+    0.5,
+    1,
+)
+PREFILL_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, FRAME_S, 0.16, 0.32, 0.64, 1.28, 2.5, 5, 10)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+REFUSALS = (*(reason.value for reason in Refusal), "starting", "draining", "unauthenticated", "permission_denied")
+
+
+class Metrics:
+    """One worker's metrics, in a registry of their own. Safe to use from every thread."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, processor time, open files
+        Info("antiphon_build", "The version that runs.", registry=registry).info({"version": __version__})
+        self._gauges = {
+            name: Gauge(f"antiphon_{name}", text, registry=registry)
+            for name, text in {
+                "sessions": "Sessions now.",
+                "slots": "Slots: sessions at once at the most.",
+                "queue_depth": "Frames that wait for a step.",
+            }.items()
+        }
+        self._calls = Counter(
+            "antiphon_calls", "Converse calls that ended, by gRPC status.", ["status"], registry=registry
+        )
+        self._opened = Counter("antiphon_sessions_opened", "Sessions that were admitted.", registry=registry)
+        self._refusals = Counter(
+            "antiphon_refusals", "Calls that were not let in, by reason.", ["reason"], registry=registry
+        )
+        for reason in REFUSALS:
+            self._refusals.labels(reason)  # there from the start, at 0
+        self._step = Histogram(
+            "antiphon_step_seconds", "One step over a batch.", buckets=LATENCY_BUCKETS_S, registry=registry
+        )
+        self._batch = Histogram("antiphon_batch_size", "Sessions in a step.", buckets=BATCH_BUCKETS, registry=registry)
+        self._frame = Histogram(
+            "antiphon_frame_seconds",
+            "From a frame's arrival to its reply, before it is written.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self._misses = Counter(
+            "antiphon_deadline_misses", "Frames whose reply took longer than a frame lasts.", registry=registry
+        )
+        self._resumes = Counter(
+            "antiphon_resumes", "Sessions that went on: in the slot they held, or rebuilt.", ["how"], registry=registry
+        )
+        self._prefill = Histogram(
+            "antiphon_prefill_seconds",
+            "Rebuilding one session's caches from its history.",
+            buckets=PREFILL_BUCKETS_S,
+            registry=registry,
+        )
+
+    def watch(self, name: str, value: Callable[[], float]) -> None:
+        """Reads the gauge `antiphon_NAME` from `value` at every scrape."""
+        self._gauges[name].set_function(value)
+
+    def step(self, batch: int, step_s: float) -> None:
+        """Counts one step over `batch` sessions."""
+        self._step.observe(step_s)
+        self._batch.observe(batch)
+
+    def frame(self, latency_s: float) -> None:
+        """Counts one frame that was answered."""
+        self._frame.observe(latency_s)
+        if latency_s > FRAME_S:
+            self._misses.inc()
+
+    def opened(self) -> None:
+        """Counts one session that was admitted."""
+        self._opened.inc()
+
+    def refused(self, reason: str) -> None:
+        """Counts one call that was not let in; `reason` is one of `REFUSALS`."""
+        self._refusals.labels(reason).inc()
+
+    def ended(self, status: str) -> None:
+        """Counts one Converse call by the name of its gRPC status."""
+        self._calls.labels(status).inc()
+
+    def resumed(self, how: str) -> None:
+        """Counts one session that went on: `slot` or `history`."""
+        self._resumes.labels(how).inc()
+
+    def prefilled(self, prefill_s: float) -> None:
+        """Counts one session whose caches were rebuilt."""
+        self._prefill.observe(prefill_s)

@@ -1,0 +1,122 @@
+"""The port for operators: /metrics, /healthz and /readyz over plain HTTP, answered by a thread of its own.
+
+So they are answered while the event loop or the engine is stuck, which is when somebody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from antiphon.errors import AntiphonError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S = 5.0  # for one who connects and says nothing
+LOOP_TIMEOUT_S = 1.0  # the event loop answers within this, or it is stuck
+
+Check = Callable[[], str | None]  # what is wrong; None where nothing is
+
+
+class Monitor:
+    """The HTTP port.
+
+    Args:
+        listen: HOST:PORT; port 0 picks one.
+        registry: what /metrics shows.
+        checks: path → what is wrong; None answers 200, a sentence 503.
+    """
+
+    def __init__(self, listen: str, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
+        self._listen = listen
+        self._metrics = make_wsgi_app(registry)
+        self._checks = checks
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> str:
+        """Opens the port and returns HOST:PORT as bound.
+
+        Raises:
+            AntiphonError: the address cannot be listened on.
+        """
+        host, _, port = self._listen.rpartition(":")
+        bare = host.strip("[]")
+        try:
+            family = socket.getaddrinfo(bare, int(port), type=socket.SOCK_STREAM)[0][0]
+            server = type("Server", (_Server,), {"address_family": family})((bare, int(port)), _Handler)
+        except OSError as error:
+            raise AntiphonError(
+                f"cannot listen on {self._listen} for metrics: {error.strerror}; choose another with --metrics-listen"
+            ) from None
+        server.set_app(self._answer)
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
+        self._thread.start()
+        return f"{host}:{server.server_port}"
+
+    def stop(self) -> None:
+        """Closes the port; safe to call twice, and where it never opened."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = None
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            answer: Iterable[bytes] = self._metrics(environ, start_response)
+            return answer
+        if path in self._checks:
+            wrong = self._checks[path]()
+            status, text = ("503 Service Unavailable", wrong) if wrong else ("200 OK", "ok")
+        else:
+            status, text = "404 Not Found", f"there is /metrics, {', '.join(self._checks)} here"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{text}\n".encode()]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def server_bind(self) -> None:
+        """As usual, but without looking up this machine's name, which may take seconds."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A scraper that hung up is no news."""
+        logger.debug("a request for metrics from %s failed", client_address)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = REQUEST_TIMEOUT_S
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        logger.debug(format, *args)
+
+
+def loop_is_stuck(loop: asyncio.AbstractEventLoop) -> str | None:
+    """What is wrong with the event loop, asked from another thread; None where it answers in time."""
+    answered = threading.Event()
+    try:
+        loop.call_soon_threadsafe(answered.set)
+    except RuntimeError:
+        return "the event loop has ended"
+    return None if answered.wait(LOOP_TIMEOUT_S) else f"the event loop has not answered for {LOOP_TIMEOUT_S:g} s"
