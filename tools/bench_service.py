@@ -16,55 +16,43 @@ import platform
 import time
 from pathlib import Path
 
-import numpy as np
-
-from antiphon.spec import CodecSpec
-from antiphon_cloud.codec_folder import CodecFolder
+from antiphon.errors import AntiphonError
 from antiphon_cloud.serving import export_model_codec
-from antiphon_edge import client
 from antiphon_edge.hops import Hops, format_table
+from load_session import Outcome, run_session
+from load_test import Load, scripts, served
 from relay import counting_relay
 from worker_process import worker
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-async def session_at_frame_rate(address: str, codec: CodecSpec, seconds: float, phase_s: float) -> Hops:
-    """One client that sends random codes every frame; returns what it saw, with the worker's timings."""
-    random = np.random.default_rng(round(phase_s * 1e6))
+def hops_of(outcome: Outcome) -> Hops:
+    """A session's round trips, split by the worker's own times."""
+    if outcome.error is not None:
+        raise AntiphonError(outcome.error)
     hops = Hops()
-    async with client.connect(address, codec, seed=1, timings=True) as session:
-
-        async def send() -> None:
-            start = time.perf_counter() + phase_s
-            for count in range(round(seconds / codec.frame_s)):
-                await asyncio.sleep(max(0.0, start + count * codec.frame_s - time.perf_counter()))
-                codes = random.integers(0, session.model.cardinality, session.model.user_codebooks)
-                await session.send(codes.astype(np.int32))
-            await session.end()
-
-        sending = asyncio.create_task(send())
-        async for reply in session:
-            hops.round_trip_ms.append(reply.round_trip_s * 1e3)
-        await sending
-        hops.add_timings(session.totals)
+    hops.round_trip_ms.extend(outcome.round_trip_ms)
+    hops.add_timings(outcome.totals)
     return hops
 
 
-async def measure(address: str, codec: CodecSpec, sessions: int, seconds: float) -> None:
+async def measure(address: str, sessions: int, seconds: float) -> None:
     """Prints the table for `sessions` clients, their frames spread evenly over the frame's time."""
+    codec, model = await served(address)
     async with counting_relay(address) as (relay, traffic):
         start = time.perf_counter()
         addresses = [relay] + [address] * (sessions - 1)
-        results = await asyncio.gather(
+        load = scripts(Load(sessions, seconds), model, codec.frame_s, None)
+        outcomes = await asyncio.gather(
             *(
-                session_at_frame_rate(each, codec, seconds, index * codec.frame_s / sessions)
-                for index, each in enumerate(addresses)
+                run_session(each, codec, script, start, timings=True)
+                for each, script in zip(addresses, load, strict=True)
             )
         )
         rates = [f"{traffic.rate(way, start + 1, start + seconds):.0f} bytes/s {way}" for way in ("up", "down")]
     print(f"\n{sessions} sessions, {seconds:g} s: {', '.join(rates)}")
-    print(format_table(Hops.together(results).table()))
+    print(format_table(Hops.together(map(hops_of, outcomes)).table()))
 
 
 def main() -> None:
@@ -82,7 +70,7 @@ def main() -> None:
     options = ("--model", arguments.model, "--codec", arguments.codec, "--slots", slots, "--threads", "1")
     with worker(*options) as started:
         for sessions in arguments.sessions:
-            asyncio.run(measure(started.address, CodecFolder.open(arguments.codec).spec, sessions, arguments.seconds))
+            asyncio.run(measure(started.address, sessions, arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,10 +35,11 @@ class StubRunner:
     spec: ModelSpec = SPEC
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
-    batches: list[list[int]] = field(default_factory=list)
+    batches: MutableSequence[list[int]] = field(default_factory=list)
     fail_on_code: int | None = None
     no_number_on_code: int = -1
     fail_on_seed: int | None = None
+    step_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -54,6 +56,8 @@ class StubRunner:
         """The arithmetic, row by row; waits at the gate first."""
         self.entered.set()
         self.gate.wait()
+        if self.step_s:
+            time.sleep(self.step_s)
         self.batches.append(list(slots))
         if self.fail_on_code is not None and (user_codes == self.fail_on_code).any():
             raise RuntimeError("the stub was told to fail")
