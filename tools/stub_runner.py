@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
 
 SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32")
@@ -25,6 +26,23 @@ class StubResult:
 
 
 @dataclass
+class StubRebuild:
+    """Counts the steps of a session's past; waits at the runner's gate before each chunk."""
+
+    runner: StubRunner
+    left: int
+
+    def advance(self, steps: int) -> int:
+        """As the engine asks for it."""
+        self.runner.entered.set()
+        self.runner.gate.wait()
+        done = min(steps, self.left)
+        self.left -= done
+        self.runner.chunks.append(done)
+        return done
+
+
+@dataclass
 class StubRunner:
     """Answers frame t of a slot with its codes + seed + t; the first step of a session is held back.
 
@@ -36,6 +54,7 @@ class StubRunner:
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     batches: MutableSequence[list[int]] = field(default_factory=list)
+    chunks: list[int] = field(default_factory=list)
     fail_on_code: int | None = None
     no_number_on_code: int = -1
     fail_on_seed: int | None = None
@@ -51,6 +70,12 @@ class StubRunner:
         if seed == self.fail_on_seed:
             raise RuntimeError("the stub was told to fail")
         self._seeds[slot], self._steps[slot] = seed, 0
+
+    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> StubRebuild:
+        """Starts a session where `past` ends."""
+        self.reset(slot, seed, sampling)
+        self._steps[slot] = past.steps
+        return StubRebuild(self, len(past))
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
         """The arithmetic, row by row; waits at the gate first."""

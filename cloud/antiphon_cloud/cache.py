@@ -79,6 +79,13 @@ class State:
         self.tokens[slot] = UNGENERATED
         self.offsets[slot] = 0
 
+    def place(self, slot: int, steps: range, tokens: Tensor) -> None:
+        """Writes what the streams hold at some of the last `max_delay` + 2 steps, [streams, T]."""
+        ring = self.tokens.shape[-1]
+        assert len(steps) <= ring
+        at = torch.tensor(steps, device=self.tokens.device) % ring
+        self.tokens[slot, :, at] = torch.where(tokens == UNGENERATED, self.tokens[slot, :, at], tokens)
+
     @property
     def tensors(self) -> Sequence[Tensor]:
         """All that the state holds on its device."""

@@ -74,6 +74,13 @@ threads_option = option("--threads", type=click.IntRange(1), help="Threads of a 
     default=64.0,
     help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
 )
+@option(
+    "--keep-slot",
+    "keep_slot_s",
+    type=click.FloatRange(0),
+    default=5.0,
+    help="Seconds that a session whose stream broke keeps its slot, unless another session needs it.",
+)
 @option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
 @device_option
 @dtype_option
@@ -91,6 +98,7 @@ def serve_command(
     idle_s: float,
     exposure: dict[str, Any],
     step_budget_ms: float,
+    keep_slot_s: float,
     eager: bool,
     device: str,
     dtype: str | None,
@@ -117,6 +125,7 @@ def serve_command(
         random_weights=random_weights,
         idle_timeout_ms=round(idle_s * 1000),
         step_budget_ms=step_budget_ms,
+        keep_slot_ms=round(keep_slot_s * 1000),
     )
     uvloop.run(run_server(server, lambda: load(serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
 

@@ -1,8 +1,9 @@
 """The engine: all sessions' frames, one batch, one thread.
 
 The event loop leases slots and submits frames; the engine's thread gathers what waits, steps it, and hands the
-replies back. The two meet in two places only: `Lease.submit` under the condition, and `_scatter`'s one
-`call_soon_threadsafe`. A step starts as soon as a frame waits and the thread is free: no tick, no polling.
+replies back. The two meet in two places only: `Lease.submit` under the condition, and `_call_soon`'s one
+`call_soon_threadsafe`. A step starts as soon as a frame waits and the thread is free: no tick, no polling. Between two
+steps a session that goes on from its past is rebuilt a chunk further.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import numpy.typing as npt
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError
+from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.admission import Admission
+from antiphon_cloud.chunks import ChunkSize
 from antiphon_cloud.clients import ANYONE, Client
 from antiphon_cloud.metrics import Metrics
 
@@ -50,6 +53,17 @@ class StepResult(Protocol):
         """Whether the logits were numbers [n]; where not, the row means nothing."""
 
 
+class Rebuild(Protocol):
+    """A session on its way back into a slot."""
+
+    @property
+    def left(self) -> int:
+        """Steps still to do; none: the session can go on."""
+
+    def advance(self, steps: int) -> int:
+        """Does up to `steps` of them, at least one, and returns how many."""
+
+
 class Runner(Protocol):
     """What the engine drives, from its own thread only."""
 
@@ -63,6 +77,9 @@ class Runner(Protocol):
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains."""
+
+    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
+        """Starts a session in `slot` that goes on from `past`; until the rebuild is done, the slot does not step."""
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
         """Advances `slots` by one frame each; user_codes is [n, user_codebooks]. Other slots do not change."""
@@ -97,6 +114,10 @@ class Lease:
         self.client = client
         self.released = False
         self.inbox: deque[_Waiting] = deque()  # bounded by the session's frames in flight
+        self.kept = False
+        """Held for an edge that has lost its stream; another session may have the slot."""
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the session can step; fails with AntiphonError where it could not be rebuilt."""
         self._engine = engine
         self._deliver = deliver
 
@@ -109,10 +130,20 @@ class Lease:
         if not self.released:
             self._deliver(reply)
 
+    def rebuilt(self, error: AntiphonError | None) -> None:
+        """The rebuild has ended, well or not."""
+        if self.released:
+            return
+        if error is None:
+            self.ready.set_result(None)
+        else:
+            self.ready.set_exception(error)
+
     def release(self) -> None:
         """Gives the slot back; safe to call twice. Replies still under way are dropped."""
         if not self.released:
             self.released = True
+            self.ready.cancel()
             self._engine.release(self)
 
 
@@ -122,6 +153,16 @@ class _Entry(NamedTuple):
     lease: Lease
     frame: _Waiting
     reset: tuple[int, Sampling] | None  # seed and sampling, before the session's first frame
+
+
+@dataclass(slots=True)
+class _Rebuilding:
+    """A session whose past is still to be computed, in the order of their coming."""
+
+    seed: int
+    sampling: Sampling
+    past: PastTokens
+    under_way: Rebuild | None = None
 
 
 _Result = tuple[Lease, Reply | AntiphonError]
@@ -146,6 +187,8 @@ class Engine:
         self._free = list(range(runner.slots))  # a heap: low slots first, so that the batch stays short
         self._leases: dict[int, Lease] = {}
         self._resets: dict[Lease, tuple[int, Sampling]] = {}  # sessions whose slot is not theirs yet
+        self._rebuilding: dict[Lease, _Rebuilding] = {}
+        self._chunk = ChunkSize()
         self._waiting = 0
         self._stopping = False
         self._metrics = Metrics()
@@ -167,7 +210,7 @@ class Engine:
     def load(self) -> EngineLoad:
         """Sessions now, and the percentiles of the last steps in milliseconds."""
         with self._condition:
-            sessions, times = len(self._leases), self._admission.step_times()
+            sessions, times = sum(not lease.kept for lease in self._leases.values()), self._admission.step_times()
         return EngineLoad(sessions, times.p50_ms, times.p99_ms)
 
     @property
@@ -200,8 +243,16 @@ class Engine:
             self._condition.notify()
         await asyncio.to_thread(self._thread.join)
 
-    def lease(self, seed: int, sampling: Sampling, deliver: Deliver, client: Client = ANYONE) -> Lease:
-        """Takes a slot for a new session of `client`.
+    def lease(
+        self,
+        seed: int,
+        sampling: Sampling,
+        deliver: Deliver,
+        client: Client = ANYONE,
+        past: PastTokens | None = None,
+    ) -> Lease:
+        """Takes a slot for a new session of `client`, or for one that goes on from its past: it may step once the lease
+        is `ready`.
 
         Raises:
             RefusedError: no slot is free, the client has its share, or a step has no room for one more session.
@@ -212,7 +263,12 @@ class Engine:
             slot = heapq.heappop(self._free)
             lease = self._leases[slot] = Lease(self, slot, deliver, client)
             self._metrics.opened()
-            self._resets[lease] = seed, sampling
+            if past is None:
+                self._resets[lease] = seed, sampling
+                lease.ready.set_result(None)
+            else:
+                self._rebuilding[lease] = _Rebuilding(seed, sampling, past)
+                self._condition.notify()
             return lease
 
     def submit(self, lease: Lease, waiting: _Waiting) -> None:
@@ -228,20 +284,23 @@ class Engine:
             self._waiting -= len(lease.inbox)
             lease.inbox.clear()
             self._resets.pop(lease, None)
+            self._rebuilding.pop(lease, None)
             del self._leases[lease.slot]
             heapq.heappush(self._free, lease.slot)
 
     def _run(self) -> None:
         while (batch := self._gather()) is not None:
             self._busy_since_s = time.monotonic()
-            ready, failed = self._reset(batch)
-            self._scatter(failed + (self._step(ready) if ready else []))
+            if batch:
+                ready, failed = self._reset(batch)
+                self._scatter(failed + (self._step(ready) if ready else []))
+            self._rebuild()
             self._busy_since_s = None
 
     def _gather(self) -> list[_Entry] | None:
-        """Waits for frames, then takes one from every session that has any; None ends the thread."""
+        """Waits for work, then takes a frame from every session that has any; None ends the thread."""
         with self._condition:
-            self._condition.wait_for(lambda: self._waiting or self._stopping)
+            self._condition.wait_for(lambda: self._waiting or self._rebuilding or self._stopping)
             if self._stopping:
                 return None
             batch = [
@@ -251,6 +310,29 @@ class Engine:
             ]
             self._waiting -= len(batch)
         return batch
+
+    def _rebuild(self) -> None:
+        """Takes the session that has waited longest a chunk further, between two steps."""
+        with self._condition:
+            lease, job = next(iter(self._rebuilding.items()), (None, None))
+        if lease is None or job is None:
+            return
+        error = None
+        start_ns = time.perf_counter_ns()
+        try:
+            if job.under_way is None:
+                job.under_way = self._runner.rebuild(lease.slot, job.seed, job.sampling, job.past)
+            if job.under_way.left:
+                done = job.under_way.advance(self._chunk.steps)
+                self._chunk.measured(done, (time.perf_counter_ns() - start_ns) / 1e6)
+            if job.under_way.left:
+                return
+        except Exception as raised:  # whatever it was, only this session ends
+            logger.exception("rebuilding a session in slot %d failed", lease.slot)
+            error = AntiphonError(f"the session could not be rebuilt: {raised}")
+        with self._condition:
+            self._rebuilding.pop(lease, None)
+        self._call_soon(lambda: lease.rebuilt(error))
 
     def _reset(self, batch: list[_Entry]) -> tuple[list[_Entry], list[_Result]]:
         """Starts the sessions whose first frame this is; the rest are ready as they are."""
@@ -281,6 +363,7 @@ class Engine:
         with self._condition:
             self._admission.observe(len(batch), step_us / 1000, time.monotonic())
         self._metrics.step(len(batch), step_us / 1e6)
+        self._chunk.stepped(step_us / 1000)
         self._late = self._late + 1 if step_us > FRAME_US else 0
         if self._late == LATE_STEPS:
             logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind", step_us / 1000)
@@ -305,8 +388,11 @@ class Engine:
                 if isinstance(reply, Reply):
                     self._metrics.frame((reply.wait_us + reply.step_us) / 1e6 + crossing_s)
 
+        self._call_soon(deliver)
+
+    def _call_soon(self, tell: Callable[[], None]) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(deliver)
-        except RuntimeError:  # the loop has closed: nobody is left to hear the replies
-            logger.debug("dropped %d replies after the event loop closed", len(replies))
+            self._loop.call_soon_threadsafe(tell)
+        except RuntimeError:  # the loop has closed: nobody is left to hear it
+            logger.debug("dropped what the engine had to tell after the event loop closed")

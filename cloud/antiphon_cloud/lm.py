@@ -140,6 +140,16 @@ class LanguageModel(nn.Module):
         output = torch.where(t > self.config.max_delay, output, UNGENERATED)
         return StepOutput(output, finite, text_logits, self._extra_heads(hidden))
 
+    def prefill(self, inputs: Tensor, steps: Tensor, attend: Callable[[int], Attend]) -> None:
+        """Leaves the keys and values of T steps of one session, whose tokens are known, with `attend`.
+
+        Args:
+            inputs: what the streams hold at each step, int64 [T, streams].
+            steps: their numbers, one after the other, int64 [T].
+            attend: as for `step`; each of its rows is a step.
+        """
+        self._temporal_step(inputs, steps, attend)
+
     def forward(self, tokens: Tensor) -> ForcedOutput:
         """Teacher forcing: the logits that predict each token of a conversation from all before it.
 

@@ -51,30 +51,34 @@ class Ring:
                 entry, scales[at] = quantize_entries(entry)
             store[at] = entry.to(store.dtype)
 
-    def read(self, layer: int, slots: int | Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The first `length` entries of a slot or of several, keys and values [(B,) H, length, D] in `dtype`."""
+    def read(self, layer: int, slots: int | Tensor, at: slice | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The n entries `at` of a slot or of several, keys and values [(B,) H, n, D] in `dtype`."""
         found = []
         for store, scales in ((self.keys, self.key_scales), (self.values, self.value_scales)):
-            entries = store[layer, slots, :, :length].to(dtype)
-            found.append(entries if scales is None else entries * scales[layer, slots, :, :length].to(dtype))
+            entries = store[layer, slots, :, at].to(dtype)
+            found.append(entries if scales is None else entries * scales[layer, slots, :, at].to(dtype))
         return found[0], found[1]
 
-    def ragged(self, slots: Sequence[int], steps: Sequence[int]) -> Callable[[int], Attend]:
+    def ragged(self, slots: Sequence[int], steps: Sequence[int], first: int = 0) -> Callable[[int], Attend]:
         """Attends row by row, to what each session has written and no more.
+
+        A slot may come several times, with one step after the other: as each row is written before the next one
+        reads, that gives the same to the bit as so many batches.
 
         Args:
             slots: of the batch.
             steps: that each slot's session has taken.
+            first: the earliest step whose entries count.
         """
         spans = [
-            (slot, step % self.context, min(step + 1, self.context)) for slot, step in zip(slots, steps, strict=True)
+            (slot, step % self.context, self._written(first, step)) for slot, step in zip(slots, steps, strict=True)
         ]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             out = []
-            for row, (slot, position, length) in enumerate(spans):
+            for row, (slot, position, written) in enumerate(spans):
                 self.write(layer, slot, position, k[row], v[row])
-                keys, values = self.read(layer, slot, length, q.dtype)  # [H, S, D] each
+                keys, values = self.read(layer, slot, written, q.dtype)  # [H, S, D] each
                 out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
             return out[0] if len(out) == 1 else torch.cat(out)
 
@@ -87,11 +91,44 @@ class Ring:
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self.write(layer, slots, positions, k, v)
-            keys, values = self.read(layer, slots, self.context, q.dtype)  # [B, H, C, D] each
+            keys, values = self.read(layer, slots, slice(None), q.dtype)  # [B, H, C, D] each
             bias = torch.zeros_like(written, dtype=q.dtype).masked_fill(~written, -torch.inf)
             return attention(q, keys, values.masked_fill(~written[:, None, :, None], 0), bias[:, None, None])
 
         return lambda layer: partial(attend, layer)
+
+    def consecutive(self, slot: int, steps: range, first: int = 0) -> Callable[[int], Attend]:
+        """Attends from several steps of one session at once; the rows of the batch are the steps.
+
+        Args:
+            slot: of the session.
+            steps: one after the other, no more than `context`.
+            first: the earliest step whose entries count.
+        """
+        device = self.keys.device
+        before = range(max(first, steps.start - self.context + 1), steps.start)
+        now = torch.tensor(steps, device=device)
+        known = torch.cat((torch.tensor(before, dtype=now.dtype, device=device), now))  # [P + T]
+        age = now[:, None] - known  # [T, P + T]
+        hidden = (age < 0) | (age >= self.context)
+        slots, old, new = torch.full_like(now, slot), known[: len(before)] % self.context, now % self.context
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            past = self.read(layer, slot, old, q.dtype)  # [H, P, D] each, before any of it is written over
+            self.write(layer, slots, new, k, v)
+            present = self.read(layer, slot, new, q.dtype)  # as held, which may be in int8
+            keys, values = (torch.cat(parts, 1)[None] for parts in zip(past, present, strict=True))
+            bias = torch.zeros_like(hidden, dtype=q.dtype).masked_fill(hidden, -torch.inf)
+            out = attention(q[:, :, 0].transpose(0, 1)[None], keys, values, bias)  # [1, H, T, D]
+            return out[0].transpose(0, 1)[:, :, None]  # [T, H, 1, D]
+
+        return lambda layer: partial(attend, layer)
+
+    def _written(self, first: int, step: int) -> slice | Tensor:
+        """The entries that hold the steps from `first`, or from where the context begins, to `step`."""
+        if first == 0 or step - first + 1 >= self.context:
+            return slice(0, min(step + 1, self.context))
+        return torch.arange(first, step + 1, device=self.keys.device) % self.context
 
 
 def allocate_ring(config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device) -> Ring:

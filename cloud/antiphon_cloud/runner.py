@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.cache import State
 from antiphon_cloud.checkpoint import is_int8, load_model
@@ -19,6 +20,7 @@ from antiphon_cloud.footprint import check_fits, footprint
 from antiphon_cloud.graphs import StaticStep
 from antiphon_cloud.lm import LanguageModel, StepOutput
 from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.rebuild import Rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,36 @@ class Runner:
         with torch.inference_mode():
             self._state.clear(slot)
             self._state.sampling.set(slot, seed, sampling)
+
+    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
+        """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
+        self.reset(slot, seed, sampling)
+        return Rebuild(self, slot, past)
+
+    def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
+        """Puts the slot's session before `step`, with what its streams hold at the steps around, [streams, T]."""
+        self._steps[slot] = step
+        with torch.inference_mode():
+            self._state.offsets[slot] = step
+            self._state.place(slot, steps, torch.from_numpy(tokens.astype(np.int64)).to(self._state.tokens.device))
+
+    def prefill(self, slot: int, inputs: npt.NDArray[np.int32], steps: range, first: int) -> None:
+        """Writes the keys and values of steps whose tokens are known.
+
+        Args:
+            slot: row of the batch.
+            inputs: what the streams hold at each step, [streams, T].
+            steps: one after the other, at most the model's context.
+            first: the earliest step of which the slot holds keys and values, or `steps.start`.
+        """
+        ring, device = self._state.ring, self._state.tokens.device
+        with torch.inference_mode():
+            if device.type == "cpu" and self.model.dtype == torch.float32:  # to the bit what steps would leave
+                attend = ring.ragged([slot] * len(steps), steps, first)
+            else:
+                attend = ring.consecutive(slot, steps, first)
+            tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
+            self.model.prefill(tokens, torch.tensor(steps, device=device), attend)
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
         """Advances `slots` by one frame each; the others do not change.

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import grpc
 from google.protobuf.message import DecodeError
 
 from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError, UnavailableError
+from antiphon.history import PastTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.admission import RETRY_SHORTEST_S
 from antiphon_cloud.authentication import caller
-from antiphon_cloud.engine import Lease, Reply
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.session import FrameReceived, OpenRequested, Session, State
+from antiphon_cloud.sessions import LiveSession
 from antiphon_cloud.statuses import Context, statuses
 from antiphon_cloud.worker import Phase, Worker
 
@@ -110,6 +111,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
 
     async def drain(self, time_left_s: float) -> None:
         """Asks every live call's edge to move on, and returns when the last has left or was made to."""
+        self._worker.served.sessions.end_kept()
         going = [asyncio.create_task(call.go_away("the worker is draining", time_left_s)) for call in self._calls]
         try:
             async with asyncio.timeout(time_left_s + EVICTION_S):
@@ -135,7 +137,6 @@ class _Call:
         self._context = context
         self._client = caller(context, worker.allowance)
         self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.text_of)
-        self._replies: asyncio.Queue[Reply | AntiphonError] = asyncio.Queue()  # one at most: one frame is in flight
         self._writing = asyncio.Lock()
         self._evicted: str | None = None
         self._task = asyncio.current_task()
@@ -154,16 +155,12 @@ class _Call:
             event = self._session.receive(request)
             assert isinstance(event, OpenRequested), "the session accepts nothing else first"
             self._worker.admit()  # again: Open may come long after the call
-            self._worker.open_rate.take(self._client, time.monotonic())
-            lease = self._served.engine.lease(event.seed, event.sampling, self._replies.put_nowait, self._client)
-            try:
-                session_id = secrets.token_hex(8)
-                logger.info("session %s took slot %d", session_id, lease.slot)
-                await self._write(self._session.opened(session_id))
-                await self._converse(requests, lease)
-                await self._write(self._session.closed())
-            finally:
-                lease.release()
+            sessions = self._served.sessions
+            live = sessions.resume(event, self._client, self.evict)
+            if live is None:
+                self._worker.open_rate.take(self._client, time.monotonic())
+                live = sessions.open(event, self._client, self.evict)
+            await self._carry(live, requests, event.past)
         except asyncio.CancelledError:
             if self._evicted is None:
                 raise
@@ -171,7 +168,24 @@ class _Call:
             self._task.uncancel()
             raise UnavailableError(f"{self._evicted}: connect to another worker") from None
 
-    async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], lease: Lease) -> None:
+    async def _carry(
+        self, live: LiveSession, requests: AsyncIterator[pb.ConverseRequest], past: PastTokens | None
+    ) -> None:
+        """Serves the session until the edge closes it; a stream that breaks leaves it to the edge's next call."""
+        broken = False
+        try:
+            rebuilt = 0 if past is None or live.lease.ready.done() else len(past)
+            await asyncio.shield(live.lease.ready)
+            await self._write(self._session.opened(live.id, live.resume_token, rebuilt))
+            await self._converse(requests, live)
+            await self._write(self._session.closed())
+        except (asyncio.CancelledError, grpc.aio.InternalError):
+            broken = self._evicted is None
+            raise
+        finally:
+            self._served.sessions.leave(live, self.evict, keep=broken)
+
+    async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], live: LiveSession) -> None:
         idle_s = self._served.limits.idle_timeout_ms / 1000
         while True:
             async with _in_time(idle_s, f"no frame came within {idle_s:g} s: the call is closed"):
@@ -181,10 +195,7 @@ class _Call:
             event = self._session.receive(request)
             if not isinstance(event, FrameReceived):
                 return  # Close is as good as the end of the stream
-            lease.submit(event.sequence, event.codes)
-            reply = await self._replies.get()
-            if isinstance(reply, AntiphonError):
-                raise reply
+            reply = await live.answer(event.sequence, event.codes)
             async with _in_time(idle_s, f"the edge took no reply for {idle_s:g} s: the call is closed"):
                 await self._write(self._session.reply(reply))
 
@@ -209,6 +220,10 @@ class _Call:
                 await asyncio.sleep(time_left_s)
             finally:
                 telling.cancel()
+        self.evict(reason)
+
+    def evict(self, reason: str) -> None:
+        """Ends the call with UNAVAILABLE."""
         self._evicted = reason
         assert self._task is not None
         self._task.cancel()

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from antiphon.codec_manifest import MANIFEST_FILE
+from antiphon.history import fewest_steps
 from antiphon.spec import Limits
 from antiphon_cloud.admission import STEP_BUDGET_MS, Admission
 from antiphon_cloud.calibration import profile_steps
@@ -19,9 +20,12 @@ from antiphon_cloud.config import MAX_TOP_K
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.rebuild import history_steps
 from antiphon_cloud.runner import Runner
 from antiphon_cloud.tokenizer import Tokenizer
 from antiphon_cloud.worker import ServedModel
+
+HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ class ServingConfig:
     random_weights: bool = False
     idle_timeout_ms: int = 30_000
     step_budget_ms: float = STEP_BUDGET_MS
+    keep_slot_ms: int = 5_000
 
 
 def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool = False) -> torch.dtype:
@@ -103,7 +108,13 @@ def load(config: ServingConfig) -> ServedModel:
             f"{codec_folder}: {codec.spec.codebooks} codebooks where the model hears {runner.spec.user_codebooks}; "
             "export the codec again"
         )
-    limits = Limits(config.slots, idle_timeout_ms=config.idle_timeout_ms, max_top_k=MAX_TOP_K)
+    limits = Limits(
+        config.slots,
+        idle_timeout_ms=config.idle_timeout_ms,
+        max_top_k=MAX_TOP_K,
+        history_steps=max(fewest_steps(runner.spec), min(history_steps(lm), HISTORY_STEPS)),
+        keep_slot_ms=config.keep_slot_ms,
+    )
     admission = Admission(profile_steps(runner, config.step_budget_ms), config.step_budget_ms)
     return ServedModel(Engine(runner, admission), codec, tokenizer.text, limits)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from antiphon.codes import Codes
 from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError, SequenceError
+from antiphon.history import PastTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine import Reply
@@ -38,6 +39,8 @@ class OpenRequested:
 
     seed: int
     sampling: Sampling
+    past: PastTokens | None = None  # of a session that goes on
+    resume_token: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Session:
         self._text_of = text_of
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
-        self._received = 0
+        self._received = 0  # frames of the whole session, also of earlier calls
         self._answered = 0
         self._numbered: set[int] = set()  # frames in flight that gave their number
         self._timings: deque[tuple[int, int]] | None = None
@@ -103,11 +106,14 @@ class Session:
         self.state = State.CLOSING
         return CloseRequested()
 
-    def opened(self, session_id: str) -> pb.ConverseResponse:
+    def opened(self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0) -> pb.ConverseResponse:
         """The answer to `OpenRequested`."""
         return pb.ConverseResponse(
             opened=pb.Opened(
                 session_id=session_id,
+                resume_token=resume_token,
+                step_offset=self._answered,
+                rebuilt_steps=rebuilt_steps,
                 model=self._model.to_message(),
                 codec=self._codec.to_message(),
                 limits=self._limits.to_message(),
@@ -161,8 +167,18 @@ class Session:
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
+        past = self._past(message.history) if message.HasField("history") else None
         self.state = State.OPEN
-        return OpenRequested(message.seed, sampling)
+        self._received = self._answered = past.steps if past is not None else 0
+        return OpenRequested(message.seed, sampling, past, message.resume_token)
+
+    def _past(self, history: pb.History) -> PastTokens:
+        if history.model != self._model.name:
+            raise PreconditionError(
+                f"open.history.model: the session was held with {history.model[:64] or 'no model'}, this worker serves "
+                f"{self._model.name}; start a new session"
+            )
+        return PastTokens.from_message(history, self._model, self._limits.history_steps)
 
     def _sampling(self, message: pb.Sampling) -> Sampling:
         for name in ("text_temperature", "audio_temperature"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from antiphon.errors import UnavailableError
 from antiphon.spec import Limits
@@ -12,6 +12,7 @@ from antiphon_cloud.clients import Allowance, OpenRate
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.sessions import Sessions
 
 
 class Phase(enum.Enum):
@@ -22,14 +23,18 @@ class Phase(enum.Enum):
     DRAINING = "draining"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServedModel:
-    """All that a session needs: the engine, the codec, the tokenizer and the limits."""
+    """All that a session needs: the engine, the codec, the tokenizer and the limits; and the sessions themselves."""
 
     engine: Engine
     codec: CodecFolder
     text_of: Callable[[int], str]
     limits: Limits
+    sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(self.engine, self.limits)
 
 
 class Worker:

@@ -62,18 +62,27 @@ class CodePacker:
                 f"codes: expected {self.size_bytes} bytes "
                 f"({self.codebooks} codes of {self.bits_per_code} bits), got {len(data)}"
             )
-        bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        codes: Codes = self.unpack_frames(np.frombuffer(data, np.uint8)[None])[0]
+        return codes
+
+    def unpack_frames(self, packed: npt.NDArray[np.uint8]) -> Codes:
+        """Unpacks many frames [T, size_bytes] to codes [T, K].
+
+        Raises:
+            CodesError: a code out of range, or a stray bit in the padding.
+        """
+        bits = np.unpackbits(packed, axis=1)
         used = self.codebooks * self.bits_per_code
-        if bits[used:].any():
+        if bits[:, used:].any():
             raise CodesError("codes: the padding bits after the last code must be zero")
-        codes = bits[:used].reshape(self.codebooks, self.bits_per_code) @ (1 << self._shifts)
+        codes = bits[:, :used].reshape(len(packed), self.codebooks, self.bits_per_code) @ (1 << self._shifts)
         self._check_range(codes)
         return codes.astype(np.int32)
 
     def _check_range(self, codes: npt.NDArray[np.integer[Any]]) -> None:
         out_of_range = (codes < 0) | (codes >= self.cardinality)
         if out_of_range.any():
-            codebook = int(out_of_range.argmax())
+            at = np.unravel_index(int(out_of_range.argmax()), codes.shape)
             raise CodesError(
-                f"codes: code {int(codes[codebook])} of codebook {codebook} is outside [0, {self.cardinality})"
+                f"codes: code {int(codes[at])} of codebook {int(at[-1])} is outside [0, {self.cardinality})"
             )

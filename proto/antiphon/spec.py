@@ -94,6 +94,8 @@ class Limits(_Spec):
     max_frames_in_flight: int = 32
     idle_timeout_ms: int = 30_000
     max_top_k: int = 512
+    history_steps: int = 0
+    keep_slot_ms: int = 5_000
 
 
 _NESTED: dict[str, type[_Spec]] = {"Sampling": Sampling}

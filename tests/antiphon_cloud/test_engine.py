@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError, NoFreeSlotError
+from antiphon.history import PastTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine import Engine, Lease, Reply
 from stub_runner import StubRunner, expected
@@ -123,6 +124,56 @@ async def test_a_failed_step_ends_its_sessions_and_no_other(caplog: pytest.LogCa
         good.submit(0, CODES)
         assert (await receive(good_outbox)).sequence == 0
     assert "a step over 1 sessions failed" in caplog.text
+
+
+async def test_a_session_is_rebuilt_between_the_others_steps() -> None:
+    runner = StubRunner()
+    past = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    async with running(runner) as engine:
+        neighbour, outbox = lease(engine)
+        runner.gate.clear()
+        rebuilt_outbox: Outbox = asyncio.Queue()
+        rebuilt = engine.lease(3, Sampling(), rebuilt_outbox.put_nowait, past=past)
+        await asyncio.to_thread(runner.entered.wait, 10)  # amid its first chunk
+        for sequence in range(3):
+            neighbour.submit(sequence, CODES)
+        runner.gate.set()
+        assert [(await receive(outbox)).sequence for _ in range(3)] == [0, 1, 2]
+        await asyncio.wait_for(rebuilt.ready, 10)
+        rebuilt.submit(60, CODES)
+        reply = await receive(rebuilt_outbox)
+    assert (reply.sequence, reply.text_token) == (60, 60)
+    assert (reply.codes == expected(CODES, seed=3, step=60)).all()
+    assert sum(runner.chunks) == 60
+
+
+async def test_a_rebuild_that_fails_ends_its_session_alone(caplog: pytest.LogCaptureFixture) -> None:
+    past = PastTokens(1, np.zeros((1, 8), np.int32), np.zeros(1, np.int32), np.zeros((1, 8), np.int32))
+    async with running(StubRunner(fail_on_seed=13)) as engine:
+        unlucky = engine.lease(13, Sampling(), lambda reply: None, past=past)
+        with pytest.raises(AntiphonError, match="could not be rebuilt"):
+            await asyncio.wait_for(unlucky.ready, 10)
+        good, outbox = lease(engine)
+        good.submit(0, CODES)
+        assert (await receive(outbox)).sequence == 0
+    assert "rebuilding a session" in caplog.text
+
+
+async def test_a_session_that_leaves_amid_its_rebuild_is_forgotten() -> None:
+    runner = StubRunner(slots=1)
+    past = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    async with running(runner) as engine:
+        runner.gate.clear()
+        gone = engine.lease(3, Sampling(), lambda reply: None, past=past)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        gone.release()
+        new, outbox = lease(engine, seed=9)
+        new.submit(0, CODES)
+        new.submit(1, CODES)
+        runner.gate.set()
+        await receive(outbox)
+        assert ((await receive(outbox)).codes == expected(CODES, seed=9, step=1)).all()
+    assert len(runner.chunks) == 1
 
 
 async def test_logits_that_are_no_numbers_end_one_session_and_name_the_step() -> None:

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from antiphon.channel import FLOW_CONTROL
+from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
@@ -110,6 +111,112 @@ async def test_a_bad_call_gets_its_status_and_disturbs_nobody(case: str) -> None
         reply = await neighbour.read()
         assert (SPEC.model_packer.unpack(reply.codes) == expected(CODES, seed=3, step=1)).all()
         neighbour.cancel()
+
+
+def history(steps: int) -> History:
+    """What an edge keeps of the stub's first steps."""
+    kept = History(SPEC, 1000)
+    for step in range(steps):
+        reply = SPEC.model_packer.pack(expected(CODES, seed=3, step=step)) if step else b""
+        kept.append(PACKED, step or None, reply)
+    return kept
+
+
+def resuming(steps: int, token: bytes = b"") -> pb.ConverseRequest:
+    past = history(steps).to_message()
+    return pb.ConverseRequest(
+        open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=3, history=past, resume_token=token)
+    )
+
+
+async def test_a_session_goes_on_from_its_history_on_a_worker_that_never_saw_it() -> None:
+    async with stub_server() as server:
+        opened, *frames, closed = await converse(server.address, resuming(30), frame(30), frame(31))
+    assert (opened.opened.step_offset, opened.opened.rebuilt_steps) == (30, 30)
+    assert [reply.sequence for reply in frames] == [30, 31]
+    for step, reply in zip((30, 31), frames, strict=True):
+        assert (SPEC.model_packer.unpack(reply.codes) == expected(CODES, seed=3, step=step)).all()
+    assert closed.closed.frames == 32
+    assert sum(server.runner.chunks) == 30
+
+
+async def test_a_worker_that_still_holds_the_slot_rebuilds_nothing_and_answers_lost_frames_once_more() -> None:
+    async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server:
+        async with connected(server.address) as (stub, _):
+            call = stub.Converse()
+            await call.write(OPEN)
+            token = (await call.read()).opened.resume_token
+            for sequence in range(5):
+                await call.write(frame(sequence))
+                await call.read()
+        steps = len(server.runner.batches)
+        opened, *frames, closed = await converse(server.address, resuming(3, token), *map(frame, range(3, 7)))
+    assert (opened.opened.step_offset, opened.opened.rebuilt_steps) == (3, 0)
+    assert [reply.sequence for reply in frames] == [3, 4, 5, 6]
+    for reply in frames:
+        assert (SPEC.model_packer.unpack(reply.codes) == expected(CODES, seed=3, step=reply.sequence)).all()
+    assert len(server.runner.batches) == steps + 2  # frames 3 and 4 were stepped before
+    assert not server.runner.chunks
+    assert closed.closed.frames == 7
+
+
+async def test_a_stream_that_comes_back_takes_its_session_from_the_one_that_hangs() -> None:
+    async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server, connected(server.address) as (stub, _):
+        hanging = stub.Converse()
+        await hanging.write(OPEN)
+        token = (await hanging.read()).opened.resume_token
+        await hanging.write(frame(0))
+        await hanging.read()
+        opened, reply, _ = await converse(server.address, resuming(1, token), frame(1))
+        assert (opened.opened.rebuilt_steps, reply.sequence) == (0, 1)
+        with pytest.raises(grpc.aio.AioRpcError, match="another call") as raised:
+            await hanging.read()
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_kept_slot_is_not_a_lost_slot() -> None:
+    async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server:
+        async with connected(server.address) as (stub, _):
+            call = stub.Converse()
+            await call.write(OPEN)
+            token = (await call.read()).opened.resume_token
+            await call.write(frame(0))
+            await call.read()
+        await wait_until_free(server)
+        assert len(await converse(server.address, OPEN, frame(0))) == 3
+        opened, *_ = await converse(server.address, resuming(1, token), frame(1))
+    assert opened.opened.rebuilt_steps == 1  # the slot was given away: the history does as well
+
+
+async def test_a_frame_that_was_sent_before_with_other_codes_is_refused() -> None:
+    async with stub_server() as server:
+        async with connected(server.address) as (stub, _):
+            call = stub.Converse()
+            await call.write(OPEN)
+            token = (await call.read()).opened.resume_token
+            await call.write(frame(0))
+            await call.read()
+        other = frame(0, SPEC.user_packer.pack(CODES + 1))
+        error = await status_of(server.address, resuming(0, token), other)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "frame 0 was sent before with other codes" in (error.details() or "")
+
+
+BAD_HISTORIES = {
+    "another model's": (pb.History(model="other"), "FAILED_PRECONDITION", "held with other, this worker serves stub"),
+    "a piece of a row": (pb.History(model="stub", steps=1, rows=b"x"), "INVALID_ARGUMENT", "open.history.rows"),
+    "none of its rows": (pb.History(model="stub", steps=7), "INVALID_ARGUMENT", "looks back to 7 steps"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_HISTORIES)
+async def test_a_bad_history_is_refused_before_it_takes_a_slot(case: str) -> None:
+    message, status, words = BAD_HISTORIES[case]
+    request = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, history=message))
+    async with stub_server() as server:
+        error = await status_of(server.address, request)
+        assert not (await load_of(server)).sessions
+    assert (error.code().name, words in (error.details() or "")) == (status, True), error.details()
 
 
 async def test_a_code_beyond_the_cardinality_is_invalid() -> None:

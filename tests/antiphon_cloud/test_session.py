@@ -42,7 +42,7 @@ def test_a_conversation_goes_open_frames_close() -> None:
     session = new_session()
     opened = session.receive(open_request(seed=42))
     assert opened == OpenRequested(42, MODEL.sampling)
-    assert ModelSpec.from_message(session.opened("s1").opened.model) == MODEL
+    assert ModelSpec.from_message(session.opened("s1", b"").opened.model) == MODEL
 
     event = session.receive(frame(0))
     assert isinstance(event, FrameReceived)

@@ -47,18 +47,32 @@ class ConverseResponse(_message.Message):
     def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., codes: _Optional[bytes] = ..., text_token: _Optional[int] = ..., text: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings")
+    __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings", "history", "resume_token")
     CODEC_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     codec_fingerprint: bytes
     mode: Mode
     sampling: Sampling
     seed: int
     timings: bool
-    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ...) -> None: ...
+    history: History
+    resume_token: bytes
+    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
+
+class History(_message.Message):
+    __slots__ = ("steps", "rows", "model")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    rows: bytes
+    model: str
+    def __init__(self, steps: _Optional[int] = ..., rows: _Optional[bytes] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("text_temperature", "text_top_k", "audio_temperature", "audio_top_k")
@@ -73,18 +87,22 @@ class Sampling(_message.Message):
     def __init__(self, text_temperature: _Optional[float] = ..., text_top_k: _Optional[int] = ..., audio_temperature: _Optional[float] = ..., audio_top_k: _Optional[int] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("session_id", "model", "codec", "step_offset", "limits")
+    __slots__ = ("session_id", "model", "codec", "step_offset", "limits", "resume_token", "rebuilt_steps")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
     STEP_OFFSET_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REBUILT_STEPS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     model: ModelSpec
     codec: CodecSpec
     step_offset: int
     limits: Limits
-    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    resume_token: bytes
+    rebuilt_steps: int
+    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., rebuilt_steps: _Optional[int] = ...) -> None: ...
 
 class GoAway(_message.Message):
     __slots__ = ("reason", "time_left_ms")
@@ -157,16 +175,20 @@ class CodecSpec(_message.Message):
     def __init__(self, fingerprint: _Optional[bytes] = ..., sample_rate_hz: _Optional[int] = ..., frame_samples: _Optional[int] = ..., codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_sessions", "max_frames_in_flight", "idle_timeout_ms", "max_top_k")
+    __slots__ = ("max_sessions", "max_frames_in_flight", "idle_timeout_ms", "max_top_k", "history_steps", "keep_slot_ms")
     MAX_SESSIONS_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAMES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     IDLE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_TOP_K_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_STEPS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_SLOT_MS_FIELD_NUMBER: _ClassVar[int]
     max_sessions: int
     max_frames_in_flight: int
     idle_timeout_ms: int
     max_top_k: int
-    def __init__(self, max_sessions: _Optional[int] = ..., max_frames_in_flight: _Optional[int] = ..., idle_timeout_ms: _Optional[int] = ..., max_top_k: _Optional[int] = ...) -> None: ...
+    history_steps: int
+    keep_slot_ms: int
+    def __init__(self, max_sessions: _Optional[int] = ..., max_frames_in_flight: _Optional[int] = ..., idle_timeout_ms: _Optional[int] = ..., max_top_k: _Optional[int] = ..., history_steps: _Optional[int] = ..., keep_slot_ms: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("sessions", "draining", "step_p50_ms", "step_p99_ms")

@@ -1,0 +1,145 @@
+"""A session as its tokens: what the edge keeps of every step, and what any worker rebuilds the session from.
+
+A row is one step, 24 bytes with the published models: the user's codes as they went up, the text token, and the
+model's codes as they came down. `History` is the edge's side, `PastTokens` the worker's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.codes import CodePacker, Codes
+from antiphon.errors import ProtocolError
+from antiphon.spec import ModelSpec
+from antiphon.v1 import dialogue_pb2 as pb
+
+Tokens = npt.NDArray[np.int32]
+
+
+def fewest_steps(model: ModelSpec) -> int:
+    """Steps of history without which a session that has taken more cannot go on: what the next step looks back to.
+
+    The steps that the delays still hide are run once more, and what they look back to begins that much earlier; the
+    first steps of a history that does not reach back to the start lack part of their input.
+    """
+    return model.context_steps - 1 + model.delay_steps + max(model.delay_steps, 1)
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """How a step's tokens lie in a row: user codes, text token, model codes."""
+
+    user: CodePacker
+    text_bytes: int
+    model: CodePacker
+
+    @classmethod
+    def of(cls, model: ModelSpec) -> Self:
+        """The layout for a model's tokens."""
+        return cls(model.user_packer, ((model.text_cardinality - 1).bit_length() + 7) // 8, model.model_packer)
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.user.size_bytes + self.text_bytes + self.model.size_bytes
+
+    def pack(self, user: bytes, text_token: int | None, model: bytes) -> bytes:
+        """A row of packed user codes, the reply's text token and its packed codes; None and no codes while the delays
+        hold the reply back."""
+        return user + (text_token or 0).to_bytes(self.text_bytes) + (model or bytes(self.model.size_bytes))
+
+    def user_codes(self, row: bytes) -> bytes:
+        """The packed user codes of a row."""
+        return row[: self.user.size_bytes]
+
+
+class History:
+    """The last steps of a session, at most `capacity` rows; the oldest go first.
+
+    Args:
+        model: whose tokens they are.
+        capacity: `Limits.history_steps` of the worker.
+    """
+
+    def __init__(self, model: ModelSpec, capacity: int) -> None:
+        self.layout = RowLayout.of(model)
+        self.steps = 0
+        """Steps that the session has taken."""
+        self._model = model.name
+        self._rows: deque[bytes] = deque(maxlen=capacity)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def append(self, user: bytes, text_token: int | None, model: bytes) -> None:
+        """Adds a step: packed user codes, and the reply's text token and packed codes."""
+        self._rows.append(self.layout.pack(user, text_token, model))
+        self.steps += 1
+
+    def user_codes(self, step: int) -> bytes:
+        """The packed user codes of a step that is still kept."""
+        return self.layout.user_codes(self._rows[step - self.steps])
+
+    def to_message(self) -> pb.History:
+        """What `Open` carries."""
+        return pb.History(steps=self.steps, rows=b"".join(self._rows), model=self._model)
+
+
+@dataclass(frozen=True, slots=True)
+class PastTokens:
+    """The last T steps of a session that has taken `steps`. Replies mean nothing in the session's first steps, which
+    the delays hold back."""
+
+    steps: int
+    user: Codes  # [T, user_codebooks]
+    text: Tokens  # [T]
+    codes: Codes  # [T, model_codebooks]
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def first(self) -> int:
+        """The number of the first step that is there."""
+        return self.steps - len(self)
+
+    @classmethod
+    def from_message(cls, message: pb.History, model: ModelSpec, capacity: int) -> PastTokens:
+        """Reads a history, of which the last `capacity` steps are wanted.
+
+        Raises:
+            ProtocolError: it is damaged, or lacks steps that the model still looks back to; the message names the
+                field.
+        """
+        layout = RowLayout.of(model)
+        count, rest = divmod(len(message.rows), layout.size_bytes)
+        if rest:
+            raise ProtocolError(
+                f"open.history.rows: {len(message.rows)} bytes are no whole number of rows of {layout.size_bytes}"
+            )
+        if count > message.steps:
+            raise ProtocolError(f"open.history.rows: {count} rows of a session that has taken {message.steps} steps")
+        needed = min(message.steps, fewest_steps(model))
+        if count < needed:
+            raise ProtocolError(f"open.history.rows: {count} rows, where this model looks back to {needed} steps")
+        kept = min(count, max(capacity, needed))
+        first = message.steps - kept
+        table = np.frombuffer(message.rows, np.uint8).reshape(count, layout.size_bytes)[count - kept :]
+        user, text, codes = np.split(table, [layout.user.size_bytes, layout.user.size_bytes + layout.text_bytes], 1)
+        places = 256 ** np.arange(layout.text_bytes - 1, -1, -1)
+        texts = text.astype(np.int64) @ places  # [T]
+        held_back = max(0, model.delay_steps - first)
+        if (texts[held_back:] >= model.text_cardinality).any():
+            raise ProtocolError(f"open.history.rows: a text token is outside [0, {model.text_cardinality})")
+        return cls(
+            message.steps,
+            layout.user.unpack_frames(user),
+            texts.astype(np.int32),
+            layout.model.unpack_frames(codes),
+        )
