@@ -157,23 +157,41 @@ class LanguageModel(nn.Module):
             tokens: undelayed, int64 [B, streams, T]; `ZERO` where a stream says nothing.
         """
         config = self.config
-        steps = tokens.shape[2]
-        initial = tokens.new_tensor([config.text_card] + [config.card] * config.n_q)[:, None]  # [streams, 1]
-        at = torch.arange(steps + 1, device=tokens.device) - 1 - tokens.new_tensor(config.delays)[:, None]
-        delayed = tokens.gather(2, at.clamp(min=0).expand(len(tokens), -1, -1))
-        delayed = torch.where(at < 0, initial, delayed)  # [B, streams, T + 1]
-
-        hidden = self._temporal(delayed[..., :-1])  # [B, T, dim]
-        text_logits, text_mask = undelay(self.text_linear(hidden)[:, None], config.delays[:1])
-        audio_logits, audio_mask = undelay(
-            self._depformer(delayed[..., 1:], hidden), config.delays[1 : 1 + config.dep_q]
-        )
+        text_logits, audio_logits = self.forced(self.delayed(tokens))
+        text_logits, text_mask = undelay(text_logits[:, None], config.delays[:1])
+        audio_logits, audio_mask = undelay(audio_logits, config.delays[1 : 1 + config.dep_q])
         return ForcedOutput(
             text_logits[:, 0],
             text_mask[0] & (tokens[:, 0] != ZERO),
             audio_logits,
             audio_mask & (tokens[:, 1 : 1 + config.dep_q] != ZERO),
         )
+
+    def delayed(self, tokens: Tensor) -> Tensor:
+        """Undelayed tokens [B, streams, T] as the steps see them, [B, streams, T + 1]: initial tokens come first."""
+        config = self.config
+        initial = tokens.new_tensor([config.text_card] + [config.card] * config.n_q)[:, None]  # [streams, 1]
+        at = torch.arange(tokens.shape[2] + 1, device=tokens.device) - 1
+        at = at - tokens.new_tensor(config.delays)[:, None]  # [streams, T + 1]
+        delayed = tokens.gather(2, at.clamp(min=0).expand(len(tokens), -1, -1))
+        return torch.where(at < 0, initial, delayed)
+
+    def forced(self, delayed: Tensor, audio_steps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What each step predicts of the next entry of delayed tokens [B, streams, T + 1].
+
+        Args:
+            delayed: of `delayed`.
+            audio_steps: the steps whose codes are wanted, [B, N]; None for all. Training looks at some.
+
+        Returns:
+            Text logits [B, T, text_card] and audio logits [B, dep_q, N, card].
+        """
+        hidden, following = self._temporal(delayed[..., :-1]), delayed[..., 1:]  # [B, T, dim], [B, streams, T]
+        text_logits: Tensor = self.text_linear(hidden)
+        if audio_steps is not None:
+            hidden = hidden.gather(1, audio_steps[..., None].expand(-1, -1, hidden.shape[2]))
+            following = following.gather(2, audio_steps[:, None].expand(-1, following.shape[1], -1))
+        return text_logits, self._depformer(following, hidden)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """Sum of the streams' embeddings [B, T, dim] of tokens [B, streams, T]."""

@@ -1,0 +1,85 @@
+"""Conversations with the number clerk: the person's track, and what the clerk says when.
+
+Rules. The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends it says "you said"
+and the digits. `STOP` frames after the frame in which a person starts while it talks, it is silent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from train.scenes import Track, person, recorded
+from train.speech import FRAME, RATE, Clip, Samples, Word
+
+GREETING = 3  # frame of "ready"
+REPLY = 6  # frames from the one in which speech ends to the reply
+STOP = 4  # frames from the one in which speech starts to silence
+PAUSE_S = 0.3  # the longest within a turn
+
+
+@dataclass
+class Reply:
+    """Units that the clerk says from frame `start`, cut before frame `end` if that comes first."""
+
+    start: int
+    units: list[str]
+    end: int
+
+
+@dataclass
+class Dialogue:
+    """One conversation of a whole number of frames."""
+
+    samples: Samples  # the person's, as recorded
+    words: list[Word]
+    replies: list[Reply]
+    turns: list[tuple[float, float, list[str]]] = field(default_factory=list)  # start and end in s, digits
+
+
+def make(
+    bank: list[Clip], lengths: dict[str, int], frames: int, rng: np.random.Generator, *, clean: bool = False
+) -> Dialogue:
+    """A conversation.
+
+    Args:
+        bank: the person's clips.
+        lengths: frames of each unit of the clerk.
+        frames: length.
+        rng: decides all.
+        clean: without noise and room.
+    """
+    track = Track.silent(frames)
+    greeting = Reply(GREETING, ["ready"], frames)
+    replies, turns = [greeting], []
+    busy_until = GREETING + lengths["ready"]  # frame after the clerk's last
+    at_s = rng.uniform(0.5, 2.5) if rng.random() < 0.7 else rng.uniform(0.0, 0.6)
+    last = greeting
+    quiet_chance = 0.08  # a conversation in which nobody says anything
+    silent = rng.random() < quiet_chance
+    while not silent and at_s < frames * FRAME / RATE - 1.0:
+        digits = int(rng.integers(1, 5))
+        turn = person(bank, frames, [(int(at_s * RATE), digits)], rng)
+        if not turn.words:
+            break
+        start_s, end_s = turn.words[0].start_s, turn.words[-1].end_s
+        track.samples += turn.samples
+        track.words += turn.words
+        texts = [word.text for word in turn.words]
+        turns.append((start_s, end_s, texts))
+        onset = int(start_s * RATE) // FRAME
+        if onset + STOP < busy_until:
+            last.end = max(last.start, onset + STOP)
+        start = int(end_s * RATE) // FRAME + REPLY
+        length = lengths["you said"] + sum(lengths[text] for text in texts)
+        last = Reply(start, ["you said", *texts], frames)
+        replies.append(last)
+        busy_until = start + length
+        spoken_s = busy_until * FRAME / RATE
+        if rng.random() < 0.3:
+            at_s = rng.uniform(start * FRAME / RATE + 0.1, spoken_s)  # a barge-in
+        else:
+            at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])
+    samples = track.samples if clean else recorded(track.samples, rng)
+    return Dialogue(samples, track.words, replies, turns)
