@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from antiphon.errors import UnavailableError
 from antiphon.tls import CertificateError
@@ -17,7 +19,7 @@ from antiphon_edge.credentials import Credentials
 from antiphon_edge.errors import CredentialsError
 from antiphon_edge.pull import pull_codec
 from tests.support.certificates import PAST, Files, issue
-from tests.support.commands import one_sentence, run
+from tests.support.commands import one_sentence, run, worker
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 
@@ -166,3 +168,28 @@ def test_a_key_from_the_environment_is_kept_out_of_every_message() -> None:
     )
     assert failed.status == 1
     assert "hush-hush" not in failed.err + failed.out
+
+
+def test_a_conversation_by_the_commands_crosses_mutual_tls_with_a_key(
+    golden: Path, tiny_codec: Path, tmp_path: Path
+) -> None:
+    here = issue(tmp_path / "worker", "127.0.0.1")
+    edge = issue(tmp_path / "edge", "edge.example", by="clients")
+    key_file = tmp_path / "kitchen.key"
+    key_file.write_text(run("antiphon-cloud", "make-key", "kitchen", "--api-keys", tmp_path / "keys.toml").out)
+    soundfile.write(tmp_path / "question.wav", 0.1 * np.sin(np.arange(24_000) * 0.1), 24_000)
+    with worker(
+        "--model", golden / "moshi-tiny", "--codec", tiny_codec, "--api-keys", tmp_path / "keys.toml",
+        "--tls-cert", here.certificate, "--tls-key", here.key, "--tls-client-ca", edge.ca,
+        "--metrics-listen", "127.0.0.1:0",
+    ) as served:  # fmt: skip
+        safe = (
+            "--server", served.address, "--tls-ca", here.ca,
+            "--tls-client-cert", edge.certificate, "--tls-client-key", edge.key,
+        )  # fmt: skip
+        wavs = ("--codec", tiny_codec, "--input-wav", tmp_path / "question.wav", "--output-wav", tmp_path / "reply.wav")
+        talk = ("antiphon-edge", "talk", *safe, *wavs, "--as-fast-as-possible")
+        assert "does not know the API key" in one_sentence(run(*talk, ANTIPHON_API_KEY="antiphon_wrong"))
+        talked = run(*talk, "--api-key-file", key_file)
+    assert talked.status == 0, talked.err
+    assert soundfile.info(tmp_path / "reply.wav").frames >= 24_000

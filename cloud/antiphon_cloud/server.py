@@ -39,6 +39,8 @@ MAX_MESSAGE_BYTES = 256 * 1024  # a frame is 20 bytes; the rest is room for a re
 CHANNEL_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # TLS and HTTP/2, for one who connects and says nothing
+    ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
