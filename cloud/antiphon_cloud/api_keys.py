@@ -152,5 +152,6 @@ class ApiKeys:
     def _read(self) -> list[tuple[str, Client]]:
         entries = read_key_file(self._path).items()
         return [
-            (entry.sha256, Client(f"the API key {name}", entry.allowance(self._default))) for name, entry in entries
+            (entry.sha256, Client(f"the API key {name}", entry.allowance(self._default), proven=True))
+            for name, entry in entries
         ]

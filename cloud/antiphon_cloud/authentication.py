@@ -58,7 +58,7 @@ def caller(context: Context, default: Allowance) -> Client:
     if (client := _authenticated.get()) is not None:
         return client
     if identities := context.peer_identities():
-        return Client(f"the certificate of {b', '.join(identities).decode(errors='replace')}", default)
+        return Client(f"the certificate of {b', '.join(identities).decode(errors='replace')}", default, proven=True)
     return Client(f"the address {unquote(context.peer()).rpartition(':')[0]}", default)
 
 

@@ -29,6 +29,8 @@ class Client:
 
     name: str  # as it stands in a sentence, such as "the API key kitchen"
     allowance: Allowance = field(default_factory=Allowance)
+    proven: bool = False
+    """Whether a key or a certificate proves the name; an address may change under an edge that moves."""
 
 
 ANYONE = Client("anyone")

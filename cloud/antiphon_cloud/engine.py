@@ -162,6 +162,7 @@ class _Rebuilding:
     seed: int
     sampling: Sampling
     past: PastTokens
+    since_s: float
     under_way: Rebuild | None = None
 
 
@@ -267,7 +268,7 @@ class Engine:
                 self._resets[lease] = seed, sampling
                 lease.ready.set_result(None)
             else:
-                self._rebuilding[lease] = _Rebuilding(seed, sampling, past)
+                self._rebuilding[lease] = _Rebuilding(seed, sampling, past, time.monotonic())
                 self._condition.notify()
             return lease
 
@@ -330,6 +331,9 @@ class Engine:
         except Exception as raised:  # whatever it was, only this session ends
             logger.exception("rebuilding a session in slot %d failed", lease.slot)
             error = AntiphonError(f"the session could not be rebuilt: {raised}")
+        else:
+            self._metrics.resumed("history")
+            self._metrics.prefilled(time.monotonic() - job.since_s)
         with self._condition:
             self._rebuilding.pop(lease, None)
         self._call_soon(lambda: lease.rebuilt(error))

@@ -77,7 +77,7 @@ class Metrics:
         )
         self._prefill = Histogram(
             "antiphon_prefill_seconds",
-            "Rebuilding one session's caches from its history.",
+            "Rebuilding one session from its history, from Open on, beside the others' steps.",
             buckets=PREFILL_BUCKETS_S,
             registry=registry,
         )

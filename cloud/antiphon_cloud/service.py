@@ -11,7 +11,13 @@ from contextlib import asynccontextmanager
 import grpc
 from google.protobuf.message import DecodeError
 
-from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError, UnavailableError
+from antiphon.errors import (
+    AntiphonError,
+    PermissionDeniedError,
+    ProtocolError,
+    SessionTimeoutError,
+    UnavailableError,
+)
 from antiphon.history import PastTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
@@ -65,6 +71,8 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
         except AntiphonError as error:
             if isinstance(error, RefusedError):
                 metrics.refused(error.reason.value)
+            elif isinstance(error, PermissionDeniedError):
+                metrics.refused("permission_denied")
             metrics.ended(error.status)
             raise
         except asyncio.CancelledError:
@@ -157,7 +165,9 @@ class _Call:
             self._worker.admit()  # again: Open may come long after the call
             sessions = self._served.sessions
             live = sessions.resume(event, self._client, self.evict)
-            if live is None:
+            if live is not None:
+                self._worker.metrics.resumed("slot")
+            else:
                 self._worker.open_rate.take(self._client, time.monotonic())
                 live = sessions.open(event, self._client, self.evict)
             await self._carry(live, requests, event.past)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from antiphon.codes import Codes
-from antiphon.errors import AntiphonError, SequenceError
+from antiphon.errors import AntiphonError, PermissionDeniedError, SequenceError
 from antiphon.spec import Limits
 from antiphon_cloud.clients import Client
 from antiphon_cloud.engine import Engine, Lease, Reply
@@ -104,17 +104,24 @@ class Sessions:
 
         Args:
             request: what the edge asks for.
-            client: who asks; a session is never given to another one than its owner.
+            client: who asks.
             evict: ends the call that carries the session from now on.
+
+        Raises:
+            PermissionDeniedError: another client's key or certificate opened the session.
         """
         session = self._by_token.get(request.resume_token)
-        if session is None or request.past is None or session.lease.client.name != client.name:
+        if session is None or request.past is None:
             return None
+        owner = session.lease.client
+        if (owner.proven or client.proven) and owner.name != client.name:
+            raise PermissionDeniedError("open.resume_token: the session belongs to another client: open a new one")
         if not session.lease.ready.done() or not session.can_go_on_from(request.past.steps):
             self._end(session)
             return None
         self._kept.pop(session, None)
         session.lease.kept = False
+        session.lease.client = client  # its limits may be new, and so may an address
         if session.expiry is not None:
             session.expiry.cancel()
         if session.evict is not None:

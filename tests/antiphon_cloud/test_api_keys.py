@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from antiphon.errors import NoFreeSlotError, UnauthenticatedError
+from antiphon.history import History
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.api_keys import ApiKeys, digest, make_key, read_key_file
@@ -19,6 +20,7 @@ from antiphon_cloud.server import ServerConfig
 from antiphon_edge.client import connect
 from antiphon_edge.credentials import Credentials
 from antiphon_edge.pull import pull_codec
+from stub_runner import SPEC
 from tests.support.commands import one_sentence, run
 from tests.support.servers import CODEC, StubOptions, stub_server
 
@@ -184,3 +186,36 @@ def test_make_key_prints_the_key_and_nothing_else(tmp_path: Path) -> None:
 def test_serving_with_a_bad_key_file_is_one_sentence(tmp_path: Path) -> None:
     served = run("antiphon-cloud", "serve", "--model", "m", "--api-keys", tmp_path / "gone.toml")
     assert "gone.toml: cannot be read" in one_sentence(served)
+
+
+def resuming(opened: pb.Opened) -> pb.ConverseRequest:
+    """An Open that goes on with a session of which no frame was stepped yet."""
+    kept = History(SPEC, 1000).to_message()
+    fingerprint = CODEC.fingerprint
+    return pb.ConverseRequest(
+        open=pb.Open(codec_fingerprint=fingerprint, history=kept, resume_token=opened.resume_token)
+    )
+
+
+async def test_a_session_goes_on_for_the_key_that_opened_it_and_for_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    kitchen, garden = (Credentials(api_key=make_key(path, name)).metadata for name in ("kitchen", "garden"))
+    options = keyed(path)
+    async with stub_server(options) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = dialogue_pb2_grpc.DialogueServiceStub(channel)
+        first = stub.Converse(metadata=kitchen)
+        await first.write(pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint)))
+        opened = (await first.read()).opened
+
+        thief = stub.Converse(metadata=garden)
+        await thief.write(resuming(opened))
+        assert await thief.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert "belongs to another client" in (await thief.details() or "")
+
+        second = stub.Converse(metadata=kitchen)
+        await second.write(resuming(opened))
+        assert (await second.read()).opened.session_id == opened.session_id
+        second.cancel()
+        count = server.server.worker.metrics.registry.get_sample_value
+        assert count("antiphon_refusals_total", {"reason": "permission_denied"}) == 1
+        assert count("antiphon_resumes_total", {"how": "slot"}) == 1
