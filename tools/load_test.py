@@ -34,7 +34,7 @@ from antiphon.codes_file import read_codes
 from antiphon.errors import AntiphonError
 from antiphon.spec import CodecSpec, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge import client
+from antiphon_edge.connection import open_channel
 from fleet import fleet
 from load_session import Outcome, Script, run_session
 from worker_process import STUB
@@ -61,7 +61,7 @@ async def served(address: str) -> tuple[CodecSpec, ModelSpec]:
     Raises:
         AntiphonError: nobody answers there.
     """
-    async with client.open_channel(address) as stub:
+    async with open_channel(address) as stub:
         response = await stub.GetModel(pb.GetModelRequest())
     return CodecSpec.from_message(response.codec), ModelSpec.from_message(response.model)
 
