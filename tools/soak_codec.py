@@ -9,13 +9,17 @@ absolute position, in float32. A second reference that counts from zero shows wh
 
 The same codec, fresh at the same frame and position, must give the same codes at any precision, and the same audio to
 the bit: whatever an hour has left in it would show.
+
+Ctrl-C ends the stream early: what was heard until then is judged.
 """
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -57,7 +61,7 @@ def main(checkpoint: Path, config: Path | None, folder: Path | None, frames: int
         hear = make_hear(Path(scratch), codec)
         seconds = frames * codec.spec.frame_s
         print(f"{processor()}, 1 thread, {codec.manifest.precision}, {frames} frames ({seconds / 60:.1f} min of audio)")
-        codes, audio = soak(codec, hear, frames)
+        frames, codes, audio = soak(codec, hear, frames)
         compare(Mimi.load(checkpoint, config, codec.spec.codebooks), codec, folder, hear, frames, codes, audio)
         silence(codec, hear)
 
@@ -76,33 +80,44 @@ def make_hear(scratch: Path, codec: Codec) -> Hear:
     return hear
 
 
-def soak(codec: Codec, hear: Hear, frames: int) -> tuple[Codes, Floats]:
-    """Runs both halves; the codes and the audio of the last minute."""
+def soak(codec: Codec, hear: Hear, frames: int) -> tuple[int, Codes, Floats]:
+    """Runs both halves; how many frames it came to, and the codes and the audio of the last minute."""
+    ended = Event()
+    signal.signal(signal.SIGINT, lambda *_: ended.set())
     encoder, decoder, spec = codec.encoder(), codec.decoder(), codec.spec
     kept = min(frames, MINUTE_FRAMES)
     last_codes = np.ones((kept, spec.codebooks), np.int32)  # ones and not empty: what is written to has its memory now
     last_audio = np.ones((kept, spec.frame_samples), np.float32)
-    times, resident = np.ones(frames), np.ones((100, 2))
-    for number in range(frames):
+    every = max(frames // 100, 1)
+    times, resident = np.ones(frames), np.ones(-(-frames // every))
+    number = 0
+    while number < frames and not (ended.is_set() and number >= kept):
         pcm = hear(number)
         start = perf_counter()
         codes = encoder.step(pcm)
         decoded = decoder.step(codes)
         times[number] = perf_counter() - start
         last_codes[number % kept], last_audio[number % kept] = codes, decoded
-        resident[number * 100 // frames] = number, resident_kib()
-    tail = resident[10:]  # after the first tenth
-    slope = np.polyfit(tail[:, 0], tail[:, 1], 1)[0] * 1000
+        if number % every == 0:
+            resident[number // every] = resident_kib()
+            if number % (10 * every) == 0:
+                print(f"frame {number}: {resident[number // every] / 1024:.1f} MiB", flush=True)
+        number += 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    measured = resident[: -(-number // every)]
+    tail = measured[len(measured) // 10 :]
+    slope = np.polyfit(every * np.arange(len(tail)), tail, 1)[0] * 1000
     print(
-        f"memory: {tail[0, 1] / 1024:.1f} MiB after a tenth, {tail[-1, 1] / 1024:.1f} MiB at the end, "
-        f"least {tail[:, 1].min() / 1024:.1f}, most {tail[:, 1].max() / 1024:.1f}, {slope:+.2f} KiB in 1000 frames"
+        f"memory over {number} frames: {tail[0] / 1024:.1f} MiB after a tenth, {tail[-1] / 1024:.1f} MiB at the end, "
+        f"least {tail.min() / 1024:.1f}, most {tail.max() / 1024:.1f}, {slope:+.2f} KiB in 1000 frames"
     )
-    tenth = max(frames // 10, 1)
+    tenth = max(number // 10, 1)
     print(
         f"time a frame, both ways: p50 {1e3 * np.median(times[:tenth]):.2f} ms in the first tenth, "
-        f"{1e3 * np.median(times[-tenth:]):.2f} ms in the last"
+        f"{1e3 * np.median(times[number - tenth : number]):.2f} ms in the last",
+        flush=True,
     )
-    return np.roll(last_codes, -(frames % kept), 0), np.roll(last_audio, -(frames % kept), 0).ravel()
+    return number, np.roll(last_codes, -(number % kept), 0), np.roll(last_audio, -(number % kept), 0).ravel()
 
 
 @torch.no_grad()
@@ -118,7 +133,8 @@ def compare(mimi: Mimi, codec: Codec, folder: Path, hear: Hear, frames: int, cod
         print(
             f"last {kept} frames beside {reference}, fresh at frame {start}: {equal.sum()} of {equal.size} codes equal "
             f"({len(np.unique(codes))} distinct), audio L2 difference "
-            f"{np.linalg.norm(difference) / np.linalg.norm(decoded[-len(audio) :]):.1e}"
+            f"{np.linalg.norm(difference) / np.linalg.norm(decoded[-len(audio) :]):.1e}",
+            flush=True,
         )
 
     position = start * config.positions_per_frame

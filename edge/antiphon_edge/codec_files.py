@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import sys
 from io import BufferedReader
 from pathlib import Path
 
@@ -98,6 +100,7 @@ def open_graph(folder: Path, graph: CodecGraph, threads: int) -> ort.InferenceSe
     except OSError as error:
         raise CodecFilesError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
     _check_graph(path, graph, session)
+    _give_back_memory()
     return session
 
 
@@ -120,6 +123,14 @@ def _session(path: Path, file: BufferedReader, threads: int) -> ort.InferenceSes
     except _BAD_MODEL as error:
         reason = str(error).partition("\n")[0].replace(descriptor, path.name)
         raise CodecFilesError(f"{path}: onnxruntime cannot load it ({reason}); {_AGAIN}") from error
+
+
+def _give_back_memory() -> None:
+    """What onnxruntime freed as it loaded goes back to the system: glibc would keep it, 20 to 60 MiB at full size."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # another libc has none
+        if trim is not None:
+            trim(0)
 
 
 def _options(threads: int) -> ort.SessionOptions:
