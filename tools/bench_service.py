@@ -21,7 +21,7 @@ from antiphon_cloud.serving import export_model_codec
 from antiphon_edge.hops import Hops, format_table
 from load_session import Outcome, run_session
 from load_test import Load, scripts, served
-from relay import counting_relay
+from relay import relay
 from worker_process import worker
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,9 +40,9 @@ def hops_of(outcome: Outcome) -> Hops:
 async def measure(address: str, sessions: int, seconds: float) -> None:
     """Prints the table for `sessions` clients, their frames spread evenly over the frame's time."""
     codec, model = await served(address)
-    async with counting_relay(address) as (relay, traffic):
+    async with relay(address) as network:
         start = time.perf_counter()
-        addresses = [relay] + [address] * (sessions - 1)
+        addresses = [network.address] + [address] * (sessions - 1)
         load = scripts(Load(sessions, seconds), model, codec.frame_s, None)
         outcomes = await asyncio.gather(
             *(
@@ -50,7 +50,7 @@ async def measure(address: str, sessions: int, seconds: float) -> None:
                 for each, script in zip(addresses, load, strict=True)
             )
         )
-        rates = [f"{traffic.rate(way, start + 1, start + seconds):.0f} bytes/s {way}" for way in ("up", "down")]
+        rates = [f"{network.traffic.rate(way, start + 1, start + seconds):.0f} bytes/s {way}" for way in ("up", "down")]
     print(f"\n{sessions} sessions, {seconds:g} s: {', '.join(rates)}")
     print(format_table(Hops.together(map(hops_of, outcomes)).table()))
 

@@ -17,7 +17,7 @@ from antiphon_edge.codec import Codec
 from antiphon_edge.hops import format_table
 from antiphon_edge.talk import Conversation, paced, talk, with_silence
 from antiphon_edge.wav import WavReader, WavWriter
-from relay import Traffic, counting_relay
+from relay import Traffic, relay
 from worker_process import BIN, worker
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,8 +59,8 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path) ->
 
     print(f"{input_wav.name} →")
     async with (
-        counting_relay(address) as (relay, traffic),
-        client.connect(relay, spec, seed=1, timings=True) as session,
+        relay(address) as network,
+        client.connect(network.address, spec, seed=1, timings=True) as session,
     ):
         with (
             WavReader(input_wav, spec.sample_rate_hz, spec.frame_samples) as reader,
@@ -69,7 +69,7 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path) ->
             said = with_silence(reader, spec.frame_samples, session.model.delay_steps)
             conversation = await talk(session, codec, paced(said, spec.frame_s), writer.write, on_reply)
         print(f"\n→ {output_wav}\n")
-        report(conversation, traffic, heard_at)
+        report(conversation, network.traffic, heard_at)
         print(format_table(conversation.hops.table()))
 
 
