@@ -15,6 +15,7 @@ from torch import Tensor
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.ring import Ring, allocate_ring
 from antiphon_cloud.sampling import SlotSampling
+from antiphon_cloud.transformer import Attend, Entries, Span, attention
 
 UNGENERATED = -2
 
@@ -33,6 +34,24 @@ class Scratch:
         all_keys[:, :, position:] = keys
         all_values[:, :, position:] = values
         return all_keys, all_values
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchAttend:
+    """Attention of B rows at one position of a frame, layer by layer."""
+
+    scratch: Scratch
+    position: int
+    batch: int
+
+    def __call__(self, layer: int) -> Attend:
+        """The layer's attention."""
+        return lambda q, k, v: attention(q, *self.scratch.append(layer, self.position, k, v))
+
+    def entries(self) -> Entries:
+        """Where the rows write and read."""
+        spans = [Span(row, self.position, 0, self.position + 1) for row in range(self.batch)]
+        return Entries(self.scratch.keys, self.scratch.values, None, None, spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ floats, an adapter beside them); here they all become the parameters or int8 mod
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,10 @@ from torch import Tensor, nn
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.lm import LanguageModel
 from antiphon_cloud.model_directory import ModelDirectory
-from antiphon_cloud.quant import LEVELS, int8_module, packs, quantize_rows
+from antiphon_cloud.native.library import library
+from antiphon_cloud.native.memory import Arena
+from antiphon_cloud.native.modules import accelerate
+from antiphon_cloud.quant import LEVELS, int8_module, multiplies_integers, quantize_rows
 from antiphon_cloud.transformer import Linear
 
 _FLOATS = ("BF16", "F16", "F32")
@@ -53,7 +57,7 @@ def load_model(
         model = LanguageModel(config.lm)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     linears = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
-    activations = torch.float32 if int8 and packs(device) else dtype
+    activations = torch.float32 if int8 and multiplies_integers(device) else dtype
     with ExitStack() as stack:
         file = stack.enter_context(_opened(directory.weights, shapes))
         published = linears if config.quantize else set()
@@ -63,14 +67,17 @@ def load_model(
         if directory.lora is not None:
             lora = stack.enter_context(_opened(directory.lora, shapes))
             adapter = _Adapter(lora, shapes, linears, config.lora_rank, config.lora_scaling)
+        arena = None
+        if int8 and device.type == "cpu":
+            arena = Arena(sum(Arena.room(math.prod(shapes[name])) for name in linears))
         for name, source in sources.items():
             module, _, leaf = name.rpartition(".")
             if name in published:
                 values, scale = source.read_apart(), source.read_apart("_scb") / LEVELS
-                model.set_submodule(module, int8_module(values, scale, dtype, device))
+                model.set_submodule(module, int8_module(values, scale, dtype, device, arena))
             elif int8 and name in linears:
                 values, scale = quantize_rows(_merged(adapter, name, source.read_apart()))
-                model.set_submodule(module, int8_module(values, scale, dtype, device))
+                model.set_submodule(module, int8_module(values, scale, dtype, device, arena))
             else:
                 table = int8 and name not in linears and not name.endswith("alpha")
                 value = source.read_apart().clone() if table else source.read_as(activations)
@@ -78,6 +85,8 @@ def load_model(
                 if name == "text_emb.weight" and config.model_type == "hibiki":
                     value = _hear_early_end_as_padding(value)
                 setattr(model.get_submodule(module), leaf, nn.Parameter(value.to(device), requires_grad=False))
+    if int8 and device.type == "cpu" and library() is not None:
+        accelerate(model)
     return model.eval()
 
 

@@ -11,7 +11,7 @@ from antiphon_cloud.cache import State
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.lm import LanguageModel
-from antiphon_cloud.quant import packs
+from antiphon_cloud.quant import multiplies_integers
 from antiphon_cloud.transformer import Linear
 
 HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' rounding
@@ -41,7 +41,7 @@ def footprint(
     elements = sum(weight.numel() for weight in linears)
     rest = sum(parameter.numel() for parameter in model.parameters()) - elements
     matrices = elements + 4 * sum(len(weight) for weight in linears) if int8 else elements * dtype.itemsize
-    activations = torch.float32 if int8 and packs(device) else dtype
+    activations = torch.float32 if int8 and multiplies_integers(device) else dtype
     state = State.allocate(config, 1, activations, torch.device("meta"), cache)
     return Footprint(matrices, rest * (2 if int8 else dtype.itemsize), state.size_bytes, elements)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from antiphon_cloud.cache import UNGENERATED, Scratch, State
+from antiphon_cloud.cache import UNGENERATED, Scratch, ScratchAttend, State
 from antiphon_cloud.config import MAX_TOP_K, LMConfig
 from antiphon_cloud.sampling import SlotSampling, noise_keys, sample
 from antiphon_cloud.transformer import Attend, Linear, RMSNorm, Transformer, attention, rope
@@ -227,7 +227,7 @@ class LanguageModel(nn.Module):
         for k, weight_set in enumerate(self.config.weight_sets):
             embedded = self._depformer_embedding(k)(previous[:, None]).to(self.dtype)
             x = self.depformer_in[weight_set](hidden) + embedded  # [B, 1, inner]
-            x = self.depformer(x, (weight_set,), None, partial(self._attend_in_frame, scratch, k))
+            x = self.depformer(x, (weight_set,), None, ScratchAttend(scratch, k, len(text)))
             logits = self.linears[k](x)[:, 0].float()  # [B, card]
             keys = noise_keys(sampling.seeds, steps, 1 + k)
             previous = sample(logits, keys, sampling.audio_temperature, sampling.audio_top_k, max_top_k)
@@ -236,10 +236,6 @@ class LanguageModel(nn.Module):
         if not codes:
             return text.new_empty(len(text), 0), hidden.new_empty(len(text), 0)
         return torch.stack(codes, 1), torch.stack(all_logits, 1)
-
-    @staticmethod
-    def _attend_in_frame(scratch: Scratch, position: int, layer: int) -> Attend:
-        return lambda q, k, v: attention(q, *scratch.append(layer, position, k, v))
 
     def _depformer(self, tokens: Tensor, hidden: Tensor) -> Tensor:
         """Logits [B, dep_q, T, card] of the codes in tokens [B, streams, T], after the hidden states [B, T, dim]."""

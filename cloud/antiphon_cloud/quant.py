@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from antiphon_cloud.native.library import library
+from antiphon_cloud.native.memory import Arena
+
 CHUNK = 1 << 22  # weights that are quantized at a time
 LEVELS = 127  # of a weight, on either side of zero
 DIGIT = 63  # of an activation's digit, on either side of zero: 7 bits, so that pairs of products fit 16
@@ -98,11 +101,23 @@ def packs(device: torch.device) -> bool:
     return device.type == "cpu" and "fbgemm" in torch.backends.quantized.supported_engines
 
 
-def int8_module(weight: Tensor, scale: Tensor, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def multiplies_integers(device: torch.device) -> bool:
+    """Whether int8 products take float32 activations on `device` and make integers of them."""
+    return device.type == "cpu" and (library() is not None or packs(device))
+
+
+def int8_module(
+    weight: Tensor, scale: Tensor, dtype: torch.dtype, device: torch.device, arena: Arena | None = None
+) -> nn.Module:
     """The layer that multiplies by int8 weight [outputs, inputs] times scale [outputs] on `device`.
 
     On a CPU activations are float32, and `dtype` says how much of them counts.
     """
+    if device.type == "cpu" and library() is not None:
+        from antiphon_cloud.native.modules import NativeLinear
+
+        weight = weight if arena is None else arena.place(weight)
+        return NativeLinear(weight, scale, digits=2 if dtype == torch.float32 else 1)
     if packs(device):
         return PackedLinear(weight, scale, digits=3 if dtype == torch.float32 else 2)
     return Int8Linear(weight.to(device), scale.to(device))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from antiphon_cloud.config import LMConfig
-from antiphon_cloud.transformer import Attend, attention
+from antiphon_cloud.transformer import Attend, Entries, Span, attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Ring:
             found.append(entries if scales is None else entries * scales[layer, slots, :, at].to(dtype))
         return found[0], found[1]
 
-    def ragged(self, slots: Sequence[int], steps: Sequence[int], first: int = 0) -> Callable[[int], Attend]:
+    def ragged(self, slots: Sequence[int], steps: Sequence[int], first: int = 0) -> RaggedAttend:
         """Attends row by row, to what each session has written and no more.
 
         A slot may come several times, with one step after the other: as each row is written before the next one
@@ -70,19 +70,7 @@ class Ring:
             steps: that each slot's session has taken.
             first: the earliest step whose entries count.
         """
-        spans = [
-            (slot, step % self.context, self._written(first, step)) for slot, step in zip(slots, steps, strict=True)
-        ]
-
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            out = []
-            for row, (slot, position, written) in enumerate(spans):
-                self.write(layer, slot, position, k[row], v[row])
-                keys, values = self.read(layer, slot, written, q.dtype)  # [H, S, D] each
-                out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
-            return out[0] if len(out) == 1 else torch.cat(out)
-
-        return lambda layer: partial(attend, layer)
+        return RaggedAttend(self, [self._span(slot, first, step) for slot, step in zip(slots, steps, strict=True)])
 
     def static(self, slots: Tensor, steps: Tensor) -> Callable[[int], Attend]:
         """Attends to the slots' whole rings, with what they have not written masked; slots and steps are [B]."""
@@ -124,11 +112,41 @@ class Ring:
 
         return lambda layer: partial(attend, layer)
 
-    def _written(self, first: int, step: int) -> slice | Tensor:
+    def _span(self, slot: int, first: int, step: int) -> Span:
         """The entries that hold the steps from `first`, or from where the context begins, to `step`."""
         if first == 0 or step - first + 1 >= self.context:
-            return slice(0, min(step + 1, self.context))
-        return torch.arange(first, step + 1, device=self.keys.device) % self.context
+            return Span(slot, step % self.context, 0, min(step + 1, self.context))
+        return Span(slot, step % self.context, first % self.context, step - first + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RaggedAttend:
+    """Attention of `Ring.ragged`, layer by layer."""
+
+    ring: Ring
+    spans: Sequence[Span]
+
+    def __call__(self, layer: int) -> Attend:
+        """The layer's attention."""
+        return partial(self._attend, layer)
+
+    def entries(self) -> Entries:
+        """Where the rows write and read."""
+        ring = self.ring
+        return Entries(ring.keys, ring.values, ring.key_scales, ring.value_scales, self.spans)
+
+    def _attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = []
+        for row, span in enumerate(self.spans):
+            self.ring.write(layer, span.slot, span.position, k[row], v[row])
+            keys, values = self.ring.read(layer, span.slot, self._read_at(span), q.dtype)  # [H, S, D] each
+            out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
+        return out[0] if len(out) == 1 else torch.cat(out)
+
+    def _read_at(self, span: Span) -> slice | Tensor:
+        if span.first + span.length <= self.ring.context:
+            return slice(span.first, span.first + span.length)
+        return torch.arange(span.first, span.first + span.length, device=self.ring.keys.device) % self.ring.context
 
 
 def allocate_ring(config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device) -> Ring:

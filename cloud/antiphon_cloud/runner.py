@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from antiphon_cloud.graphs import StaticStep
 from antiphon_cloud.lm import LanguageModel, StepOutput
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.rebuild import Rebuild
+from antiphon_cloud.transformer import Attend
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Runner:
         """
         device = torch.device(device)
         int8 = is_int8(directory, quantize)
+        cache = cache or dtype  # where integers are multiplied, activations are float32 whatever the dtype
         check_fits(footprint(directory.config.lm, dtype, device, int8=int8, cache=cache), slots, device)
         spec = model_spec(directory, torch.int8 if int8 else dtype)
         return cls(load_model(directory, dtype, device, quantize), slots, spec, cache, graphs)
@@ -127,6 +129,7 @@ class Runner:
             first: the earliest step of which the slot holds keys and values, or `steps.start`.
         """
         ring, device = self._state.ring, self._state.tokens.device
+        attend: Callable[[int], Attend]
         with torch.inference_mode():
             if device.type == "cpu" and self.model.dtype == torch.float32:  # to the bit what steps would leave
                 attend = ring.ragged([slot] * len(steps), steps, first)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,37 @@ from torch.nn import functional as F  # noqa: N812
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What queries [B, H, T, D] make of new keys and values of the same shape, and of those before them: [B, H, T, D]."""
+
+
+class Span(NamedTuple):
+    """What a row of a step writes and reads in its slot; where rows share a slot, each is done before the next."""
+
+    slot: int
+    position: int  # of the entry to write
+    first: int  # entry to read
+    length: int  # entries to read, the first entry after the last
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Keys and values of a stack's layers, [layers, slots, heads, entries, D], and what a step's rows do with them."""
+
+    keys: Tensor
+    values: Tensor
+    key_scales: Tensor | None  # of int8: float32 [layers, slots, heads, entries, 1]
+    value_scales: Tensor | None
+    spans: Sequence[Span]
+
+
+@runtime_checkable
+class AttendEntries(Protocol):
+    """Attention, layer by layer, that can also say where it writes and reads."""
+
+    def __call__(self, layer: int) -> Attend:
+        """The layer's attention."""
+
+    def entries(self) -> Entries:
+        """Where the rows write and read."""
 
 
 class Linear(nn.Module):

@@ -1,0 +1,107 @@
+// Eight floats side by side: sums in an order that the source fixes, so that no compiler, processor or batch changes a
+// bit of them. (The compiler may fuse and reorder nothing: see the flags in library.py.)
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace antiphon {
+
+template <class To, class From>
+inline To bits(From value) {
+    static_assert(sizeof(To) == sizeof(From));
+    To same;
+    std::memcpy(&same, &value, sizeof same);
+    return same;
+}
+
+constexpr int64_t kLanes = 8;
+typedef float Lanes __attribute__((vector_size(32)));
+typedef uint32_t WordLanes __attribute__((vector_size(32)));
+typedef uint16_t HalfLanes __attribute__((vector_size(16)));
+typedef int8_t ByteLanes __attribute__((vector_size(8)));
+
+inline Lanes load(const float* x) {
+    Lanes lanes;
+    std::memcpy(&lanes, x, sizeof lanes);
+    return lanes;
+}
+
+inline Lanes load(const uint16_t* x) {  // bfloat16
+    HalfLanes halves;
+    std::memcpy(&halves, x, sizeof halves);
+    return bits<Lanes>(__builtin_convertvector(halves, WordLanes) << 16);
+}
+
+inline Lanes load(const int8_t* x) {
+    ByteLanes bytes;
+    std::memcpy(&bytes, x, sizeof bytes);
+    return __builtin_convertvector(bytes, Lanes);
+}
+
+inline float widen(float x) { return x; }
+inline float widen(uint16_t x) { return bits<float>(static_cast<uint32_t>(x) << 16); }
+inline float widen(int8_t x) { return static_cast<float>(x); }
+
+inline float sum(Lanes x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
+
+// x · y.
+template <class T>
+inline float dot(const float* x, const T* y, int64_t n) {
+    Lanes even{}, odd{};
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+        even += load(x + i) * load(y + i);
+        odd += load(x + i + kLanes) * load(y + i + kLanes);
+    }
+    float total = sum(even + odd);
+    for (; i < n; ++i) total += x[i] * widen(y[i]);
+    return total;
+}
+
+inline float sum(const float* x, int64_t n) {
+    Lanes part{};
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) part += load(x + i);
+    float total = sum(part);
+    for (; i < n; ++i) total += x[i];
+    return total;
+}
+
+// x = f(x), eight at a time.
+template <class F>
+inline void each(float* x, int64_t n, const F& f) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+        const Lanes y = f(load(x + i));
+        std::memcpy(x + i, &y, sizeof y);
+    }
+    if (i < n) {
+        Lanes rest{};
+        std::memcpy(&rest, x + i, (n - i) * sizeof(float));
+        rest = f(rest);
+        std::memcpy(x + i, &rest, (n - i) * sizeof(float));
+    }
+}
+
+// The nearest integer, for |x| < 2^22.
+inline int32_t nearest(float x) { return bits<int32_t>(x + 12582912.0f) - 0x4B400000; }
+
+// e^x to 2 units in the last place (polynomial of Cephes, Moshier 1989), for x up to 88; e^-87 below -87; NaN for NaN.
+inline Lanes exponential(Lanes x) {
+    x = x < -87.0f ? Lanes{} - 87.0f : x;
+    x = x > 88.0f ? Lanes{} + 88.0f : x;
+    const Lanes shifted = x * 1.44269504f + 12582912.0f;
+    const WordLanes turns = bits<WordLanes>(shifted) - 0x4B400000;
+    const Lanes whole = shifted - 12582912.0f;
+    const Lanes r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    Lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return p * bits<Lanes>((turns + 127) << 23);
+}
+
+}  // namespace antiphon

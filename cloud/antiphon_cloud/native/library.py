@@ -1,0 +1,163 @@
+"""Compiles the step's C++ once a machine, keeps it in the user's cache, checks it and loads it.
+
+The library knows neither Python nor torch, so one file serves every version of both. Its name is a hash of all that it
+was made from, the processor's features included: a home directory that several machines share is safe.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).parent
+FLAGS = (
+    "-std=c++17", "-O3", "-shared", "-fPIC", "-pthread",
+    "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",  # the same bits wherever it runs
+)  # fmt: skip
+NATIVE = "-march=native"
+COMPILERS = ("c++", "g++", "clang++")
+COMPILE_TIMEOUT_S = 300
+
+
+class BuildError(Exception):
+    """The library cannot be had; the message says why, in one line."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled step, or None where it cannot be had; the log says why, once."""
+    if os.environ.get("ANTIPHON_NATIVE", "1") == "0":
+        logger.info("the compiled CPU step is switched off (ANTIPHON_NATIVE=0)")
+        return None
+    try:
+        return load(build(find_compiler(), cache_folder()))
+    except BuildError as error:
+        logger.warning("the CPU step is not compiled, so int8 steps take two to four times as long: %s", error)
+        return None
+
+
+def find_compiler() -> str:
+    """The C++ compiler's command: $CXX, or the first that is installed.
+
+    Raises:
+        BuildError: there is none.
+    """
+    for command in (os.environ.get("CXX"), *COMPILERS):
+        if command and (found := shutil.which(command)):
+            return found
+    raise BuildError("no C++ compiler is installed (Debian: apt-get install g++)")
+
+
+def cache_folder() -> Path:
+    """Where compiled libraries stay: $ANTIPHON_CACHE, or antiphon in the user's cache."""
+    if folder := os.environ.get("ANTIPHON_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "antiphon"
+
+
+def build(compiler: str, folder: Path) -> Path:
+    """The library in `folder`, compiled unless it is there already.
+
+    Raises:
+        BuildError: the compiler fails, or the folder cannot be written.
+    """
+    path = folder / f"step-{fingerprint(compiler)}.so"
+    if path.is_file():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            made = Path(work) / path.name
+            start = time.perf_counter()
+            command = [compiler, *FLAGS, NATIVE, "-o", str(made), str(SOURCE / "step.cpp")]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)  # noqa: S603
+            made.rename(path)  # at once: another process may be looking
+            logger.info("compiled the CPU step in %.1f s: %s", time.perf_counter() - start, path)
+    except subprocess.CalledProcessError as error:
+        raise BuildError(f"{compiler} fails: {(error.stderr.strip() or '?').splitlines()[-1]}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{error}; ANTIPHON_CACHE names another folder") from error
+    return path
+
+
+def fingerprint(compiler: str) -> str:
+    """A hash of the sources, the compiler's version, the flags and this processor's features.
+
+    Raises:
+        BuildError: the compiler does not run.
+    """
+    digest = hashlib.sha256()
+    for source in sorted((*SOURCE.glob("*.h"), *SOURCE.glob("*.cpp"))):
+        digest.update(source.read_bytes())
+    try:
+        version = subprocess.run([compiler, "--version"], check=True, capture_output=True, timeout=30)  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"{compiler} does not run: {error}") from error
+    digest.update(version.stdout)
+    digest.update(" ".join((*FLAGS, platform.machine(), *processor_features())).encode())
+    return digest.hexdigest()[:16]
+
+
+def processor_features() -> list[str]:
+    """What the kernel says that the first processor can do."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return [platform.processor()]
+    return [line for line in lines if line.startswith(("model name", "flags", "Features"))][:2]
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Loads the library and declares its functions.
+
+    Raises:
+        BuildError: it cannot be loaded here, or computes something else than it should.
+    """
+    try:
+        loaded = ctypes.CDLL(str(path))  # its calls let other Python threads run
+    except OSError as error:
+        raise BuildError(f"{path} cannot be loaded ({error}); delete it") from error
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    loaded.antiphon_product.argtypes = [pointer, pointer, integer, integer, integer, pointer]
+    loaded.antiphon_layers.argtypes = [pointer, pointer, pointer, pointer, integer, integer, pointer]
+    loaded.antiphon_product.restype = loaded.antiphon_layers.restype = None
+    check(loaded, path)
+    return loaded
+
+
+class Matrix(ctypes.Structure):
+    """An int8 matrix, as the library takes it."""
+
+    _fields_ = (
+        ("weight", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+    )
+
+
+def check(loaded: ctypes.CDLL, path: Path) -> None:
+    """Raises BuildError unless the library multiplies as it should; this compiler's code may never have run before."""
+    rng = np.random.default_rng(0)
+    weight, x = rng.integers(-128, 128, (37, 229), dtype=np.int8), rng.standard_normal((7, 229), dtype=np.float32)
+    scale = rng.random(37, dtype=np.float32)
+    wanted = x.astype(np.float64) @ (weight * scale[:, None].astype(np.float64)).T
+    matrix = Matrix(weight.ctypes.data, scale.ctypes.data, *weight.shape)
+    for rows in (1, 3, 7):
+        found = np.full((rows, 37), np.nan, np.float32)
+        loaded.antiphon_product(ctypes.addressof(matrix), x.ctypes.data, rows, 2, 1, found.ctypes.data)
+        if not np.allclose(found, wanted[:rows], rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max())):
+            raise BuildError(f"{path} gives wrong products on this processor; report the compiler and the processor")

@@ -1,0 +1,36 @@
+"""Memory for all the matrices of a model: one range in large pages, which a step walks through with fewer misses."""
+
+from __future__ import annotations
+
+import mmap
+
+import torch
+from torch import Tensor
+
+LARGE_PAGE = 2 << 20
+ALIGNMENT = 4096
+
+
+class Arena:
+    """A range of `size` bytes. Pages that nothing was written to take no memory."""
+
+    def __init__(self, size: int) -> None:
+        memory = mmap.mmap(-1, size + LARGE_PAGE)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        self._bytes = torch.frombuffer(memory, dtype=torch.int8)  # keeps the range as long as a tensor is in it
+        self._next = -self._bytes.data_ptr() % LARGE_PAGE
+
+    @staticmethod
+    def room(count: int) -> int:
+        """Bytes that a matrix of `count` weights takes in an arena."""
+        return -(-count // ALIGNMENT) * ALIGNMENT
+
+    def place(self, matrix: Tensor) -> Tensor:
+        """A copy of an int8 matrix in the arena."""
+        start, count = self._next, matrix.numel()
+        self._next += self.room(count)
+        assert self._next <= len(self._bytes)
+        copy = self._bytes[start : start + count].view(matrix.shape)
+        copy.copy_(matrix)
+        return copy
