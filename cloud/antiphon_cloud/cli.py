@@ -10,8 +10,11 @@ import click
 import uvloop
 
 from antiphon.codes_file import read_codes
-from antiphon.command_line import Address, group, option, run
+from antiphon.command_line import THREADS, Address, Number, different_files, group, option, run
+from antiphon.output_file import output_file
 from antiphon_cloud.exposure_options import exposure_options
+
+MAX_SECONDS = 86_400
 
 commands = group("Run and prepare workers for full-duplex speech models.")
 
@@ -40,7 +43,7 @@ cache_option = option(
     type=click.Choice(["float32", "bfloat16", "float16", "int8"]),
     help="What keys and values are held in; the activations' type where absent.",
 )
-threads_option = option("--threads", type=click.IntRange(1), help="Threads of a step; all cores where absent.")
+threads_option = option("--threads", type=THREADS, help="Threads of a step; all cores where absent.")
 
 
 @commands.command("serve")
@@ -57,12 +60,16 @@ threads_option = option("--threads", type=click.IntRange(1), help="Threads of a 
 @option("--random-weights", is_flag=True, help="Tell the edges that the weights were never trained.")
 @option("--reflection", is_flag=True, help="Answer gRPC server reflection.")
 @option(
-    "--drain", "drain_s", type=click.FloatRange(0), default=5.0, help="Seconds that sessions get to leave on SIGTERM."
+    "--drain",
+    "drain_s",
+    type=Number(0, MAX_SECONDS),
+    default=5.0,
+    help="Seconds that sessions get to leave on SIGTERM.",
 )
 @option(
     "--idle-timeout",
     "idle_s",
-    type=click.FloatRange(0.001),
+    type=Number(0.001, MAX_SECONDS),
     default=30.0,
     help="Seconds of silence that end a session.",
 )
@@ -70,14 +77,14 @@ threads_option = option("--threads", type=click.IntRange(1), help="Threads of a 
 @option(
     "--step-budget",
     "step_budget_ms",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=64.0,
     help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
 )
 @option(
     "--keep-slot",
     "keep_slot_s",
-    type=click.FloatRange(0),
+    type=Number(0, MAX_SECONDS),
     default=5.0,
     help="Seconds that a session whose stream broke keeps its slot, unless another session needs it.",
 )
@@ -190,29 +197,33 @@ def replay_command(
     threads: int | None,
 ) -> None:
     """Run a conversation offline and write its tokens [frames − delay, 1 + codebooks]: text, then codes."""
+    import numpy as np
+
     from antiphon_cloud.checkpoint import is_int8
     from antiphon_cloud.model_directory import ModelDirectory
-    from antiphon_cloud.replay import replay, write
+    from antiphon_cloud.replay import replay
     from antiphon_cloud.runner import model_spec
     from antiphon_cloud.serving import named_dtype, torch_setup
 
+    different_files(user_codes, out)
     directory = ModelDirectory.open(model)
     torch_dtype = torch_setup(device, dtype, threads, is_int8(directory, quantize))
     spec = model_spec(directory, torch_dtype)
     sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
     codes = read_codes(user_codes, spec.user_codebooks, spec.cardinality)
-    arrays = replay(
-        directory,
-        codes,
-        dtype=torch_dtype,
-        device=device,
-        quantize=quantize,
-        cache=named_dtype(kv_cache) if kv_cache else None,
-        sampling=sampling,
-        seed=seed,
-        taps=taps,
-    )
-    write(out, arrays)
+    with output_file(out) as file:
+        arrays = replay(
+            directory,
+            codes,
+            dtype=torch_dtype,
+            device=device,
+            quantize=quantize,
+            cache=named_dtype(kv_cache) if kv_cache else None,
+            sampling=sampling,
+            seed=seed,
+            taps=taps,
+        )
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 @commands.command("make-key")
@@ -227,7 +238,7 @@ def replay_command(
 @option("--sessions", type=click.IntRange(1), help="Sessions at once; as the worker's --client-sessions where absent.")
 @option(
     "--opens-per-minute",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Sessions opened in a minute; as the worker's --client-opens-per-minute where absent.",
 )
 def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minute: float | None) -> None:
@@ -246,9 +257,9 @@ def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minu
     multiple=True,
     help="GPU to plan for; may be repeated; all known ones where absent.",
 )
-@option("--memory", "memory_gb", type=click.FloatRange(0, min_open=True), help="Of another GPU: memory in GB.")
-@option("--bandwidth", "bandwidth_gb_s", type=click.FloatRange(0, min_open=True), help="Its bandwidth in GB/s.")
-@option("--peak", "peak_tflops", type=click.FloatRange(0, min_open=True), help="Its dense bfloat16 peak in TFLOP/s.")
+@option("--memory", "memory_gb", type=Number(0, min_open=True), help="Of another GPU: memory in GB.")
+@option("--bandwidth", "bandwidth_gb_s", type=Number(0, min_open=True), help="Its bandwidth in GB/s.")
+@option("--peak", "peak_tflops", type=Number(0, min_open=True), help="Its dense bfloat16 peak in TFLOP/s.")
 @quantize_option
 @cache_option
 @option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -48,7 +48,7 @@ class CodecFolder:
                 f"{error.filename}: cannot be read ({error.strerror}); run antiphon-cloud export-codec, or name an "
                 "exported codec with --codec"
             ) from error
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: not a codec manifest ({error}); export the codec again") from error
         for graph, file in zip((manifest.encoder, manifest.decoder), files[1:], strict=True):
             if file.sha256.hex() != graph.sha256.lower():

@@ -48,6 +48,22 @@ _NO_EFFECT = {  # on inference, whatever the value
     "depformer_max_period",
     "gradient_checkpointing",
 }
+_MOST = {  # far above any published model; beyond, even to count the bytes would take all of them
+    "dim": 2**17,
+    "num_heads": 2**10,
+    "num_layers": 2**9,
+    "hidden_scale": 2**6,
+    "context": 2**24,
+    "n_q": 2**7,
+    "card": 2**20,
+    "text_card": 2**22,
+    "depformer_dim": 2**17,
+    "depformer_num_heads": 2**10,
+    "depformer_num_layers": 2**7,
+    "depformer_low_rank_embeddings": 2**17,
+    "extra_heads_num_heads": 2**7,
+    "extra_heads_dim": 2**17,
+}
 _LM_KEYS = {f.name for f in fields(LMConfig)}
 _OUTER_KEYS = {f.name for f in fields(ModelConfig)} - {"lm", "sampling"}
 _GENERATION_KEYS = {
@@ -68,7 +84,7 @@ def read_config(path: Path) -> ModelConfig:
         raw = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not JSON ({error})") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {type(raw).__name__}")
@@ -141,6 +157,8 @@ def _check_lm(lm: LMConfig, where: str) -> None:
     for key in ("hidden_scale", "max_period"):
         value = getattr(lm, key)
         demand(math.isfinite(value) and value > 0, key, f"expected a positive number, got {value}")
+    for key, most in _MOST.items():
+        demand((getattr(lm, key) or 0) <= most, key, f"{getattr(lm, key)} is more than the {most} that any model has")
     demand(
         lm.norm in ("rms_norm_f32", "rms_norm"), "norm", f"{lm.norm} is not supported; only rms_norm_f32 and rms_norm"
     )
@@ -162,6 +180,7 @@ def _check_lm(lm: LMConfig, where: str) -> None:
         key = "depformer_weights_per_step_schedule"
         demand(len(schedule) == lm.dep_q, key, f"expected {lm.dep_q} entries, one a codebook, got {len(schedule)}")
         demand(min(schedule, default=0) >= 0, key, "must not be negative")
+        demand(max(schedule, default=0) < lm.n_q, key, f"expected weight sets below n_q ({lm.n_q})")
     if not lm.dep_q:
         return
     _check_heads(demand, "depformer_dim", lm.depformer_dim, lm.depformer_num_heads)
@@ -170,6 +189,7 @@ def _check_lm(lm: LMConfig, where: str) -> None:
     if isinstance(sizes, tuple):
         demand(len(sizes) == sets, "depformer_dim_feedforward", f"expected {sets} sizes, got {len(sizes)}")
     demand(min(lm.depformer_hidden) > 0, "depformer_dim_feedforward", "must be positive")
+    demand(max(lm.depformer_hidden) <= 2**20, "depformer_dim_feedforward", "is larger than any model's")
     rank = lm.depformer_low_rank_embeddings
     demand(rank is None or rank > 0, "depformer_low_rank_embeddings", f"expected a positive number, got {rank}")
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from antiphon.command_line import Address, option
+from antiphon.command_line import Address, Number, option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ _options = (
     ),
     option(
         "--client-opens-per-minute",
-        type=click.FloatRange(0, min_open=True),
+        type=Number(0, min_open=True),
         default=6000.0,
         help="Sessions that one client may open in a minute.",
     ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -60,9 +58,3 @@ def replay(
     if taps:
         arrays |= {"text_logits": np.stack(text_logits), "extra_heads": np.stack(extra_heads)}
     return arrays
-
-
-def write(path: Path, arrays: Arrays) -> None:
-    """Writes the arrays as a .npz at exactly `path`, whatever its suffix."""
-    with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from antiphon.codes_file import read_codes, write_codes
-from antiphon.command_line import group, option, run
+from antiphon.codes_file import read_codes
+from antiphon.command_line import THREADS, different_files, group, option, run
+from antiphon.output_file import output_file
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon_edge import client
 from antiphon_edge.client import Reply
@@ -52,9 +54,7 @@ pulled_codec_option = option(
     type=click.Path(path_type=Path),
     help="Folder of an exported codec; pulled from the worker where absent.",
 )
-threads_option = option(
-    "--threads", type=click.IntRange(1), default=1, help="Threads for each of the encoder and the decoder."
-)
+threads_option = option("--threads", type=THREADS, default=1, help="Threads for each of the encoder and the decoder.")
 
 
 def _progress(items: Iterable[T], frames: int, what: str) -> Iterator[T]:
@@ -70,11 +70,12 @@ def _progress(items: Iterable[T], frames: int, what: str) -> Iterator[T]:
 @click.argument("codes", type=click.Path(path_type=Path), metavar="OUT.npy")
 def encode_command(codec_folder: Path, threads: int, wav: Path, codes: Path) -> None:
     """Encode a wav file (any rate, any channels) to codes [frames, codebooks]."""
+    different_files(wav, codes)
     codec = Codec.load(codec_folder, threads=threads, only="encoder")
     encoder = codec.encoder()
-    with WavReader(wav, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader:
+    with WavReader(wav, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader, output_file(codes) as out:
         frames = _progress(reader, reader.frames, wav.name)
-        write_codes(codes, np.stack([encoder.step(pcm) for pcm in frames]))
+        np.save(out, np.stack([encoder.step(pcm) for pcm in frames]))
 
 
 @commands.command("decode")
@@ -84,6 +85,7 @@ def encode_command(codec_folder: Path, threads: int, wav: Path, codes: Path) -> 
 @click.argument("wav", type=click.Path(path_type=Path), metavar="OUT.wav")
 def decode_command(codec_folder: Path, threads: int, codes: Path, wav: Path) -> None:
     """Decode codes [frames, codebooks] to a mono wav file."""
+    different_files(codes, wav)
     codec = Codec.load(codec_folder, threads=threads, only="decoder")
     decoder = codec.decoder()
     rows = read_codes(codes, codec.spec.codebooks, codec.spec.cardinality)
@@ -136,7 +138,7 @@ def pull_command(server: str, credentials: Credentials, cache: Path) -> None:
     """Fetch the worker's codec, check it, and print its folder."""
     folder = asyncio.run(_pull(server, credentials, cache))
     Codec.load(folder)
-    click.echo(folder)
+    click.echo(os.fsencode(folder))  # whatever its bytes are
 
 
 async def _pull(server: str, credentials: Credentials, cache: Path) -> Path:
@@ -178,8 +180,8 @@ def talk_command(
     """Talk: live through the microphone and the speaker, or from and to wav files."""
     if as_fast_as_possible and (input_wav is None or output_wav is None):
         raise click.UsageError("--as-fast-as-possible needs --input-wav and --output-wav")
-    if input_wav is not None and output_wav is not None and input_wav.resolve() == output_wav.resolve():
-        raise click.UsageError("--input-wav and --output-wav name the same file; the reply would overwrite it")
+    if input_wav is not None and output_wav is not None:
+        different_files(input_wav, output_wav)
 
     async def main() -> None:
         codec = Codec.load(codec_folder or await _pull(server, credentials, default_cache()), threads=threads)

@@ -52,7 +52,7 @@ def read_manifest(folder: Path) -> CodecManifest:
             )
         manifest = msgspec.json.decode(data, type=CodecManifest)
         _check_values(manifest)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CodecFilesError(f"{path}: not a codec manifest ({error}); {_AGAIN}") from error
     return manifest
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -122,7 +124,7 @@ class WavWriter:
         try:
             Path(path).open("wb").close()  # the system's reason, which libsndfile would not tell
             self._file = soundfile.SoundFile(
-                str(path), "w", samplerate=sample_rate_hz, channels=1, format="WAV", subtype="PCM_16"
+                os.fsencode(path), "w", samplerate=sample_rate_hz, channels=1, format="WAV", subtype="PCM_16"
             )
         except (OSError, soundfile.LibsndfileError) as error:
             raise AudioFileError(f"{path} cannot be written: {_reason(error)}; choose another path") from None
@@ -150,13 +152,16 @@ class WavWriter:
 
 def _open(path: str | Path) -> soundfile.SoundFile:
     try:
-        if Path(path).stat().st_size == 0:
+        kind = Path(path).stat()
+        if stat.S_ISFIFO(kind.st_mode) or stat.S_ISCHR(kind.st_mode):
+            raise AudioFileError(f"{path} is a pipe or a device: choose a wav file")
+        if kind.st_size == 0:
             raise AudioFileError(f"{path} is empty: choose a wav file")
         Path(path).open("rb").close()
     except OSError as error:
         raise AudioFileError(f"{path} cannot be read: {_reason(error)}; choose a wav file") from None
     try:
-        return soundfile.SoundFile(str(path))
+        return soundfile.SoundFile(os.fsencode(path))  # bytes: a name may be none of the locale's
     except (soundfile.LibsndfileError, TypeError):  # TypeError: named *.raw, which would need a description
         raise AudioFileError(f"{path} is not a wav file: choose one, or convert it (ffmpeg -i IN OUT.wav)") from None
 

@@ -29,8 +29,10 @@ def read_codes(path: Path, codebooks: int, cardinality: int) -> Codes:
         raise CodesFileError(f"{path}: not a whole .npy file of numbers ({error}); encode a wav again") from error
     if not np.issubdtype(codes.dtype, np.integer):
         raise CodesFileError(f"{path}: expected integers, got {codes.dtype}")
-    if codes.ndim != 2 or codes.shape[1] != codebooks or not len(codes):
+    if codes.ndim != 2 or codes.shape[1] != codebooks:
         raise CodesFileError(f"{path}: expected shape [frames, {codebooks}], got {list(codes.shape)}")
+    if not len(codes):
+        raise CodesFileError(f"{path}: holds no frames; encode a wav with some sound in it")
     wrong = (codes < 0) | (codes >= cardinality)
     if wrong.any():
         frame, codebook = (int(index) for index in np.argwhere(wrong)[0])
@@ -39,16 +41,3 @@ def read_codes(path: Path, codebooks: int, cardinality: int) -> Codes:
             f"is outside [0, {cardinality})"
         )
     return codes.astype(np.int32)
-
-
-def write_codes(path: Path, codes: Codes) -> None:
-    """Writes codes [frames, codebooks] at exactly `path`, whatever its suffix.
-
-    Raises:
-        CodesFileError: the file cannot be written.
-    """
-    try:
-        with path.open("wb") as file:
-            np.save(file, codes)
-    except OSError as error:
-        raise CodesFileError(f"{path}: cannot be written ({error.strerror}); choose another path") from error

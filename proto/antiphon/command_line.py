@@ -5,10 +5,14 @@ Needs click, which the `edge` and `cloud` extras bring; nothing else of this pac
 
 from __future__ import annotations
 
+import io
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -21,6 +25,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_PORT = 65_535
+THREADS = click.IntRange(1, 256)  # far beyond that the libraries hang or crash
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
@@ -29,6 +34,17 @@ def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
     flag = next(name for name in declarations if name.startswith("--"))
     kwargs.setdefault("envvar", "ANTIPHON" + flag.removeprefix("-").upper().replace("-", "_"))
     return click.option(*declarations, show_default=True, show_envvar=True, **kwargs)
+
+
+class Number(click.FloatRange):
+    """A number of a range; neither infinite nor "not a number", which a range alone lets through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, context)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, context)
+        return number
 
 
 class Address(click.ParamType[str]):
@@ -42,6 +58,12 @@ class Address(click.ParamType[str]):
         if not host or not port.isdecimal() or int(port) > MAX_PORT:
             self.fail(f"{value!r} is no HOST:PORT with a port of 0 to {MAX_PORT}", param, context)
         return str(value)
+
+
+def different_files(source: Path, result: Path) -> None:
+    """Raises UsageError where the result would overwrite what it is made from."""
+    if source.resolve() == result.resolve():
+        raise click.UsageError(f"{result} is the input: name another file for the output")
 
 
 def group(help_text: str) -> click.Group:
@@ -63,8 +85,12 @@ def group(help_text: str) -> click.Group:
 
 def run(commands: click.Group, name: str) -> NoReturn:
     """Runs the command line; any error is one sentence on standard error, status 2 for usage and 1 otherwise."""
+    _print_what_the_terminal_cannot_show_as_question_marks()
     try:
         sys.exit(commands.main(prog_name=name, standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:  # its message is the whole help
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else name
         message = error.format_message().rstrip(".")
@@ -73,8 +99,17 @@ def run(commands: click.Group, name: str) -> NoReturn:
         _fail(name, error.format_message() if isinstance(error, click.ClickException) else str(error), status=1)
     except click.Abort:
         _fail(name, "interrupted", status=1)
+    except OSError as error:  # a full disk behind standard output; what files say is caught where they are opened
+        _fail(name, f"{error.filename or 'standard output'}: {error.strerror or error}; write elsewhere", status=1)
+
+
+def _print_what_the_terminal_cannot_show_as_question_marks() -> None:
+    """A model's words in a locale without their letters must not end a conversation."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None where the caller closed it
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
-    click.echo(f"{name}: {message}", err=True)
+    with suppress(OSError):  # standard error may be full too
+        click.echo(f"{name}: {message}", err=True)
     sys.exit(status)

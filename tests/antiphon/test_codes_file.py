@@ -1,4 +1,4 @@
-"""Codes in numpy files: what is written is what is read, and what does not fit is named."""
+"""Codes in numpy files: what does not fit is named."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon.codes_file import CodesFileError, read_codes, write_codes
+from antiphon.codes_file import CodesFileError, read_codes
 
 
 def test_any_integers_are_read_as_int32(tmp_path: Path) -> None:
@@ -18,23 +18,12 @@ def test_any_integers_are_read_as_int32(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, codes)
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
-    codes = np.arange(24, dtype=np.int32).reshape(12, 2)
-    write_codes(tmp_path / "any.suffix", codes)
-    np.testing.assert_array_equal(read_codes(tmp_path / "any.suffix", 2, 24), codes)
-
-
-def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CodesFileError, match="cannot be written"):
-        write_codes(tmp_path / "no/folder.npy", np.zeros((1, 2), np.int32))
-
-
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
         (np.zeros((4, 3), np.int32), r"expected shape \[frames, 2\], got \[4, 3\]"),
         (np.zeros(4, np.int32), r"got \[4\]"),
-        (np.zeros((0, 2), np.int32), r"got \[0, 2\]"),
+        (np.zeros((0, 2), np.int32), "holds no frames"),
         (np.zeros((4, 2)), "expected integers, got float64"),
         (np.zeros((4, 2), bool), "expected integers, got bool"),
         (np.array([[1, 2], [3, 24]]), r"code 24 of frame 1, codebook 1 is outside \[0, 24\)"),

@@ -34,6 +34,11 @@ def test_help_shows_every_flags_default_and_variable(command: str) -> None:
         (["serve"], "--model"),
         (["serve", "--model", "m", "--slots", "0"], "--slots"),
         (["replay", "--model", "m"], "--user-codes"),
+        (["replay", "--model", "m", "--user-codes", "a", "--out", "./a"], "is the input"),
+        (["serve", "--model", "m", "--threads", "100000"], "--threads"),
+        (["serve", "--model", "m", "--idle-timeout", "nan"], "--idle-timeout"),
+        (["serve", "--model", "m", "--drain", "inf"], "--drain"),
+        (["plan", "--model", "m", "--memory", "nan"], "--memory"),
         (["serve", "--model", "m", "--device", "tpu"], "--device"),
         (["serve", "--model", "m", "--listen", "127.0.0.1:99999"], "--listen"),
         (["serve", "--model", "m", "--listen", "50051"], "--listen"),
@@ -54,6 +59,22 @@ def test_replay_writes_the_golden_tokens(golden: Path, tmp_path: Path) -> None:
     tokens = np.load(tmp_path / "out.npz")["tokens"]
     assert tokens.dtype == np.int32
     assert (tokens == expected["tokens"]).all()
+
+
+def test_a_replay_that_cannot_be_kept_is_not_begun(golden: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "user.npy", np.zeros((2, 8), np.int32))
+    out = tmp_path / "no/such/folder/out.npz"
+    finished = run(
+        "antiphon-cloud",
+        "replay",
+        "--model",
+        golden / "moshi-tiny",
+        "--user-codes",
+        tmp_path / "user.npy",
+        "--out",
+        out,
+    )
+    assert f"{out}: cannot be written" in one_sentence(finished)
 
 
 @pytest.mark.parametrize("damage", ["nothing there", "no weights", "truncated", "unknown key"])

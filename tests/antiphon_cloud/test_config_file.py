@@ -81,6 +81,8 @@ def test_what_is_not_supported_is_named(key: str, value: Any) -> None:
         ("hidden_scale", 0, "positive"), ("hidden_scale", 0.001, "no width"), ("num_layers", -1, "positive"),
         ("delays", [0] * 16, "expected 17"), ("delays", [0] * 16 + [-1], "negative"),
         ("delays", [0] * 16 + [99], "do not fit"),
+        ("dim", 2**40, "is more than"), ("num_layers", 10**9, "is more than"), ("context", 2**40, "is more than"),
+        ("depformer_dim_feedforward", 2**40, "larger"), ("depformer_weights_per_step_schedule", [10**9] * 8, "below"),
         ("delays", "none", "expected `array`"), ("dep_q", 17, "expected 0 to n_q"), ("dep_q", -1, "expected 0 to n_q"),
         ("depformer_dim", 33, "does not divide"), ("depformer_num_heads", 0, "positive"),
         ("depformer_dim_feedforward", [132], "expected 8 sizes"), ("depformer_dim_feedforward", 1, "positive"),
@@ -105,7 +107,7 @@ def test_sampling_is_resolved() -> None:
     assert parse_config(golden(lm_gen_config={"top_k_text": 0}), "config.json").sampling.text_top_k == 256  # all
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"moshi"', '{"dim": NaN}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"moshi"', '{"dim": NaN}', "[" * 100_000])
 def test_files_that_are_no_json_object_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ConfigError, match=r"config\.json: (not JSON|expected a JSON object)"):

@@ -161,6 +161,7 @@ def with_external_data_outside(folder: Path) -> None:
     ("damage", "message"),
     [
         (lambda f: (f / "codec.json").unlink(), r"codec\.json: cannot be read"),
+        (lambda f: (f / "codec.json").write_text("[" * 100_000), r"codec\.json: not a codec manifest"),
         (lambda f: (f / "codec.json").write_text("{"), r"codec\.json: not a codec manifest"),
         (lambda f: (f / "codec.json").write_text('{"format": 1}'), r"codec\.json: not a codec manifest .*fingerprint"),
         (lambda f: (f / "codec.json").write_bytes(b"\xff\xfe"), r"codec\.json: not a codec manifest"),

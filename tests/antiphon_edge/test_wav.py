@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,8 @@ def unreadable_files(folder: Path) -> dict[str, Path]:
     cases["text"].write_text("this is no sound\n" * 100)
     cases["raw"].write_bytes(bytes(1000))
     cases["folder"].mkdir()
+    cases["pipe"] = folder / "pipe.wav"
+    os.mkfifo(cases["pipe"])
     soundfile.write(cases["short"], np.zeros(1, np.float32), 192_000)
     return cases
 
@@ -119,6 +122,7 @@ def unreadable_files(folder: Path) -> dict[str, Path]:
         ("text", "not a wav file"),
         ("raw", "not a wav file"),
         ("folder", "is a directory"),
+        ("pipe", "a pipe or a device"),
     ],
 )
 def test_unreadable_files_say_what_and_where(tmp_path: Path, case: str, reason: str) -> None:
@@ -139,3 +143,10 @@ def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
 def test_unwritable_paths_say_so(tmp_path: Path, path: str) -> None:
     with pytest.raises(AudioFileError, match="cannot be written"):
         WavWriter(path.format(folder=tmp_path), RATE_HZ)
+
+
+def test_a_name_that_is_none_of_the_locales_is_read_and_written(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.wav")
+    with WavWriter(path, RATE_HZ) as writer:
+        writer.write(np.zeros(FRAME_SAMPLES, np.float32))
+    assert len(read(path)) == 1

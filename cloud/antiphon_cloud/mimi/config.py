@@ -103,7 +103,7 @@ class MimiConfig:
             values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: not a JSON file ({error})") from error
         try:
             return cls.parse(values)

@@ -1,0 +1,12 @@
+"""The console command `antiphon-cloud`, also as `python -m antiphon_cloud`."""
+
+from antiphon.start import start
+
+
+def main() -> None:
+    """Entry point."""
+    start("antiphon-cloud", "antiphon_cloud.cli", extra="cloud")
+
+
+if __name__ == "__main__":
+    main()

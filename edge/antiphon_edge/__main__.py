@@ -1,0 +1,12 @@
+"""The console command `antiphon-edge`, also as `python -m antiphon_edge`."""
+
+from antiphon.start import start
+
+
+def main() -> None:
+    """Entry point."""
+    start("antiphon-edge", "antiphon_edge.cli", extra="edge")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Files that come to be whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from antiphon.errors import AntiphonError
+
+
+class OutputFileError(AntiphonError):
+    """A file that cannot be written."""
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` once the block has ended well; otherwise what was there stays.
+
+    It is opened at once, so that nobody waits for a result that cannot be kept.
+
+    Raises:
+        OutputFileError: it cannot be created, or (when the block ends) the disk is full.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe: nothing to keep; or a folder, which fails
+            with path.open("wb") as file:
+                yield file
+            return
+        whole = path.resolve()
+        partial = whole.with_name(f".{whole.name}.{os.getpid()}")
+        try:
+            with partial.open("xb") as file:
+                yield file
+            partial.replace(whole)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputFileError(f"{path}: cannot be written ({error.strerror}); choose another path") from error

@@ -1,0 +1,19 @@
+"""The first moments of both command lines, before their libraries are known to be there."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+
+def start(command: str, module: str, extra: str) -> None:
+    """Runs `module.main`; says in a sentence what is missing where the extra that brings it was not installed."""
+    try:
+        run = importlib.import_module(module).main
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("antiphon"):
+            raise
+        sys.exit(f"{command}: {error.name} is not installed: pip install 'antiphon[{extra}]'")
+    except KeyboardInterrupt:  # imports take seconds on a small machine
+        sys.exit(f"{command}: interrupted")
+    run()
