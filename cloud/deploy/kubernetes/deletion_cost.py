@@ -1,0 +1,77 @@
+"""Keeps a worker pod's deletion cost at its number of sessions, so that scaling down takes the emptiest worker first.
+
+Runs beside the worker in its pod, with the standard library alone. Kubernetes is told only when the number has changed,
+and at most every 30 seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import ssl
+import time
+import urllib.request
+from pathlib import Path
+
+logger = logging.getLogger("deletion_cost")
+
+METRICS = "http://127.0.0.1:9100/metrics"
+API = "https://kubernetes.default.svc"
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+EVERY_S = 30.0
+TIMEOUT_S = 5.0
+
+
+def sessions(metrics: str) -> int:
+    """The worker's sessions now.
+
+    Raises:
+        OSError: the worker does not answer.
+        ValueError: its metrics do not tell.
+    """
+    with urllib.request.urlopen(metrics, timeout=TIMEOUT_S) as response:  # noqa: S310 - an address of this file
+        for line in response.read().decode().splitlines():
+            if line.startswith("antiphon_sessions "):
+                return int(float(line.split()[1]))
+    raise ValueError(f"{metrics} has no antiphon_sessions")
+
+
+def annotate(api: str, account: Path, namespace: str, pod: str, cost: int) -> None:
+    """Sets the annotation on the pod.
+
+    Raises:
+        OSError: Kubernetes does not answer, or refuses.
+    """
+    patch = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": str(cost)}}}
+    request = urllib.request.Request(  # noqa: S310 - an address of this file
+        f"{api}/api/v1/namespaces/{namespace}/pods/{pod}",
+        method="PATCH",
+        data=json.dumps(patch).encode(),
+        headers={
+            "Authorization": f"Bearer {(account / 'token').read_text()}",  # read anew: Kubernetes renews it
+            "Content-Type": "application/merge-patch+json",
+        },
+    )
+    authority = account / "ca.crt"
+    context = ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context):  # noqa: S310
+        pass
+
+
+def main() -> None:
+    """Runs until the pod ends."""
+    namespace, pod = os.environ["POD_NAMESPACE"], os.environ["POD_NAME"]
+    told: int | None = None
+    while True:
+        try:
+            if (now := sessions(METRICS)) != told:
+                annotate(API, ACCOUNT, namespace, pod, now)
+                told = now
+        except (OSError, ValueError) as error:
+            logger.warning("%s; trying again in %g s", error, EVERY_S)
+        time.sleep(EVERY_S)
+
+
+if __name__ == "__main__":
+    main()
