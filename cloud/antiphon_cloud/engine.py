@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -183,7 +184,7 @@ class Engine:
 
     def __init__(self, runner: Runner, admission: Admission | None = None) -> None:
         self._runner = runner
-        self._admission = admission or Admission()  # under the condition
+        self._admission = admission or Admission(budget_ms=math.inf)  # under the condition; free slots alone decide
         self._condition = threading.Condition()
         self._free = list(range(runner.slots))  # a heap: low slots first, so that the batch stays short
         self._leases: dict[int, Lease] = {}

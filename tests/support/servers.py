@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from antiphon.spec import CodecSpec, Limits
+from antiphon_cloud.admission import Admission
 from antiphon_cloud.codec_folder import CodecFile, CodecFolder
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.server import Server, ServerConfig
@@ -33,6 +34,7 @@ class StubOptions:
     max_frames_in_flight: int = 8
     config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=0.5))
     codec_files: tuple[CodecFile, ...] = ()
+    admission: Admission | None = None
 
 
 @asynccontextmanager
@@ -46,7 +48,7 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         max_frames_in_flight=options.max_frames_in_flight,
         idle_timeout_ms=options.idle_timeout_ms,
     )
-    engine, codec = Engine(options.runner), CodecFolder(CODEC, options.codec_files)
+    engine, codec = Engine(options.runner, options.admission), CodecFolder(CODEC, options.codec_files)
     await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>", limits))
     try:
         yield StubServer(address, server, options.runner, limits)
