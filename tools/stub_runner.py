@@ -64,12 +64,14 @@ class StubRunner:
         self.gate.set()
         self._seeds = [0] * self.slots
         self._steps = [0] * self.slots
+        self.sampling = self.spec.sampling  # of the last session
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a session; fails where a test asked for it."""
         if seed == self.fail_on_seed:
             raise RuntimeError("the stub was told to fail")
         self._seeds[slot], self._steps[slot] = seed, 0
+        self.sampling = sampling
 
     def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> StubRebuild:
         """Starts a session where `past` ends."""

@@ -22,10 +22,22 @@ from antiphon_edge.errors import CredentialsError
 CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # A new channel tries at once, whatever an earlier one to the same address has been waiting for.
+    ("grpc.use_local_subchannel_pool", 1),
     *FLOW_CONTROL,
 )
 CONNECT_TIMEOUT_S = 10.0
 REASON_TIMEOUT_S = 2.0
+
+# How the network, a proxy or a dying process ends a call: a worker's own words come with details.
+LOST = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,  # RST_STREAM, as proxies make of a worker that was killed
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+}
 
 # What gRPC says of a connection that failed, and what it means; the first that fits.
 REASONS = (
@@ -42,7 +54,7 @@ REASONS = (
 
 @asynccontextmanager
 async def open_channel(
-    address: str, credentials: Credentials = PLAINTEXT
+    address: str, credentials: Credentials = PLAINTEXT, timeout_s: float = CONNECT_TIMEOUT_S
 ) -> AsyncIterator[dialogue_pb2_grpc.DialogueServiceStub]:
     """A connected stub, with gRPC's errors translated to Antiphon's.
 
@@ -55,7 +67,7 @@ async def open_channel(
     credentials.check(address)
     async with _channel(address, credentials) as channel:
         try:
-            await asyncio.wait_for(_connected(channel), CONNECT_TIMEOUT_S)
+            await asyncio.wait_for(_connected(channel), timeout_s)
         except TimeoutError:
             raise await _refusal(channel, address, credentials) from None
         try:
@@ -123,6 +135,6 @@ def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:
         info = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             retry_after_s = info.retry_delay.ToTimedelta().total_seconds()
-    if error.code() is grpc.StatusCode.UNAVAILABLE and rich is None:  # not the worker's own words
-        message = f"lost the worker at {address}: {message}"
+    if error.code() in LOST and rich is None:  # not the worker's own words
+        return UnavailableError(f"lost the worker at {address}: {message}")
     return from_status(error.code().name, message, retry_after_s)

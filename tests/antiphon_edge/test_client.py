@@ -21,7 +21,7 @@ from antiphon.errors import (
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge import blocking
-from antiphon_edge.client import Reply, connect
+from antiphon_edge.client import NEVER, Reply, connect
 from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.pull import pull_codec
 from stub_runner import SPEC, StubRunner, expected
@@ -177,7 +177,7 @@ async def test_an_idle_session_raises_the_workers_reason() -> None:
 async def test_a_worker_that_stops_raises_unavailable() -> None:
     async with stub_server() as server:
         with pytest.raises(UnavailableError):  # noqa: PT012 - the stop comes amid the session
-            async with connect(server.address, CODEC) as session:
+            async with connect(server.address, CODEC, reconnect=NEVER) as session:
                 await session.send(CODES)
                 await session.receive()
                 await asyncio.gather(server.server.stop(), session.receive())
