@@ -98,21 +98,21 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
             )
         raise AssertionError("abort always raises")
 
-    async def GetCodec(self, request: pb.GetCodecRequest, context: Context) -> AsyncIterator[pb.GetCodecResponse]:  # noqa: N802
+    async def GetCodec(self, request: pb.GetCodecRequest, context: Context) -> None:  # noqa: N802
         """The codec's files: a manifest, then their bytes in its order."""
         async with statuses(context):
             codec = self._worker.served.codec
             manifest = pb.CodecManifest(codec=codec.spec.to_message())
             for file in codec.files:
                 manifest.files.add(name=file.path.name, size_bytes=file.size_bytes, sha256=file.sha256)
-            yield pb.GetCodecResponse(manifest=manifest)
+            await context.write(pb.GetCodecResponse(manifest=manifest))
             if request.manifest_only:
                 return
             try:
                 for file in codec.files:
                     with file.path.open("rb") as opened:
                         while chunk := await asyncio.to_thread(opened.read, CODEC_CHUNK_BYTES):
-                            yield pb.GetCodecResponse(chunk=chunk)
+                            await context.write(pb.GetCodecResponse(chunk=chunk))
             except OSError as error:
                 logger.exception("the codec that was there at the start is gone")
                 raise AntiphonError("this worker's codec is gone: pull from another one") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -348,6 +349,19 @@ async def test_get_codec_streams_the_files_that_its_manifest_lists(tmp_path: Pat
         hashlib.sha256(content).digest() for content in contents.values()
     ]
     assert b"".join(chunk.chunk for chunk in chunks) == b"".join(contents.values())
+
+
+async def test_an_edge_that_vanishes_amid_the_codec_leaves_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "encoder.onnx").write_bytes(bytes(8 << 20))
+    async with stub_server(StubOptions(codec_files=codec_files(tmp_path))) as server:
+        for _ in range(5):
+            async with connected(server.address) as (stub, _):
+                await stub.GetCodec(pb.GetCodecRequest()).read()
+        async with connected(server.address) as (stub, _):
+            assert await stub.GetCodec(pb.GetCodecRequest(manifest_only=True)).read()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_codec_that_is_gone_is_internal_and_tells_no_path(
