@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from antiphon_cloud.cli import commands as cloud
+from antiphon_edge.cli import commands as edge
 from tests.support.commands import worker
 from worker_process import Worker
 
@@ -53,3 +56,23 @@ def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
         if not target.startswith("http"):
             assert ((ROOT / page).parent / target).exists(), target
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [
+    (page.name, line)
+    for page in PAGES
+    for line in re.findall(r"^    (antiphon-(?:edge|cloud) [^\n]*)$", page.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str) -> None:
+    program, name, *words = shlex.split(line.partition(" > ")[0], comments=True)
+    command = {"antiphon-edge": edge, "antiphon-cloud": cloud}[program].commands[name]
+    known = {flag for parameter in command.params for flag in parameter.opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+
+
+def test_the_pages_show_commands() -> None:
+    assert len(COMMANDS) > 10

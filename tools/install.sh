@@ -12,6 +12,8 @@ fail() {
 command -v "$python" >/dev/null || fail "there is no $python: install Python 3.11, 3.12 or 3.13, or name one with PYTHON=..."
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' ||
     fail "$("$python" --version) is not supported: use Python 3.11, 3.12 or 3.13, for example make PYTHON=python3.12 test"
+"$python" -c 'import sys; sys.exit(sys.maxsize <= 2**32)' ||
+    fail "$python is a 32-bit Python, which there is no PyTorch for (a 64-bit kernel is not enough): use a 64-bit system"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python cannot make virtual environments: apt-get install python3-venv"
 

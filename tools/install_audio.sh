@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a microphone and a speaker need from the system, before `pip install antiphon[edge,audio]`:
+# Installs what a microphone and a speaker need from the system, before `pip install .[edge,audio]`:
 # PortAudio's headers and a compiler (PyAudio has no Linux wheels), and with --test a PulseAudio to test against.
 #
 #   tools/install_audio.sh [--test]
