@@ -63,12 +63,14 @@ class Admission:
         self.budget_ms = budget_ms
         self._batches = np.array(sorted(profile or {}), np.float64)
         self._profile_ms = np.array([(profile or {})[int(batch)] for batch in self._batches], np.float64)
-        self._steps: deque[tuple[float, int, float]] = deque(maxlen=KEPT_STEPS)  # when, batch, milliseconds
+        self._steps = np.zeros((KEPT_STEPS, 3))  # when (s), batch, milliseconds: a ring
+        self._seen = 0
         self._pace = RetryPace()
 
     def observe(self, batch: int, step_ms: float, now_s: float) -> None:
         """Takes in one step over `batch` sessions, ended at `now_s`."""
-        self._steps.append((now_s, batch, step_ms))
+        self._steps[self._seen % KEPT_STEPS] = now_s, batch, step_ms
+        self._seen += 1
 
     def check(self, client: Client, held: int, sessions: int, slots: int, now_s: float) -> None:
         """Returns where `client`, which has `held` of the `sessions`, may have one of the `slots`.
@@ -96,19 +98,24 @@ class Admission:
 
     def forecast_ms(self, sessions: int, now_s: float) -> float:
         """The p99 of a step over `sessions`, in milliseconds; 0 where nothing is known."""
-        recent = np.array([step[1:] for step in self._steps if now_s - step[0] <= KEPT_S], np.float64).reshape(-1, 2)
-        batches, step_ms = recent.T
+        ended_s, batches, step_ms = self._kept().T
+        recent = now_s - ended_s <= KEPT_S
+        batches, step_ms = batches[recent], step_ms[recent]
         slowdown = 1.0
-        if len(self._batches) and len(recent) >= STEPS_FOR_SLOWDOWN:
+        if len(self._batches) and len(step_ms) >= STEPS_FOR_SLOWDOWN:
             slowdown = float(np.median(step_ms / self._expected(batches)))
         beyond = step_ms - slowdown * self._expected(batches)
         return slowdown * float(self._expected(np.array([sessions]))[0]) + _tail(beyond)
 
     def step_times(self) -> StepTimes:
         """Percentiles of the last steps, whatever their batch and age; 0 before the first."""
-        steps = [step_ms for _, _, step_ms in self._steps]
-        p50, p99 = np.percentile(steps, [50, 99]) if steps else (0.0, 0.0)
+        step_ms = self._kept()[:, 2]
+        p50, p99 = np.percentile(step_ms, [50, 99]) if len(step_ms) else (0.0, 0.0)
         return StepTimes(float(p50), float(p99))
+
+    def _kept(self) -> Floats:
+        """The last steps [n, 3], in no order."""
+        return self._steps[: min(self._seen, KEPT_STEPS)]
 
     def _expected(self, batches: Floats) -> Floats:
         """The profile at `batches` [n], between its points in a straight line."""
