@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,8 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.connection import open_channel
 from antiphon_edge.credentials import PLAINTEXT, Credentials
 from antiphon_edge.errors import CodecFilesError
+
+FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
@@ -51,9 +54,13 @@ async def pull_codec(
 
 
 async def _manifest(parts: AsyncIterator[pb.GetCodecResponse], address: str) -> pb.CodecManifest:
+    """The first part, whose files' names lead nowhere but into a folder of their own."""
     first = await anext(parts, None)
     if first is None or first.WhichOneof("part") != "manifest":
         raise ProtocolError(f"the worker at {address} sent a codec without its manifest; upgrade one of the two")
+    for file in first.manifest.files:
+        if not FILE_NAME.fullmatch(file.name):
+            raise ProtocolError(f"the worker at {address} sent a codec file named {file.name!r}: refused")
     return first.manifest
 
 
@@ -118,8 +125,6 @@ async def _download(
     done = 0
     leftover = b""
     for file in manifest.files:
-        if Path(file.name).name != file.name or file.name.startswith("."):
-            raise ProtocolError(f"the worker at {address} sent a codec file named {file.name!r}: refused")
         digest = hashlib.sha256()
         missing = file.size_bytes
         with (folder / file.name).open("wb") as out:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from antiphon.errors import (
     CodesError,
     NoFreeSlotError,
     PreconditionError,
-    ProtocolError,
     SequenceError,
     SessionTimeoutError,
     UnavailableError,
@@ -22,11 +20,9 @@ from antiphon.spec import GREEDY, CodecSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge import blocking
 from antiphon_edge.client import NEVER, Reply, connect
-from antiphon_edge.errors import CodecFilesError
-from antiphon_edge.pull import pull_codec
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.ports import unused_address
-from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
+from tests.support.servers import CODEC, StubOptions, stub_server
 
 CODES = np.arange(8, dtype=np.int32)
 
@@ -257,56 +253,3 @@ async def test_a_script_sees_the_same_errors() -> None:
     async with stub_server() as server:
         with pytest.raises(CodesError):
             await asyncio.to_thread(script, server.address)
-
-
-@pytest.fixture
-def served_files(tmp_path: Path) -> Path:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    (folder / "codec.json").write_bytes(b"{}")
-    (folder / "encoder.onnx").write_bytes(bytes(range(256)) * 1000)
-    (folder / "decoder.onnx").write_bytes(b"decoder" * 10_000)
-    return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-async def test_pull_fetches_the_codec_once(served_files: Path, tmp_path: Path) -> None:
-    cache, progress = tmp_path / "cache", list[tuple[int, int]]()
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
-        first = await pull_codec(server.address, cache, lambda done, total: progress.append((done, total)))
-        fetched = len(progress)
-        again = await pull_codec(server.address, cache, lambda done, total: progress.append((done, total)))
-    assert contents(first) == contents(served_files)
-    assert progress[-1][0] == progress[-1][1] == sum(map(len, contents(first).values()))
-    assert (again, len(progress)) == (first, fetched)
-    assert list(cache.iterdir()) == [first]
-
-
-async def test_pull_repairs_a_damaged_copy_and_sees_a_new_export(served_files: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
-        first = await pull_codec(server.address, cache)
-        for damage in (b"truncated", bytes((first / "encoder.onnx").stat().st_size)):
-            (first / "encoder.onnx").write_bytes(damage)
-            assert contents(await pull_codec(server.address, cache)) == contents(served_files)
-    (served_files / "encoder.onnx").write_bytes(b"another export")
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
-        second = await pull_codec(server.address, cache)
-    assert second != first
-    assert contents(second) == contents(served_files)
-
-
-async def test_pull_into_an_unwritable_cache_is_one_sentence(served_files: Path, tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
-        with pytest.raises(CodecFilesError, match="cannot keep the codec"):
-            await pull_codec(server.address, blocked / "cache")
-
-
-async def test_pull_from_nobody_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises((UnavailableError, ProtocolError), match="no worker answers"):
-        await pull_codec(unused_address(), tmp_path)

@@ -44,7 +44,7 @@ def test_an_underrun_fades_is_counted_once_and_waits_again() -> None:
     buffer.write(tone(peak))
     out = [buffer.read(480) for _ in range(8)]
     assert buffer.stats.underruns == 1
-    buffer.write(tone(1440))
+    buffer.write(tone(1440, start=20))  # the next begins at its peak
     out += [buffer.read(480) for _ in range(4)]
     assert buffer.stats.underruns == 1
     pcm = np.concatenate(out)[480:]
@@ -52,7 +52,7 @@ def test_an_underrun_fades_is_counted_once_and_waits_again() -> None:
     assert steepest(pcm) < STEEPEST_FADE
     assert pcm[peak : peak + FADE_SAMPLES].all()
     assert not pcm[peak + FADE_SAMPLES : 8 * 480].any()
-    assert np.array_equal(pcm[8 * 480 + FADE_SAMPLES :], tone(3 * 480)[FADE_SAMPLES:])
+    assert np.array_equal(pcm[8 * 480 + FADE_SAMPLES :], tone(3 * 480, start=20)[FADE_SAMPLES:])
 
 
 @pytest.mark.parametrize("read_samples", [1, 7, 480, 5000])
