@@ -12,6 +12,11 @@ from tests.support.sound_server import SoundServer, missing, sound_server
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the fuzz tests run."""
+    parser.addoption("--fuzz-messages", type=int, default=600, help="messages that tests/fuzz sends (default: 600)")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of the golden vectors."""
