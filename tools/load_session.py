@@ -49,7 +49,7 @@ class Outcome:
     open_ms: float = 0.0  # from connecting to Opened, or to the refusal
     error: str | None = None
     error_kind: str | None = None
-    reconnects: int = 0
+    resumed: list[client.Resumed] = field(default_factory=list)
     arrived_s: list[float] = field(default_factory=list)  # of each reply, from the start of the load
     round_trip_ms: list[float] = field(default_factory=list)  # of each reply, from its frame's sending
     late_ms: list[float] = field(default_factory=list)  # of each frame: how far behind its time it was sent
@@ -68,7 +68,14 @@ def replies_to(script: Script, model: ModelSpec) -> npt.NDArray[np.int32] | None
     return np.array([stub_reply(codes, script.seed, step, model) for step, codes in enumerate(script.codes)])
 
 
-async def run_session(address: str, codec: CodecSpec, script: Script, start_s: float, timings: bool = False) -> Outcome:
+async def run_session(
+    address: str,
+    codec: CodecSpec,
+    script: Script,
+    start_s: float,
+    timings: bool = False,
+    reconnect: client.Reconnect | None = None,
+) -> Outcome:
     """Plays the script to its end; an error of the session is booked, not raised.
 
     Args:
@@ -77,14 +84,22 @@ async def run_session(address: str, codec: CodecSpec, script: Script, start_s: f
         script: what is said.
         start_s: the start of the load, on `time.perf_counter`'s clock.
         timings: ask the worker for its own times.
+        reconnect: what the client does about a lost stream; None for what edges do.
     """
     outcome = Outcome()
     begin_s = start_s + script.phase_s
     await asyncio.sleep(begin_s - time.perf_counter())
     called_s = time.perf_counter()
     ledger: ReplyLedger | None = None
+
+    def changed(change: client.Reconnecting | client.Resumed) -> None:
+        if isinstance(change, client.Resumed):
+            outcome.resumed.append(change)
+
     try:
-        async with client.connect(address, codec, seed=script.seed, timings=timings) as session:
+        async with client.connect(
+            address, codec, seed=script.seed, timings=timings, reconnect=reconnect, on_change=changed
+        ) as session:
             outcome.open_ms = (time.perf_counter() - called_s) * 1e3
             expected = replies_to(script, session.model)
             outcome.checked = expected is not None

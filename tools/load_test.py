@@ -143,7 +143,8 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             "best session p99 ms": round(min(p99s, default=0.0), 2),
             "worst session p99 ms": round(max(p99s, default=0.0), 2),
         },
-        "reconnects": sum(outcome.reconnects for outcome in outcomes),
+        "reconnects": sum(len(outcome.resumed) for outcome in outcomes),
+        "reconnect ms": percentiles([change.after_s * 1e3 for change in outcome.resumed] for outcome in outcomes),
     }
 
 

@@ -53,7 +53,7 @@ def silent_since_the_start() -> Iterator[tuple[float, blocking.Session]]:
 @asynccontextmanager
 async def session(address: str) -> AsyncIterator[client.Session]:
     """An open session that has answered a frame."""
-    async with client.connect(address, CODEC, seed=1) as opened:
+    async with client.connect(address, CODEC, seed=1, reconnect=client.NEVER) as opened:
         await converse(opened)
         yield opened
 
