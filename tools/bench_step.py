@@ -24,8 +24,10 @@ import torch
 
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.native.library import library
 from antiphon_cloud.plan import Machine, cost
 from antiphon_cloud.runner import Runner
+from antiphon_cloud.serving import set_step_threads
 
 WARM_UP = 3
 READ_FLOATS = 100_000_000  # 400 MB: far beyond any cache
@@ -93,7 +95,7 @@ def run(command: list[str]) -> dict[str, Any]:
 def time_steps(args: argparse.Namespace) -> dict[str, float]:
     """Times the steps of sessions that start together."""
     batch, quantize = args.batch[0], args.quantize
-    torch.set_num_threads(args.threads[0])
+    set_step_threads(args.threads[0], compiled=quantize == "int8" and library() is not None)
     dtype, device = getattr(torch, args.dtype), torch.device("cpu")
     directory = ModelDirectory.open(args.model)
     config = directory.config.lm
@@ -101,8 +103,8 @@ def time_steps(args: argparse.Namespace) -> dict[str, float]:
     slots = range(runner.slots - batch, runner.slots)
     for slot in slots:
         runner.reset(slot, slot, runner.spec.sampling)
-    read_s = seconds_a_byte()
-    size = footprint(config, dtype, device, int8=quantize == "int8", cache=None)
+    read_s = seconds_a_byte(args.threads[0])
+    size = footprint(config, dtype, device, int8=quantize == "int8", cache=dtype)
     codes = np.random.default_rng(0).integers(0, config.card, (args.steps, batch, config.user_codebooks), np.int32)
     times = []
     for frames in codes:
@@ -110,7 +112,7 @@ def time_steps(args: argparse.Namespace) -> dict[str, float]:
         runner.step(slots, frames)
         times.append(1e3 * (time.perf_counter() - start))
     p50, p95, p99 = np.percentile(times[WARM_UP:], [50, 95, 99])
-    needed = cost(config, dtype, "cpu", int8=quantize == "int8", cache=None)
+    needed = cost(config, dtype, "cpu", int8=quantize == "int8", cache=dtype)
     machine = Machine("here", 0, 1 / read_s, float("inf"), seconds_a_product())
     return {
         "median_ms": p50,
@@ -122,14 +124,17 @@ def time_steps(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def seconds_a_byte() -> float:
-    """What reading memory takes, at best."""
+def seconds_a_byte(threads: int) -> float:
+    """What reading memory takes on so many threads, at best."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     floats = torch.ones(READ_FLOATS)
     times = []
     for _ in range(5):
         start = time.perf_counter()
         floats.sum()
         times.append(time.perf_counter() - start)
+    torch.set_num_threads(before)
     return min(times) / floats.nbytes
 
 
@@ -138,6 +143,7 @@ def seconds_a_product() -> float:
     from antiphon.spec import ModelSpec, Sampling
     from antiphon_cloud.config import LMConfig
     from antiphon_cloud.lm import LanguageModel
+    from antiphon_cloud.native.modules import accelerate
     from antiphon_cloud.quant import int8_module, quantize_rows
     from antiphon_cloud.transformer import Linear
 
@@ -148,6 +154,8 @@ def seconds_a_product() -> float:
         if isinstance(module, Linear):
             weight, scale = quantize_rows(torch.randn_like(module.weight))
             model.set_submodule(name, int8_module(weight, scale, torch.bfloat16, torch.device("cpu")))
+    if library() is not None:
+        accelerate(model)
     spec = ModelSpec("none", "moshi", 8, 8, 2048, 2048, 1, 64, Sampling(), "int8", True)
     runner = Runner(model, 1, spec)
     runner.reset(0, 0, spec.sampling)

@@ -51,8 +51,9 @@ def tensors(shapes: dict[str, tuple[int, ...]], seed: int) -> Iterator[torch.Ten
             yield torch.ones(count, dtype=torch.bfloat16)
             continue
         start = int(torch.randint(POOL, (), generator=generator))
-        scaled = (pool.roll(start) * shape[-1] ** -0.5).bfloat16()
-        yield scaled.repeat(-(-count // POOL))[:count]
+        turned = torch.cat((pool[start : start + count], pool[: max(0, min(count, POOL) - POOL + start)]))
+        scaled = (turned * shape[-1] ** -0.5).bfloat16()
+        yield scaled.repeat(-(-count // len(scaled)))[:count]
 
 
 def main() -> None:

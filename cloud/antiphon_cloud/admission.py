@@ -48,6 +48,12 @@ class StepTimes:
 
     p50_ms: float
     p99_ms: float
+    lone_ms: float  # over one session, measured at the start; 0 where it was not
+
+    @property
+    def slower_than_real_time(self) -> bool:
+        """Whether a step takes longer than a frame, by the last ones or, before the first, by the measurement."""
+        return (self.p50_ms or self.lone_ms) > FRAME_MS
 
 
 class Admission:
@@ -63,6 +69,7 @@ class Admission:
         self.budget_ms = budget_ms
         self._batches = np.array(sorted(profile or {}), np.float64)
         self._profile_ms = np.array([(profile or {})[int(batch)] for batch in self._batches], np.float64)
+        self._lone_ms = (profile or {}).get(1, 0.0)
         self._steps = np.zeros((KEPT_STEPS, 3))  # when (s), batch, milliseconds: a ring
         self._seen = 0
         self._pace = RetryPace()
@@ -111,7 +118,7 @@ class Admission:
         """Percentiles of the last steps, whatever their batch and age; 0 before the first."""
         step_ms = self._kept()[:, 2]
         p50, p99 = np.percentile(step_ms, [50, 99]) if len(step_ms) else (0.0, 0.0)
-        return StepTimes(float(p50), float(p99))
+        return StepTimes(float(p50), float(p99), self._lone_ms)
 
     def _kept(self) -> Floats:
         """The last steps [n, 3], in no order."""

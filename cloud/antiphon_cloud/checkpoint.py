@@ -68,16 +68,19 @@ def load_model(
             lora = stack.enter_context(_opened(directory.lora, shapes))
             adapter = _Adapter(lora, shapes, linears, config.lora_rank, config.lora_scaling)
         arena = None
-        if int8 and device.type == "cpu":
+        if int8 and device.type == "cpu" and library() is not None:
             arena = Arena(sum(Arena.room(math.prod(shapes[name])) for name in linears))
         for name, source in sources.items():
             module, _, leaf = name.rpartition(".")
-            if name in published:
-                values, scale = source.read_apart(), source.read_apart("_scb") / LEVELS
-                model.set_submodule(module, int8_module(values, scale, dtype, device, arena))
-            elif int8 and name in linears:
-                values, scale = quantize_rows(_merged(adapter, name, source.read_apart()))
-                model.set_submodule(module, int8_module(values, scale, dtype, device, arena))
+            if int8 and name in linears:
+                out = None if arena is None else arena.empty(shapes[name])
+                if name in published:
+                    values, scale = source.read_apart(), source.read_apart("_scb") / LEVELS
+                    values = values if out is None else out.copy_(values)
+                else:
+                    values, scale = quantize_rows(_merged(adapter, name, source.read_apart()), out)
+                model.set_submodule(module, int8_module(values, scale, dtype, device))
+                del values, scale, out
             else:
                 table = int8 and name not in linears and not name.endswith("alpha")
                 value = source.read_apart().clone() if table else source.read_as(activations)

@@ -26,7 +26,7 @@ from antiphon.codes import Codes
 from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.admission import Admission
+from antiphon_cloud.admission import Admission, StepTimes
 from antiphon_cloud.chunks import ChunkSize
 from antiphon_cloud.clients import ANYONE, Client
 from antiphon_cloud.metrics import Metrics
@@ -175,8 +175,7 @@ class EngineLoad:
     """How busy the engine is."""
 
     sessions: int
-    step_p50_ms: float
-    step_p99_ms: float
+    steps: StepTimes
 
 
 class Engine:
@@ -213,7 +212,7 @@ class Engine:
         """Sessions now, and the percentiles of the last steps in milliseconds."""
         with self._condition:
             sessions, times = sum(not lease.kept for lease in self._leases.values()), self._admission.step_times()
-        return EngineLoad(sessions, times.p50_ms, times.p99_ms)
+        return EngineLoad(sessions, times)
 
     @property
     def sessions(self) -> int:

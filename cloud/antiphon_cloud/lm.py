@@ -53,7 +53,7 @@ class Embedding(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Vectors [..., dim] of tokens [...]."""
         y = F.embedding(tokens.clamp(min=0), self.weight)
-        y = torch.where(tokens[..., None] == ZERO, 0.0, y)
+        y = y.masked_fill((tokens == ZERO)[..., None], 0.0)
         return y if self.low_rank is None else self.low_rank(y)
 
 
@@ -125,9 +125,10 @@ class LanguageModel(nn.Module):
 
         hidden = self._temporal_step(inputs, steps, attend or state.ring.static(slots, steps))  # [B, 1, dim]
         text_logits = self.text_linear(hidden)[:, 0].float()
-        keys = noise_keys(sampling.seeds, steps, 0)
-        text = sample(text_logits, keys, sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
-        codes, audio_logits = self._depformer_step(text, hidden, steps, state.scratch, sampling, max_top_k)
+        streams = torch.arange(first_user, device=steps.device)
+        keys = noise_keys(sampling.seeds[:, None], t, streams)  # [B, 1 + dep_q]
+        text = sample(text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
+        codes, audio_logits = self._depformer_step(text, hidden, keys[:, 1:], state.scratch, sampling, max_top_k)
         finite = text_logits.isfinite().all(-1) & audio_logits.isfinite().flatten(1).all(-1)  # [B]
 
         t = t + 1
@@ -218,7 +219,7 @@ class LanguageModel(nn.Module):
         return self.out_norm(self.transformer(x, (0,), rotation, _whole_sequence(bias)))  # type: ignore[no-any-return]
 
     def _depformer_step(
-        self, text: Tensor, hidden: Tensor, steps: Tensor, scratch: Scratch, sampling: SlotSampling, max_top_k: int
+        self, text: Tensor, hidden: Tensor, keys: Tensor, scratch: Scratch, sampling: SlotSampling, max_top_k: int
     ) -> tuple[Tensor, Tensor]:
         """Draws one code after the other: codes [B, dep_q], and the logits [B, dep_q, card] they are drawn from."""
         previous = text
@@ -229,8 +230,7 @@ class LanguageModel(nn.Module):
             x = self.depformer_in[weight_set](hidden) + embedded  # [B, 1, inner]
             x = self.depformer(x, (weight_set,), None, ScratchAttend(scratch, k, len(text)))
             logits = self.linears[k](x)[:, 0].float()  # [B, card]
-            keys = noise_keys(sampling.seeds, steps, 1 + k)
-            previous = sample(logits, keys, sampling.audio_temperature, sampling.audio_top_k, max_top_k)
+            previous = sample(logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k)
             codes.append(previous)
             all_logits.append(logits)
         if not codes:

@@ -14,18 +14,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from antiphon_cloud.native.library import library
-from antiphon_cloud.native.memory import Arena
 
-CHUNK = 1 << 22  # weights that are quantized at a time
+CHUNK = 1 << 18  # weights that are quantized at a time: as floats, they stay in a cache
 LEVELS = 127  # of a weight, on either side of zero
 DIGIT = 63  # of an activation's digit, on either side of zero: 7 bits, so that pairs of products fit 16
 ZERO_POINT = 64
 BASE = 2 * DIGIT  # what the first digit is worth of the second
 
 
-def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Rounds each row of weight [outputs, inputs] to int8; returns it and the rows' scales, float32 [outputs]."""
-    values, scale = torch.empty(weight.shape, dtype=torch.int8), torch.empty(len(weight))
+def quantize_rows(weight: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Rounds each row of weight [outputs, inputs] to int8, in `out` where it is given.
+
+    Returns:
+        The rows, and their scales, float32 [outputs].
+    """
+    values = torch.empty(weight.shape, dtype=torch.int8) if out is None else out
+    scale = torch.empty(len(weight))
     rows = max(1, CHUNK // weight.shape[1])
     for start in range(0, len(weight), rows):  # no more than a chunk is ever in float32
         chunk = weight[start : start + rows].float()
@@ -106,9 +110,7 @@ def multiplies_integers(device: torch.device) -> bool:
     return device.type == "cpu" and (library() is not None or packs(device))
 
 
-def int8_module(
-    weight: Tensor, scale: Tensor, dtype: torch.dtype, device: torch.device, arena: Arena | None = None
-) -> nn.Module:
+def int8_module(weight: Tensor, scale: Tensor, dtype: torch.dtype, device: torch.device) -> nn.Module:
     """The layer that multiplies by int8 weight [outputs, inputs] times scale [outputs] on `device`.
 
     On a CPU activations are float32, and `dtype` says how much of them counts.
@@ -116,7 +118,6 @@ def int8_module(
     if device.type == "cpu" and library() is not None:
         from antiphon_cloud.native.modules import NativeLinear
 
-        weight = weight if arena is None else arena.place(weight)
         return NativeLinear(weight, scale, digits=2 if dtype == torch.float32 else 1)
     if packs(device):
         return PackedLinear(weight, scale, digits=3 if dtype == torch.float32 else 2)

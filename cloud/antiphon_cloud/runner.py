@@ -61,7 +61,8 @@ class Runner:
         self._static: StaticStep | None = None
         device = model.text_emb.weight.device
         with torch.inference_mode():
-            self._state = State.allocate(model.config, slots + 1, model.dtype, device, cache)
+            rows = slots + (device.type == "cuda")  # a graph pads its batch with a row that is nobody's
+            self._state = State.allocate(model.config, rows, model.dtype, device, cache)
             if device.type == "cuda":
                 self._static = cuda_step(model, self._state, graphs)
         self._last: tuple[int, StepOutput] | None = None

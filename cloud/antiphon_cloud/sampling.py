@@ -94,9 +94,9 @@ def sample(logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max
     return torch.where(temperature > 0, drawn, logits.argmax(1))
 
 
-def noise_keys(seeds: Tensor, steps: Tensor, stream: int) -> Tensor:
-    """One int64 [B] for each row's (seed, step, stream); seeds and steps are int64 [B]."""
-    return _mix(_mix(_mix(seeds + _GOLDEN_GAMMA) + steps * _GOLDEN_GAMMA) + _int64(stream * _GOLDEN_GAMMA))
+def noise_keys(seeds: Tensor, steps: Tensor, streams: Tensor) -> Tensor:
+    """One int64 for each (seed, step, stream), of int64 tensors that broadcast."""
+    return _mix(_mix(_mix(seeds + _GOLDEN_GAMMA) + steps * _GOLDEN_GAMMA) + streams * _GOLDEN_GAMMA)
 
 
 def gumbel(keys: Tensor, tokens: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ def gumbel(keys: Tensor, tokens: Tensor) -> Tensor:
     A token's draw is the output number `token id` of a SplitMix64 generator (Steele, Lea, Flood, "Fast splittable
     pseudorandom number generators", 2014) that starts from the key.
     """
-    bits = _mix(keys + (tokens + 1) * _GOLDEN_GAMMA)
-    uniform = ((bits >> 41 & 0x7FFFFF).float() + 0.5) * 2.0**-23  # in (0, 1), never at the ends
+    bits = _mix(torch.add(keys + _GOLDEN_GAMMA, tokens, alpha=_GOLDEN_GAMMA))
+    uniform = (_shift(bits, 41).float() + 0.5) * 2.0**-23  # in (0, 1), never at the ends
     return -torch.log(-torch.log(uniform))
 
 

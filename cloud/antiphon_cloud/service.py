@@ -92,8 +92,10 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
                 load=pb.Load(
                     sessions=load.sessions,
                     draining=self._worker.phase is Phase.DRAINING,
-                    step_p50_ms=load.step_p50_ms,
-                    step_p99_ms=load.step_p99_ms,
+                    step_p50_ms=load.steps.p50_ms,
+                    step_p99_ms=load.steps.p99_ms,
+                    lone_step_ms=load.steps.lone_ms,
+                    slower_than_real_time=load.steps.slower_than_real_time,
                 ),
             )
         raise AssertionError("abort always raises")

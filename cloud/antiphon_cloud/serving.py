@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from antiphon_cloud.config import MAX_TOP_K
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.native.library import library, set_threads
 from antiphon_cloud.rebuild import history_steps
 from antiphon_cloud.runner import Runner
 from antiphon_cloud.tokenizer import Tokenizer
@@ -55,7 +57,7 @@ def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool 
     Args:
         device: "cpu" or "cuda".
         dtype: its name; None for float32 on a CPU with float weights, and bfloat16 elsewhere.
-        threads: None for torch's own choice.
+        threads: None for one a core that this process may use.
         int8: whether the weights are held in int8.
 
     Raises:
@@ -63,9 +65,19 @@ def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool 
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: PyTorch finds no NVIDIA GPU here; install a driver, or use --device cpu")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_step_threads(threads, compiled=int8 and device == "cpu" and library() is not None)
     return named_dtype(dtype or ("float32" if device == "cpu" and not int8 else "bfloat16"))
+
+
+def set_step_threads(count: int | None, compiled: bool) -> None:
+    """Shares a step among `count` threads; None for one a core that this process may use.
+
+    The compiled step has threads of its own, which wait for nobody. What is left to torch is small: there threads
+    would only wait for each other, on a busy machine a hundred times as long as they work.
+    """
+    count = count or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    set_threads(count if compiled else None)
+    torch.set_num_threads(1 if compiled else count)
 
 
 def named_dtype(name: str) -> torch.dtype:

@@ -137,3 +137,12 @@ def test_the_refused_come_back_later_the_more_they_are() -> None:
     assert delays[-1] == RETRY_SPAN_S
     assert delays == sorted(delays)
     assert pace.delay_s(1.001 * RETRY_SPAN_S) == 1
+
+
+def test_a_worker_knows_that_it_is_slower_than_real_time_before_the_first_step_and_after() -> None:
+    admission = Admission({1: 500.0})
+    assert admission.step_times().lone_ms == 500.0
+    assert admission.step_times().slower_than_real_time
+    admission.observe(1, 20.0, now_s=0.0)  # whatever slowed the measurement is gone
+    assert not admission.step_times().slower_than_real_time
+    assert not Admission().step_times().slower_than_real_time  # nothing is known

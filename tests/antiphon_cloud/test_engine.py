@@ -212,12 +212,12 @@ async def test_steps_that_take_longer_than_a_frame_are_told_once(
 
 async def test_load_counts_sessions_and_measures_steps() -> None:
     async with running(StubRunner()) as engine:
-        assert engine.load().step_p99_ms == 0
+        assert engine.load().steps.p99_ms == 0
         session, outbox = lease(engine)
         session.submit(0, CODES)
         await receive(outbox)
         load = engine.load()
         assert load.sessions == 1
-        assert 0 < load.step_p50_ms <= load.step_p99_ms
+        assert 0 < load.steps.p50_ms <= load.steps.p99_ms
         session.release()
         assert engine.load().sessions == 0

@@ -14,7 +14,7 @@ def draw(
     logits: torch.Tensor, n: int, temperature: float, top_k: int, max_top_k: int = 8, stream: int = 0, seed: int = 7
 ) -> torch.Tensor:
     """Tokens of n steps of one seed."""
-    keys = noise_keys(torch.tensor(seed), torch.arange(n), stream)
+    keys = noise_keys(torch.tensor(seed), torch.arange(n), torch.tensor(stream))
     return sample(logits.expand(n, -1), keys, torch.full((n,), temperature), torch.full((n,), top_k), max_top_k)
 
 
@@ -31,7 +31,9 @@ def test_frequencies_are_the_softmax_of_the_top_k(temperature: float, top_k: int
 
 
 def test_gumbel_noise_has_its_mean_and_variance() -> None:
-    noise = gumbel(noise_keys(torch.tensor(3), torch.arange(1000), 2)[:, None], torch.arange(200)).double()
+    noise = gumbel(
+        noise_keys(torch.tensor(3), torch.arange(1000), torch.tensor(2))[:, None], torch.arange(200)
+    ).double()
     assert noise.isfinite().all()
     assert abs(noise.mean() - 0.5772) < 0.01
     assert abs(noise.var() - np.pi**2 / 6) < 0.02
@@ -39,7 +41,11 @@ def test_gumbel_noise_has_its_mean_and_variance() -> None:
 
 def test_neighbouring_seeds_steps_streams_and_tokens_are_independent() -> None:
     keys = torch.stack(
-        [noise_keys(torch.tensor(seed), torch.arange(2000), stream) for seed in (0, 1, -1) for stream in (0, 1)]
+        [
+            noise_keys(torch.tensor(seed), torch.arange(2000), torch.tensor(stream))
+            for seed in (0, 1, -1)
+            for stream in (0, 1)
+        ]
     )  # [6, 2000]
     assert len(set(keys.flatten().tolist())) == keys.numel()
     noise = gumbel(keys[..., None], torch.arange(2)).double().permute(0, 2, 1).reshape(12, 2000)
@@ -63,7 +69,7 @@ def test_temperature_0_takes_the_likeliest() -> None:
 def test_a_draw_depends_on_its_own_row_only() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(16, 300, generator=generator)
-    keys = noise_keys(torch.arange(16), torch.arange(16) * 5, 3)
+    keys = noise_keys(torch.arange(16), torch.arange(16) * 5, torch.tensor(3))
     temperature, top_k = torch.linspace(0, 1.5, 16), torch.arange(1, 33, 2)
     together = sample(logits, keys, temperature, top_k, 64)
     alone = [

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ FLAGS = (
 NATIVE = "-march=native"
 COMPILERS = ("c++", "g++", "clang++")
 COMPILE_TIMEOUT_S = 300
+
+_threads: int | None = None
 
 
 class BuildError(Exception):
@@ -47,6 +50,17 @@ def library() -> ctypes.CDLL | None:
     except BuildError as error:
         logger.warning("the CPU step is not compiled, so int8 steps take two to four times as long: %s", error)
         return None
+
+
+def set_threads(count: int | None) -> None:
+    """Sets how many threads a step takes from now on, whatever torch takes; None for as many as torch."""
+    global _threads
+    _threads = count
+
+
+def threads() -> int:
+    """Threads of a step."""
+    return _threads or torch.get_num_threads()
 
 
 def find_compiler() -> str:

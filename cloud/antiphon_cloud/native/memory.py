@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 
 import torch
@@ -15,7 +16,8 @@ class Arena:
     """A range of `size` bytes. Pages that nothing was written to take no memory."""
 
     def __init__(self, size: int) -> None:
-        memory = mmap.mmap(-1, size + LARGE_PAGE)
+        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+        memory = mmap.mmap(-1, size + LARGE_PAGE, **private)  # shared memory, the default, gets no large pages
         if hasattr(mmap, "MADV_HUGEPAGE"):
             memory.madvise(mmap.MADV_HUGEPAGE)
         self._bytes = torch.frombuffer(memory, dtype=torch.int8)  # keeps the range as long as a tensor is in it
@@ -26,11 +28,9 @@ class Arena:
         """Bytes that a matrix of `count` weights takes in an arena."""
         return -(-count // ALIGNMENT) * ALIGNMENT
 
-    def place(self, matrix: Tensor) -> Tensor:
-        """A copy of an int8 matrix in the arena."""
-        start, count = self._next, matrix.numel()
+    def empty(self, shape: tuple[int, ...]) -> Tensor:
+        """Room for an int8 matrix."""
+        start, count = self._next, math.prod(shape)
         self._next += self.room(count)
         assert self._next <= len(self._bytes)
-        copy = self._bytes[start : start + count].view(matrix.shape)
-        copy.copy_(matrix)
-        return copy
+        return self._bytes[start : start + count].view(shape)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from antiphon_cloud.native.library import Matrix, library
+from antiphon_cloud.native.library import Matrix, library, threads
 from antiphon_cloud.quant import Int8Linear
 from antiphon_cloud.transformer import Attend, AttendEntries, Entries, Layer, SwiGLU, Transformer
 
@@ -80,7 +80,7 @@ class NativeLinear(Int8Linear):
         assert x.shape[-1] == inputs
         y = x.new_empty(*x.shape[:-1], outputs)
         rows = x.numel() // inputs
-        self._multiply(self._at, x.data_ptr(), rows, self.digits, torch.get_num_threads(), y.data_ptr())
+        self._multiply(self._at, x.data_ptr(), rows, self.digits, threads(), y.data_ptr())
         return y
 
 
@@ -119,7 +119,7 @@ class NativeTransformer(Transformer):
             spans,
             None if angles is None else angles.data_ptr(),
             len(x),
-            torch.get_num_threads(),
+            threads(),
             y.data_ptr(),
         )
         return y

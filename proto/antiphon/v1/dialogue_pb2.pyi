@@ -191,16 +191,20 @@ class Limits(_message.Message):
     def __init__(self, max_sessions: _Optional[int] = ..., max_frames_in_flight: _Optional[int] = ..., idle_timeout_ms: _Optional[int] = ..., max_top_k: _Optional[int] = ..., history_steps: _Optional[int] = ..., keep_slot_ms: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("sessions", "draining", "step_p50_ms", "step_p99_ms")
+    __slots__ = ("sessions", "draining", "step_p50_ms", "step_p99_ms", "lone_step_ms", "slower_than_real_time")
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     STEP_P50_MS_FIELD_NUMBER: _ClassVar[int]
     STEP_P99_MS_FIELD_NUMBER: _ClassVar[int]
+    LONE_STEP_MS_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_THAN_REAL_TIME_FIELD_NUMBER: _ClassVar[int]
     sessions: int
     draining: bool
     step_p50_ms: float
     step_p99_ms: float
-    def __init__(self, sessions: _Optional[int] = ..., draining: _Optional[bool] = ..., step_p50_ms: _Optional[float] = ..., step_p99_ms: _Optional[float] = ...) -> None: ...
+    lone_step_ms: float
+    slower_than_real_time: bool
+    def __init__(self, sessions: _Optional[int] = ..., draining: _Optional[bool] = ..., step_p50_ms: _Optional[float] = ..., step_p99_ms: _Optional[float] = ..., lone_step_ms: _Optional[float] = ..., slower_than_real_time: _Optional[bool] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
