@@ -8,9 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.codec_manifest import MANIFEST_FILE, CodecManifest
+from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, CodecManifest
 from antiphon.spec import CodecSpec
 from antiphon_cloud.errors import CheckpointError
+
+
+class _Format(msgspec.Struct):
+    format: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,18 @@ class CodecFolder:
         """Reads and checks `folder`.
 
         Raises:
-            CheckpointError: it holds no codec, or a file is missing or is not the one that codec.json describes.
+            CheckpointError: it holds no codec, or one made by a newer version, or a file is missing or is not the one
+                that codec.json describes.
         """
         path = folder / MANIFEST_FILE
         try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=CodecManifest)
+            data = path.read_bytes()
+            found = msgspec.json.decode(data, type=_Format).format
+            if found > FORMAT:
+                raise CheckpointError(
+                    f"{path}: made by a newer version (format {found}, this one reads {FORMAT}): upgrade antiphon"
+                )
+            manifest = msgspec.json.decode(data, type=CodecManifest)
             files = tuple(
                 _read(folder / name) for name in (MANIFEST_FILE, manifest.encoder.file, manifest.decoder.file)
             )
