@@ -75,6 +75,8 @@ class Metrics:
         self._resumes = Counter(
             "antiphon_resumes", "Sessions that went on: in the slot they held, or rebuilt.", ["how"], registry=registry
         )
+        for how in ("slot", "history"):
+            self._resumes.labels(how)
         self._prefill = Histogram(
             "antiphon_prefill_seconds",
             "Rebuilding one session from its history, from Open on, beside the others' steps.",
