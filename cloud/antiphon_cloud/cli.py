@@ -235,11 +235,11 @@ def replay_command(
     required=True,
     help="File of keys to add it to; made where there is none.",
 )
-@option("--sessions", type=click.IntRange(1), help="Sessions at once; as the worker's --client-sessions where absent.")
+@option("--sessions", type=click.IntRange(1), help="Sessions at once; what the worker gives every client where absent.")
 @option(
     "--opens-per-minute",
     type=Number(0, min_open=True),
-    help="Sessions opened in a minute; as the worker's --client-opens-per-minute where absent.",
+    help="Sessions opened in a minute; what the worker gives every client where absent.",
 )
 def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minute: float | None) -> None:
     """Make an API key called NAME and print it; the file keeps its hash, so this is the only time it is seen."""

@@ -33,7 +33,8 @@ def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
     """A flag that shows its default, and that `ANTIPHON_<FLAG>` sets too."""
     flag = next(name for name in declarations if name.startswith("--"))
     kwargs.setdefault("envvar", "ANTIPHON" + flag.removeprefix("-").upper().replace("-", "_"))
-    return click.option(*declarations, show_default=True, show_envvar=True, **kwargs)
+    told = "default" in kwargs or kwargs.get("required") or kwargs.get("is_flag") or "absent" in kwargs["help"]
+    return click.option(*declarations, show_default=True if told else "none", show_envvar=True, **kwargs)
 
 
 class Number(click.FloatRange):

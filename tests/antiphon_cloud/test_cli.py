@@ -1,4 +1,4 @@
-"""antiphon-cloud: help that tells all, and one sentence for everything that goes wrong."""
+"""antiphon-cloud: one sentence for everything that goes wrong."""
 
 from __future__ import annotations
 
@@ -17,15 +17,6 @@ from tests.support.commands import one_sentence, run
 def model(golden: Path, tmp_path: Path) -> Path:
     """A copy of the golden model that a test may damage."""
     return Path(shutil.copytree(golden / "moshi-tiny", tmp_path / "model"))
-
-
-@pytest.mark.parametrize("command", ["serve", "export-codec", "replay"])
-def test_help_shows_every_flags_default_and_variable(command: str) -> None:
-    text = " ".join(run("antiphon-cloud", command, "--help").out.split())
-    flags = [word for word in text.split() if word.startswith("--") and word != "--help"]
-    assert "--model" in flags
-    for flag in flags:
-        assert f"ANTIPHON_{flag.strip('-').upper().replace('-', '_')}" in text, flag
 
 
 @pytest.mark.parametrize(

@@ -33,3 +33,7 @@ def test_sessions_add_up() -> None:
 
 def test_the_table_has_a_row_for_each_hop() -> None:
     assert format_table({"step": (1.0, 2.0, 3.0)}).splitlines()[1].split() == ["step", "1.00", "2.00", "3.00"]
+
+
+def test_percentiles_are_those_of_all_frames() -> None:
+    assert hops([float(ms) for ms in range(101)]).table() == {"round trip": (50.0, 95.0, 99.0)}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon_cloud.mimi import Decoder, Encoder, MimiConfig, Weights
+from train import ranks
 from train.layout import Initial, Published, load, save
 from train.scenes import Track, person
 from train.spectra import LogMel, magnitudes
@@ -96,9 +97,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=3)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    ranks.add_arguments(parser)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
-    torch.set_num_threads(2)
+    ranks.meet(arguments.out / "decoder.meeting", arguments.rank, arguments.ranks)
     config = MimiConfig.load(arguments.config)
 
     def build(weights: Weights) -> Decoder:
@@ -122,7 +124,7 @@ def main() -> None:
         optimizer.load_state_dict(held["optimizer"])
 
     bank, voice = load_clips(arguments.bank / "train.npz"), Voice(encoder, load_units(arguments.bank / "answering.npz"))
-    rng = np.random.default_rng(arguments.seed + step)
+    rng = np.random.default_rng([arguments.seed, step, arguments.rank])
     log = (arguments.out / "decoder.jsonl").open("a")
     began = time.monotonic()
     while step < arguments.steps:
@@ -137,14 +139,15 @@ def main() -> None:
         optimizer.zero_grad()
         loss.backward()
         published.tie_gradients(decoder)
+        ranks.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 2.0)
         optimizer.step()
         step += 1
-        if step % 50 == 0:
+        if step % 50 == 0 and arguments.rank == 0:
             line: dict[str, float] = {"step": step, "seconds": round(time.monotonic() - began)}
             line |= {"spectra": round(float(spectra.detach()), 4), "waveform": round(float(waveform.detach()), 4)}
             print(json.dumps(line), file=log, flush=True)
-        if step % 200 == 0 or step == arguments.steps:
+        if arguments.rank == 0 and (step % 100 == 0 or step == arguments.steps):
             state = {"step": step, "decoder": decoder.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 from antiphon_cloud.mimi import Encoder, MimiConfig, Weights
+from train import ranks
 from train.layout import Initial, Published, save
 from train.quantization import Codebooks
 from train.scenes import CLASSES, Track, person, recorded
@@ -88,15 +89,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers stay")
-    parser.add_argument("--rank", type=int, default=0, help="of this process (default: %(default)s)")
-    parser.add_argument("--ranks", type=int, default=1, help="processes that share the work (default: %(default)s)")
+    ranks.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
-    torch.set_num_threads(max(1, 2 // arguments.ranks))
-    meeting = f"file://{arguments.out.absolute()}.meeting"
-    distributed.init_process_group("gloo", init_method=meeting, rank=arguments.rank, world_size=arguments.ranks)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    ranks.meet(arguments.out / "encoder.meeting", arguments.rank, arguments.ranks)
 
     config = MimiConfig.load(arguments.config)
 
@@ -143,7 +141,7 @@ def main() -> None:
         optimizer.zero_grad()
         loss.backward()
         published.tie_gradients(encoder)
-        average_gradients(parameters)
+        ranks.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         flat = latent.detach().flatten(0, 1)
@@ -174,16 +172,6 @@ def main() -> None:
             checkpoint.with_suffix(".new").replace(checkpoint)
     if arguments.rank == 0:
         save(arguments.out / "encoder.safetensors", published.tensors(encoder))
-
-
-def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Over the processes."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
 
 
 def evaluate(

@@ -21,10 +21,14 @@ from torch.nn import functional
 
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.lm import ZERO, LanguageModel
+from train import ranks
 from train.conversations import SLOTS
 from train.layout import load
 from train.text import PADDING
 
+WITHHELD = 0.4  # of the person's fine codebooks
+SWAPPED = 0.15  # of their semantic codes
+SIMILAR = 6  # codes that one of them may become
 AUDIO_STEPS = 40  # of each conversation whose codes are predicted; all text is
 
 
@@ -77,18 +81,40 @@ class Conversations:
         return tokens.long(), heard.long()
 
 
+def neighbours(codec: dict[str, Tensor]) -> Tensor:
+    """The codes whose centroids are nearest to each semantic code's, [card, SIMILAR]."""
+    table = codec["quantizer.rvq_first.vq.layers.0._codebook.embedding_sum"]  # every usage is 1
+    return torch.cdist(table, table).topk(SIMILAR, largest=False).indices
+
+
 def losses(
-    model: LanguageModel, listener: nn.Linear, tokens: Tensor, heard: Tensor, rng: np.random.Generator | None
+    model: LanguageModel,
+    listener: nn.Linear,
+    tokens: Tensor,
+    heard: Tensor,
+    similar: Tensor,
+    rng: np.random.Generator | None,
 ) -> dict[str, Tensor]:
-    """Cross entropies of a batch. With `rng`, some of the person's fine codes are withheld, and not every step's codes
-    are predicted."""
+    """Cross entropies of a batch.
+
+    With `rng`, some of the person's fine codes are withheld, some of the semantic codes become `similar` ones, so that
+    a small set of voices stands for more, and not every step's codes are predicted.
+    """
     config, user = model.config, 1 + model.config.dep_q
     delayed = model.delayed(tokens)  # [B, streams, T + 1]
     wanted = delayed[:, :user, 1:]  # [B, 1 + dep_q, T]
     steps = None
     if rng is not None:
-        fine = torch.from_numpy(rng.random((len(tokens), config.user_codebooks, 1)) < 0.15)
+        fine = torch.from_numpy(rng.random((len(tokens), config.user_codebooks, 1)) < WITHHELD)
         fine[:, 0] = False
+        semantic = delayed[:, user]
+        other = similar[
+            semantic.clamp(max=config.card - 1), torch.from_numpy(rng.integers(SIMILAR, size=semantic.shape))
+        ]
+        swapped = torch.from_numpy(rng.random(semantic.shape) < SWAPPED) & (semantic < config.card)
+        delayed = torch.cat(
+            [delayed[:, :user], torch.where(swapped, other, semantic)[:, None], delayed[:, user + 1 :]], 1
+        )
         hole = torch.from_numpy(rng.random((len(tokens), 1, delayed.shape[2])) < 0.02)
         delayed = torch.cat([delayed[:, :user], delayed[:, user:].masked_fill(fine | hole, ZERO)], 1)
         talking = (wanted[:, 1] != wanted[:, 1].mode(1, keepdim=True).values).float() + 0.05
@@ -132,10 +158,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
+    ranks.add_arguments(parser)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
-    torch.set_num_threads(2)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    ranks.meet(arguments.out / "lm.meeting", arguments.rank, arguments.ranks)
     config = read_config(arguments.config).lm
     model = LanguageModel(config)
     listener = nn.Linear(config.dim, SLOTS * 11)
@@ -149,9 +176,10 @@ def main() -> None:
         model.load_state_dict(held["model"])
         listener.load_state_dict(held["listener"])
         optimizer.load_state_dict(held["optimizer"])
+    similar = neighbours(load(arguments.codec / "encoder.safetensors"))
     conversations = Conversations(arguments.dialogues)
     test = Conversations(arguments.dialogues / "held-out").draw(24, np.random.default_rng(1))
-    rng = np.random.default_rng(arguments.seed + step)
+    rng = np.random.default_rng([arguments.seed, step, arguments.rank])
     log = (arguments.out / "lm.jsonl").open("a")
     began = time.monotonic()
     while step < arguments.steps:
@@ -159,24 +187,25 @@ def main() -> None:
             left = 1 - step / arguments.steps
             group["lr"] = arguments.learning_rate * min(1, (step + 1) / 150, 0.03 + 0.97 * min(1, left / 0.6))
         tokens, heard = conversations.draw(arguments.batch, rng)
-        values = losses(model, listener, tokens, heard, rng)
+        values = losses(model, listener, tokens, heard, similar, rng)
         loss = values["text"] + 0.3 * values["audio"] + values["listening"]
         optimizer.zero_grad()
         loss.backward()
+        ranks.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
-        if step % 20 == 0:
+        if step % 20 == 0 and arguments.rank == 0:
             line = {"step": step, "seconds": round(time.monotonic() - began)}
             shown = {name: round(float(value.detach()), 4) for name, value in values.items()}
             if step % 100 == 0:
                 with torch.no_grad():
-                    tested = losses(model, listener, *test, None)
+                    tested = losses(model, listener, *test, similar, None)
                 shown |= {f"test_{name}": round(float(value), 4) for name, value in tested.items()}
             print(json.dumps(line | shown), file=log, flush=True)
         if step % 50 == 0:
             conversations.refresh()
-        if step % 200 == 0 or step == arguments.steps:
+        if arguments.rank == 0 and (step % 100 == 0 or step == arguments.steps):
             state = {
                 "step": step,
                 "model": model.state_dict(),

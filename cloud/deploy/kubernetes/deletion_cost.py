@@ -16,7 +16,7 @@ from pathlib import Path
 
 logger = logging.getLogger("deletion_cost")
 
-METRICS = "http://127.0.0.1:9100/metrics"
+METRICS = "http://127.0.0.1:9464/metrics"
 API = "https://kubernetes.default.svc"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EVERY_S = 30.0

@@ -1,0 +1,221 @@
+"""How well the number clerk hears, answers, speaks and stops, through the real path: edge codec, gRPC, worker.
+
+    python tools/eval_clerk.py --model DIR [--quantize int8] [--codec DIR] [--utterances 200]
+
+The people are voices that training never heard: other variants of espeak-ng, a diphone voice of flite, and where
+Debian's asterisk-core-sounds-en-wav is installed, a human. It needs `apt-get install espeak-ng flite`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from antiphon_edge.codec import Codec
+from antiphon_edge.pcm import Pcm
+from conversation import Heard, converse_all
+from recognizer import DigitRecognizer
+from train.scenes import Track, bumps, noise, person, recorded
+from train.speech import DIGITS, FRAME, RATE, Clip, Word, make_bank, trimmed
+from worker_process import worker
+
+HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison/digits")
+LEAD_S = 1.6  # for the greeting
+TAIL_S = 5.0  # for the answer
+AUDIBLE = 0.01  # root mean square of 20 ms; speech has 0.05 to 0.2
+STOPPED_S = 0.5
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a person says in a scene."""
+
+    start_s: float
+    end_s: float
+    digits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A person's whole track."""
+
+    samples: Pcm
+    turns: tuple[Turn, ...]
+
+
+def turn_of(track: Track, first: int = 0) -> Turn:
+    """The words from `first` on as one turn."""
+    words = track.words[first:]
+    return Turn(words[0].start_s, words[-1].end_s, tuple(word.text for word in words))
+
+
+def utterance(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
+    """One turn of one to four digits."""
+    seconds = LEAD_S + 4 + TAIL_S
+    track = person(
+        bank, int(seconds * RATE) // FRAME, [(int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5)))], rng
+    )
+    end = int((track.words[-1].end_s + TAIL_S) * RATE)
+    return Scene(hear(track.samples[: end - end % FRAME]), (turn_of(track),))
+
+
+def interruption(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
+    """A turn, and another that starts in the middle of the answer to it."""
+    frames = int((LEAD_S + 14) * RATE) // FRAME
+    track = person(bank, frames, [(int(LEAD_S * RATE), int(rng.integers(2, 5)))], rng)
+    first = turn_of(track)
+    start_s = first.end_s + 0.6 + rng.uniform(0.3, 0.6 + 0.4 * len(first.digits))
+    second = person(bank, frames, [(int(start_s * RATE), int(rng.integers(1, 4)))], rng)
+    end = int((second.words[-1].end_s + TAIL_S) * RATE)
+    samples = hear((track.samples + second.samples)[: end - end % FRAME])
+    return Scene(samples, (first, turn_of(second)))
+
+
+def human_bank() -> list[Clip]:
+    """The digits of a human speaker, or nothing where they are not installed."""
+    clips = []
+    for i, digit in enumerate(DIGITS):
+        path = HUMAN / f"{i}.wav"
+        if not path.exists():
+            return []
+        pcm, rate = soundfile.read(path, dtype="float32")
+        samples = soxr.resample(pcm, rate, RATE)
+        clips.append(trimmed("human", samples, [Word(digit, 0.0, len(samples) / RATE)]))
+    return clips
+
+
+def level(samples: Pcm) -> Pcm:
+    """Root mean square of each 20 ms."""
+    blocks = samples[: len(samples) // 480 * 480].reshape(-1, 480)
+    return np.asarray(np.sqrt((blocks**2).mean(1)), dtype=np.float32)
+
+
+def first_audible_s(heard: Heard, after_s: float) -> float | None:
+    """When the model is first audible after a moment."""
+    loud = np.flatnonzero(level(heard.between(after_s, 1e6)) > AUDIBLE)
+    return after_s + 0.02 * float(loud[0]) if len(loud) else None
+
+
+def expected(turn: Turn) -> str:
+    """The right answer."""
+    return " ".join(("you said", *turn.digits))
+
+
+def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: DigitRecognizer) -> dict[str, object]:
+    """How many answers are right in text, and digit by digit in sound; and how long they took."""
+    exact, digits, understood, delays = 0, 0, 0, []
+    for scene, reply in zip(scenes, heard, strict=True):
+        turn = scene.turns[0]
+        exact += reply.text_between(turn.start_s, 1e6) == expected(turn)
+        at = first_audible_s(reply, turn.end_s)
+        if at is not None:
+            delays.append(at - turn.end_s)
+        spoken = [(at_s, word) for at_s, word in reply.words if word in DIGITS and at_s > turn.start_s]
+        ends = [at_s for at_s, _ in spoken[1:]] + [1e6]
+        names = [
+            recognizer.digit(reply.between(at_s, min(end_s, at_s + 0.7)), reply.sample_rate_hz)
+            for (at_s, _), end_s in zip(spoken, ends, strict=True)
+        ]
+        digits += len(turn.digits)
+        understood += sum(a == b for a, b in zip(names, turn.digits, strict=False))
+    return {
+        "utterances": len(scenes),
+        "exact text %": round(100 * exact / len(scenes), 1),
+        "digits understood from the sound %": round(100 * understood / max(1, digits), 1),
+        "answered %": round(100 * len(delays) / len(scenes), 1),
+        "median delay s": round(float(np.median(delays)), 2) if delays else None,
+        "p95 delay s": round(float(np.percentile(delays, 95)), 2) if delays else None,
+    }
+
+
+def interruptions(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, object]:
+    """How often the model stops in time, and how many second answers are right."""
+    talking, stopped, exact = 0, 0, 0
+    for scene, reply in zip(scenes, heard, strict=True):
+        onset_s, end_s = scene.turns[1].start_s, scene.turns[1].end_s
+        if level(reply.between(onset_s - 0.4, onset_s)).max(initial=0) <= AUDIBLE:
+            continue  # it was not talking: nothing to stop
+        talking += 1
+        stopped += level(reply.between(onset_s + STOPPED_S, max(end_s, onset_s + 1))).max(initial=0) <= AUDIBLE
+        exact += reply.text_between(onset_s + STOPPED_S, 1e6) == expected(scene.turns[1])
+    return {
+        "interruptions": talking,
+        "stopped within 0.5 s %": round(100 * stopped / max(1, talking), 1),
+        "exact second answers %": round(100 * exact / max(1, talking), 1),
+    }
+
+
+def false_starts(heard: Sequence[Heard]) -> dict[str, object]:
+    """Minutes in which nobody speaks: how many conversations have a word after the greeting."""
+    wrong = sum(reply.text_between(1.2, 1e6) != "" for reply in heard)
+    greeted = sum(reply.text_between(0, 1.2) == "ready" for reply in heard)
+    return {
+        "conversations": len(heard),
+        "false starts %": round(100 * wrong / len(heard), 1),
+        "greeted %": round(100 * greeted / len(heard), 1),
+    }
+
+
+def main() -> None:
+    """Prints the table, and writes it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="model directory, as train.pack writes it")
+    parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
+    parser.add_argument("--quantize", choices=["none", "int8"], default="none")
+    parser.add_argument("--utterances", type=int, default=200)
+    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    rng = np.random.default_rng(arguments.seed)
+    bank = make_bank(max(60, arguments.utterances), arguments.seed, held_out=True)
+    few = max(5, arguments.utterances // 4)
+
+    def noisy(samples: Pcm) -> Pcm:
+        return recorded(samples, rng)
+
+    def clean(samples: Pcm) -> Pcm:
+        return samples
+
+    quiet = [np.zeros(20 * RATE, np.float32) for _ in range(2)]
+    for i in range(few):
+        hiss = 0.08 * 10 ** (-rng.uniform(12, 45) / 20) * noise(20 * RATE, rng)
+        quiet.append(hiss + bumps(20 * RATE, rng) if i % 2 else hiss)
+    rooms = {
+        "unseen voices": [utterance(bank, rng, clean) for _ in range(arguments.utterances)],
+        "unseen voices, noise and room": [utterance(bank, rng, noisy) for _ in range(few)],
+        "a human": [utterance(human_bank(), rng, clean) for _ in range(few)] if human_bank() else [],
+    }
+    barging = [interruption(bank, rng, clean) for _ in range(few)]
+    codec_folder = arguments.codec or arguments.model / "codec"
+    options = ["--model", arguments.model, "--codec", codec_folder, "--slots", str(arguments.at_once)]
+    options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: a slow step only takes longer
+    codec, recognizer, table = Codec.load(codec_folder), DigitRecognizer(), {}
+    with worker(*options, "--quantize", arguments.quantize) as started:
+
+        def play(scenes: Sequence[Scene]) -> list[Heard]:
+            tracks = [scene.samples for scene in scenes]
+            return asyncio.run(converse_all(started.address, codec, tracks, arguments.at_once))
+
+        for name, scenes in rooms.items():
+            if scenes:
+                table[name] = answers(scenes, play(scenes), recognizer)
+        table["interrupted"] = interruptions(barging, play(barging))
+        silent = asyncio.run(converse_all(started.address, codec, quiet, arguments.at_once))
+        table["nobody speaks"] = false_starts(silent)
+    for name, row in table.items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()

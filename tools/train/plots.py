@@ -1,0 +1,87 @@
+"""Pictures for the model card: loss curves, and spectra of speech before and after the codec."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_edge.codec import Codec
+from train.speech import FRAME, RATE, Clip, load_clips, load_units
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+CURVES = {
+    "encoder": ("mel", "semantic", "commitment", "test_mel", "test_semantic"),
+    "decoder": ("spectra", "waveform"),
+    "lm": ("text", "audio", "listening", "test_text", "test_listening"),
+}
+
+
+def curves(logs: dict[str, Path], path: Path) -> None:
+    """Losses over steps, one panel a stage."""
+    figure, axes = plt.subplots(1, len(logs), figsize=(5 * len(logs), 3.5), layout="constrained")
+    for axis, (stage, log) in zip(axes, logs.items(), strict=True):
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        for name in CURVES[stage]:
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            if points:
+                steps, values = np.array(points).T
+                axis.plot(steps, values, label=name, linewidth=1)
+        axis.set_title(stage)
+        axis.set_yscale("log")
+        axis.set_xlabel("step")
+        axis.legend(fontsize=7)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def through(codec: Codec, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Encoded and decoded by the codec that the edge runs, frame by frame."""
+    encoder, decoder = codec.encoder(), codec.decoder()
+    padded = np.pad(samples, (0, -len(samples) % FRAME)).astype(np.float32)
+    return np.concatenate([decoder.step(encoder.step(frame)) for frame in padded.reshape(-1, FRAME)])
+
+
+def spectrograms(codec: Codec, sounds: dict[str, NDArray[np.float32]], path: Path) -> None:
+    """Each sound as it was and as it came out."""
+    figure, axes = plt.subplots(len(sounds), 2, figsize=(12, 2.6 * len(sounds)), layout="constrained", squeeze=False)
+    for row, (name, samples) in zip(axes, sounds.items(), strict=True):
+        for axis, what, sound in ((row[0], "original", samples), (row[1], "decoded", through(codec, samples))):
+            axis.specgram(sound + 1e-5, NFFT=512, noverlap=384, Fs=RATE, vmin=-140, vmax=-40, cmap="magma")
+            axis.set_ylim(0, 8000)
+            axis.set_title(f"{name}: {what}", fontsize=9)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Writes both PNGs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bank", type=Path)
+    parser.add_argument("logs", type=Path, nargs=2, help="folders of the codec's and of the model's logs")
+    parser.add_argument("codec", type=Path, help="exported codec")
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    codec_logs, lm_logs = arguments.logs
+    stages = {"encoder": codec_logs, "decoder": codec_logs, "lm": lm_logs}
+    curves({stage: folder / f"{stage}.jsonl" for stage, folder in stages.items()}, arguments.out / "losses.png")
+    units = load_units(arguments.bank / "answering.npz")
+    quiet = np.zeros(4 * FRAME, np.float32)
+    answer = [quiet, *(units[name].samples for name in ("you said", "three", "seven", "one"))]
+    stranger: Clip = next(clip for clip in load_clips(arguments.bank / "held-out.npz") if len(clip.words) == 3)
+    sounds = {
+        "the answering voice": np.concatenate(answer),
+        f"an unseen voice ({stranger.voice})": np.concatenate([quiet, stranger.samples]),
+    }
+    spectrograms(Codec.load(arguments.codec), sounds, arguments.out / "spectrograms.png")
+
+
+if __name__ == "__main__":
+    main()
