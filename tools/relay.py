@@ -193,7 +193,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way:
             await way.pass_on(chunk, writer)
         if writer.can_write_eof():
             writer.write_eof()
-    except (ConnectionError, OSError):
+    except (OSError, RuntimeError):  # uvloop raises the latter for a closed transport
         return  # the far end is gone: the other direction hears of it by itself
     finally:
         reading.cancel()
