@@ -26,7 +26,7 @@ def served(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
         yield started
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=["asyncio", "blocking"])
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["a session", "a lost stream", "blocking"])
 def test_the_sdks_page_runs(
     snippet: str,
     served: Worker,
@@ -46,7 +46,12 @@ def test_the_sdks_page_runs(
     }
     exec(compile(snippet, "docs/sdk.md", "exec"), names)
     said = capsys.readouterr().out
-    assert ("13 frames" in said) if "asyncio" in snippet else (said.splitlines()[0] == "0 None")
+    if "QUESTION" in snippet:
+        assert "13 frames" in said
+    elif "resumptions" in snippet:
+        assert said == "0 resumptions, 3 steps\n"
+    else:
+        assert said.splitlines()[0] == "0 None"
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,29 @@ def test_talk_answers_a_wav_with_a_wav(served: Worker, codec: Codec, tiny_codec:
     assert (soundfile.read(reply)[0] == soundfile.read(decoded)[0]).all()
 
 
+def test_a_recorded_conversation_is_heard_again(served: Worker, codec: Codec, tiny_codec: Path, tmp_path: Path) -> None:
+    recording, reply, both = tmp_path / "talk.antiphon", tmp_path / "reply.wav", tmp_path / "both.wav"
+    talked = run(
+        "antiphon-edge", "talk", "--server", served.address, "--input-wav", SENTENCE, "--output-wav", reply,
+        "--codec", tiny_codec, "--as-fast-as-possible", "--seed", "7", "--record", recording,
+    )  # fmt: skip
+    assert talked.status == 0, talked.err
+    heard = run("antiphon-edge", "replay-recording", "--codec", tiny_codec, recording, both)
+    assert heard.status == 0, heard.err
+    samples, _ = soundfile.read(both)
+    answered, _ = soundfile.read(reply)
+    assert samples.shape[1] == 2
+    delay = codec.spec.frame_samples  # of one step
+    np.testing.assert_array_equal(samples[delay:, 1], answered)
+    assert heard.out.startswith("[00:00.")
+    again = run(
+        "antiphon-edge", "talk", "--server", served.address, "--input-wav", SENTENCE, "--output-wav", reply,
+        "--codec", tiny_codec, "--as-fast-as-possible", "--record", recording,
+    )  # fmt: skip
+    assert again.status == 1
+    assert "exists already" in again.err
+
+
 def frames_of(path: Path, codec: Codec) -> list[np.ndarray]:
     from antiphon_edge.wav import WavReader
 

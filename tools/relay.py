@@ -103,7 +103,7 @@ class Relay:
         self.traffic = Traffic()
         self.up, self.down = Way(self.traffic.up, seed), Way(self.traffic.down, seed + 1)
         self.refusing = False  # True: whoever connects is reset at once
-        self._target = target
+        self.target = target  # of new connections: change it to move who comes back
         self._connections: set[_Connection] = set()
         self._served: set[asyncio.Task[None]] = set()
 
@@ -146,7 +146,7 @@ class Relay:
         await asyncio.gather(*self._served, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, _, port = self._target.rpartition(":")
+        host, _, port = self.target.rpartition(":")
         try:
             if self.refusing:
                 raise ConnectionRefusedError

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 FRAME_MS = 80.0
-SHORTEST_MS, LONGEST_MS = 5.0, 25.0  # of a chunk: below, its overhead is most of it; above, others would hear it
+SHORTEST_MS, LONGEST_MS = 20.0, 40.0  # of a chunk: so long another session's frame may wait, half a frame at the most
 RECENT_STEPS = 25  # that tell how much of a frame is spare
-FIRST_STEPS = 8  # before anything is measured
+FIRST_STEPS = 16  # before anything is measured
 MOST_STEPS = 512
 
 

@@ -138,6 +138,8 @@ class Runner:
                 attend = ring.consecutive(slot, steps, first)
             tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
             self.model.prefill(tokens, torch.tensor(steps, device=device), attend)
+        if device.type == "cuda":  # whoever measures the chunk measures all of it
+            torch.cuda.current_stream(device).synchronize()
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
         """Advances `slots` by one frame each; the others do not change.

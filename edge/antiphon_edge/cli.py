@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from antiphon.codes_file import read_codes
-from antiphon.command_line import THREADS, different_files, group, option, run
+from antiphon.command_line import THREADS, Address, different_files, group, option, run
+from antiphon.errors import CodecMismatchError
 from antiphon.output_file import output_file
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon_edge import client
-from antiphon_edge.client import Reply
+from antiphon_edge.client import Change, Reply, Resumed
 from antiphon_edge.codec import Codec
 from antiphon_edge.connection_options import connection_options
 from antiphon_edge.credentials import Credentials
@@ -31,6 +32,7 @@ from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.hops import format_table
 from antiphon_edge.pcm import Pcm
 from antiphon_edge.pull import default_cache, pull_codec
+from antiphon_edge.recording import Recorder, Recording
 from antiphon_edge.talk import paced, talk, with_silence
 from antiphon_edge.wav import WavReader, WavWriter
 
@@ -163,6 +165,17 @@ async def _pull(server: str, credentials: Credentials, cache: Path) -> Path:
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
 @option("--stats", is_flag=True, help="Print where the frames' time went, on standard error, at the end.")
+@option(
+    "--record", type=click.Path(path_type=Path), help="Keep the conversation here (.antiphon); see replay-recording."
+)
+@option(
+    "--other-server",
+    "other_servers",
+    type=Address(),
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Another worker, where the conversation goes on should the first one be lost; may be given several times.",
+)
 def talk_command(
     server: str,
     credentials: Credentials,
@@ -176,6 +189,8 @@ def talk_command(
     seed: int | None,
     greedy: bool,
     stats: bool,
+    record: Path | None,
+    other_servers: tuple[str, ...],
 ) -> None:
     """Talk: live through the microphone and the speaker, or from and to wav files."""
     if as_fast_as_possible and (input_wav is None or output_wav is None):
@@ -189,20 +204,70 @@ def talk_command(
         async with (  # the output last: nothing is written where the input or the worker fails
             _microphone(input_wav, input_device, codec.spec, as_fast_as_possible) as microphone,
             client.connect(
-                server, codec.spec, seed=seed, sampling=sampling, timings=stats, credentials=credentials
+                [server, *other_servers],
+                codec.spec,
+                seed=seed,
+                sampling=sampling,
+                timings=stats,
+                credentials=credentials,
+                on_change=_print_change,
             ) as session,
             _speaker(output_wav, output_device, codec.spec) as speaker,
         ):
-            conversation = await talk(session, codec, microphone(session.model.delay_steps), speaker, _print_text)
+            with Recorder(record, session, codec.spec) if record is not None else nullcontext() as recorder:
+
+                def on_reply(reply: Reply) -> None:
+                    click.echo(reply.text, nl=False)
+                    if recorder is not None:
+                        recorder.add(reply)
+
+                frames = microphone(session.model.delay_steps)
+                conversation = await talk(session, codec, frames, speaker, on_reply, live=output_wav is None)
         click.echo()
+        if session.dropped_frames or conversation.skipped_replies:
+            click.echo(
+                f"{session.dropped_frames} frames were never heard by the model, "
+                f"{conversation.skipped_replies} replies came too late to be played",
+                err=True,
+            )
         if stats:
             click.echo(format_table(conversation.hops.table()), err=True)
 
     asyncio.run(main())
 
 
-def _print_text(reply: Reply) -> None:
-    click.echo(reply.text, nl=False)
+def _print_change(change: Change) -> None:
+    if isinstance(change, Resumed):
+        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
+    elif change.again_in_s:
+        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
+    else:
+        click.echo(f"\nreconnecting: {change.reason}", err=True)
+
+
+@commands.command("replay-recording")
+@codec_option
+@threads_option
+@click.argument("recording", type=click.Path(path_type=Path), metavar="IN.antiphon")
+@click.argument("wav", type=click.Path(path_type=Path), metavar="OUT.wav")
+def replay_recording_command(codec_folder: Path, threads: int, recording: Path, wav: Path) -> None:
+    """Turn a recording into a stereo wav file (the person left, the model right), and print what the model said."""
+    read = Recording.read(recording)
+    codec = Codec.load(codec_folder, threads=threads, only="decoder")
+    if codec.spec.fingerprint != read.codec.fingerprint:
+        raise CodecMismatchError(
+            f"{codec_folder} is another codec than the one of {recording} ({read.codec.fingerprint.hex()[:16]}): "
+            "give the folder of that one"
+        )
+    person, model = codec.decoder(), codec.decoder()
+    silence = np.zeros(codec.spec.frame_samples, np.float32)
+    with WavWriter(wav, codec.spec.sample_rate_hz, channels=2) as writer:
+        for step in _progress(read.steps, len(read.steps), recording.name):
+            heard = silence if step.model is None else model.step(step.model[: codec.spec.codebooks])
+            writer.write(np.stack((person.step(step.user), heard), 1))
+    click.echo(read.transcript())
+    if read.torn_bytes:
+        click.echo(f"{recording} ends amid a frame ({read.torn_bytes} bytes), which was left out", err=True)
 
 
 @asynccontextmanager

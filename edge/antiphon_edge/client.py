@@ -16,9 +16,10 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.call import Opening
 from antiphon_edge.credentials import PLAINTEXT, Credentials
 from antiphon_edge.reconnect import NEVER, Reconnect
-from antiphon_edge.session import Change, GoAway, Reconnecting, Reply, Resumed, Session, Totals
+from antiphon_edge.replies import Change, GoAway, Reconnecting, Reply, Resumed, Totals
+from antiphon_edge.session import Session
 
-__all__ = ["NEVER", "GoAway", "Reconnect", "Reconnecting", "Reply", "Resumed", "Session", "Totals", "connect"]
+__all__ = ["NEVER", "Change", "GoAway", "Reconnect", "Reconnecting", "Reply", "Resumed", "Session", "Totals", "connect"]
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 AntiphonError
 ├── AudioFileError      a wav file that cannot be read or written
+├── RecordingError      an .antiphon file that cannot be written or read
 ├── CodecFilesError     an exported codec that is missing, damaged, or made by a newer version
 ├── CredentialsError    an API key that cannot be used, a worker that cannot be trusted, plaintext to another machine
 └── AudioDeviceError    no PyAudio, no such device, or a device that refuses or goes away
@@ -26,3 +27,7 @@ class CodecFilesError(AntiphonError):
 
 class CredentialsError(AntiphonError):
     """An API key that cannot be used, a worker that cannot be trusted, or plaintext to another machine."""
+
+
+class RecordingError(AntiphonError):
+    """A recording that cannot be written, or a file that is none or damaged."""

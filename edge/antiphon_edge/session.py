@@ -14,15 +14,17 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, SequenceError, SessionTimeoutError, UnavailableError
 from antiphon.history import History, fewest_steps
-from antiphon.spec import Limits, ModelSpec
+from antiphon.spec import Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.call import Call, Opening
+from antiphon_edge.line import Line
 from antiphon_edge.reconnect import PASSING, Reconnect
+from antiphon_edge.replies import Change, GoAway, Reconnecting, Reply, Resumed, Totals
 
 logger = logging.getLogger(__name__)
 
@@ -31,90 +33,9 @@ BACKLOG_S = 2.0  # of live audio, kept while no worker hears it
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """The model's answer to the frame of the same sequence number."""
-
-    sequence: int
-    codes: Codes | None  # [model_codebooks]; None while the delays hold it back, or when the model only listens
-    text_token: int | None  # None while the delays hold it back
-    text: str
-    round_trip_s: float  # from the frame's sending, however often it was sent, to the reply
-
-
-@dataclass(frozen=True, slots=True)
-class GoAway:
-    """The worker asks this session to move."""
-
-    reason: str
-    time_left_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """How a session ended. Timings, where asked for, cover the last frames, oldest first, in microseconds."""
-
-    frames: int
-    wait_us: list[int] = field(default_factory=list)
-    step_us: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnecting:
-    """The stream is lost, or soon will be, and the session looks for another."""
-
-    reason: str
-    again_in_s: float = 0.0  # until the next attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """The session goes on in another call."""
-
-    address: str
-    after_s: float  # since the session began to look for it
-    rebuilt_steps: int  # that the worker computed again; 0 where it still held the slot
-
-
-Change = Reconnecting | Resumed
-
-
-@dataclass(frozen=True, slots=True)
 class _Frame:
     codes: bytes
     given_s: float
-
-
-class _Line:
-    """How far one call has come with the session's frames, which start at `step`."""
-
-    def __init__(self, call: Call, step: int) -> None:
-        self.call = call
-        self.first = self.sent = self.answered = step  # numbers of the next frame to go out, and to be answered
-        self.closing = False
-        self.moved_s = time.perf_counter()  # when a frame was last answered, or sent with none before it
-        self.work = asyncio.Event()
-        self.go_away = asyncio.Event()
-        self.ended: asyncio.Future[AntiphonError | None] = asyncio.get_running_loop().create_future()
-        self.tasks: list[asyncio.Task[None]] = []
-
-    def end(self, error: AntiphonError | None) -> None:
-        if not self.ended.done():
-            self.ended.set_result(error)
-
-    def check(self, task: asyncio.Task[None]) -> None:
-        """A task that fails for a reason nobody thought of ends the line too."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.end(AntiphonError(f"the session's own code failed: {error!r}"))
-
-    def stalled_s(self) -> float:
-        """Seconds that the oldest unanswered frame has waited."""
-        return time.perf_counter() - self.moved_s if self.sent > self.answered else 0.0
-
-    async def leave(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.call.close()
 
 
 class Session:
@@ -158,13 +79,19 @@ class Session:
         self._news = asyncio.Event()  # a reply came, or the session ended
         self._ending = False
         self._failure: AntiphonError | None = None
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         self._task: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
         """Where the session is, or was last."""
         return self._addresses[self._at]
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the session's tokens are drawn."""
+        assert self._opening.sampling is not None, "the session is open"
+        return self._opening.sampling
 
     @property
     def in_flight(self) -> int:
@@ -278,7 +205,7 @@ class Session:
 
     # The life of the session, in one task: a line until it ends, then another.
 
-    async def _run(self, line: _Line) -> None:
+    async def _run(self, line: Line) -> None:
         try:
             while (trouble := await self._trouble(line)) is not None:
                 line = await self._replace(line, trouble)
@@ -292,7 +219,7 @@ class Session:
             if self.totals is None and self._failure is None:
                 self._fail(SequenceError(f"the session on {self.address} has ended: open a new one"))
 
-    async def _trouble(self, line: _Line) -> AntiphonError | None:
+    async def _trouble(self, line: Line) -> AntiphonError | None:
         """Waits until the line needs a successor, and says why; None once the session has ended well.
 
         Raises:
@@ -330,7 +257,7 @@ class Session:
             raise error
         return error
 
-    async def _replace(self, old: _Line, trouble: AntiphonError) -> _Line:
+    async def _replace(self, old: Line, trouble: AntiphonError) -> Line:
         """The line that the session goes on with: a new one, or the old one where it has recovered or ended well."""
         began_s = time.perf_counter()
         logger.info("looking for another call: %s", trouble)
@@ -354,7 +281,7 @@ class Session:
         await old.leave()
         return new
 
-    async def _goes_on(self, old: _Line, dialling: asyncio.Task[tuple[Call, int]]) -> bool:
+    async def _goes_on(self, old: Line, dialling: asyncio.Task[tuple[Call, int]]) -> bool:
         """Whether the old line does without a successor before there is one: it has recovered, or ended well."""
         began_s = time.perf_counter()
         stalled = not old.ended.done() and not old.go_away.is_set()
@@ -409,15 +336,15 @@ class Session:
 
     # One line: a task that writes, and one that reads.
 
-    def _carry(self, call: Call) -> _Line:
-        line = _Line(call, call.opened.step_offset)
+    def _carry(self, call: Call) -> Line:
+        line = Line(call, call.opened.step_offset)
         self._lines.append(line)
         line.tasks = [asyncio.create_task(self._write(line)), asyncio.create_task(self._read(line))]
         for task in line.tasks:
             task.add_done_callback(line.check)
         return line
 
-    async def _write(self, line: _Line) -> None:
+    async def _write(self, line: Line) -> None:
         try:
             while True:
                 line.work.clear()
@@ -432,7 +359,7 @@ class Session:
         except AntiphonError as error:
             line.end(error)
 
-    def _request(self, line: _Line, sequence: int) -> pb.ConverseRequest:
+    def _request(self, line: Line, sequence: int) -> pb.ConverseRequest:
         """The message of a frame that is about to be sent."""
         behind = self.history.steps - sequence  # frames that another line has answered meanwhile
         codes = self.history.user_codes(sequence) if behind > 0 else self._frames[-behind].codes
@@ -445,7 +372,7 @@ class Session:
         self._sent = max(self._sent, line.sent)
         return request
 
-    async def _read(self, line: _Line) -> None:
+    async def _read(self, line: Line) -> None:
         try:
             while True:
                 response = await line.call.read()
@@ -468,7 +395,7 @@ class Session:
         self.totals = totals
         self._news.set()
 
-    def _accept(self, line: _Line, message: pb.ConverseResponse) -> None:
+    def _accept(self, line: Line, message: pb.ConverseResponse) -> None:
         """Takes a reply; one that another line has brought already is passed over."""
         sequence = line.answered
         if line.answered == line.sent or (message.HasField("sequence") and message.sequence != sequence):

@@ -18,6 +18,7 @@ from antiphon.errors import PreconditionError
 from antiphon_edge.client import Reply, Session
 from antiphon_edge.codec import Codec
 from antiphon_edge.hops import Hops
+from antiphon_edge.lag import LagBudget
 from antiphon_edge.pcm import Pcm
 
 
@@ -28,6 +29,8 @@ class Conversation:
     frames_up: int = 0
     frames_down: int = 0
     text_tokens: int = 0
+    skipped_replies: int = 0
+    """That came too late to be heard."""
     hops: Hops = field(default_factory=Hops)
 
 
@@ -37,6 +40,8 @@ async def talk(
     microphone: AsyncIterator[Pcm],
     speaker: Callable[[Pcm], None],
     on_reply: Callable[[Reply], None] = lambda reply: None,
+    *,
+    live: bool = False,
 ) -> Conversation:
     """Sends every frame of `microphone` and hands every reply's audio to `speaker`, until the microphone ends.
 
@@ -48,6 +53,8 @@ async def talk(
         microphone: frames [frame_samples], float32 in [-1, 1].
         speaker: takes decoded frames [frame_samples] and returns at once.
         on_reply: called with every reply before it is decoded.
+        live: a person listens: after an outage the last 2 s that were said are sent, and replies that come later than
+            `LAG_BUDGET_S` are skipped, so that the conversation never stays behind. Files lose nothing.
 
     Raises:
         PreconditionError: the codec makes fewer codebooks than the model hears.
@@ -56,8 +63,8 @@ async def talk(
     _check_codebooks(session, codec)
     conversation = Conversation()
     with ThreadPoolExecutor(1, "encode") as encoding, ThreadPoolExecutor(1, "decode") as decoding:
-        up = asyncio.create_task(_up(session, codec, microphone, encoding, conversation))
-        down = asyncio.create_task(_down(session, codec, speaker, decoding, conversation, on_reply))
+        up = asyncio.create_task(_up(session, codec, microphone, encoding, conversation, live))
+        down = asyncio.create_task(_down(session, codec, speaker, decoding, conversation, on_reply, live))
         try:
             # Down ends last when all is well; up ends first when the microphone or the codec fails.
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_EXCEPTION)
@@ -78,6 +85,7 @@ async def _up(
     microphone: AsyncIterator[Pcm],
     thread: ThreadPoolExecutor,
     conversation: Conversation,
+    live: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     encoder = codec.encoder()
@@ -86,7 +94,10 @@ async def _up(
         start = time.perf_counter()
         codes = await loop.run_in_executor(thread, encoder.step, pcm)  # [codebooks]
         conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
-        await session.send(codes[:user_codebooks])
+        if live:
+            session.send_live(codes[:user_codebooks])
+        else:
+            await session.send(codes[:user_codebooks])
         conversation.frames_up += 1
     await session.end()
 
@@ -98,14 +109,19 @@ async def _down(
     thread: ThreadPoolExecutor,
     conversation: Conversation,
     on_reply: Callable[[Reply], None],
+    live: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     decoder = codec.decoder()
+    lag = LagBudget()
     async for reply in session:
         conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
         conversation.text_tokens += bool(reply.text)
         on_reply(reply)
         if reply.codes is None:
+            continue
+        if lag.is_late(reply.round_trip_s) and live:
+            conversation.skipped_replies += 1
             continue
         start = time.perf_counter()
         pcm = await loop.run_in_executor(thread, decoder.step, reply.codes[: codec.spec.codebooks])

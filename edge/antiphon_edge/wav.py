@@ -111,7 +111,7 @@ class WavReader:
 
 
 class WavWriter:
-    """A 16-bit mono wav file, written block by block; a context manager.
+    """A 16-bit wav file, written block by block; a context manager.
 
     A sample that was read from a 16-bit file at the same rate is written back bit by bit.
 
@@ -119,18 +119,18 @@ class WavWriter:
         AudioFileError: the file cannot be created, or (while writing) the disk is full.
     """
 
-    def __init__(self, path: str | Path, sample_rate_hz: int) -> None:
+    def __init__(self, path: str | Path, sample_rate_hz: int, channels: int = 1) -> None:
         self._path = path
         try:
             Path(path).open("wb").close()  # the system's reason, which libsndfile would not tell
             self._file = soundfile.SoundFile(
-                os.fsencode(path), "w", samplerate=sample_rate_hz, channels=1, format="WAV", subtype="PCM_16"
+                os.fsencode(path), "w", samplerate=sample_rate_hz, channels=channels, format="WAV", subtype="PCM_16"
             )
         except (OSError, soundfile.LibsndfileError) as error:
             raise AudioFileError(f"{path} cannot be written: {_reason(error)}; choose another path") from None
 
     def write(self, pcm: Pcm) -> None:
-        """Appends `pcm` [N]; what is beyond full scale is clipped."""
+        """Appends `pcm` [N], or [N, channels]; what is beyond full scale is clipped."""
         integers = np.clip(np.rint(pcm * 32_768.0), -32_768, 32_767).astype(np.int16)
         try:
             self._file.write(integers)

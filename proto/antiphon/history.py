@@ -82,9 +82,13 @@ class History:
         self._rows.append(self.layout.pack(user, text_token, model))
         self.steps += 1
 
+    def row(self, step: int) -> bytes:
+        """The row of a step that is still kept."""
+        return self._rows[step - self.steps]
+
     def user_codes(self, step: int) -> bytes:
         """The packed user codes of a step that is still kept."""
-        return self.layout.user_codes(self._rows[step - self.steps])
+        return self.layout.user_codes(self.row(step))
 
     def to_message(self) -> pb.History:
         """What `Open` carries."""

@@ -25,7 +25,7 @@ def test_one_lucky_chunk_no_more_than_doubles_the_next() -> None:
 def test_a_chunk_takes_half_of_what_the_steps_leave() -> None:
     chunk = ChunkSize()
     assert chunk.target_ms == LONGEST_MS
-    for step_ms, target_ms in ((50.0, 15.0), (60.0, 10.0), (200.0, SHORTEST_MS)):
+    for step_ms, target_ms in ((10.0, 35.0), (30.0, 25.0), (200.0, SHORTEST_MS)):
         chunk.stepped(step_ms)
         assert chunk.target_ms == target_ms
 

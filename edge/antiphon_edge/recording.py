@@ -1,0 +1,184 @@
+"""Recordings of conversations: what both sides said, as codes and text, 40 bytes a frame.
+
+An `.antiphon` file is a stream of msgpack objects. The first is a map: `format` ("antiphon"), `version`, `started`
+(ISO 8601), `seed`, `sampling`, `model` and `codec` (the specs' fields). Then one array a step: the frame's number, the
+seconds since the start when its reply came, its row of tokens (`antiphon.history`), and the reply's text.
+
+Every step is written when it is known, with one system call, so a file can be read while it grows, and whatever ends
+the process, all but the step under way is there. A reader passes over a torn tail.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgpack
+
+from antiphon.codes import Codes
+from antiphon.errors import AntiphonError
+from antiphon.history import RowLayout
+from antiphon.spec import CodecSpec, ModelSpec, Sampling
+from antiphon_edge.errors import RecordingError
+from antiphon_edge.replies import Reply
+from antiphon_edge.session import Session
+
+FORMAT, VERSION = "antiphon", 1
+PAUSE_S = 1.0  # without text: the transcript begins a new line
+MAX_OBJECT_BYTES = 1 << 20
+
+
+class Recorder:
+    """Writes a session's steps as they are answered; a context manager.
+
+    Raises:
+        RecordingError: the file exists already, cannot be created, or (while recording) the disk is full.
+    """
+
+    def __init__(self, path: Path, session: Session, codec: CodecSpec) -> None:
+        self._path, self._session = path, session
+        try:
+            self._file = path.open("xb", buffering=0)
+        except FileExistsError:
+            raise RecordingError(f"{path} exists already: choose another name for the recording") from None
+        except OSError as error:
+            raise RecordingError(f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}") from None
+        self._began_s = time.perf_counter()
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seed": session.seed,
+            "sampling": asdict(session.sampling),
+            "model": asdict(session.model),
+            "codec": asdict(codec),
+        }
+        self._write(header)
+
+    def add(self, reply: Reply) -> None:
+        """Writes the step of a reply that the session has just given."""
+        at_s = round(time.perf_counter() - self._began_s, 3)
+        self._write([reply.sequence, at_s, self._session.history.row(reply.sequence), reply.text])
+
+    def _write(self, item: Any) -> None:
+        try:
+            self._file.write(msgpack.packb(item))
+        except OSError as error:
+            raise RecordingError(f"{self._path} cannot be written: {os.strerror(error.errno or 0).lower()}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One frame of both sides."""
+
+    sequence: int
+    at_s: float  # when the reply came
+    user: Codes  # [user_codebooks]
+    model: Codes | None  # [model_codebooks]; None while the delays hold it back, and where the model only listens
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A conversation that was recorded, or still is."""
+
+    started: str
+    seed: int
+    sampling: Sampling
+    model: ModelSpec
+    codec: CodecSpec
+    steps: list[Step] = field(default_factory=list)
+    torn_bytes: int = 0  # at the end, of a step that was not written whole
+
+    @classmethod
+    def read(cls, path: Path) -> Recording:
+        """Reads a recording up to its last whole step.
+
+        Raises:
+            RecordingError: it cannot be read, is no recording, or one of a newer version, or is damaged amid.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise RecordingError(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}") from None
+        items = _Items(data)
+        try:
+            recording = cls._from_header(next(items, None), path)
+            layout = RowLayout.of(recording.model)
+            recording.steps.extend(_step(item, layout, recording.model) for item in items)
+        except (AntiphonError, msgpack.UnpackException, ValueError, TypeError, KeyError) as error:
+            if isinstance(error, RecordingError):
+                raise
+            raise RecordingError(
+                f"{path} is damaged after {items.end} bytes ({error}): what is before can be saved with "
+                f"head -c {items.end}"
+            ) from None
+        object.__setattr__(recording, "torn_bytes", len(data) - items.end)
+        return recording
+
+    @classmethod
+    def _from_header(cls, header: Any, path: Path) -> Recording:
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise RecordingError(f"{path} is no recording of a conversation: choose one made with talk --record")
+        if header["version"] > VERSION:
+            raise RecordingError(f"{path} was recorded by a newer version of Antiphon: upgrade this one")
+        model = header["model"] | {"sampling": Sampling(**header["model"]["sampling"])}
+        return cls(
+            header["started"],
+            header["seed"],
+            Sampling(**header["sampling"]),
+            ModelSpec(**model),
+            CodecSpec(**header["codec"]),
+        )
+
+    def transcript(self) -> str:
+        """The model's words, a line for each time it spoke, with the time of its first word."""
+        lines: list[str] = []
+        silent_since = -PAUSE_S
+        for step in self.steps:
+            at_s = step.sequence * self.codec.frame_s
+            if not step.text:
+                continue
+            if at_s - silent_since >= PAUSE_S or not lines:
+                lines.append(f"[{int(at_s // 60):02d}:{at_s % 60:04.1f}] {step.text.lstrip()}")
+            else:
+                lines[-1] += step.text
+            silent_since = at_s
+        return "\n".join(lines)
+
+
+class _Items(Iterator[Any]):
+    """The whole objects of a stream; `end` is where the last one ends."""
+
+    def __init__(self, data: bytes) -> None:
+        self._unpacker = msgpack.Unpacker(max_buffer_size=0, max_str_len=MAX_OBJECT_BYTES, max_bin_len=MAX_OBJECT_BYTES)
+        self._unpacker.feed(data)
+        self.end = 0
+
+    def __next__(self) -> Any:
+        item = next(self._unpacker)
+        self.end = self._unpacker.tell()
+        return item
+
+
+def _step(item: Any, layout: RowLayout, model: ModelSpec) -> Step:
+    sequence, at_s, row, text = item
+    user = layout.user.unpack(layout.user_codes(row))
+    codes = None
+    if model.model_codebooks and sequence >= model.delay_steps:
+        codes = layout.model.unpack(row[-layout.model.size_bytes :])
+    return Step(int(sequence), float(at_s), user, codes, str(text))

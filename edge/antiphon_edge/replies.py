@@ -1,0 +1,55 @@
+"""What a session tells its owner: replies, totals, and what becomes of its streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from antiphon.codes import Codes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The model's answer to the frame of the same sequence number."""
+
+    sequence: int
+    codes: Codes | None  # [model_codebooks]; None while the delays hold it back, or when the model only listens
+    text_token: int | None  # None while the delays hold it back
+    text: str
+    round_trip_s: float  # from the frame's sending, however often it was sent, to the reply
+
+
+@dataclass(frozen=True, slots=True)
+class GoAway:
+    """The worker asks this session to move."""
+
+    reason: str
+    time_left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How a session ended. Timings, where asked for, cover the last frames, oldest first, in microseconds."""
+
+    frames: int
+    wait_us: list[int] = field(default_factory=list)
+    step_us: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The stream is lost, or soon will be, and the session looks for another."""
+
+    reason: str
+    again_in_s: float = 0.0  # until the next attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The session goes on in another call."""
+
+    address: str
+    after_s: float  # since the session began to look for it
+    rebuilt_steps: int  # that the worker computed again; 0 where it still held the slot
+
+
+Change = Reconnecting | Resumed

@@ -1,0 +1,136 @@
+"""Recordings: whole to the last frame whatever ends the process, readable while they grow, and never silently wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+
+from antiphon_edge.client import Session, connect
+from antiphon_edge.errors import RecordingError
+from antiphon_edge.recording import Recorder, Recording
+from stub_runner import SPEC, expected
+from tests.support.servers import CODEC, stub_server
+
+SEED = 5
+STEPS = 30
+
+
+def said(step: int) -> np.ndarray:
+    return (np.arange(8, dtype=np.int32) + 3 * step) % 2048
+
+
+async def talk(session: Session, recorder: Recorder, steps: int) -> None:
+    for _ in range(steps):
+        await session.send(said(session.history.steps))
+        reply = await session.receive()
+        assert reply is not None
+        recorder.add(reply)
+
+
+async def record(path: Path) -> None:
+    async with stub_server() as server, connect(server.address, CODEC, seed=SEED) as session:
+        with Recorder(path, session, CODEC) as recorder:
+            await talk(session, recorder, STEPS)
+
+
+@pytest.fixture(scope="module")
+def bytes_of_a_recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("recording") / "talk.antiphon"
+    asyncio.run(record(path))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, bytes_of_a_recording: bytes) -> Path:
+    path = tmp_path / "talk.antiphon"
+    path.write_bytes(bytes_of_a_recording)
+    return path
+
+
+def check(recording: Recording, steps: int) -> None:
+    assert (recording.seed, recording.model, recording.codec, recording.sampling) == (SEED, SPEC, CODEC, SPEC.sampling)
+    assert [step.sequence for step in recording.steps] == list(range(steps))
+    for step in recording.steps:
+        assert (step.user == said(step.sequence)).all()
+        if step.sequence < SPEC.delay_steps:
+            assert step.model is None
+        else:
+            assert step.model is not None
+            assert (step.model == expected(said(step.sequence), SEED, step.sequence)).all()
+
+
+def test_what_was_said_is_what_is_read(recorded: Path) -> None:
+    recording = Recording.read(recorded)
+    check(recording, STEPS)
+    assert recording.torn_bytes == 0
+    assert recorded.stat().st_size < 600 + 45 * STEPS
+
+
+async def test_a_recording_is_read_while_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "talk.antiphon"
+    async with stub_server() as server, connect(server.address, CODEC, seed=SEED) as session:
+        with Recorder(path, session, CODEC) as recorder:
+            for steps in (0, 3, 6):
+                check(Recording.read(path), steps)
+                await talk(session, recorder, 3)
+
+
+def test_a_torn_tail_costs_one_step_at_the_most(recorded: Path) -> None:
+    whole = recorded.read_bytes()
+    ends = [0]
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(whole)
+    ends.extend(unpacker.tell() for _ in unpacker)
+    for size in range(ends[1], len(whole), 7):
+        recorded.write_bytes(whole[:size])
+        recording = Recording.read(recorded)
+        steps = sum(end <= size for end in ends[2:])
+        assert len(recording.steps) == steps
+        assert recording.torn_bytes == size - ends[1 + steps]
+
+
+def test_any_msgpack_reader_reads_it(recorded: Path) -> None:
+    with recorded.open("rb") as file:
+        header, *steps = msgpack.Unpacker(file)
+    assert (header["format"], header["version"], len(steps)) == ("antiphon", 1, STEPS)
+
+
+async def test_a_recording_is_never_written_over(recorded: Path) -> None:
+    async with stub_server() as server, connect(server.address, CODEC) as session:
+        with pytest.raises(RecordingError, match="exists already"):
+            Recorder(recorded, session, CODEC)
+    check(Recording.read(recorded), STEPS)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no recording"),
+        (b"RIFF....WAVE", "no recording"),
+        (msgpack.packb({"format": "antiphon", "version": 99}), "newer version"),
+        (msgpack.packb({"format": "antiphon", "version": 1}), "damaged"),
+    ],
+)
+def test_another_file_is_refused_in_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "file.antiphon"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=words):
+        Recording.read(path)
+
+
+def test_damage_amid_a_recording_is_said_with_its_place(recorded: Path) -> None:
+    whole = recorded.read_bytes()
+    recorded.write_bytes(whole[:-400] + b"\xc1" * 400)  # 0xc1 is no msgpack
+    with pytest.raises(RecordingError, match="is damaged after"):
+        Recording.read(recorded)
+
+
+def test_the_transcript_has_a_line_for_each_time_the_model_spoke(recorded: Path) -> None:
+    recording = Recording.read(recorded)
+    first, *rest = recording.transcript().splitlines()
+    assert first.startswith("[00:00.1] <1><2>")
+    assert not rest
