@@ -22,6 +22,7 @@ from train.speech import DIGITS, FRAME, RATE, load_clips, load_units
 from train.text import PADDING, token
 
 FRAMES = 200  # 16 s
+CLEAN = 0.3  # of the conversations have no noise and no room: studio sound is what a test plays
 SLOTS = 4  # digits that a turn has at most
 
 
@@ -83,7 +84,7 @@ def main() -> None:
         if path.exists():
             continue
         rng = np.random.default_rng([shard, arguments.held_out])
-        made = [dialogue.make(bank, lengths, FRAMES, rng) for _ in range(arguments.each)]
+        made = [dialogue.make(bank, lengths, FRAMES, rng, clean=rng.random() < CLEAN) for _ in range(arguments.each)]
         codes = torch.cat(
             [encode(encoder, np.stack([d.samples for d in made[i : i + 4]])) for i in range(0, len(made), 4)]
         )
