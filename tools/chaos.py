@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import uvloop
 
 from antiphon.spec import CodecSpec
 from antiphon_edge import client
-from antiphon_edge.session import Reply, Session
+from antiphon_edge.client import Reply, Session
 from fleet import Fleet, fleet
 from load_session import Outcome, run_session
 from load_test import Load, percentiles, scripts, served
@@ -97,11 +97,10 @@ async def tokens_of(
     return table, heard_s - broken_s
 
 
-def kill_trials(model: Path, codec_folder: Path, trials: int, frames: int, seed: int = 1) -> list[Trial]:
+def kill_trials(model: Path, codec_folder: Path, trials: int, frames: int, seed: int = 1) -> Iterator[Trial]:
     """Kills the worker that holds a conversation at a random frame, `trials` times."""
     random = np.random.default_rng(seed)
     options = ("--model", model, "--codec", codec_folder, "--slots", "2", "--threads", "1")
-    done = []
     with fleet(*options) as running:
         codec, spec = asyncio.run(served(running.address))
         codes = random.integers(0, spec.cardinality, (frames, spec.user_codebooks), np.int32)
@@ -112,9 +111,8 @@ def kill_trials(model: Path, codec_folder: Path, trials: int, frames: int, seed:
                 tokens_of(running.address, codec, codes, seed, cut, lambda: holder(running).kill())
             )
             lost = int((broken == -9).all(1).sum())
-            done.append(Trial(cut, silent_s, lost, bool((broken == unbroken).all())))
+            yield Trial(cut, silent_s, lost, bool((broken == unbroken).all()))
             running.mend()
-    return done
 
 
 async def under_load(
@@ -267,10 +265,11 @@ def main() -> None:
                 from antiphon_cloud.serving import export_model_codec  # torch takes seconds
 
                 export_model_codec(arguments.model, arguments.codec)
-            trials = kill_trials(arguments.model, arguments.codec, arguments.trials, arguments.frames)
+            trials = []
+            for trial in kill_trials(arguments.model, arguments.codec, arguments.trials, arguments.frames):
+                print(trial, flush=True)
+                trials.append(trial)
             silent = np.array([trial.silent_s for trial in trials])
-            for trial in trials:
-                print(trial)
             print(
                 f"{len(trials)} kills: audio again after p50 {np.percentile(silent, 50):.2f}, p95 "
                 f"{np.percentile(silent, 95):.2f}, at most {silent.max():.2f} s; {sum(t.lost for t in trials)} frames "
