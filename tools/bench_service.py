@@ -67,7 +67,8 @@ def main() -> None:
         export_model_codec(arguments.model, arguments.codec)
     slots = str(max(arguments.sessions))
     print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.model.name}, one thread a step")
-    options = ("--model", arguments.model, "--codec", arguments.codec, "--slots", slots, "--threads", "1")
+    patient = ("--step-budget", "1e9")  # a slow step is a figure here, not a reason to refuse
+    options = ("--model", arguments.model, "--codec", arguments.codec, "--slots", slots, "--threads", "1", *patient)
     with worker(*options) as started:
         for sessions in arguments.sessions:
             asyncio.run(measure(started.address, sessions, arguments.seconds))

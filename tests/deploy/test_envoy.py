@@ -22,6 +22,7 @@ from worker_process import BIN, STUB
 
 CODES = np.arange(8, dtype=np.int32)
 SLOTS = 6
+UNEVEN_AT_MOST = 3  # sessions; 2 is passed once in 80 runs, 3 once in 10,000: five workers are drawn at random
 DEFAULT_TIMEOUT_S = 15.0  # of a route in Envoy
 
 
@@ -77,7 +78,8 @@ async def test_sessions_are_spread_evenly_until_all_slots_are_taken(running: Fle
         for count in range(1, 3 * SLOTS + 1):
             await stack.enter_async_context(session(running.address))
             active = running.envoy.active_requests().values()
-            assert (sum(active), max(active) - min(active) <= 2) == (count, True)
+            assert sum(active) == count
+            assert max(active) - min(active) <= UNEVEN_AT_MOST
         start = time.perf_counter()
         with pytest.raises(NoFreeSlotError) as refused:
             await stack.enter_async_context(session(running.address))
@@ -110,10 +112,12 @@ async def test_a_draining_worker_keeps_its_session_and_gets_no_new_one(running: 
 async def test_a_killed_worker_ends_its_sessions_at_once_and_the_others_take_them(running: Fleet) -> None:
     async with AsyncExitStack() as stack:
         sessions = [await stack.enter_async_context(session(running.address)) for _ in range(3)]
-        running.workers[0].kill()
+        active = running.envoy.active_requests()
+        busiest = max(running.workers, key=lambda worker: active[worker.address])
+        busiest.kill()
         ended = await asyncio.gather(*map(converse, sessions), return_exceptions=True)
         lost = [outcome for outcome in ended if isinstance(outcome, AntiphonError)]
-        assert len(lost) == 1, ended
+        assert len(lost) == active[busiest.address] > 0, ended
         for _ in range(2):
             await stack.enter_async_context(session(running.address))
 
