@@ -18,11 +18,11 @@ from train import dialogue
 from train.decoder import Voice, encode
 from train.dialogue import Dialogue
 from train.layout import Initial, load
+from train.scenes import CLEAN
 from train.speech import DIGITS, FRAME, RATE, load_clips, load_units
 from train.text import PADDING, token
 
 FRAMES = 200  # 16 s
-CLEAN = 0.3  # of the conversations have no noise and no room: studio sound is what a test plays
 SLOTS = 4  # digits that a turn has at most
 
 

@@ -25,7 +25,7 @@ from antiphon_cloud.mimi import Encoder, MimiConfig, Weights
 from train import ranks
 from train.layout import Initial, Published, save
 from train.quantization import Codebooks
-from train.scenes import CLASSES, Track, person, recorded
+from train.scenes import CLASSES, CLEAN, Track, person, recorded
 from train.spectra import LogMel
 from train.speech import FRAME, RATE, Clip, load_clips, load_units
 
@@ -55,7 +55,8 @@ class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
                 turns.append((max(0, int(start)), int(rng.integers(1, 4))))
                 end = start + int(0.6 * RATE * turns[-1][1])
         track = person(self.bank, FRAMES, turns if rng.random() < 0.95 else [], rng)
-        track.samples = recorded(track.samples, rng)
+        if rng.random() >= CLEAN:
+            track.samples = recorded(track.samples, rng)
         return track
 
     def answer(self, rng: np.random.Generator) -> Track:

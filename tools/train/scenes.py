@@ -12,6 +12,7 @@ from train.speech import DIGITS, FRAME, RATE, Clip, Samples, Word
 
 CLASSES = 1 + 3 * (len(DIGITS) + 3)
 """Silence, then each word's beginning, middle and end; the words are the digits, then those of the answering voice."""
+CLEAN = 0.3  # of what training hears has no noise and no room: studio sound is what a test plays
 _PLACE = {word: i for i, word in enumerate((*DIGITS, "ready", "you", "said"))}
 
 

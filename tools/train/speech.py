@@ -1,6 +1,7 @@
-"""Spoken digits with exact word times, from Debian's synthesizers: espeak-ng by its C interface, flite by its command.
+"""Spoken digits with exact word times, from Debian's synthesizers: espeak-ng by its C interface, the others by command.
 
-espeak-ng (GPL-3+, the program; its speech is no derived work) and flite (BSD-like, its voices too) are free software.
+espeak-ng (GPL-3+, the program; its speech is no derived work), flite and festival with its voice ked (BSD-like, their
+voices too) are free software.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ VARIANTS = """
     sandro shelby steph steph2 zac
 """.split()  # noqa: SIM905 - five times as many lines as a list
 FLITE = ("slt", "awb", "rms")
+FESTIVAL = "ked_diphone"
 HELD_OUT_VARIANTS = ("Andy", "Gene", "Marco", "belinda", "f4", "linda", "m5", "michel", "travis", "victor")
 HELD_OUT_FLITE = ("kal16",)
 """Voices that training never hears: ten variants of espeak-ng and another kind of synthesizer (diphones)."""
@@ -147,6 +149,17 @@ def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None
     return trimmed(f"flite {voice}", soxr.resample(pcm, rate, RATE), times)
 
 
+def festival(word: str, stretch: float = 1.0) -> Clip:
+    """One word by festival's voice ked, `stretch` times as long as usual."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        evaluate = [f"(voice_{FESTIVAL})", f"(Parameter.set 'Duration_Stretch {stretch})"]
+        options = [part for command in evaluate for part in ("-eval", command)]
+        subprocess.run(["text2wave", *options, "-o", file.name], input=word, text=True, check=True)
+        pcm, rate = soundfile.read(file.name, dtype="float32")
+    samples = soxr.resample(pcm, rate, RATE)
+    return trimmed(f"festival {FESTIVAL}", samples, [Word(word, 0.0, len(samples) / RATE)])
+
+
 def trimmed(voice: str, samples: Samples, words: Sequence[Word]) -> Clip:
     """Without the silence at both ends, at a peak of 0.5."""
     peak = float(np.abs(samples).max()) or 1.0
@@ -178,7 +191,11 @@ def make_bank(count: int, seed: int, *, held_out: bool = False) -> list[Clip]:
     variants, natural = (HELD_OUT_VARIANTS, HELD_OUT_FLITE) if held_out else (VARIANTS, FLITE)
     while len(bank) < count:
         digits = [DIGITS[i] for i in rng.integers(10, size=rng.choice((1, 1, 1, 2, 3, 4)))]
-        if rng.random() < 0.35:
+        kind = rng.random()
+        clip: Clip | None
+        if kind < 0.06 and not held_out:
+            clip = festival(digits[0], float(rng.uniform(0.8, 1.4)))
+        elif kind < 0.4:
             clip = flite(digits, str(rng.choice(natural)), float(rng.uniform(0.8, 1.4)))
         else:
             voice = f"{rng.choice(ACCENTS)}+{rng.choice(variants)}"
