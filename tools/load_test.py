@@ -76,8 +76,10 @@ def scripts(load: Load, model: ModelSpec, frame_s: float, recorded: npt.NDArray[
             codes = random.integers(0, model.cardinality, (frames, model.user_codebooks), np.int32)
         else:
             codes = np.resize(np.roll(recorded, -index * 7, axis=0), (frames, recorded.shape[1]))
-        phase_s = 0.0 if load.together else index * frame_s / load.speed / load.sessions
-        phase_s += index * load.ramp_s / load.sessions
+        share, period_s = index / load.sessions, frame_s / load.speed
+        # The ramp counts in whole frames, and so leaves the phases as even as they are.
+        phase_s = round(share * load.ramp_s / period_s) * period_s
+        phase_s += 0.0 if load.together else share * period_s
         written.append(Script(load.seed + index, codes, phase_s, load.speed))
     return written
 

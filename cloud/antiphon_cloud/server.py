@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import threading
@@ -173,6 +174,10 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             await server.serve(loading.result())
+            # Torch and the model are hundreds of thousands of objects that stay: looking through them for garbage would
+            # hold up every session for as long as several frames last.
+            gc.collect()
+            gc.freeze()
             ready(address)
             await ending
             ended.clear()  # a second signal does not wait for the sessions

@@ -15,7 +15,6 @@ from antiphon.errors import (
     AntiphonError,
     PermissionDeniedError,
     ProtocolError,
-    SessionTimeoutError,
     UnavailableError,
 )
 from antiphon.history import PastTokens
@@ -24,6 +23,7 @@ from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.admission import RETRY_SHORTEST_S
 from antiphon_cloud.authentication import caller
 from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.patience import Patience
 from antiphon_cloud.session import FrameReceived, OpenRequested, Session, State
 from antiphon_cloud.sessions import LiveSession
 from antiphon_cloud.statuses import Context, statuses
@@ -158,7 +158,7 @@ class _Call:
             AntiphonError: the status that ends it.
         """
         try:
-            async with _in_time(OPEN_TIMEOUT_S, f"no Open came within {OPEN_TIMEOUT_S:g} s: the call is closed"):
+            with Patience(OPEN_TIMEOUT_S) as patience, patience.waiting("no Open came"):
                 request = await self._read(requests)
             if request is None:
                 raise ProtocolError("open: the call ended before Open; the first message must be Open")
@@ -198,18 +198,18 @@ class _Call:
             self._served.sessions.leave(live, self.evict, keep=broken)
 
     async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], live: LiveSession) -> None:
-        idle_s = self._served.limits.idle_timeout_ms / 1000
-        while True:
-            async with _in_time(idle_s, f"no frame came within {idle_s:g} s: the call is closed"):
-                request = await self._read(requests)
-            if request is None:
-                return
-            event = self._session.receive(request)
-            if not isinstance(event, FrameReceived):
-                return  # Close is as good as the end of the stream
-            reply = await live.answer(event.sequence, event.codes)
-            async with _in_time(idle_s, f"the edge took no reply for {idle_s:g} s: the call is closed"):
-                await self._write(self._session.reply(reply))
+        with Patience(self._served.limits.idle_timeout_ms / 1000) as patience:
+            while True:
+                with patience.waiting("no frame came"):
+                    request = await self._read(requests)
+                if request is None:
+                    return
+                event = self._session.receive(request)
+                if not isinstance(event, FrameReceived):
+                    return  # Close is as good as the end of the stream
+                reply = await live.answer(event.sequence, event.codes)
+                with patience.waiting("the edge took no reply"):
+                    await self._write(self._session.reply(reply))
 
     @staticmethod
     async def _read(requests: AsyncIterator[pb.ConverseRequest]) -> pb.ConverseRequest | None:
@@ -239,13 +239,3 @@ class _Call:
         self._evicted = reason
         assert self._task is not None
         self._task.cancel()
-
-
-@asynccontextmanager
-async def _in_time(timeout_s: float, message: str) -> AsyncIterator[None]:
-    """Raises SessionTimeoutError with `message` where the block takes longer than `timeout_s` seconds."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError:
-        raise SessionTimeoutError(message) from None

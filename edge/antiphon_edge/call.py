@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -107,20 +108,20 @@ class Call:
         Raises:
             AntiphonError: the call has ended; the error says why. `UnavailableError` where the stream broke.
         """
-        response = await self._translated(asyncio.ensure_future(self._rpc.read()))
+        response = await self._translated(self._rpc.read())
         if response is grpc.aio.EOF:
             raise UnavailableError(f"the worker at {self.address} ended the call before Closed")
         return response  # type: ignore[no-any-return]
 
     async def write(self, request: pb.ConverseRequest) -> None:
         """Sends a message; errors as in `read`."""
-        await self._translated(asyncio.ensure_future(self._rpc.write(request)))
+        await self._translated(self._rpc.write(request))
 
     async def close(self) -> None:
         """Leaves the call, wherever it stands."""
         await self._channel.aclose()
 
-    async def _translated(self, operation: asyncio.Future[T]) -> T:
+    async def _translated(self, operation: Awaitable[T]) -> T:
         """The operation's result, or the reason why the call ended as an error of ours."""
         try:
             return await operation
@@ -129,9 +130,9 @@ class Call:
         except asyncio.InvalidStateError:  # the call had ended before
             raise self._reason(self._ended_with) from None
         except asyncio.CancelledError:
-            if operation.cancelled() and self._rpc.cancelled() and not asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                raise self._reason(None) from None
-            raise
+            if asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                raise
+            raise self._reason(None) from None  # the call was cancelled, not we
 
     def _reason(self, error: grpc.aio.AioRpcError | None) -> AntiphonError:
         error = self._ended_with or error

@@ -1,5 +1,7 @@
 """Codes on the wire: high bit first, no wasted bit but the last byte's, and nothing accepted that was not packed."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,6 +35,19 @@ def test_any_bytes_unpack_to_codes_that_pack_to_the_same_bytes_or_raise(packer: 
     except CodesError:
         return
     assert packer.pack(codes) == data
+
+
+@given(packers, st.lists(st.binary(max_size=100), min_size=1, max_size=3), st.randoms(use_true_random=False))
+def test_many_frames_unpack_as_each_alone(packer: CodePacker, frames: list[bytes], random: Random) -> None:
+    frames = [data.ljust(packer.size_bytes, random.randbytes(1))[: packer.size_bytes] for data in frames]
+    try:
+        alone = [packer.unpack(data).tolist() for data in frames]
+    except CodesError:
+        with pytest.raises(CodesError):
+            packer.unpack_frames(np.array([list(data) for data in frames], np.uint8))
+    else:
+        together = packer.unpack_frames(np.array([list(data) for data in frames], np.uint8))
+        assert together.tolist() == alone
 
 
 def test_a_published_frame_takes_eleven_bytes() -> None:

@@ -49,6 +49,7 @@ class WireCall:
         self._outbox.put(message if isinstance(message, bytes) else message.SerializeToString())
 
     def end_sending(self) -> None:
+        """Half-closes the call; gRPC's thread that takes messages from the outbox ends."""
         self._outbox.put(None)
 
     def answer(self) -> pb.ConverseResponse | str:
@@ -56,8 +57,10 @@ class WireCall:
         try:
             return pb.ConverseResponse.FromString(next(self._call))
         except StopIteration:
+            self.end_sending()
             return "OK"
         except grpc.RpcError as error:
+            self.end_sending()
             status: str = error.code().name
             assert status != "DEADLINE_EXCEEDED", "the worker did not answer in time"
             return status

@@ -1,0 +1,91 @@
+"""How long a call waits for its edge. One timer serves all waits of a call: two timers a frame, set and taken down
+again, were a tenth of what a frame costs the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from antiphon.errors import SessionTimeoutError
+
+
+class Patience:
+    """Ends a wait that lasts too long; for one task, which waits for one thing at a time.
+
+        with Patience(30.0) as patience:
+            while True:
+                with patience.waiting("no frame came"):
+                    await something
+
+    Args:
+        timeout_s: of each wait.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._wait = _Wait(timeout_s)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def waiting(self, what: str) -> _Wait:
+        """A context manager around one wait.
+
+        Args:
+            what: went wrong if it ends too late, as the beginning of a sentence.
+
+        Raises:
+            SessionTimeoutError: it lasted too long; what was awaited is cancelled.
+        """
+        self._wait.what = what
+        return self._wait
+
+    def __enter__(self) -> Self:
+        self._wait.task = asyncio.current_task()
+        self._look_again(asyncio.get_running_loop().time() + self._timeout_s)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        since_s = self._wait.since_s
+        if since_s is not None and now_s >= since_s + self._timeout_s:
+            self._wait.end()
+        else:  # a wait that begins later is over later
+            self._look_again((now_s if since_s is None else since_s) + self._timeout_s)
+
+    def _look_again(self, at_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_at(at_s, self._look)
+
+
+class _Wait:
+    def __init__(self, timeout_s: float) -> None:
+        self.what = ""
+        self.since_s: float | None = None
+        self.task: asyncio.Task[object] | None = None
+        self._timeout_s = timeout_s
+        self._over = False
+        self._time = asyncio.get_running_loop().time
+
+    def end(self) -> None:
+        """Cancels the task, which waits."""
+        assert self.task is not None
+        self._over = True
+        self.task.cancel()
+
+    def __enter__(self) -> None:
+        self.since_s = self._time()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.since_s = None
+        if not self._over:
+            return
+        assert self.task is not None
+        if self.task.uncancel() == 0 and kind is asyncio.CancelledError:  # else somebody else cancelled it too
+            raise SessionTimeoutError(f"{self.what} for {self._timeout_s:g} s: the call is closed") from None
