@@ -88,12 +88,12 @@ async def tokens_of(
                     await asyncio.to_thread(breaking)
             await session.end()
 
-        sending = asyncio.create_task(send())
-        async for reply in session:
-            book(reply)
-            if broken_s and not heard_s and cut is not None and reply.sequence >= cut:
-                heard_s = time.perf_counter()
-        await sending
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(send())
+            async for reply in session:
+                book(reply)
+                if broken_s and not heard_s and cut is not None and reply.sequence >= cut:
+                    heard_s = time.perf_counter()
     return table, heard_s - broken_s
 
 

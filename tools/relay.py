@@ -90,7 +90,7 @@ class _Connection:
         """Ends both with RST."""
         for end in self.ends:
             raw = end.get_extra_info("socket")
-            with suppress(OSError):  # closed before
+            with suppress(OSError, ValueError):  # closed before; uvloop raises the latter
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             end.transport.abort()
 

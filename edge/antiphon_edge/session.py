@@ -1,9 +1,9 @@
 """A session: frames in, replies out, whatever becomes of the streams that carry it.
 
-The session owns the conversation: the frames that are not answered yet, and the tokens of those that are (`History`).
-A call carries it. When the stream breaks or stalls, or the worker asks the edge to go, the session opens another call
-with its history, sends the unanswered frames again and goes on. While two calls carry it, both get the frames, and the
-first reply to each counts; the old call goes when the new one has caught up, so that nobody hears a gap.
+The session owns the conversation (`Exchange`): the frames that are not answered yet, and the tokens of those that are.
+A line carries it over one call. When the stream breaks or stalls, or the worker asks the edge to go, the session opens
+another call with its history, sends the unanswered frames again and goes on. While two lines carry it, both get the
+frames, and the first reply to each counts; the old one goes when the new one has caught up, so that nobody hears a gap.
 """
 
 from __future__ import annotations
@@ -11,31 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, SequenceError, SessionTimeoutError, UnavailableError
-from antiphon.history import History, fewest_steps
+from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec, Sampling
-from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.call import Call, Opening
+from antiphon_edge.exchange import Exchange
 from antiphon_edge.line import Line
 from antiphon_edge.reconnect import PASSING, Reconnect
 from antiphon_edge.replies import Change, GoAway, Reconnecting, Reply, Resumed, Totals
 
 logger = logging.getLogger(__name__)
 
-NUMBERED_EVERY = 256  # frames between two that carry their number: 20 s, for 0.2 bytes/s
 BACKLOG_S = 2.0  # of live audio, kept while no worker hears it
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    codes: bytes
-    given_s: float
+CATCHING_UP_S = 0.02  # between two looks whether a new line has the replies of the old one
 
 
 class Session:
@@ -54,38 +46,34 @@ class Session:
     def __init__(
         self, addresses: Sequence[str], opening: Opening, reconnect: Reconnect, on_change: Callable[[Change], None]
     ) -> None:
-        self.id = ""
         self.seed = opening.seed
         self.model: ModelSpec
-        self.limits: Limits
-        self.history: History
-        """The session's tokens so far."""
-        self.go_away: GoAway | None = None
-        self.totals: Totals | None = None
         self.resumptions = 0
         """Times that the session went on in another call."""
-        self.dropped_frames = 0
-        """Live frames that were never sent, because no worker was there to hear them."""
         self._addresses = list(addresses)
         self._at = 0  # which of them
         self._opening = opening
         self._reconnect = reconnect
         self._on_change = on_change
-        self._resume_token = b""
-        self._frames: deque[_Frame] = deque()  # unanswered, from number history.steps on; bounded by `send`
-        self._sent = 0  # frames below this number have been on their way at least once
-        self._replies: deque[Reply] = deque()  # not taken yet; bounded as the frames
-        self._room = asyncio.Event()  # a reply was taken, or the session ended
-        self._news = asyncio.Event()  # a reply came, or the session ended
-        self._ending = False
-        self._failure: AntiphonError | None = None
-        self._lines: list[Line] = []
+        self._exchange: Exchange
+        self._line: Line  # the one that it goes on with
+        self._lines: list[Line] = []  # and the one that it leaves
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        """The worker's name for the session."""
+        return self._line.call.opened.session_id
 
     @property
     def address(self) -> str:
         """Where the session is, or was last."""
         return self._addresses[self._at]
+
+    @property
+    def limits(self) -> Limits:
+        """What the worker allows."""
+        return self._line.limits
 
     @property
     def sampling(self) -> Sampling:
@@ -94,9 +82,29 @@ class Session:
         return self._opening.sampling
 
     @property
+    def history(self) -> History:
+        """The session's tokens so far."""
+        return self._exchange.history
+
+    @property
+    def go_away(self) -> GoAway | None:
+        """What the worker said, where it has asked the session to move and the session has not yet."""
+        return self._line.go_away.result() if self._line.go_away.done() else None
+
+    @property
+    def totals(self) -> Totals | None:
+        """How the session ended; None before, and where it ended with an error."""
+        return self._exchange.totals
+
+    @property
     def in_flight(self) -> int:
         """Frames sent whose replies were not taken yet."""
-        return len(self._frames) + len(self._replies)
+        return self._exchange.in_flight
+
+    @property
+    def dropped_frames(self) -> int:
+        """Live frames that were never sent, because no worker was there to hear them."""
+        return self._exchange.dropped_frames
 
     async def open(self) -> None:
         """The first call; `client.connect` opens it.
@@ -106,13 +114,12 @@ class Session:
         """
         call = await self._dial_any()
         self.model = ModelSpec.from_message(call.opened.model)
-        self._take_over(call)
-        self.history = History(self.model, max(self.limits.history_steps, fewest_steps(self.model)))
+        self._packer = self.model.user_packer
         self._opening = self._opening.with_sampling(self.model.sampling)
-        self._user_packer = self.model.user_packer
-        self._model_packer = self.model.model_packer
-        self._backlog = round(BACKLOG_S / self._opening.codec.frame_s)
-        self._task = asyncio.create_task(self._run(self._carry(call)))
+        backlog = round(BACKLOG_S / self._opening.codec.frame_s)
+        self._exchange = Exchange(self.model, Limits.from_message(call.opened.limits), backlog)
+        self._take_over(call)
+        self._task = asyncio.create_task(self._run())
 
     async def send(self, codes: Codes) -> int:
         """Sends one frame of user codes [user_codebooks] and returns its sequence number; waits for room.
@@ -123,13 +130,11 @@ class Session:
             CodesError: codes of a wrong shape or out of range; nothing was sent.
             AntiphonError: the session has ended; the error says why.
         """
-        packed = self._user_packer.pack(codes)
-        self._check_sending()
-        while self.in_flight >= self.limits.max_frames_in_flight:
-            self._room.clear()
-            await self._room.wait()
-            self._check_sending()
-        return self._give(packed)
+        packed = self._packer.pack(codes)
+        await self._exchange.room()
+        sequence = self._exchange.give(packed)
+        self._wake()
+        return sequence
 
     def send_live(self, codes: Codes) -> None:
         """Sends one frame of user codes [user_codebooks] and never waits: while no worker hears them, the last 2 s of
@@ -139,13 +144,10 @@ class Session:
             CodesError: codes of a wrong shape or out of range; nothing was sent.
             AntiphonError: the session has ended; the error says why.
         """
-        packed = self._user_packer.pack(codes)
-        self._check_sending()
-        unsent = self.history.steps + len(self._frames) - self._sent
-        if unsent >= self._backlog:
-            del self._frames[self._sent - self.history.steps]  # what was sent once is sent again: the worker knows it
-            self.dropped_frames += 1
-        self._give(packed)
+        packed = self._packer.pack(codes)
+        self._exchange.check_open()
+        self._exchange.give_live(packed)
+        self._wake()
 
     async def receive(self) -> Reply | None:
         """The next reply; None after the last one, when `totals` is known.
@@ -153,15 +155,7 @@ class Session:
         Raises:
             AntiphonError: the session has ended; the error says why.
         """
-        while not self._replies:
-            if self._failure is not None:
-                raise self._failure
-            if self.totals is not None:
-                return None
-            self._news.clear()
-            await self._news.wait()
-        self._room.set()
-        return self._replies.popleft()
+        return await self._exchange.take()
 
     async def __aiter__(self) -> AsyncIterator[Reply]:
         while (reply := await self.receive()) is not None:
@@ -169,96 +163,82 @@ class Session:
 
     async def end(self) -> None:
         """Says that no more frames will come; the replies under way still do."""
-        if self._failure is not None:
-            raise self._failure
-        self._ending = True
+        if self._exchange.failure is not None:
+            raise self._exchange.failure
+        self._exchange.ending = True
         self._wake()
 
     async def abandon(self) -> None:
         """Leaves the session, wherever it stands; `client.connect` calls it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        self._ending = True
-        self._replies.clear()
-        self._fail(SequenceError(f"the session on {self.address} has ended: open a new one"))
-
-    def _check_sending(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self._ending:
-            raise SequenceError("send after end: open a new session")
-
-    def _give(self, packed: bytes) -> int:
-        self._frames.append(_Frame(packed, time.perf_counter()))
-        self._wake()
-        return self.history.steps + len(self._frames) - 1
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._exchange.abandon(self._over())
 
     def _wake(self) -> None:
         for line in self._lines:
-            line.work.set()
+            line.wake()
 
-    def _fail(self, error: AntiphonError) -> None:
-        self._failure = error
-        self._news.set()
-        self._room.set()
+    def _over(self) -> AntiphonError:
+        return SequenceError(f"the session on {self.address} has ended: open a new one")
 
     # The life of the session, in one task: a line until it ends, then another.
 
-    async def _run(self, line: Line) -> None:
+    async def _run(self) -> None:
         try:
-            while (trouble := await self._trouble(line)) is not None:
-                line = await self._replace(line, trouble)
+            while (trouble := await self._trouble()) is not None:
+                await self._replace(self._line, trouble)
         except AntiphonError as error:
-            self._fail(error)
+            self._exchange.fail(error)
+        except Exception as error:  # for a reason that nobody thought of: whoever sends or receives must hear it
+            logger.exception("a session failed")
+            self._exchange.fail(AntiphonError(f"the session's own code failed: {error!r}"))
         finally:
             lines, self._lines = self._lines, []
             for line in lines:
                 with suppress(Exception):
                     await line.leave()
-            if self.totals is None and self._failure is None:
-                self._fail(SequenceError(f"the session on {self.address} has ended: open a new one"))
+            if self.totals is None and self._exchange.failure is None:
+                self._exchange.fail(self._over())
 
-    async def _trouble(self, line: Line) -> AntiphonError | None:
+    async def _trouble(self) -> AntiphonError | None:
         """Waits until the line needs a successor, and says why; None once the session has ended well.
 
         Raises:
             AntiphonError: the session has ended for good.
         """
-        going = asyncio.create_task(line.go_away.wait())
-        try:
-            while True:
-                await asyncio.wait(
-                    (going, line.ended), timeout=self._reconnect.stall_s / 4, return_when=asyncio.FIRST_COMPLETED
-                )
-                if line.ended.done():
-                    return self._check_lost(line.ended.result())
-                if not self._reconnect.patience_s:
-                    if going.done():
-                        await line.ended
-                    continue
-                if going.done():
-                    assert self.go_away is not None
-                    return UnavailableError(self.go_away.reason)
-                if (stalled_s := line.stalled_s()) > self._reconnect.stall_s:
-                    return UnavailableError(f"the worker at {line.call.address} has not answered for {stalled_s:.1f} s")
-        finally:
-            going.cancel()
+        line, reconnect = self._line, self._reconnect
+        while not line.ended.done():
+            if not reconnect.patience_s:
+                await asyncio.wait((line.ended,))
+                break
+            await asyncio.wait(
+                (line.go_away, line.ended), timeout=reconnect.stall_s / 4, return_when=asyncio.FIRST_COMPLETED
+            )
+            if line.ended.done():
+                break
+            if line.go_away.done():
+                return UnavailableError(line.go_away.result().reason)
+            if (stalled_s := line.stalled_s()) > reconnect.stall_s:
+                return UnavailableError(f"the worker at {line.call.address} has not answered for {stalled_s:.1f} s")
+        return self._check_lost(line.ended.result())
 
     def _check_lost(self, error: AntiphonError | None) -> AntiphonError | None:
         """The error that a line ended with, where another line can mend it; None where the session is over."""
         if error is None:
             return None
-        if self._ending and not self._frames:  # nothing is missing but the totals
-            self._close(Totals(self.history.steps))
+        all_answered = self._exchange.all_answered
+        if self._exchange.ending and all_answered:  # nothing is missing but the totals
+            self._exchange.close(Totals(self.history.steps))
             return None
-        idle = isinstance(error, SessionTimeoutError) and not self._frames  # nobody spoke: that is no lost stream
+        idle = isinstance(error, SessionTimeoutError) and all_answered  # nobody spoke: that is no lost stream
         if not isinstance(error, PASSING) or idle or not self._reconnect.patience_s:
             raise error
         return error
 
-    async def _replace(self, old: Line, trouble: AntiphonError) -> Line:
-        """The line that the session goes on with: a new one, or the old one where it has recovered or ended well."""
+    async def _replace(self, old: Line, trouble: AntiphonError) -> None:
+        """Goes on with another line, or with the old one where it has recovered or ended well."""
         began_s = time.perf_counter()
         logger.info("looking for another call: %s", trouble)
         self._on_change(Reconnecting(str(trouble)))
@@ -266,25 +246,23 @@ class Session:
         try:
             if await self._goes_on(old, dialling):
                 await _give_up(dialling)
-                return old
+                return
             call, self._at = await dialling
         except BaseException:
-            dialling.cancel()
+            await _give_up(dialling)
             raise
-        self._take_over(call)
-        new = self._carry(call)
+        new = self._take_over(call)
         self.resumptions += 1
         self._on_change(Resumed(call.address, time.perf_counter() - began_s, call.opened.rebuilt_steps))
         while new.answered < self.history.steps and not old.ended.done() and not new.ended.done():
-            await asyncio.wait((old.ended, new.ended), timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((old.ended, new.ended), timeout=CATCHING_UP_S, return_when=asyncio.FIRST_COMPLETED)
         self._lines.remove(old)
         await old.leave()
-        return new
 
     async def _goes_on(self, old: Line, dialling: asyncio.Task[tuple[Call, int]]) -> bool:
         """Whether the old line does without a successor before there is one: it has recovered, or ended well."""
         began_s = time.perf_counter()
-        stalled = not old.ended.done() and not old.go_away.is_set()
+        stalled = not old.ended.done() and not old.go_away.done()
         answered = old.answered
         while not dialling.done():
             if old.ended.done():
@@ -319,7 +297,7 @@ class Session:
 
         async def attempt(address: str) -> tuple[Call, int]:
             timeout_s = self._reconnect.connect_timeout_s
-            call = await Call.dial(address, self._opening, self.history, self._resume_token, timeout_s)
+            call = await Call.dial(address, self._opening, self.history, self._line.call.opened.resume_token, timeout_s)
             return call, by_address[address]
 
         def waiting(error: AntiphonError, delay_s: float) -> None:
@@ -328,101 +306,12 @@ class Session:
 
         return await self._reconnect.until_it_works(attempt, list(by_address), waiting)
 
-    def _take_over(self, call: Call) -> None:
-        self.id = call.opened.session_id
-        self.limits = Limits.from_message(call.opened.limits)
-        self._resume_token = call.opened.resume_token
-        self.go_away = None
-
-    # One line: a task that writes, and one that reads.
-
-    def _carry(self, call: Call) -> Line:
-        line = Line(call, call.opened.step_offset)
-        self._lines.append(line)
-        line.tasks = [asyncio.create_task(self._write(line)), asyncio.create_task(self._read(line))]
-        for task in line.tasks:
-            task.add_done_callback(line.check)
-        return line
-
-    async def _write(self, line: Line) -> None:
-        try:
-            while True:
-                line.work.clear()
-                end = self.history.steps + len(self._frames)
-                while line.sent < min(end, line.answered + self.limits.max_frames_in_flight):
-                    await line.call.write(self._request(line, line.sent))
-                    end = self.history.steps + len(self._frames)
-                if self._ending and line.sent == end and not line.closing:
-                    line.closing = True
-                    await line.call.write(pb.ConverseRequest(close=pb.Close()))
-                await line.work.wait()
-        except AntiphonError as error:
-            line.end(error)
-
-    def _request(self, line: Line, sequence: int) -> pb.ConverseRequest:
-        """The message of a frame that is about to be sent."""
-        behind = self.history.steps - sequence  # frames that another line has answered meanwhile
-        codes = self.history.user_codes(sequence) if behind > 0 else self._frames[-behind].codes
-        request = pb.ConverseRequest(codes=codes)
-        if sequence % NUMBERED_EVERY == 0 or sequence == line.first:
-            request.sequence = sequence
-        if line.sent == line.answered:
-            line.moved_s = time.perf_counter()
-        line.sent += 1
-        self._sent = max(self._sent, line.sent)
-        return request
-
-    async def _read(self, line: Line) -> None:
-        try:
-            while True:
-                response = await line.call.read()
-                match response.WhichOneof("control"):
-                    case None:
-                        self._accept(line, response)
-                    case "go_away":
-                        self.go_away = GoAway(response.go_away.reason, response.go_away.time_left_ms / 1000)
-                        logger.info("%s; %.0f s left", self.go_away.reason, self.go_away.time_left_s)
-                        line.go_away.set()
-                    case "closed":
-                        timings = response.closed.timings
-                        self._close(Totals(response.closed.frames, list(timings.wait_us), list(timings.step_us)))
-                        line.end(None)
-                        return
-        except AntiphonError as error:
-            line.end(error)
-
-    def _close(self, totals: Totals) -> None:
-        self.totals = totals
-        self._news.set()
-
-    def _accept(self, line: Line, message: pb.ConverseResponse) -> None:
-        """Takes a reply; one that another line has brought already is passed over."""
-        sequence = line.answered
-        if line.answered == line.sent or (message.HasField("sequence") and message.sequence != sequence):
-            answered = message.sequence if message.HasField("sequence") else sequence
-            raise SequenceError(
-                f"the worker at {line.call.address} answered frame {answered} out of turn: open a new session"
-            )
-        line.answered += 1
-        line.moved_s = time.perf_counter()
-        line.work.set()
-        if sequence < self.history.steps:
-            return
-        reply = self._reply(sequence, message, time.perf_counter() - self._frames[0].given_s)
-        self.history.append(self._frames.popleft().codes, reply.text_token, message.codes)
-        self._replies.append(reply)
-        self._news.set()
-
-    def _reply(self, sequence: int, message: pb.ConverseResponse, round_trip_s: float) -> Reply:
-        if sequence < self.model.delay_steps:
-            return Reply(sequence, None, None, "", round_trip_s)
-        return Reply(
-            sequence,
-            self._model_packer.unpack(message.codes) if self.model.model_codebooks else None,
-            message.text_token if message.HasField("text_token") else self.model.text_padding_token,
-            message.text,
-            round_trip_s,
-        )
+    def _take_over(self, call: Call) -> Line:
+        """A line over the call, which the session goes on with from now on."""
+        self._line = Line(call, self._exchange)
+        self._lines.append(self._line)
+        self._exchange.in_flight_at_most = self._line.limits.max_frames_in_flight
+        return self._line
 
 
 async def _give_up(dialling: asyncio.Task[tuple[Call, int]]) -> None:

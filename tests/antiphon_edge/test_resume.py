@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from antiphon.errors import NoFreeSlotError, PreconditionError, SessionTimeoutError, UnavailableError
+from antiphon.errors import AntiphonError, NoFreeSlotError, PreconditionError, SessionTimeoutError, UnavailableError
 from antiphon.spec import Sampling
 from antiphon_edge.client import NEVER, Reconnect, Reconnecting, Reply, Resumed, connect
 from antiphon_edge.replies import Change
@@ -296,3 +296,23 @@ def test_waits_grow_with_jitter_up_to_a_ceiling(attempt: int) -> None:
     assert 0.5 * min(0.1 * 2**attempt, 5.0) <= delay_s <= 1.5 * min(0.1 * 2**attempt, 5.0)
     assert policy.delay_s(-1, UnavailableError("gone")) == 0
     assert policy.delay_s(attempt, NoFreeSlotError("full", retry_after_s=8.0)) >= 4.0
+
+
+async def test_an_owner_whose_own_code_fails_hears_of_it_where_it_sends_and_receives(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(change: Change) -> None:
+        raise ValueError("no such screen")
+
+    async with (
+        stub_server() as server,
+        relay(server.address) as between,
+        connect(between.address, CODEC, seed=SEED, reconnect=QUICK, on_change=fail) as session,
+    ):
+        await exchange(session, 2)
+        between.cut()
+        with pytest.raises(AntiphonError, match="no such screen"):
+            await asyncio.wait_for(session.receive(), 20)
+        with pytest.raises(AntiphonError, match="no such screen"):
+            await session.send(said(2))
+    assert "a session failed" in caplog.text

@@ -6,11 +6,12 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import chaos
 from antiphon_edge import client
 from load_session import Outcome
-from relay import relay
+from relay import Relay, relay
 from stub_runner import expected
 from stub_worker import CODEC
 from tests.support.servers import stub_server
@@ -113,3 +114,54 @@ async def test_a_slow_and_jittery_network_keeps_every_frame_in_order() -> None:
                 assert reply is not None
                 assert reply.codes is None or (reply.codes == expected(codes[step], 7, step)).all()
             await sending
+
+
+async def break_at_random(network: Relay, workers: list[str], random: np.random.Generator) -> None:
+    """Resets, moves, stalls, refuses and deadens connections, one after another, until it is cancelled."""
+    while True:
+        await asyncio.sleep(random.uniform(0, 0.15))
+        network.target = str(random.choice(workers))
+        match random.integers(4):
+            case 0:
+                network.cut()
+            case 1:
+                network.half_open()
+            case 2:
+                network.stall()
+                await asyncio.sleep(random.uniform(0, 0.4))
+                network.resume()
+            case 3:
+                network.refusing = True
+                network.cut()
+                await asyncio.sleep(random.uniform(0, 0.1))
+                network.refusing = False
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_conversation_survives_whatever_its_network_does(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    codes = random.integers(0, 2048, (80, 8), np.int32)
+    hasty = client.Reconnect(first_s=0.01, longest_s=0.1, stall_s=0.3, connect_timeout_s=0.5)
+    async with (
+        stub_server() as first,
+        stub_server() as second,
+        relay(first.address) as network,
+        client.connect(network.address, CODEC, seed=7, reconnect=hasty) as session,
+    ):
+        breaking = asyncio.create_task(break_at_random(network, [first.address, second.address], random))
+
+        async def send() -> None:
+            for row in codes:
+                await session.send(row)
+                await asyncio.sleep(0.005)
+            await session.end()
+
+        sending = asyncio.create_task(send())
+        heard = [reply async for reply in session]
+        await sending
+        assert not breaking.done()
+        breaking.cancel()
+    assert [reply.sequence for reply in heard] == list(range(len(codes)))
+    for step, reply in enumerate(heard):
+        assert reply.codes is None or (reply.codes == expected(codes[step], 7, step)).all()
+    assert session.resumptions

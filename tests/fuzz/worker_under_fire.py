@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 import grpc
@@ -42,11 +43,17 @@ class WireCall:
 
     def __init__(self, channel: grpc.Channel, lasts_s: float = ANSWER_S) -> None:
         self._outbox: queue.Queue[bytes | None] = queue.Queue()
-        method: Any = channel.stream_stream(f"/{SERVICE_NAME}/Converse")
-        self._call = method(iter(self._outbox.get, None), timeout=lasts_s)
+        self._method: Any = channel.stream_stream(f"/{SERVICE_NAME}/Converse")
+        self._lasts_s = lasts_s
+
+    @cached_property
+    def _call(self) -> Any:
+        """Begins with its first message: Hypothesis may think longer than a worker waits for Open."""
+        return self._method(iter(self._outbox.get, None), timeout=self._lasts_s)
 
     def send(self, message: pb.ConverseRequest | bytes) -> None:
         self._outbox.put(message if isinstance(message, bytes) else message.SerializeToString())
+        _ = self._call
 
     def end_sending(self) -> None:
         """Half-closes the call; gRPC's thread that takes messages from the outbox ends."""
