@@ -24,6 +24,7 @@ from train.scenes import Track, person
 from train.spectra import LogMel, magnitudes
 from train.speech import FRAME, Clip, load_clips, load_units
 
+PIECE = 50  # frames that are encoded together
 FRAMES = 14  # of a training track: steps are small, as there is little to learn and much to repeat
 
 
@@ -41,9 +42,12 @@ class Voice:
 
 @torch.no_grad()
 def encode(encoder: Encoder, pcm: np.ndarray) -> Tensor:
-    """Codes [B, T, K] of samples [B, n]."""
-    codes: Tensor = encoder(torch.from_numpy(pcm), encoder.initial_state((len(pcm),)))[0]
-    return codes
+    """Codes [B, T, K] of samples [B, n], piece by piece: what fits in a cache takes a third of the time."""
+    state, codes = encoder.initial_state((len(pcm),)), list[Tensor]()
+    for piece in torch.from_numpy(pcm).split(PIECE * FRAME, 1):
+        found, state = encoder(piece, state)
+        codes.append(found)
+    return torch.cat(codes, 1)
 
 
 def said(voice: Voice, frames: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:

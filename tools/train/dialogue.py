@@ -1,7 +1,8 @@
 """Conversations with the number clerk: the person's track, and what the clerk says when.
 
 Rules. The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends it says "you said"
-and the digits. `STOP` frames after the frame in which a person starts while it talks, it is silent.
+and the digits. `STOP` frames after the frame in which a person starts while it talks, it is silent. Both are late now
+and then (`LATE`): a model that missed the moment has learned that the next one will do.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from train.scenes import Track, person, recorded
 from train.speech import FRAME, RATE, Clip, Samples, Word
 
 GREETING = 3  # frame of "ready"
-REPLY = 6  # frames from the one in which speech ends to the reply
-STOP = 4  # frames from the one in which speech starts to silence
-PAUSE_S = 0.3  # the longest within a turn
+REPLY = 7  # frames from the one in which speech ends to the reply
+STOP = 3  # frames from the one in which speech starts to silence
+LATE = (0.7, 0.2, 0.1)  # how often one of them comes on time, one frame late, two frames late
 
 
 @dataclass
@@ -36,6 +37,11 @@ class Dialogue:
     words: list[Word]
     replies: list[Reply]
     turns: list[tuple[float, float, list[str]]] = field(default_factory=list)  # start and end in s, digits
+
+
+def late(rng: np.random.Generator) -> int:
+    """Frames by which the clerk is late."""
+    return int(rng.choice(len(LATE), p=LATE))
 
 
 def make(
@@ -69,9 +75,10 @@ def make(
         texts = [word.text for word in turn.words]
         turns.append((start_s, end_s, texts))
         onset = int(start_s * RATE) // FRAME
-        if onset + STOP < busy_until:
-            last.end = max(last.start, onset + STOP)
-        start = int(end_s * RATE) // FRAME + REPLY
+        stop = onset + STOP + late(rng)
+        if stop < busy_until:
+            last.end = max(last.start, stop)
+        start = int(end_s * RATE) // FRAME + REPLY + late(rng)
         length = lengths["you said"] + sum(lengths[text] for text in texts)
         last = Reply(start, ["you said", *texts], frames)
         replies.append(last)

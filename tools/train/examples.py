@@ -34,12 +34,12 @@ def demo() -> None:
     """Three turns by two voices; the last interrupts the answer to the second."""
     espeak = Espeak()
     voices = {
-        "diphones": lambda words: flite(words, "kal16", 1.4),
+        "natural": lambda words: flite(words, "awb", 1.2),
         "formants": lambda words: espeak.speak(words, "en-us+Andy", 140, 40),
     }
     track, turns = Track.silent(int(19 * RATE) // FRAME), []
     for at_s, voice, text in (
-        (1.8, "diphones", "three seven one"),
+        (1.8, "natural", "three seven one"),
         (7.2, "formants", "four zero two eight"),
         (10.9, "formants", "nine five"),
     ):

@@ -1,4 +1,4 @@
-"""Sharing a stage between processes: each draws its own batches, and their gradients are averaged."""
+"""Sharing a stage between processes, one a core: each draws its own batches, and their gradients are averaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def meet(file: Path, rank: int, ranks: int) -> None:
     """Waits for the other processes; `file` must not exist before the first comes."""
-    torch.set_num_threads(max(1, 2 // ranks))
+    torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{file.absolute()}", rank=rank, world_size=ranks)
 
 

@@ -13,6 +13,7 @@ from train.speech import DIGITS, FRAME, RATE, Clip, Samples, Word
 CLASSES = 1 + 3 * (len(DIGITS) + 3)
 """Silence, then each word's beginning, middle and end; the words are the digits, then those of the answering voice."""
 CLEAN = 0.3  # of what training hears has no noise and no room: studio sound is what a test plays
+PAUSE_S = 0.35  # the longest within a turn
 _PLACE = {word: i for i, word in enumerate((*DIGITS, "ready", "you", "said"))}
 
 
@@ -54,9 +55,8 @@ class Track:
         return labels
 
 
-def stretched(samples: Samples, rng: np.random.Generator) -> Samples:
-    """Played faster or slower, as another vocal tract would sound: up to a fifth either way."""
-    speed = rng.uniform(0.82, 1.2)
+def stretched(samples: Samples, speed: float) -> Samples:
+    """Played so many times as fast: pitch and formants move with it."""
     at = np.arange(0, len(samples) - 1, speed)
     return np.asarray(np.interp(at, np.arange(len(samples)), samples), dtype=np.float32)
 
@@ -65,24 +65,22 @@ def person(bank: Sequence[Clip], frames: int, turns: Sequence[tuple[int, int]], 
     """A person who says one to four digits at each turn.
 
     Args:
-        bank: clips to draw from; one turn keeps to one voice.
+        bank: clips to draw from; one turn keeps to one voice, and has fewer digits where it has no more clips.
         frames: length of the track.
         turns: first sample, number of digits.
     """
     track = Track.silent(frames)
     for start, digits in turns:
-        speed_seed = int(rng.integers(1 << 31))
-        gap_s = rng.choice([rng.uniform(-0.03, 0.1), rng.uniform(0.05, 0.25)])
-        voice: str | None = None
-        at, left, tries = start, digits, 0
-        while left > 0 and tries < 400:
-            clip = bank[int(rng.integers(len(bank)))]
-            tries += 1
-            if len(clip.words) > left or (voice is not None and tries < 200 and clip.voice != voice):
-                continue
-            rendering = stretched(clip.samples, np.random.default_rng(speed_seed))
-            at = track.place(clip, at, rendering) + int(gap_s * RATE)
-            voice, left = clip.voice, left - len(clip.words)
+        gap_s = rng.choice([rng.uniform(-0.03, 0.1), rng.uniform(0.05, 0.25), rng.uniform(0.2, PAUSE_S)])
+        speed = rng.uniform(0.82, 1.2)
+        short = [clip for clip in bank if len(clip.words) <= digits]
+        voice = short[int(rng.integers(len(short)))].voice
+        voices = [clip for clip in short if clip.voice == voice]
+        at, left = start, digits
+        while fitting := [clip for clip in voices if len(clip.words) <= left]:
+            clip = fitting[int(rng.integers(len(fitting)))]
+            at = track.place(clip, at, stretched(clip.samples, speed)) + int(gap_s * RATE)
+            left -= len(clip.words)
     return track
 
 
