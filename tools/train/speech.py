@@ -196,8 +196,8 @@ def revoiced(clip: Clip, warp: float) -> Clip:
     for i, frame in enumerate(made):
         samples[i * hop : i * hop + size] += frame
         weight[i * hop : i * hop + size] += window**2
-    samples = (samples / np.maximum(weight, np.float32(1e-3)))[size : size + len(clip.samples)]
-    return Clip(f"{clip.voice} x{warp}", samples * np.float32(0.5 / np.abs(samples).max()), clip.words)
+    voiced = (samples / np.maximum(weight, 1e-3))[size : size + len(clip.samples)]
+    return Clip(f"{clip.voice} x{warp}", (voiced * (0.5 / np.abs(voiced).max())).astype(np.float32), clip.words)
 
 
 def answering_units() -> dict[str, Clip]:
