@@ -5,7 +5,9 @@ An `.antiphon` file is a stream of msgpack objects. The first is a map: `format`
 seconds since the start when its reply came, its row of tokens (`antiphon.history`), and the reply's text.
 
 Every step is written when it is known, with one system call, so a file can be read while it grows, and whatever ends
-the process, all but the step under way is there. A reader passes over a torn tail.
+the process, all but the step under way is there. A reader passes over a torn tail. When the machine itself loses its
+power, what its system had not written out yet goes too: the last half a minute, as a rule. To wait for the disk at
+every step would take an SD card longer than a frame lasts; the disk is waited for once, at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,10 +70,13 @@ class Recorder:
         self._write([reply.sequence, at_s, self._session.history.row(reply.sequence), reply.text])
 
     def _write(self, item: Any) -> None:
+        packed = msgpack.packb(item)
         try:
-            self._file.write(msgpack.packb(item))
+            written = self._file.write(packed)
         except OSError as error:
             raise RecordingError(f"{self._path} cannot be written: {os.strerror(error.errno or 0).lower()}") from None
+        if written != len(packed):
+            raise RecordingError(f"{self._path} cannot be written on: the disk is full")
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +84,8 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        with suppress(OSError):  # a device that cannot
+            os.fsync(self._file.fileno())
         self._file.close()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import msgpack
@@ -17,6 +19,22 @@ from tests.support.servers import CODEC, stub_server
 
 SEED = 5
 STEPS = 30
+ROOT = Path(__file__).resolve().parents[2]
+
+ENDLESS = """
+import asyncio, pathlib, sys
+sys.path[:0] = ["tools"]
+from tests.antiphon_edge import test_recording as here
+
+async def main():
+    async with here.stub_server() as server, here.connect(server.address, here.CODEC, seed=here.SEED) as session:
+        with here.Recorder(pathlib.Path(sys.argv[1]), session, here.CODEC) as recorder:
+            while True:
+                await here.talk(session, recorder, 1)
+                print("recorded", flush=True)
+
+asyncio.run(main())
+"""
 
 
 def said(step: int) -> np.ndarray:
@@ -77,6 +95,19 @@ async def test_a_recording_is_read_while_it_grows(tmp_path: Path) -> None:
             for steps in (0, 3, 6):
                 check(Recording.read(path), steps)
                 await talk(session, recorder, 3)
+
+
+def test_a_recording_whose_process_is_killed_holds_every_frame_up_to_then(tmp_path: Path) -> None:
+    path = tmp_path / "talk.antiphon"
+    told = STEPS // 2
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, path], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        for _ in range(told):  # each tells of one step that was recorded
+            assert process.stdout.readline() == b"recorded\n"
+        process.kill()
+    recording = Recording.read(path)
+    assert len(recording.steps) >= told
+    check(recording, len(recording.steps))
 
 
 def test_a_torn_tail_costs_one_step_at_the_most(recorded: Path) -> None:
