@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from antiphon_cloud.admission import FRAME_MS, STEP_BUDGET_MS
-from antiphon_cloud.engine import Runner
+from antiphon_cloud.runner_protocol import Runner
 
 logger = logging.getLogger(__name__)
 

@@ -14,22 +14,21 @@ import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from antiphon.codes import Codes
 from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.admission import Admission, StepTimes
 from antiphon_cloud.chunks import ChunkSize
 from antiphon_cloud.clients import ANYONE, Client
+from antiphon_cloud.lease import Deliver, Lease, Reply, Waiting
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.runner_protocol import Rebuild, Runner
 
 logger = logging.getLogger(__name__)
 
@@ -38,121 +37,11 @@ STUCK_S = 60.0  # that a step may take before the worker counts as dead; the slo
 LATE_STEPS = 10  # in a row, before the log says so
 
 
-class StepResult(Protocol):
-    """One step's aligned output. The entries are −2 while the delays still hold a slot's output back."""
-
-    @property
-    def text(self) -> npt.NDArray[np.int32]:
-        """Text tokens [n]."""
-
-    @property
-    def codes(self) -> npt.NDArray[np.int32]:
-        """Model codes [n, model_codebooks]."""
-
-    @property
-    def finite(self) -> npt.NDArray[np.bool_]:
-        """Whether the logits were numbers [n]; where not, the row means nothing."""
-
-
-class Rebuild(Protocol):
-    """A session on its way back into a slot."""
-
-    @property
-    def left(self) -> int:
-        """Steps still to do; none: the session can go on."""
-
-    def advance(self, steps: int) -> int:
-        """Does up to `steps` of them, at least one, and returns how many."""
-
-
-class Runner(Protocol):
-    """What the engine drives, from its own thread only."""
-
-    @property
-    def slots(self) -> int:
-        """Rows of the batch."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model that is stepped."""
-
-    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
-        """Starts a new session in `slot`; nothing of the last one remains."""
-
-    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
-        """Starts a session in `slot` that goes on from `past`; until the rebuild is done, the slot does not step."""
-
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
-        """Advances `slots` by one frame each; user_codes is [n, user_codebooks]. Other slots do not change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a step made of one frame."""
-
-    sequence: int
-    text_token: int  # −2: held back by the delays
-    codes: Codes  # [model_codebooks]
-    wait_us: int  # from arrival to the start of the step
-    step_us: int
-
-
-Deliver = Callable[[Reply | AntiphonError], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    sequence: int
-    codes: Codes
-    arrived_ns: int
-
-
-class Lease:
-    """A slot on loan to one session. Results go to the lease, never to the slot: a late one finds no new owner."""
-
-    def __init__(self, engine: Engine, slot: int, deliver: Deliver, client: Client) -> None:
-        self.slot = slot
-        self.client = client
-        self.released = False
-        self.inbox: deque[_Waiting] = deque()  # bounded by the session's frames in flight
-        self.kept = False
-        """Held for an edge that has lost its stream; another session may have the slot."""
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the session can step; fails with AntiphonError where it could not be rebuilt."""
-        self._engine = engine
-        self._deliver = deliver
-
-    def submit(self, sequence: int, codes: Codes) -> None:
-        """Queues one frame's user codes [user_codebooks]; its reply is delivered on the event loop, in order."""
-        self._engine.submit(self, _Waiting(sequence, codes, time.perf_counter_ns()))
-
-    def deliver(self, reply: Reply | AntiphonError) -> None:
-        """Hands a reply to the session, unless it has left."""
-        if not self.released:
-            self._deliver(reply)
-
-    def rebuilt(self, error: AntiphonError | None) -> None:
-        """The rebuild has ended, well or not."""
-        if self.released:
-            return
-        if error is None:
-            self.ready.set_result(None)
-        else:
-            self.ready.set_exception(error)
-
-    def release(self) -> None:
-        """Gives the slot back; safe to call twice. Replies still under way are dropped."""
-        if not self.released:
-            self.released = True
-            self.ready.cancel()
-            self._engine.release(self)
-
-
 class _Entry(NamedTuple):
     """One session's part of a batch."""
 
     lease: Lease
-    frame: _Waiting
+    frame: Waiting
     reset: tuple[int, Sampling] | None  # seed and sampling, before the session's first frame
 
 
@@ -272,7 +161,7 @@ class Engine:
                 self._condition.notify()
             return lease
 
-    def submit(self, lease: Lease, waiting: _Waiting) -> None:
+    def submit(self, lease: Lease, waiting: Waiting) -> None:
         """Called through the lease."""
         with self._condition:
             lease.inbox.append(waiting)

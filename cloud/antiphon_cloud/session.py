@@ -18,7 +18,7 @@ from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError
 from antiphon.history import PastTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.engine import Reply
+from antiphon_cloud.lease import Reply
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
 TIMINGS_KEPT = 1024  # frames whose timings Closed reports: 8 KiB at the most

@@ -19,8 +19,9 @@ from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, PermissionDeniedError, SequenceError
 from antiphon.spec import Limits
 from antiphon_cloud.clients import Client
-from antiphon_cloud.engine import Engine, Lease, Reply
+from antiphon_cloud.engine import Engine
 from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.lease import Lease, Reply
 from antiphon_cloud.session import OpenRequested
 
 logger = logging.getLogger(__name__)

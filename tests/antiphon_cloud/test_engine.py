@@ -10,7 +10,8 @@ import pytest
 from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon.history import PastTokens
 from antiphon.spec import Sampling
-from antiphon_cloud.engine import Engine, Lease, Reply
+from antiphon_cloud.engine import Engine
+from antiphon_cloud.lease import Lease, Reply
 from stub_runner import StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)

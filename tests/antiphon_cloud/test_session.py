@@ -6,7 +6,7 @@ import pytest
 from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, ProtocolError, SequenceError
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.engine import Reply
+from antiphon_cloud.lease import Reply
 from antiphon_cloud.session import CloseRequested, FrameReceived, OpenRequested, Session, State
 
 MODEL = ModelSpec("tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32")

@@ -1,0 +1,60 @@
+"""What the engine drives: a model that steps many sessions at once, and takes one back from its past."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.history import PastTokens
+from antiphon.spec import ModelSpec, Sampling
+
+
+class StepResult(Protocol):
+    """One step's aligned output. The entries are −2 while the delays still hold a slot's output back."""
+
+    @property
+    def text(self) -> npt.NDArray[np.int32]:
+        """Text tokens [n]."""
+
+    @property
+    def codes(self) -> npt.NDArray[np.int32]:
+        """Model codes [n, model_codebooks]."""
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Whether the logits were numbers [n]; where not, the row means nothing."""
+
+
+class Rebuild(Protocol):
+    """A session on its way back into a slot."""
+
+    @property
+    def left(self) -> int:
+        """Steps still to do; none: the session can go on."""
+
+    def advance(self, steps: int) -> int:
+        """Does up to `steps` of them, at least one, and returns how many."""
+
+
+class Runner(Protocol):
+    """What the engine drives, from its own thread only."""
+
+    @property
+    def slots(self) -> int:
+        """Rows of the batch."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model that is stepped."""
+
+    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+        """Starts a new session in `slot`; nothing of the last one remains."""
+
+    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
+        """Starts a session in `slot` that goes on from `past`; until the rebuild is done, the slot does not step."""
+
+    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
+        """Advances `slots` by one frame each; user_codes is [n, user_codebooks]. Other slots do not change."""
