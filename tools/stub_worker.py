@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--step-ms", type=float, default=0.0, help="what a step takes, whatever its batch")
     parser.add_argument("--drain", type=float, default=30.0, help="seconds that sessions get to leave on SIGTERM")
     parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds of silence that end a session")
+    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
     arguments = parser.parse_args()
 
     def load() -> ServedModel:
@@ -37,7 +38,7 @@ def main() -> None:
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
         return ServedModel(Engine(runner), CodecFolder(CODEC, ()), lambda token: "", limits)
 
-    config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain)
+    config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)
     uvloop.run(run(config, load, lambda address: print(f"listening on {address}", flush=True)))
 
 

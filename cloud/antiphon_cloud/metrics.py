@@ -48,6 +48,7 @@ class Metrics:
                 "sessions": "Sessions now.",
                 "slots": "Slots: sessions at once at the most.",
                 "queue_depth": "Frames that wait for a step.",
+                "tasks": "Tasks of the event loop.",
             }.items()
         }
         self._calls = Counter(

@@ -138,6 +138,7 @@ class Server:
     def _watched(self, listen: str) -> Monitor:
         """The port for operators."""
         loop = asyncio.get_running_loop()
+        self.worker.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
         checks = {
             "/healthz": lambda: loop_is_stuck(loop) or self.worker.not_alive(),
             "/readyz": lambda: loop_is_stuck(loop) or self.worker.not_ready(),
