@@ -6,7 +6,6 @@ model's codes as they came down. `History` is the edge's side, `PastTokens` the 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -72,19 +71,25 @@ class History:
         self.steps = 0
         """Steps that the session has taken."""
         self._model = model.name
-        self._rows: deque[bytes] = deque(maxlen=capacity)
+        self._capacity = capacity
+        self._rows = bytearray()  # one array: an object for each row would take three times as much
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) // self.layout.size_bytes
 
     def append(self, user: bytes, text_token: int | None, model: bytes) -> None:
         """Adds a step: packed user codes, and the reply's text token and packed codes."""
-        self._rows.append(self.layout.pack(user, text_token, model))
+        if len(self) == self._capacity:
+            del self._rows[: self.layout.size_bytes]
+        self._rows += self.layout.pack(user, text_token, model)
         self.steps += 1
 
     def row(self, step: int) -> bytes:
         """The row of a step that is still kept."""
-        return self._rows[step - self.steps]
+        first = self.steps - len(self)
+        assert first <= step < self.steps, "the step is kept"
+        size = self.layout.size_bytes
+        return bytes(self._rows[(step - first) * size : (step - first + 1) * size])
 
     def user_codes(self, step: int) -> bytes:
         """The packed user codes of a step that is still kept."""
@@ -92,7 +97,7 @@ class History:
 
     def to_message(self) -> pb.History:
         """What `Open` carries."""
-        return pb.History(steps=self.steps, rows=b"".join(self._rows), model=self._model)
+        return pb.History(steps=self.steps, rows=bytes(self._rows), model=self._model)
 
 
 @dataclass(frozen=True, slots=True)

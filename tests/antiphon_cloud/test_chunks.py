@@ -1,5 +1,7 @@
 """Chunks of a rebuild: as long as the others' steps leave room for, and no longer."""
 
+import pytest
+
 from antiphon_cloud.chunks import FIRST_STEPS, LONGEST_MS, MOST_STEPS, SHORTEST_MS, ChunkSize
 
 
@@ -35,3 +37,14 @@ def test_a_chunk_is_never_nothing() -> None:
     for _ in range(5):
         chunk.measured(chunk.steps, 1e6)
     assert chunk.steps == 1
+
+
+@pytest.mark.parametrize(("step_ms", "steps"), [(0.5, 16), (5.0, 7), (25.0, 1), (300.0, 1)])
+def test_before_a_chunk_is_measured_it_is_taken_to_cost_what_as_many_steps_do(step_ms: float, steps: int) -> None:
+    size = ChunkSize()
+    size.stepped(step_ms)
+    assert size.steps == steps
+    size.measured(steps, took_ms=1e-3)
+    grown = size.steps
+    size.stepped(step_ms)
+    assert size.steps == grown == 2 * steps
