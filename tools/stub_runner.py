@@ -101,5 +101,7 @@ class StubRunner:
 
 
 def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:
-    """The stub's answer to `codes` [user_codebooks] at `step` of a session."""
-    return ((codes[: spec.model_codebooks] + seed % spec.cardinality + step) % spec.cardinality).astype(np.int32)
+    """The stub's answer to `codes` [..., user_codebooks]: of one frame at `step`, or of many [T] from `step` on."""
+    steps = step + np.arange(len(codes))[:, None] if codes.ndim > 1 else step
+    answers = (codes[..., : spec.model_codebooks] + seed % spec.cardinality + steps) % spec.cardinality
+    return np.asarray(answers, np.int32)
