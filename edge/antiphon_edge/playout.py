@@ -11,6 +11,8 @@ from antiphon_edge.pcm import Pcm
 
 PREFILL_MS = 80  # one frame hides Wi-Fi jitter
 CAPACITY_MS = 400  # what the worker sends at once after a stall; more would only be latency for the rest of the talk
+STANDING_MS = 2000  # what has waited for so long without being needed is only latency
+SPARE_MS = 80  # but one frame more than the prefill may: jitter comes back
 FADE_MS = 5  # from speech to silence without a click
 
 
@@ -19,7 +21,7 @@ class PlayoutStats:
     """What a playout buffer did so far."""
 
     underruns: int
-    dropped_samples: int  # the oldest, pushed out by an overflow
+    dropped_samples: int  # the oldest, pushed out by an overflow or where too much stood waiting
     level_ms: float  # waiting to be played now
 
 
@@ -29,14 +31,21 @@ class PlayoutBuffer:
     The first audio waits for `prefill_ms`: so much later than it any following frame may come and still be in time.
     (To start as soon as one frame of 80 ms is there would hide nothing: the next must not be a moment late.) When the
     buffer runs dry it fades to silence, counts an underrun and waits again. When it is full it drops the oldest
-    audio. Every cut is faded over `FADE_MS`.
+    audio. Frames that come together after a stall would stand in it for the rest of the talk, which would be heard so
+    much later: where more than `SPARE_MS` beyond the prefill was never needed for `standing_ms`, it is dropped. Every
+    cut is faded over `FADE_MS`.
 
     `write` and `flush` belong to the event loop, `read` to the audio thread; all of it is thread-safe, and the lock is
     only held while samples are copied.
     """
 
     def __init__(
-        self, sample_rate_hz: int, *, prefill_ms: float = PREFILL_MS, capacity_ms: float = CAPACITY_MS
+        self,
+        sample_rate_hz: int,
+        *,
+        prefill_ms: float = PREFILL_MS,
+        capacity_ms: float = CAPACITY_MS,
+        standing_ms: float = STANDING_MS,
     ) -> None:
         self._samples_per_ms = sample_rate_hz / 1000
         self._prefill = self._wait = round(prefill_ms * self._samples_per_ms)
@@ -46,6 +55,9 @@ class PlayoutBuffer:
         self._ring: Pcm = np.zeros(capacity, np.float32)
         self._start = 0
         self._level = 0
+        self._standing = standing_ms * self._samples_per_ms
+        self._spare = round(SPARE_MS * self._samples_per_ms)
+        self._watch_level()
         self._lock = threading.Lock()
         self._playing = False
         self._flushing = False
@@ -93,6 +105,8 @@ class PlayoutBuffer:
                 self._last = out[end - 1]
             if end < samples:
                 self._run_dry(out[end:])
+            else:
+                self._shed(end - start)
         return out
 
     def _silence(self, samples: int) -> int:
@@ -111,8 +125,21 @@ class PlayoutBuffer:
             self._underruns += 1
         self._playing = False
         self._wait = self._prefill
+        self._watch_level()
         self._conceal()
         self._play_tail(gap)
+
+    def _watch_level(self) -> None:
+        self._watched, self._lowest = 0, len(self._ring)  # samples played since, and the least that was left after any
+
+    def _shed(self, played: int) -> None:
+        """Drops what has stood here too long."""
+        self._watched += played
+        self._lowest = min(self._lowest, self._level)
+        if self._watched >= self._standing:
+            if self._lowest > self._prefill + self._spare and not self._flushing:
+                self._drop(self._lowest - self._prefill)
+            self._watch_level()
 
     def _conceal(self) -> None:
         """Decides what is heard after a cut. A concealment that goes on with the speech would begin here."""

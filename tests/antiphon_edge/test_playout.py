@@ -1,3 +1,4 @@
+import math
 import threading
 
 import numpy as np
@@ -141,8 +142,45 @@ def test_lost_frames_and_a_stall_are_bounded_and_clickless() -> None:
     assert steepest(pcm) < 2 * STEEPEST_FADE
 
 
+def level_before_frames(arrivals_ms: list[float]) -> tuple[list[float], PlayoutBuffer]:
+    """What waits as each frame comes, in milliseconds; the speaker asks every 20 ms."""
+    buffer = PlayoutBuffer(RATE_HZ)
+    levels, now_ms = [], 0.0
+    for number, at_ms in enumerate(arrivals_ms):
+        while now_ms < at_ms:
+            buffer.read(CALLBACK_SAMPLES)
+            now_ms += 20
+        levels.append(buffer.stats.level_ms)
+        buffer.write(tone(FRAME_SAMPLES, number * FRAME_SAMPLES))
+    return levels, buffer
+
+
+def test_what_piled_up_in_a_stall_delays_the_rest_of_the_talk_for_two_seconds_only() -> None:
+    arrivals = [80.0 * number for number in range(120)]
+    arrivals[40:44] = [80.0 * 43] * 4  # 320 ms of nothing, then four frames at once
+    levels, buffer = level_before_frames(arrivals)
+    usual = levels[30]
+    assert levels[50] > usual + 200
+    assert levels[-1] == usual
+    assert buffer.stats.dropped_samples == (levels[50] - usual) * RATE_HZ / 1000
+
+
+def test_the_rest_of_a_talk_is_played_whole_however_long_it_is() -> None:
+    buffer = PlayoutBuffer(RATE_HZ, capacity_ms=10_000)
+    buffer.write(tone(9 * RATE_HZ))
+    buffer.flush()
+    heard = np.concatenate([buffer.read(CALLBACK_SAMPLES) for _ in range(9 * RATE_HZ // CALLBACK_SAMPLES)])
+    np.testing.assert_array_equal(heard[FADE_SAMPLES:], tone(9 * RATE_HZ)[FADE_SAMPLES:])
+
+
+def test_a_talk_without_a_stall_loses_nothing_however_long_and_jittery() -> None:
+    jitter_ms = np.random.default_rng(1).uniform(0, 60, 2000)
+    _, buffer = level_before_frames([80 * i + j for i, j in enumerate(jitter_ms)])
+    assert (buffer.stats.dropped_samples, buffer.stats.underruns) == (0, 0)
+
+
 def test_a_writer_and_a_reader_in_two_threads_lose_nothing() -> None:
-    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=0, capacity_ms=10_000)
+    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=0, capacity_ms=10_000, standing_ms=math.inf)
     pcm = np.arange(1, 200_001, dtype=np.float32)
 
     def write() -> None:
