@@ -106,6 +106,8 @@ async def soak(
             visiting = asyncio.create_task(visit(network, codec, random))
             took_ms = await asyncio.gather(*(talk(session, random, frames // SAMPLES) for session in talking))
             await visiting
+            network.traffic.up.clear()  # the relay keeps a note of every chunk
+            network.traffic.down.clear()
             workers.append(await asyncio.to_thread(of_worker, metrics))
             edges.append(of_edges())
             medians_ms.append(float(np.median(took_ms)))
