@@ -43,7 +43,7 @@ def running(three_workers: Fleet) -> Iterator[Fleet]:
 def silent_since_the_start() -> Iterator[tuple[float, blocking.Session]]:
     """A session through an Envoy of its own that says nothing while the other tests run, and when it began."""
     with (
-        worker_process.worker(program=STUB) as alone,
+        worker_process.worker("--idle-timeout", "600", program=STUB) as alone,
         envoy([alone.address]) as proxy,
     ):
         proxy.wait_until_healthy(1)
