@@ -143,7 +143,7 @@ def seconds_a_product() -> float:
     from antiphon.spec import ModelSpec, Sampling
     from antiphon_cloud.config import LMConfig
     from antiphon_cloud.lm import LanguageModel
-    from antiphon_cloud.native.modules import accelerate
+    from antiphon_cloud.native.model import accelerated
     from antiphon_cloud.quant import int8_module, quantize_rows
     from antiphon_cloud.transformer import Linear
 
@@ -155,7 +155,7 @@ def seconds_a_product() -> float:
             weight, scale = quantize_rows(torch.randn_like(module.weight))
             model.set_submodule(name, int8_module(weight, scale, torch.bfloat16, torch.device("cpu")))
     if library() is not None:
-        accelerate(model)
+        model = accelerated(model)
     spec = ModelSpec("none", "moshi", 8, 8, 2048, 2048, 1, 64, Sampling(), "int8", True)
     runner = Runner(model, 1, spec)
     runner.reset(0, 0, spec.sampling)

@@ -24,7 +24,7 @@ from antiphon_cloud.lm import LanguageModel
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library
 from antiphon_cloud.native.memory import Arena
-from antiphon_cloud.native.modules import accelerate
+from antiphon_cloud.native.model import accelerated
 from antiphon_cloud.quant import LEVELS, int8_module, multiplies_integers, quantize_rows
 from antiphon_cloud.transformer import Linear
 
@@ -89,7 +89,7 @@ def load_model(
                     value = _hear_early_end_as_padding(value)
                 setattr(model.get_submodule(module), leaf, nn.Parameter(value.to(device), requires_grad=False))
     if int8 and device.type == "cpu" and library() is not None:
-        accelerate(model)
+        model = accelerated(model)
     return model.eval()
 
 

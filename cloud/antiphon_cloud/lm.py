@@ -127,7 +127,7 @@ class LanguageModel(nn.Module):
         text_logits = self.text_linear(hidden)[:, 0].float()
         streams = torch.arange(first_user, device=steps.device)
         keys = noise_keys(sampling.seeds[:, None], t, streams)  # [B, 1 + dep_q]
-        text = sample(text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
+        text = self._draw(text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
         codes, audio_logits = self._depformer_step(text, hidden, keys[:, 1:], state.scratch, sampling, max_top_k)
         finite = text_logits.isfinite().all(-1) & audio_logits.isfinite().flatten(1).all(-1)  # [B]
 
@@ -218,6 +218,10 @@ class LanguageModel(nn.Module):
         rotation = rope(steps[None], config.dim // config.num_heads, config.max_period)
         return self.out_norm(self.transformer(x, (0,), rotation, _whole_sequence(bias)))  # type: ignore[no-any-return]
 
+    def _draw(self, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max_top_k: int) -> Tensor:
+        """See `sample`."""
+        return sample(logits, keys, temperature, top_k, max_top_k)
+
     def _depformer_step(
         self, text: Tensor, hidden: Tensor, keys: Tensor, scratch: Scratch, sampling: SlotSampling, max_top_k: int
     ) -> tuple[Tensor, Tensor]:
@@ -230,7 +234,7 @@ class LanguageModel(nn.Module):
             x = self.depformer_in[weight_set](hidden) + embedded  # [B, 1, inner]
             x = self.depformer(x, (weight_set,), None, ScratchAttend(scratch, k, len(text)))
             logits = self.linears[k](x)[:, 0].float()  # [B, card]
-            previous = sample(logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k)
+            previous = self._draw(logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k)
             codes.append(previous)
             all_logits.append(logits)
         if not codes:

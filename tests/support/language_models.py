@@ -15,7 +15,11 @@ from safetensors.numpy import load_file
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.native.model import accelerated
+from antiphon_cloud.native.modules import NativeLinear
+from antiphon_cloud.quant import Int8Linear, quantize_rows
 from antiphon_cloud.runner import Runner
+from antiphon_cloud.transformer import Linear
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 Array = npt.NDArray[Any]
@@ -51,6 +55,17 @@ def random_model(config: LMConfig, seed: int = 0) -> LanguageModel:
         else:
             torch.nn.init.normal_(parameter, 0.0, 1.2 * parameter.shape[-1] ** -0.5, generator)
     return model.requires_grad_(False).eval()
+
+
+def int8_models(config: LMConfig, digits: int) -> tuple[LanguageModel, LanguageModel]:
+    """The same int8 weights, stepped by torch's definition and by the compiled library."""
+    torchs, ours = random_model(config), random_model(config)
+    for model, native in ((torchs, False), (ours, True)):
+        for name, module in list(model.named_modules()):
+            if isinstance(module, Linear):
+                weights = quantize_rows(module.weight)
+                model.set_submodule(name, NativeLinear(*weights, digits) if native else Int8Linear(*weights))
+    return torchs, accelerated(ours)
 
 
 def micro_runner(slots: int, config: LMConfig = MICRO) -> Runner:

@@ -104,4 +104,25 @@ inline Lanes exponential(Lanes x) {
     return p * bits<Lanes>((turns + 127) << 23);
 }
 
+// The natural logarithm of positive normal numbers, to 2 units in the last place (Cephes again).
+inline Lanes logarithm(Lanes x) {
+    const WordLanes word = bits<WordLanes>(x);
+    Lanes power = __builtin_convertvector(word >> 23, Lanes) - 126.0f;
+    Lanes m = bits<Lanes>((word & 0x007FFFFF) | 0x3F000000);  // x = m * 2^power
+    const auto low = m < 0.707106781f;
+    power = low ? power - 1.0f : power;
+    m = (low ? m + m : m) - 1.0f;
+    const Lanes square = m * m;
+    Lanes p = m * 7.0376836292e-2f - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    p = p * m * square - power * 2.12194440e-4f - square * 0.5f;
+    return (m + p) + power * 0.693359375f;
+}
+
 }  // namespace antiphon

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,9 +146,15 @@ def load(path: Path) -> ctypes.CDLL:
     except OSError as error:
         raise BuildError(f"{path} cannot be loaded ({error}); delete it") from error
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    loaded.antiphon_product.argtypes = [pointer, pointer, integer, integer, integer, pointer]
-    loaded.antiphon_layers.argtypes = [pointer, pointer, pointer, pointer, integer, integer, pointer]
-    loaded.antiphon_product.restype = loaded.antiphon_layers.restype = None
+    functions: tuple[tuple[Any, list[Any]], ...] = (
+        (loaded.antiphon_product, [pointer, pointer, integer, integer, integer, pointer]),
+        (loaded.antiphon_embed, [pointer, integer, pointer, integer, integer, pointer]),
+        (loaded.antiphon_layers, [pointer, pointer, pointer, pointer, integer, integer, pointer]),
+        (loaded.antiphon_draw, [pointer, integer, pointer, pointer, pointer, integer, pointer]),
+        (loaded.antiphon_codes, [*[pointer] * 7, integer, integer, pointer, pointer]),
+    )
+    for function, arguments in functions:
+        function.argtypes, function.restype = arguments, None
     check(loaded, path)
     return loaded
 

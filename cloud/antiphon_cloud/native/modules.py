@@ -12,7 +12,7 @@ from antiphon_cloud.native.library import Matrix, library, threads
 from antiphon_cloud.quant import Int8Linear
 from antiphon_cloud.transformer import Attend, AttendEntries, Entries, Layer, SwiGLU, Transformer
 
-_KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
 
 class _Layer(ctypes.Structure):
@@ -26,7 +26,9 @@ class _Layer(ctypes.Structure):
     )
 
 
-class _Stack(ctypes.Structure):
+class Stack(ctypes.Structure):
+    """Layers with one of their weight sets, as the library takes them."""
+
     _fields_ = (
         ("layer", ctypes.POINTER(_Layer)),
         ("layers", ctypes.c_int64),
@@ -37,7 +39,9 @@ class _Stack(ctypes.Structure):
     )
 
 
-class _Cache(ctypes.Structure):
+class Cache(ctypes.Structure):
+    """Keys and values of all slots, as the library takes them."""
+
     _fields_ = (
         ("keys", ctypes.c_void_p),
         ("values", ctypes.c_void_p),
@@ -91,12 +95,16 @@ class NativeTransformer(Transformer):
         nn.Module.__init__(self)
         self.layers = stack.layers
         found = library()
-        assert found is not None, "accelerate asks first"
+        assert found is not None, "accelerated asks first"
         self._run = found.antiphon_layers
         first = stack.layers[0]
         assert isinstance(first, Layer)
         sets = len(first.gating) if isinstance(first.gating, nn.ModuleList) else 1
         self._stacks = [_stack(stack, index) for index in range(sets)]
+
+    def stack(self, weight_set: int) -> Stack:
+        """The layers with one of their weight sets."""
+        return self._stacks[weight_set if len(self._stacks) > 1 else 0]
 
     def forward(
         self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, attend: Callable[[int], Attend]
@@ -105,16 +113,16 @@ class NativeTransformer(Transformer):
         if not (isinstance(attend, AttendEntries) and x.shape[1] == len(sets) == 1):
             return super().forward(x, sets, rotation, attend)
         entries = attend.entries()
-        if entries.keys.dtype not in _KINDS:
+        if entries.keys.dtype not in KINDS:
             return super().forward(x, sets, rotation, attend)
         assert x.dtype == torch.float32
         assert len(entries.spans) == len(x)
         y = x.clone(memory_format=torch.contiguous_format)
-        cache = _cache(entries)
+        cache = cache_of(entries)
         spans = (ctypes.c_int64 * (4 * len(x)))(*(number for span in entries.spans for number in span))
         angles = None if rotation is None else rotation.contiguous()
         self._run(
-            ctypes.byref(self._stacks[sets[0] if len(self._stacks) > 1 else 0]),
+            ctypes.byref(self.stack(sets[0])),
             ctypes.byref(cache),
             spans,
             None if angles is None else angles.data_ptr(),
@@ -125,16 +133,7 @@ class NativeTransformer(Transformer):
         return y
 
 
-def accelerate(model: nn.Module) -> None:
-    """Lets the compiled library step every stack of `model` whose matrices are all its own."""
-    for name, module in list(model.named_modules()):
-        if isinstance(module, Transformer) and all(
-            isinstance(inner, NativeLinear) for inner in module.modules() if hasattr(inner, "weight")
-        ):
-            model.set_submodule(name, NativeTransformer(module))
-
-
-def _stack(stack: Transformer, weight_set: int) -> _Stack:
+def _stack(stack: Transformer, weight_set: int) -> Stack:
     """The layers with one of their weight sets."""
     layers = (_Layer * len(stack.layers))()
     layer = stack.layers[0]
@@ -150,7 +149,7 @@ def _stack(stack: Transformer, weight_set: int) -> _Stack:
         to.in_proj, to.out_proj = _matrix(attention.in_projs[index]), _matrix(attention.out_projs[index])
         to.linear_in, to.linear_out = _matrix(gating.linear_in), _matrix(gating.linear_out)
     digits = _native(attention.in_projs[0]).digits
-    return _Stack(layers, len(layers), layer.norm1.alpha.shape[-1], attention.heads, digits, layer.norm1.eps)
+    return Stack(layers, len(layers), layer.norm1.alpha.shape[-1], attention.heads, digits, layer.norm1.eps)
 
 
 def _native(module: nn.Module) -> NativeLinear:
@@ -162,11 +161,11 @@ def _matrix(module: nn.Module) -> Matrix:
     return _native(module).matrix
 
 
-def _cache(entries: Entries) -> _Cache:
+def cache_of(entries: Entries) -> Cache:
     """The stores, which are whole: rows of a larger one would have other strides."""
     assert entries.keys.is_contiguous()
     assert entries.values.is_contiguous()
     _, slots, heads, length, width = entries.keys.shape
     scales = [None if scale is None else scale.data_ptr() for scale in (entries.key_scales, entries.value_scales)]
-    kind = _KINDS[entries.keys.dtype]
-    return _Cache(entries.keys.data_ptr(), entries.values.data_ptr(), *scales, kind, slots, heads, length, width)
+    kind = KINDS[entries.keys.dtype]
+    return Cache(entries.keys.data_ptr(), entries.values.data_ptr(), *scales, kind, slots, heads, length, width)

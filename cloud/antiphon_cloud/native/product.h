@@ -10,6 +10,7 @@
 
 #include "lanes.h"
 #include "threads.h"
+#include "words.h"
 
 namespace antiphon {
 
@@ -19,11 +20,11 @@ struct Matrix {
     int64_t outputs, inputs;
 };
 
-constexpr int32_t kLevels = 8191;      // of an activation, on either side of zero
-constexpr int64_t kPadding = 64;       // entries to which rows of activations are rounded up
+constexpr int32_t kLevels = 8191;       // of an activation, on either side of zero
+constexpr int64_t kPadding = 64;        // entries to which rows of activations are rounded up
 constexpr int64_t kBlockBytes = 16384;  // of weights that several tiles of rows pass over: half a first-level cache
 constexpr int64_t kPieceBytes = 65536;  // of weights that a thread takes at a time
-constexpr int64_t kPrefetch = 4096;    // bytes ahead of a single stream
+constexpr int64_t kPrefetch = 2048;     // bytes ahead of a stream
 
 inline int64_t padded(int64_t n) { return (n + kPadding - 1) / kPadding * kPadding; }
 
@@ -57,74 +58,39 @@ inline void quantize_row(const float* x, Rows& to, int64_t row) {
     std::fill(low + n, low + wide, int16_t{0});
 }
 
-#if defined(__AVX2__)
-// sum + the 8 sums of two neighbouring products of 16 weights and 16 activations.
-inline __m256i add_products(__m256i sum, __m256i weights, __m256i activations) {
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-    return _mm256_dpwssd_epi32(sum, weights, activations);
-#elif defined(__AVXVNNI__)
-    return _mm256_dpwssd_avx_epi32(sum, weights, activations);
-#else
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(weights, activations));
-#endif
-}
-
-inline int64_t lanes(__m256i sum) {
-    const __m256i fours = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(sum)),
-                                           _mm256_cvtepi32_epi64(_mm256_extracti128_si256(sum, 1)));
-    const __m128i pair = _mm_add_epi64(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
-    return _mm_extract_epi64(pair, 0) + _mm_extract_epi64(pair, 1);
-}
-#endif
-
 // Sums of R rows of weights, `apart` bytes from one to the next, with each of M rows of activations.
 template <int R, int M>
 inline void sums(const int8_t* weight, int64_t apart, const int16_t* rows, int64_t wide, int64_t inputs,
                  int64_t (&totals)[R][M]) {
+    constexpr int64_t kSafe = 512 * kWords;  // inputs whose sums fit 32 bits: 1,024 products of 8,191 and 128 a lane
     for (auto& row : totals) std::fill(row, row + M, int64_t{0});
     int64_t k = 0;
-#if defined(__AVX2__)
-    constexpr int64_t kSafe = 8192;  // inputs whose sums fit 32 bits: 512 pairs of products of 8,191 and 128 a lane
-    while (k + 64 <= inputs) {
-        const int64_t end = std::min(inputs / 64 * 64, k + kSafe);
-        __m256i sum[R][M];
-        for (auto& row : sum) std::fill(row, row + M, _mm256_setzero_si256());
-        for (; k < end; k += 64) {
-            if (R == 1) _mm_prefetch(reinterpret_cast<const char*>(weight + k) + kPrefetch, _MM_HINT_T0);
+    while (k + kPadding <= inputs) {
+        const int64_t end = std::min(inputs / kPadding * kPadding, k + kSafe);
+        Sums sum[R][M];
+        for (auto& row : sum) std::fill(row, row + M, nothing());
+        for (; k < end; k += kPadding) {
+            if (R == 1 || M == 4) {  // a thread's streams are too few, or too slow, for the processor's own prefetching
 #pragma GCC unroll 4
-            for (int j = 0; j < 64; j += 16) {
-                __m256i w[R];
+                for (int r = 0; r < R; ++r) __builtin_prefetch(weight + r * apart + k + kPrefetch);
+            }
+#pragma GCC unroll 8
+            for (int j = 0; j < kPadding; j += kWords) {
+                Words w[R];
 #pragma GCC unroll 4
-                for (int r = 0; r < R; ++r) {
-                    const int8_t* at = weight + r * apart + k + j;
-                    w[r] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
-                }
+                for (int r = 0; r < R; ++r) w[r] = load_words(weight + r * apart + k + j);
 #pragma GCC unroll 4
                 for (int m = 0; m < M; ++m) {
-                    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows + m * wide + k + j));
+                    const Words x = load_words(rows + m * wide + k + j);
 #pragma GCC unroll 4
-                    for (int r = 0; r < R; ++r) sum[r][m] = add_products(sum[r][m], w[r], a);
+                    for (int r = 0; r < R; ++r) sum[r][m] = add_products(sum[r][m], w[r], x);
                 }
             }
         }
         for (int r = 0; r < R; ++r) {
-            for (int m = 0; m < M; ++m) totals[r][m] += lanes(sum[r][m]);
+            for (int m = 0; m < M; ++m) totals[r][m] += total(sum[r][m]);
         }
     }
-#else
-    constexpr int64_t kSafe = 1024;
-    while (k + 64 <= inputs) {
-        const int64_t end = std::min(inputs / 64 * 64, k + kSafe);
-        for (int r = 0; r < R; ++r) {
-            for (int m = 0; m < M; ++m) {
-                int32_t sum = 0;
-                for (int64_t i = k; i < end; ++i) sum += int32_t{weight[r * apart + i]} * int32_t{rows[m * wide + i]};
-                totals[r][m] += sum;
-            }
-        }
-        k = end;
-    }
-#endif
     for (; k < inputs; ++k) {
         for (int r = 0; r < R; ++r) {
             for (int m = 0; m < M; ++m) totals[r][m] += int64_t{weight[r * apart + k]} * rows[m * wide + k];
@@ -173,7 +139,7 @@ inline void streams(Threads& pool, int64_t threads, const Matrix& matrix, const 
         for (int64_t n = i * piece; n < end; n += block) {
             const int64_t count = std::min(block, end - n);
             int64_t row = 0;
-            if constexpr (R == 1) {
+            if constexpr (R <= kRows) {
                 for (; row + 4 <= x.rows; row += 4) tile<R, 4>(matrix, x, row, n, count, stride, y);
             }
             if constexpr (R <= 2) {
@@ -187,7 +153,7 @@ inline void streams(Threads& pool, int64_t threads, const Matrix& matrix, const 
 inline void product(Threads& pool, int64_t threads, const Matrix& matrix, const Rows& x, float* y) {
     if (x.rows == 1) streams<4>(pool, threads, matrix, x, y);
     else if (x.rows < 4) streams<2>(pool, threads, matrix, x, y);
-    else streams<1>(pool, threads, matrix, x, y);
+    else streams<kRows>(pool, threads, matrix, x, y);
 }
 
 }  // namespace antiphon

@@ -1,22 +1,16 @@
 """The compiled step against torch's, and what it must not depend on."""
 
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from antiphon_cloud.config import LMConfig
-from antiphon_cloud.lm import LanguageModel
-from antiphon_cloud.native import library as building
-from antiphon_cloud.native.library import FLAGS, SOURCE, find_compiler, library, load
-from antiphon_cloud.native.modules import NativeLinear, NativeTransformer, accelerate
+from antiphon_cloud.native.library import library
+from antiphon_cloud.native.modules import NativeLinear
 from antiphon_cloud.quant import Int8Linear, quantize_rows
 from antiphon_cloud.ring import allocate_ring
-from antiphon_cloud.transformer import Linear, rope
-from tests.support.language_models import MICRO, random_model
+from antiphon_cloud.transformer import rope
+from tests.support.language_models import MICRO, int8_models
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler is installed")
 
@@ -79,20 +73,6 @@ def test_a_row_that_is_no_number_gives_no_number_and_spoils_no_other() -> None:
     assert not linear(torch.zeros(1, 100)).any()
 
 
-def int8_models(config: LMConfig, digits: int) -> tuple[LanguageModel, LanguageModel]:
-    """The same int8 weights, stepped by torch's definition in float64 and by the library."""
-    models = random_model(config), random_model(config)
-    for model, native in zip(models, (False, True), strict=True):
-        for name, module in list(model.named_modules()):
-            if isinstance(module, Linear):
-                weights = quantize_rows(module.weight)
-                model.set_submodule(name, NativeLinear(*weights, digits) if native else Int8Linear(*weights))
-    accelerate(models[1])
-    assert isinstance(models[1].transformer, NativeTransformer)
-    assert isinstance(models[1].depformer, NativeTransformer)
-    return models
-
-
 @pytest.mark.parametrize(("digits", "error"), [(1, 3e-3), (2, 1e-5)])
 @pytest.mark.parametrize("cache", [torch.float32, torch.bfloat16, torch.int8, torch.float16])
 def test_layers_step_as_torchs_do_past_the_end_of_the_ring(cache: torch.dtype, digits: int, error: float) -> None:
@@ -127,40 +107,3 @@ def test_rows_of_one_slot_see_each_other_in_turn_and_nothing_before_the_first_st
             for stack, ring in zip((torchs, ours), rings, strict=True)
         )
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
-
-
-def test_a_step_of_the_whole_model_gives_torchs_logits() -> None:
-    from antiphon.spec import ModelSpec, Sampling
-    from antiphon_cloud.runner import Runner
-
-    spec = ModelSpec("micro", "moshi", 2, 3, 24, 20, 2, 6, Sampling(0.7, 5, 0.8, 12), "int8", True)
-    runners = [Runner(model, 3, spec) for model in int8_models(MICRO, 2)]
-    rng = np.random.default_rng(0)
-    for runner in runners:
-        for slot in range(3):
-            runner.reset(slot, slot, spec.sampling)
-    for _ in range(10):
-        frames = rng.integers(0, MICRO.card, (3, 2), np.int32)
-        wanted, found = (runner.step([2, 0, 1], frames) for runner in runners)
-        np.testing.assert_array_equal(found.codes, wanted.codes)
-        np.testing.assert_allclose(runners[1].text_logits, runners[0].text_logits, atol=1e-4)
-
-
-def test_a_processor_without_wide_instructions_gets_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "step.so"
-    subprocess.run([find_compiler(), *FLAGS, "-o", path, SOURCE / "step.cpp"], check=True)
-    plain = load(path)
-    x, rotation = torch.randn(3, 1, 16), rope(torch.tensor([[4]] * 3), 8, 1e4)
-
-    def run() -> torch.Tensor:
-        model = int8_models(MICRO, 1)[1]
-        ring = allocate_ring(MICRO, 3, torch.bfloat16, x.device)
-        y: torch.Tensor = model.transformer(x, (0,), rotation, ring.ragged(range(3), [4] * 3))
-        return y
-
-    wanted = run()
-    monkeypatch.setattr("antiphon_cloud.native.modules.library", lambda: plain)
-    assert torch.equal(run(), wanted)
-    assert building.library() is not plain
