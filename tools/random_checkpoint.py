@@ -1,4 +1,4 @@
-"""random_checkpoint.py OUT [--config FILE]: a random-weight language model in the published layout.
+"""random_checkpoint.py OUT [--size SIZE | --config FILE]: a random-weight language model in the published layout.
 
 Never more than one tensor is in memory: the 7B (the default; 15.4 GB) is written where it would not fit.
 For timing and for comparing one way of computing it with another; it says nothing.
@@ -19,6 +19,26 @@ from antiphon_cloud.config import LMConfig
 from antiphon_cloud.config_file import parse_config
 from antiphon_cloud.lm import LanguageModel
 
+SEVEN_B: dict[str, object] = {  # as published, with every key that the reference implementation asks for
+    "model_type": "moshi", "dim": 4096, "text_card": 32000, "existing_text_padding_id": 3, "n_q": 16, "dep_q": 8,
+    "card": 2048, "num_heads": 32, "num_layers": 32, "hidden_scale": 4.125, "causal": True, "layer_scale": None,
+    "context": 3000, "max_period": 10000, "gating": "silu", "norm": "rms_norm_f32", "positional_embedding": "rope",
+    "depformer_dim": 1024, "depformer_dim_feedforward": 4224, "depformer_num_heads": 16, "depformer_num_layers": 6,
+    "depformer_layer_scale": None, "depformer_multi_linear": True, "depformer_context": 8,
+    "depformer_max_period": 10000, "depformer_gating": "silu", "depformer_pos_emb": "none",
+    "depformer_weights_per_step": True, "delays": [0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1],
+}  # fmt: skip
+CONFIGS = {
+    "7b": SEVEN_B,
+    "1.3b": SEVEN_B | {
+        "dim": 2048, "num_heads": 16, "num_layers": 20, "context": 750, "depformer_dim": 768,
+        "depformer_dim_feedforward": 3168, "depformer_num_heads": 12, "depformer_num_layers": 4,
+    },
+    "444m": SEVEN_B | {
+        "dim": 1024, "num_heads": 16, "num_layers": 16, "context": 750, "depformer_dim": 512,
+        "depformer_dim_feedforward": 2112, "depformer_num_heads": 8, "depformer_num_layers": 4,
+    },
+}  # fmt: skip
 POOL = 1 << 24  # normals that all tensors are cut from, each from a place of its own: drawing 7.7e9 takes minutes
 
 
@@ -60,9 +80,10 @@ def main() -> None:
     """Parses the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--config", type=Path, help="a config.json; the 7B's where absent")
+    parser.add_argument("--size", choices=CONFIGS, default="7b")
+    parser.add_argument("--config", type=Path, help="a config.json of another size")
     args = parser.parse_args()
-    write(args.out, json.loads(args.config.read_text()) if args.config else {"model_type": "moshi"})
+    write(args.out, json.loads(args.config.read_text()) if args.config else CONFIGS[args.size])
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class StepOutput:
     tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back
     finite: Tensor  # [B] whether all logits are numbers
     text_logits: Tensor  # [B, text_card]
+    audio_logits: Tensor  # [B, dep_q, card], each after the codes before it
     extra_heads: Tensor  # [B, heads, classes] probabilities
 
 
@@ -139,7 +140,7 @@ class LanguageModel(nn.Module):
         state.tokens[slots] = tokens
         state.offsets[slots] = steps + 1
         output = torch.where(t > self.config.max_delay, output, UNGENERATED)
-        return StepOutput(output, finite, text_logits, self._extra_heads(hidden))
+        return StepOutput(output, finite, text_logits, audio_logits, self._extra_heads(hidden))
 
     def prefill(self, inputs: Tensor, steps: Tensor, attend: Callable[[int], Attend]) -> None:
         """Leaves the keys and values of T steps of one session, whose tokens are known, with `attend`.
@@ -238,7 +239,7 @@ class LanguageModel(nn.Module):
             codes.append(previous)
             all_logits.append(logits)
         if not codes:
-            return text.new_empty(len(text), 0), hidden.new_empty(len(text), 0)
+            return text.new_empty(len(text), 0), hidden.new_empty(len(text), 0, self.config.card)
         return torch.stack(codes, 1), torch.stack(all_logits, 1)
 
     def _depformer(self, tokens: Tensor, hidden: Tensor) -> Tensor:

@@ -85,6 +85,14 @@ class ModelDirectory:
             return None
         return self._safetensors("lora_name", self.config.lora_name or "lora.safetensors")
 
+    def require_weights(self) -> None:
+        """Looks for what the language model is loaded from, before anything is computed from its config.
+
+        Raises:
+            CheckpointError: a file is missing.
+        """
+        _ = self.weights, self.lora
+
     def _safetensors(self, key: str, name: str) -> Path:
         path = self._find(key, name)
         if path.suffix not in _SAFETENSORS:

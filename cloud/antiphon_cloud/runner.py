@@ -86,6 +86,7 @@ class Runner:
             ConfigError: `quantize` contradicts the directory, or the model and its slots do not fit in memory.
         """
         device = torch.device(device)
+        directory.require_weights()
         int8 = is_int8(directory, quantize)
         cache = cache or dtype  # where integers are multiplied, activations are float32 whatever the dtype
         check_fits(footprint(directory.config.lm, dtype, device, int8=int8, cache=cache), slots, device)
@@ -163,6 +164,11 @@ class Runner:
     def text_logits(self) -> npt.NDArray[np.float32]:
         """The last step's text logits [n, text_card], in the order of its slots."""
         return self._tap("text_logits")
+
+    @property
+    def audio_logits(self) -> npt.NDArray[np.float32]:
+        """The last step's logits of the codes [n, model_codebooks, cardinality]."""
+        return self._tap("audio_logits")
 
     @property
     def extra_heads(self) -> npt.NDArray[np.float32]:

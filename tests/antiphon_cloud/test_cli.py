@@ -95,6 +95,21 @@ def test_serving_without_a_gpu_on_cuda_is_one_sentence(model: Path, tiny_codec: 
     assert "--device cuda" in one_sentence(served)
 
 
+def test_serving_int8_weights_as_floats_is_one_sentence(golden: Path, tiny_codec: Path) -> None:
+    model = golden / "moshi-tiny-q8"
+    served = run("antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--quantize", "none")
+    assert "the weights are int8 already" in one_sentence(served)
+
+
+def test_slots_that_memory_does_not_hold_are_one_sentence_with_the_figure(model: Path, tiny_codec: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"context": 10_000_000}))
+    served = run("antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--slots", "1000")
+    sentence = one_sentence(served)
+    assert "the model needs" in sentence
+    assert "GB with 1000 slots" in sentence
+
+
 def test_export_codec_writes_into_the_model_directory(model: Path) -> None:
     exported = run("antiphon-cloud", "export-codec", "--model", model)
     assert exported.status == 0, exported.err

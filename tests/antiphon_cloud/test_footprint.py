@@ -1,11 +1,13 @@
 """Bytes that a model takes, foretold and counted."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from antiphon_cloud import footprint as module
 from antiphon_cloud.config import LMConfig
-from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.footprint import check_fits, footprint, free_bytes
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.runner import Runner
@@ -42,6 +44,12 @@ def test_nothing_is_loaded_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("antiphon_cloud.runner.load_model", lambda *args: pytest.fail("it was loaded"))
     with pytest.raises(ConfigError, match="take fewer slots"):
         Runner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 1, torch.float32, CPU)
+
+
+def test_missing_weights_are_told_before_missing_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "free_bytes", lambda device: 1000)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: no such file"):
+        Runner.load(ModelDirectory.open(tmp_path), 1, torch.float32, CPU)
 
 
 def test_this_machine_has_memory() -> None:

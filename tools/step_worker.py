@@ -1,0 +1,119 @@
+"""step_worker.py MODEL_DIR: times the step of one worker on this CPU, and what it should take; prints JSON.
+
+A step and a reading of as many bytes as no cache holds take turns, so that both meet the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.config import LMConfig
+from antiphon_cloud.footprint import footprint
+from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.model_directory import ModelDirectory
+from antiphon_cloud.native.library import library
+from antiphon_cloud.native.model import accelerated
+from antiphon_cloud.plan import Machine, cost
+from antiphon_cloud.quant import int8_module, quantize_rows
+from antiphon_cloud.runner import Runner
+from antiphon_cloud.serving import named_dtype, set_step_threads
+from antiphon_cloud.transformer import Linear
+
+WARM_UP = 3
+READ_FLOATS = 50_000_000  # 200 MB: far beyond any cache
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Parses the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--quantize", default="int8", choices=["none", "int8"])
+    parser.add_argument("--dtype", default="bfloat16", help="of activations; with --quantize none, of weights too")
+    parser.add_argument("--batch", type=int, default=1, help="sessions that step")
+    parser.add_argument("--slots", type=int, help="of the worker; as many as the batch where absent")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=16)
+    args = parser.parse_args()
+    int8, dtype = args.quantize == "int8", named_dtype(args.dtype)
+    directory = ModelDirectory.open(args.model)
+    config = directory.config.lm
+    set_step_threads(args.threads, compiled=int8 and library() is not None)
+    runner = Runner.load(directory, args.slots or args.batch, dtype, CPU, quantize=args.quantize)
+    steps_s, reads_s = time_steps(runner, args.batch, args.threads, args.steps)
+    p50, p95, p99 = np.percentile(steps_s, [50, 95, 99])
+    second_a_byte = statistics.median(reads_s) / (4 * READ_FLOATS)
+    matrices = footprint(config, dtype, CPU, int8=int8, cache=dtype).matrices
+    machine = Machine("here", 0, 1 / second_a_byte, float("inf"), seconds_a_product())
+    needed = cost(config, dtype, "cpu", int8=int8, cache=dtype)
+    filled = (WARM_UP + args.steps) / 2 / config.context
+    found = {
+        "median_ms": 1e3 * p50,
+        "p95_ms": 1e3 * p95,
+        "p99_ms": 1e3 * p99,
+        "read_mb": matrices / 1e6,
+        "read_ms": 1e3 * matrices * second_a_byte,
+        "predicted_ms": 1e3 * needed.step_s(machine, args.batch, filled),
+    }
+    print(json.dumps(found))
+
+
+def time_steps(runner: Runner, batch: int, threads: int, steps: int) -> tuple[list[float], list[float]]:
+    """Seconds of each step of sessions that start together in the last slots, and of each reading."""
+    slots = range(runner.slots - batch, runner.slots)
+    for slot in slots:
+        runner.reset(slot, slot, runner.spec.sampling)
+    floats, rng = torch.ones(READ_FLOATS), np.random.default_rng(0)
+    steps_s, reads_s = [], []
+    for _ in range(WARM_UP + steps):
+        frames = rng.integers(0, runner.spec.cardinality, (batch, runner.spec.user_codebooks), np.int32)
+        start = time.perf_counter()
+        runner.step(slots, frames)
+        steps_s.append(time.perf_counter() - start)
+        reads_s.append(seconds_to_read(floats, threads))
+    return steps_s[WARM_UP:], reads_s[WARM_UP:]
+
+
+def seconds_to_read(floats: torch.Tensor, threads: int) -> float:
+    """What one reading of `floats` takes on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    floats.sum()
+    took = time.perf_counter() - start
+    torch.set_num_threads(before)
+    return took
+
+
+def seconds_a_product() -> float:
+    """What a product brings beside its reading: the step of a model with next to nothing to read, by its products."""
+    config = LMConfig(dim=64, num_heads=2, num_layers=16, context=64, depformer_dim=64, depformer_num_heads=2,
+                      depformer_num_layers=4, depformer_dim_feedforward=264)  # fmt: skip
+    model = LanguageModel(config).requires_grad_(False)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, Linear):
+            weight, scale = quantize_rows(torch.randn_like(module.weight))
+            model.set_submodule(name, int8_module(weight, scale, torch.bfloat16, CPU))
+    if library() is not None:
+        model = accelerated(model)
+    spec = ModelSpec("none", "moshi", 8, 8, 2048, 32_000, 1, 64, Sampling(), "int8", True)
+    runner = Runner(model, 1, spec)
+    runner.reset(0, 0, spec.sampling)
+    times = []
+    for _ in range(WARM_UP + 20):
+        start = time.perf_counter()
+        runner.step([0], np.zeros((1, 8), np.int32))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[WARM_UP:]) / cost(config, torch.bfloat16, "cpu", int8=True, cache=None).products
+
+
+if __name__ == "__main__":
+    main()
