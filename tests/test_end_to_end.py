@@ -20,7 +20,7 @@ from antiphon_edge.connection import open_channel
 from tests.support.commands import one_sentence, run, worker
 from worker_process import Worker
 
-SENTENCE = Path(__file__).parent.parent / "tools/demo/sentence.wav"
+SENTENCE = Path(__file__).parent / "sentence.wav"  # by espeak-ng 1.51: `espeak-ng -v en-gb -s 150`
 SLOTS = 3
 
 

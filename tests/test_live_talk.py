@@ -13,7 +13,7 @@ from tests.support.commands import environment, run, worker
 from tests.support.sound_server import SoundServer
 from worker_process import BIN
 
-SENTENCE = Path(__file__).parent.parent / "tools/demo/sentence.wav"
+SENTENCE = Path(__file__).parent / "sentence.wav"
 AUDIBLE = 0.01  # of full scale; the golden codec's noise is near 0.1
 
 

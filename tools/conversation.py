@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from antiphon.spec import CodecSpec
 from antiphon_edge import client
 from antiphon_edge.client import Reply
 from antiphon_edge.codec import Codec
@@ -37,6 +38,29 @@ class Heard:
         return " ".join(word for at_s, word in self.words if start_s <= at_s < end_s)
 
 
+class Listener:
+    """Gathers what a session says."""
+
+    def __init__(self, codec: CodecSpec, delay_steps: int) -> None:
+        self._codec = codec
+        self._audio = [np.zeros(codec.frame_samples * (delay_steps + 1), np.float32)]
+        self.words: list[tuple[float, str]] = []
+
+    def on_reply(self, reply: Reply) -> None:
+        """Takes the reply's word."""
+        # A frame is answered when all of it has been spoken: its answer is heard from the next one on.
+        if reply.text.strip():
+            self.words.append(((reply.sequence + 1) * self._codec.frame_s, reply.text.strip()))
+
+    def on_audio(self, pcm: Pcm) -> None:
+        """Takes a decoded frame."""
+        self._audio.append(pcm)
+
+    def heard(self) -> Heard:
+        """All of it."""
+        return Heard(np.concatenate(self._audio), self.words, self._codec.sample_rate_hz)
+
+
 async def converse(address: str, codec: Codec, samples: Pcm, seed: int = 0, frame_s: float = 0.0) -> Heard:
     """Plays samples [n] to the worker at `address` as fast as it goes; with `frame_s`, a frame every so many seconds.
 
@@ -44,21 +68,11 @@ async def converse(address: str, codec: Codec, samples: Pcm, seed: int = 0, fram
         AntiphonError: whatever ended the session.
     """
     spec = codec.spec
-    frames = frames_of(samples, spec.frame_samples)
-    audio: list[Pcm] = []
-    words: list[tuple[float, str]] = []
-    length_s = spec.frame_samples / spec.sample_rate_hz
-
-    def on_reply(reply: Reply) -> None:
-        # A frame is answered when all of it has been spoken: its answer is heard from the next one on.
-        if reply.text.strip():
-            words.append(((reply.sequence + 1) * length_s, reply.text.strip()))
-
     async with client.connect(address, spec, seed=seed) as session:
-        delay = session.model.delay_steps
-        await talk(session, codec, paced(frames, frame_s), audio.append, on_reply)
-    silence = np.zeros(spec.frame_samples * (delay + 1), np.float32)
-    return Heard(np.concatenate([silence, *audio]), words, spec.sample_rate_hz)
+        listener = Listener(spec, session.model.delay_steps)
+        frames = paced(frames_of(samples, spec.frame_samples), frame_s)
+        await talk(session, codec, frames, listener.on_audio, listener.on_reply)
+    return listener.heard()
 
 
 def frames_of(samples: Pcm, frame_samples: int) -> Iterator[Pcm]:

@@ -1,9 +1,9 @@
 """How well the number clerk hears, answers, speaks and stops, through the real path: edge codec, gRPC, worker.
 
-    python tools/eval_clerk.py --model DIR [--quantize int8] [--codec DIR] [--utterances 200]
+    python tools/eval_clerk.py [--model DIR] [--quantize int8] [--codec DIR] [--utterances 200]
 
-The people are voices that training never heard: other variants of espeak-ng, a diphone voice of flite, and where
-Debian's asterisk-core-sounds-en-wav is installed, a human. It needs `apt-get install espeak-ng flite`.
+The people are voices that training never heard: other variants of espeak-ng, a Scot of flite's, and where Debian's
+asterisk-core-sounds-en-wav is installed, a human. It needs `apt-get install espeak-ng flite`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge.codec import Codec
 from antiphon_edge.pcm import Pcm
 from conversation import Heard, converse_all
@@ -32,6 +34,7 @@ LEAD_S = 1.6  # for the greeting
 TAIL_S = 5.0  # for the answer
 AUDIBLE = 0.01  # root mean square of 20 ms; speech has 0.05 to 0.2
 STOPPED_S = 0.5
+LONGEST_DIGIT_S = 0.72
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,8 @@ def turn_of(track: Track, first: int = 0) -> Turn:
 def utterance(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
     """One turn of one to four digits."""
     seconds = LEAD_S + 4 + TAIL_S
-    track = person(
-        bank, int(seconds * RATE) // FRAME, [(int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5)))], rng
-    )
+    turn = (int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5)))
+    track = person(bank, int(seconds * RATE) // FRAME, [turn], rng, as_recorded=True)
     end = int((track.words[-1].end_s + TAIL_S) * RATE)
     return Scene(hear(track.samples[: end - end % FRAME]), (turn_of(track),))
 
@@ -70,10 +72,10 @@ def utterance(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pc
 def interruption(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
     """A turn, and another that starts in the middle of the answer to it."""
     frames = int((LEAD_S + 14) * RATE) // FRAME
-    track = person(bank, frames, [(int(LEAD_S * RATE), int(rng.integers(2, 5)))], rng)
+    track = person(bank, frames, [(int(LEAD_S * RATE), int(rng.integers(2, 5)))], rng, as_recorded=True)
     first = turn_of(track)
     start_s = first.end_s + 0.6 + rng.uniform(0.3, 0.6 + 0.4 * len(first.digits))
-    second = person(bank, frames, [(int(start_s * RATE), int(rng.integers(1, 4)))], rng)
+    second = person(bank, frames, [(int(start_s * RATE), int(rng.integers(1, 4)))], rng, as_recorded=True)
     end = int((second.words[-1].end_s + TAIL_S) * RATE)
     samples = hear((track.samples + second.samples)[: end - end % FRAME])
     return Scene(samples, (first, turn_of(second)))
@@ -119,9 +121,9 @@ def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: DigitRe
         if at is not None:
             delays.append(at - turn.end_s)
         spoken = [(at_s, word) for at_s, word in reply.words if word in DIGITS and at_s > turn.start_s]
-        ends = [at_s for at_s, _ in spoken[1:]] + [1e6]
+        ends = [*(at_s for at_s, _ in spoken), 1e6][1:]
         names = [
-            recognizer.digit(reply.between(at_s, min(end_s, at_s + 0.7)), reply.sample_rate_hz)
+            recognizer.digit(reply.between(at_s, min(end_s, at_s + LONGEST_DIGIT_S)), reply.sample_rate_hz)
             for (at_s, _), end_s in zip(spoken, ends, strict=True)
         ]
         digits += len(turn.digits)
@@ -167,7 +169,7 @@ def false_starts(heard: Sequence[Heard]) -> dict[str, object]:
 def main() -> None:
     """Prints the table, and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="model directory, as train.pack writes it")
+    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
     parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
     parser.add_argument("--quantize", choices=["none", "int8"], default="none")
     parser.add_argument("--utterances", type=int, default=200)
@@ -176,7 +178,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    bank = make_bank(max(60, arguments.utterances), arguments.seed, held_out=True)
+    bank = make_bank(400, arguments.seed, held_out=True)
     few = max(5, arguments.utterances // 4)
 
     def noisy(samples: Pcm) -> Pcm:
@@ -198,19 +200,28 @@ def main() -> None:
     codec_folder = arguments.codec or arguments.model / "codec"
     options = ["--model", arguments.model, "--codec", codec_folder, "--slots", str(arguments.at_once)]
     options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: a slow step only takes longer
-    codec, recognizer, table = Codec.load(codec_folder), DigitRecognizer(), {}
+    codec, recognizer = Codec.load(codec_folder), DigitRecognizer()
+    table: dict[str, dict[str, object]] = {}
+    played_s, took_s = 0.0, 0.0
     with worker(*options, "--quantize", arguments.quantize) as started:
 
-        def play(scenes: Sequence[Scene]) -> list[Heard]:
-            tracks = [scene.samples for scene in scenes]
-            return asyncio.run(converse_all(started.address, codec, tracks, arguments.at_once))
+        def play(tracks: list[Pcm]) -> list[Heard]:
+            nonlocal played_s, took_s
+            began_s = time.perf_counter()
+            heard = asyncio.run(converse_all(started.address, codec, tracks, arguments.at_once))
+            took_s += time.perf_counter() - began_s
+            played_s += sum(len(track) for track in tracks) / RATE
+            return heard
 
         for name, scenes in rooms.items():
             if scenes:
-                table[name] = answers(scenes, play(scenes), recognizer)
-        table["interrupted"] = interruptions(barging, play(barging))
-        silent = asyncio.run(converse_all(started.address, codec, quiet, arguments.at_once))
-        table["nobody speaks"] = false_starts(silent)
+                table[name] = answers(scenes, play([scene.samples for scene in scenes]), recognizer)
+        table["interrupted"] = interruptions(barging, play([scene.samples for scene in barging]))
+        table["nobody speaks"] = false_starts(play(quiet))
+    table["speed"] = {
+        "sessions at once": arguments.at_once,
+        "times real time, each": round(played_s / took_s / arguments.at_once, 2),
+    }
     for name, row in table.items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
     if arguments.json:

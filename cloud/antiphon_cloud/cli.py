@@ -13,6 +13,7 @@ from antiphon.codes_file import read_codes
 from antiphon.command_line import THREADS, Address, Number, different_files, group, option, run
 from antiphon.output_file import output_file
 from antiphon_cloud.exposure_options import exposure_options
+from antiphon_cloud.models import NUMBER_CLERK
 
 MAX_SECONDS = 86_400
 
@@ -21,7 +22,8 @@ commands = group("Run and prepare workers for full-duplex speech models.")
 model_option = option(
     "--model",
     type=click.Path(path_type=Path),
-    required=True,
+    default=NUMBER_CLERK,
+    show_default="the embedded number clerk",
     help="Model directory, as a published checkpoint's download gives it.",
 )
 device_option = option(

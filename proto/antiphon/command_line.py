@@ -34,7 +34,8 @@ def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
     flag = next(name for name in declarations if name.startswith("--"))
     kwargs.setdefault("envvar", "ANTIPHON" + flag.removeprefix("-").upper().replace("-", "_"))
     told = "default" in kwargs or kwargs.get("required") or kwargs.get("is_flag") or "absent" in kwargs["help"]
-    return click.option(*declarations, show_default=True if told else "none", show_envvar=True, **kwargs)
+    kwargs.setdefault("show_default", True if told else "none")
+    return click.option(*declarations, show_envvar=True, **kwargs)
 
 
 class Number(click.FloatRange):

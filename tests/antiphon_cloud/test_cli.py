@@ -22,7 +22,7 @@ def model(golden: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["serve"], "--model"),
+        (["serve", "--quantize", "int4"], "--quantize"),
         (["serve", "--model", "m", "--slots", "0"], "--slots"),
         (["replay", "--model", "m"], "--user-codes"),
         (["replay", "--model", "m", "--user-codes", "a", "--out", "./a"], "is the input"),

@@ -57,7 +57,7 @@ def test(count: int) -> None:
     frames = int(PERIOD_S * RATE) // FRAME
     all_of_them, turns = Track.silent(0), []
     for i in range(count):
-        track = person(bank, frames, [(int(1.6 * RATE), 1 + i % 4)], rng)
+        track = person(bank, frames, [(int(1.6 * RATE), 1 + i % 4)], rng, as_recorded=True)
         turns.append([word.text for word in track.words])
         offset_s = len(all_of_them.samples) / RATE
         moved = [type(word)(word.text, word.start_s + offset_s, word.end_s + offset_s) for word in track.words]

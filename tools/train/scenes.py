@@ -61,25 +61,35 @@ def stretched(samples: Samples, speed: float) -> Samples:
     return np.asarray(np.interp(at, np.arange(len(samples)), samples), dtype=np.float32)
 
 
-def person(bank: Sequence[Clip], frames: int, turns: Sequence[tuple[int, int]], rng: np.random.Generator) -> Track:
+def person(
+    bank: Sequence[Clip],
+    frames: int,
+    turns: Sequence[tuple[int, int]],
+    rng: np.random.Generator,
+    *,
+    as_recorded: bool = False,
+) -> Track:
     """A person who says one to four digits at each turn.
 
     Args:
         bank: clips to draw from; one turn keeps to one voice, and has fewer digits where it has no more clips.
         frames: length of the track.
         turns: first sample, number of digits.
+        rng: decides all.
+        as_recorded: not faster or slower than the clip is.
     """
     track = Track.silent(frames)
     for start, digits in turns:
         gap_s = rng.choice([rng.uniform(-0.03, 0.1), rng.uniform(0.05, 0.25), rng.uniform(0.2, PAUSE_S)])
-        speed = rng.uniform(0.82, 1.2)
+        speed = 1.0 if as_recorded else rng.uniform(0.82, 1.2)
         short = [clip for clip in bank if len(clip.words) <= digits]
         voice = short[int(rng.integers(len(short)))].voice
         voices = [clip for clip in short if clip.voice == voice]
         at, left = start, digits
         while fitting := [clip for clip in voices if len(clip.words) <= left]:
             clip = fitting[int(rng.integers(len(fitting)))]
-            at = track.place(clip, at, stretched(clip.samples, speed)) + int(gap_s * RATE)
+            rendering = clip.samples if as_recorded else stretched(clip.samples, speed)
+            at = track.place(clip, at, rendering) + int(gap_s * RATE)
             left -= len(clip.words)
     return track
 

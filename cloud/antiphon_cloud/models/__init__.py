@@ -1,0 +1,6 @@
+"""The model that the package brings: small enough to embed, trained to do one thing for real."""
+
+from pathlib import Path
+
+NUMBER_CLERK = Path(__file__).parent / "number-clerk"
+"""Its directory, in the published layout; the README in it says what it does and how well."""
