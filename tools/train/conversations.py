@@ -17,7 +17,7 @@ from antiphon_cloud.mimi import Encoder, MimiConfig
 from train import dialogue
 from train.decoder import Voice, encode
 from train.dialogue import Dialogue
-from train.layout import Initial, load
+from train.layout import Initial, load_encoder
 from train.scenes import CLEAN
 from train.speech import DIGITS, FRAME, RATE, load_clips, load_units
 from train.text import PADDING, token
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
     parser.add_argument("config", type=Path, help="mimi_config.json")
-    parser.add_argument("codec", type=Path, help="folder with encoder.safetensors")
+    parser.add_argument("codec", type=Path, help="folder with encoder.safetensors, or a packed model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--first", type=int, default=0, help="number of the first shard (default: %(default)s)")
     parser.add_argument("--shards", type=int, default=100)
@@ -74,7 +74,7 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     weights = Initial(0)
-    weights.tensors = load(arguments.codec / "encoder.safetensors")
+    weights.tensors = load_encoder(arguments.codec)
     encoder = Encoder(weights, MimiConfig.load(arguments.config)).eval()
     bank = load_clips(arguments.bank / ("held-out.npz" if arguments.held_out else "train.npz"))
     voice = Voice(encoder, load_units(arguments.bank / "answering.npz"))

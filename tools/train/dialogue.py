@@ -16,7 +16,7 @@ from train.speech import FRAME, RATE, Clip, Samples, Word
 
 GREETING = 3  # frame of "ready"
 REPLY = 7  # frames from the one in which speech ends to the reply
-STOP = 3  # frames from the one in which speech starts to silence
+STOP = 2  # frames from the one in which speech starts to silence
 LATE = (0.7, 0.2, 0.1)  # how often one of them comes on time, one frame late, two frames late
 
 
@@ -84,7 +84,7 @@ def make(
         replies.append(last)
         busy_until = start + length
         spoken_s = busy_until * FRAME / RATE
-        if rng.random() < 0.3:
+        if rng.random() < 0.4:
             at_s = rng.uniform(start * FRAME / RATE + 0.1, spoken_s)  # a barge-in
         else:
             at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])

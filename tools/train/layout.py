@@ -107,5 +107,11 @@ def save(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load(path: Path) -> dict[str, Tensor]:
-    """Reads what `save` wrote."""
-    return load_file(path)
+    """Reads what `save` wrote, in float32."""
+    return {name: tensor.float() for name, tensor in load_file(path).items()}
+
+
+def load_encoder(folder: Path) -> dict[str, Tensor]:
+    """The encoder's and the codebooks' tensors: of the encoder's own stage, or of a packed model."""
+    trained = folder / "encoder.safetensors"
+    return load(trained if trained.exists() else folder / "mimi.safetensors")

@@ -23,7 +23,7 @@ from antiphon_cloud.config_file import read_config
 from antiphon_cloud.lm import ZERO, LanguageModel
 from train import ranks
 from train.conversations import SLOTS
-from train.layout import load
+from train.layout import load, load_encoder
 from train.text import PADDING
 
 WITHHELD = 0.4  # of the person's fine codebooks
@@ -152,11 +152,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dialogues", type=Path, help="folder of shards; its `held-out` folder is the test")
     parser.add_argument("config", type=Path, help="config.json")
-    parser.add_argument("codec", type=Path, help="folder with encoder.safetensors")
+    parser.add_argument("codec", type=Path, help="folder with encoder.safetensors, or a packed model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--start", type=Path, help="model.safetensors to start from (default: nothing)")
     parser.add_argument("--seed", type=int, default=0)
     ranks.add_arguments(parser)
     arguments = parser.parse_args()
@@ -166,7 +167,10 @@ def main() -> None:
     config = read_config(arguments.config).lm
     model = LanguageModel(config)
     listener = nn.Linear(config.dim, SLOTS * 11)
-    initialize(model, load(arguments.codec / "encoder.safetensors"), arguments.seed)
+    codec = load_encoder(arguments.codec)
+    initialize(model, codec, arguments.seed)
+    if arguments.start:
+        model.load_state_dict(load(arguments.start))
     parameters = [*model.parameters(), *listener.parameters()]
     optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.02)
     checkpoint, step = arguments.out / "lm.pt", 0
@@ -176,7 +180,7 @@ def main() -> None:
         model.load_state_dict(held["model"])
         listener.load_state_dict(held["listener"])
         optimizer.load_state_dict(held["optimizer"])
-    similar = neighbours(load(arguments.codec / "encoder.safetensors"))
+    similar = neighbours(codec)
     conversations = Conversations(arguments.dialogues)
     test = Conversations(arguments.dialogues / "held-out").draw(24, np.random.default_rng(1))
     rng = np.random.default_rng([arguments.seed, step, arguments.rank])
