@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from antiphon_cloud.cache import rows_on
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.footprint import footprint
 
@@ -58,6 +59,7 @@ class Cost:
     weights_bytes: int  # in memory
     matrices_bytes: int  # read by each step
     session_bytes: int  # in memory, and read by each step once the context is full
+    spare_rows: int  # of state in memory, as large as a session's, that are nobody's
     multiplications: int  # of one session's step
     products: int  # matrix products, one after the other
 
@@ -99,6 +101,7 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache
         weights_bytes=size.matrices + size.tables,
         matrices_bytes=size.matrices,
         session_bytes=size.session,
+        spare_rows=rows_on(torch.device(device), 0),
         multiplications=size.elements,
         products=4 * config.num_layers + 1 + config.extra_heads_num_heads + depformer,
     )
@@ -106,7 +109,8 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache
 
 def plan(needed: Cost, machine: Machine) -> Plan:
     """How `machine` serves the model that costs `needed`."""
-    fit = max(0, int((machine.memory_bytes * USABLE - needed.weights_bytes) // needed.session_bytes))
+    rows = int((machine.memory_bytes * USABLE - needed.weights_bytes) // needed.session_bytes)
+    fit = max(0, rows - needed.spare_rows)
     in_time = fit
     while in_time and needed.step_s(machine, in_time) > FRAME_S:
         in_time -= 1

@@ -39,6 +39,12 @@ def test_more_sessions_fit_than_are_in_time_on_a_slow_card() -> None:
     assert found.step_ms == pytest.approx(found.matrices_ms + found.caches_ms + found.products_ms)
 
 
+def test_on_a_gpu_a_session_fewer_fits_as_a_row_is_spare() -> None:
+    cpu = cost(LMConfig(), torch.bfloat16, "cpu", int8=False, cache=None)
+    cuda = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
+    assert plan(cuda, GPUS["A100"]).fit == plan(cpu, GPUS["A100"]).fit - 1 > 0
+
+
 def test_a_model_that_does_not_fit_says_so() -> None:
     bfloat16 = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
     found = plan(bfloat16, Machine("small", 12e9, 300e9, 1e14, 0.0))
