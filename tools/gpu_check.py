@@ -27,8 +27,9 @@ from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.cache import State, rows_on
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.machine import GPUS, REACHED, gpu
 from antiphon_cloud.model_directory import ModelDirectory
-from antiphon_cloud.plan import GPUS, REACHED, cost, gpu, plan
+from antiphon_cloud.plan import cost, plan
 from antiphon_cloud.runner import Runner
 from antiphon_cloud.serving import named_dtype, torch_setup
 

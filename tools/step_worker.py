@@ -18,10 +18,11 @@ from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.machine import Machine
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library
 from antiphon_cloud.native.model import accelerated
-from antiphon_cloud.plan import Machine, cost
+from antiphon_cloud.plan import cost
 from antiphon_cloud.quant import int8_module, quantize_rows
 from antiphon_cloud.runner import Runner
 from antiphon_cloud.serving import named_dtype, set_step_threads

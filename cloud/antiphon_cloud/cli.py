@@ -13,6 +13,7 @@ from antiphon.codes_file import read_codes
 from antiphon.command_line import THREADS, Address, Number, different_files, group, option, run
 from antiphon.output_file import output_file
 from antiphon_cloud.exposure_options import exposure_options
+from antiphon_cloud.machine import GPUS, gpu
 from antiphon_cloud.models import NUMBER_CLERK
 
 MAX_SECONDS = 86_400
@@ -255,7 +256,7 @@ def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minu
 @option(
     "--gpu",
     "gpus",
-    type=click.Choice(["L4", "A10G", "L40S", "A100", "H100", "H200"], case_sensitive=False),
+    type=click.Choice(list(GPUS), case_sensitive=False),
     multiple=True,
     help="GPU to plan for; may be repeated; all known ones where absent.",
 )
@@ -281,7 +282,7 @@ def plan_command(
 
     from antiphon_cloud.checkpoint import is_int8
     from antiphon_cloud.model_directory import ModelDirectory
-    from antiphon_cloud.plan import GPUS, cost, gpu, plan, table
+    from antiphon_cloud.plan import cost, plan, table
     from antiphon_cloud.serving import named_dtype
 
     given = (memory_gb, bandwidth_gb_s, peak_tflops)

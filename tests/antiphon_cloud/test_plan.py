@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from antiphon_cloud.cli import commands
 from antiphon_cloud.config import LMConfig
-from antiphon_cloud.plan import GPUS, Machine, cost, plan, table
+from antiphon_cloud.machine import GPUS, Machine
+from antiphon_cloud.plan import cost, plan, table
 from tests.support.language_models import GOLDEN
 
 SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, cache=None)
