@@ -12,6 +12,7 @@ import uvloop
 from antiphon.codes_file import read_codes
 from antiphon.command_line import THREADS, Address, Number, different_files, group, option, run
 from antiphon.output_file import output_file
+from antiphon_cloud.admission import STEP_BUDGET_MS
 from antiphon_cloud.exposure_options import exposure_options
 from antiphon_cloud.machine import GPUS, gpu
 from antiphon_cloud.models import NUMBER_CLERK
@@ -46,6 +47,13 @@ cache_option = option(
     type=click.Choice(["float32", "bfloat16", "float16", "int8"]),
     help="What keys and values are held in; the activations' type where absent.",
 )
+step_budget_option = option(
+    "--step-budget",
+    "step_budget_ms",
+    type=Number(0, min_open=True),
+    default=STEP_BUDGET_MS,
+    help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
+)
 threads_option = option("--threads", type=THREADS, help="Threads of a step; all cores where absent.")
 
 
@@ -77,13 +85,7 @@ threads_option = option("--threads", type=THREADS, help="Threads of a step; all 
     help="Seconds of silence that end a session.",
 )
 @exposure_options
-@option(
-    "--step-budget",
-    "step_budget_ms",
-    type=Number(0, min_open=True),
-    default=64.0,
-    help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
-)
+@step_budget_option
 @option(
     "--keep-slot",
     "keep_slot_s",
@@ -263,6 +265,7 @@ def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minu
 @option("--memory", "memory_gb", type=Number(0, min_open=True), help="Of another GPU: memory in GB.")
 @option("--bandwidth", "bandwidth_gb_s", type=Number(0, min_open=True), help="Its bandwidth in GB/s.")
 @option("--peak", "peak_tflops", type=Number(0, min_open=True), help="Its dense bfloat16 peak in TFLOP/s.")
+@step_budget_option
 @quantize_option
 @cache_option
 @option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -272,11 +275,12 @@ def plan_command(
     memory_gb: float | None,
     bandwidth_gb_s: float | None,
     peak_tflops: float | None,
+    step_budget_ms: float,
     quantize: str | None,
     kv_cache: str | None,
     as_json: bool,
 ) -> None:
-    """Print how many sessions of a model a GPU holds and steps within a frame, and what a step costs."""
+    """Print how many sessions of a model a GPU holds and a worker on it would admit, and what a step costs."""
     import msgspec
     import torch
 
@@ -294,7 +298,7 @@ def plan_command(
     directory = ModelDirectory.open(model)
     cache = named_dtype(kv_cache) if kv_cache else None
     needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), cache=cache)
-    plans = [plan(needed, machine) for machine in machines or GPUS.values()]
+    plans = [plan(needed, machine, step_budget_ms) for machine in machines or GPUS.values()]
     click.echo(msgspec.json.encode(plans).decode() if as_json else table(plans))
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
+from antiphon_cloud.admission import FRAME_MS, STEP_BUDGET_MS
 from antiphon_cloud.cache import rows_on
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.machine import Machine
 
-FRAME_S = 0.08
 USABLE = 0.92  # of a GPU's memory: the rest is the driver's, and what captured graphs hold
 
 
@@ -51,7 +51,8 @@ class Plan:
 
     machine: str
     fit: int  # sessions that memory holds
-    in_time: int  # of those, sessions whose step at full context ends within a frame
+    budget_ms: float  # the longest step that a worker's admission allows
+    in_time: int  # of those that fit, sessions whose step at full context keeps within it
     step_ms: float  # of that many sessions, or of one
     one_session_ms: float
     matrices_ms: float  # of step_ms: reading or multiplying by the matrices
@@ -75,12 +76,12 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache
     )
 
 
-def plan(needed: Cost, machine: Machine) -> Plan:
-    """How `machine` serves the model that costs `needed`."""
+def plan(needed: Cost, machine: Machine, budget_ms: float = STEP_BUDGET_MS) -> Plan:
+    """How `machine` serves the model that costs `needed`, where a step may take `budget_ms`; see `Admission`."""
     rows = int((machine.memory_bytes * USABLE - needed.weights_bytes) // needed.session_bytes)
     fit = max(0, rows - needed.spare_rows)
     in_time = fit
-    while in_time and needed.step_s(machine, in_time) > FRAME_S:
+    while in_time and 1e3 * needed.step_s(machine, in_time) > budget_ms:
         in_time -= 1
     sessions = max(1, in_time)
     caches_s = sessions * needed.session_bytes / machine.bandwidth
@@ -89,6 +90,7 @@ def plan(needed: Cost, machine: Machine) -> Plan:
     return Plan(
         machine=machine.name,
         fit=fit,
+        budget_ms=budget_ms,
         in_time=in_time,
         step_ms=1e3 * step_s,
         one_session_ms=1e3 * needed.step_s(machine, 1),
@@ -104,7 +106,8 @@ def table(plans: list[Plan]) -> str:
     """The plans as a table for people."""
     head = plans[0]
     lines = [
-        f"weights {head.weights_gb:.2f} GB, a session {head.session_gb:.2f} GB at full context; a frame is 80 ms",
+        f"weights {head.weights_gb:.2f} GB, a session {head.session_gb:.2f} GB at full context",
+        f"in time: at full context a step takes at most {head.budget_ms:g} ms of a frame's {FRAME_MS:g}",
         "machine     fit  in time  step ms  (matrices + caches + launches)  one session ms",
     ]
     lines += [
