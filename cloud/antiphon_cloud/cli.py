@@ -35,7 +35,8 @@ dtype_option = option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
     help="Of activations, and of weights that are not int8. Where absent, float32 for float weights on a CPU and "
-    "bfloat16 elsewhere; int8 on a CPU takes activations to 20 bits for float32, to 14 otherwise.",
+    "bfloat16 elsewhere; int8 on a CPU takes activations to 28 bits for float32 (20 without a compiler), and to 14 "
+    "otherwise.",
 )
 quantize_option = option(
     "--quantize",
