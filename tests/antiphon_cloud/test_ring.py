@@ -37,6 +37,18 @@ def test_ragged_and_static_attention_agree(dtype: torch.dtype) -> None:
     torch.testing.assert_close(ragged, static)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_what_a_broken_session_left_in_the_slot_is_not_seen(dtype: torch.dtype) -> None:
+    broken = ring_after(0, dtype)
+    for tensor in broken.tensors:
+        tensor.fill_(torch.nan if tensor.is_floating_point() else 127)
+    slots, q, k, v = torch.tensor([2, 0, 3]), *entries(99, 3)
+    start = torch.zeros_like(slots)
+    wanted = ring_after(0, dtype).static(slots, start)(1)(q, k, v)
+    torch.testing.assert_close(broken.static(slots, start)(1)(q, k, v), wanted)
+    torch.testing.assert_close(broken.ragged(slots.tolist(), start.tolist())(1)(q, k, v), wanted)
+
+
 def test_a_float_ring_attends_to_the_last_context_steps() -> None:
     q, k, v = entries(14, 4)
     found = ring_after(14).ragged(range(4), [14] * 4)(1)(q, k, v)
