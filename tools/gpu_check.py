@@ -24,11 +24,12 @@ from agreement import compare, frames
 from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import GREEDY, ModelSpec
-from antiphon_cloud.cache import State
+from antiphon_cloud.cache import State, rows_on
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.machine import GPUS, REACHED, gpu
 from antiphon_cloud.model_directory import ModelDirectory
-from antiphon_cloud.plan import GPUS, REACHED, cost, gpu, plan
+from antiphon_cloud.plan import cost, plan
 from antiphon_cloud.runner import Runner
 from antiphon_cloud.serving import named_dtype, torch_setup
 
@@ -176,7 +177,7 @@ def time_all(subject: Subject, model: LanguageModel, spec: ModelSpec, copies: fl
         needed = cost(config, subject.dtype, "cuda", int8=int8, cache=cache)
         for batch in BATCHES:
             size = footprint(config, subject.dtype, device, int8=int8, cache=cache)
-            if size.session * (batch + 1) > 0.9 * torch.cuda.mem_get_info()[0]:
+            if size.session * rows_on(device, batch) > 0.9 * torch.cuda.mem_get_info()[0]:
                 print(f"{batch:5}  {name(cache):8}  skipped: keys and values do not fit")
                 continue
             tokens = {}

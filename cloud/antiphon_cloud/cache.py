@@ -116,3 +116,8 @@ class State:
     def size_bytes(self) -> int:
         """Memory that the state takes."""
         return sum(tensor.nbytes for tensor in self.tensors)
+
+
+def rows_on(device: torch.device, slots: int) -> int:
+    """Rows of state that `slots` sessions need: on a GPU one more, which is nobody's and pads a graph's batch."""
+    return slots + (device.type == "cuda")

@@ -12,7 +12,9 @@ import uvloop
 from antiphon.codes_file import read_codes
 from antiphon.command_line import THREADS, Address, Number, different_files, group, option, run
 from antiphon.output_file import output_file
+from antiphon_cloud.admission import STEP_BUDGET_MS
 from antiphon_cloud.exposure_options import exposure_options
+from antiphon_cloud.machine import GPUS, gpu
 from antiphon_cloud.models import NUMBER_CLERK
 
 MAX_SECONDS = 86_400
@@ -33,7 +35,8 @@ dtype_option = option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
     help="Of activations, and of weights that are not int8. Where absent, float32 for float weights on a CPU and "
-    "bfloat16 elsewhere; int8 on a CPU takes activations to 20 bits for float32, to 14 otherwise.",
+    "bfloat16 elsewhere; int8 on a CPU takes activations to 28 bits for float32 (20 without a compiler), and to 14 "
+    "otherwise.",
 )
 quantize_option = option(
     "--quantize",
@@ -44,6 +47,13 @@ cache_option = option(
     "--kv-cache",
     type=click.Choice(["float32", "bfloat16", "float16", "int8"]),
     help="What keys and values are held in; the activations' type where absent.",
+)
+step_budget_option = option(
+    "--step-budget",
+    "step_budget_ms",
+    type=Number(0, min_open=True),
+    default=STEP_BUDGET_MS,
+    help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
 )
 threads_option = option("--threads", type=THREADS, help="Threads of a step; all cores where absent.")
 
@@ -76,13 +86,7 @@ threads_option = option("--threads", type=THREADS, help="Threads of a step; all 
     help="Seconds of silence that end a session.",
 )
 @exposure_options
-@option(
-    "--step-budget",
-    "step_budget_ms",
-    type=Number(0, min_open=True),
-    default=64.0,
-    help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
-)
+@step_budget_option
 @option(
     "--keep-slot",
     "keep_slot_s",
@@ -255,13 +259,14 @@ def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minu
 @option(
     "--gpu",
     "gpus",
-    type=click.Choice(["L4", "A10G", "L40S", "A100", "H100", "H200"], case_sensitive=False),
+    type=click.Choice(list(GPUS), case_sensitive=False),
     multiple=True,
     help="GPU to plan for; may be repeated; all known ones where absent.",
 )
 @option("--memory", "memory_gb", type=Number(0, min_open=True), help="Of another GPU: memory in GB.")
 @option("--bandwidth", "bandwidth_gb_s", type=Number(0, min_open=True), help="Its bandwidth in GB/s.")
 @option("--peak", "peak_tflops", type=Number(0, min_open=True), help="Its dense bfloat16 peak in TFLOP/s.")
+@step_budget_option
 @quantize_option
 @cache_option
 @option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -271,17 +276,18 @@ def plan_command(
     memory_gb: float | None,
     bandwidth_gb_s: float | None,
     peak_tflops: float | None,
+    step_budget_ms: float,
     quantize: str | None,
     kv_cache: str | None,
     as_json: bool,
 ) -> None:
-    """Print how many sessions of a model a GPU holds and steps within a frame, and what a step costs."""
+    """Print how many sessions of a model a GPU holds and a worker on it would admit, and what a step costs."""
     import msgspec
     import torch
 
     from antiphon_cloud.checkpoint import is_int8
     from antiphon_cloud.model_directory import ModelDirectory
-    from antiphon_cloud.plan import GPUS, cost, gpu, plan, table
+    from antiphon_cloud.plan import cost, plan, table
     from antiphon_cloud.serving import named_dtype
 
     given = (memory_gb, bandwidth_gb_s, peak_tflops)
@@ -293,7 +299,7 @@ def plan_command(
     directory = ModelDirectory.open(model)
     cache = named_dtype(kv_cache) if kv_cache else None
     needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), cache=cache)
-    plans = [plan(needed, machine) for machine in machines or GPUS.values()]
+    plans = [plan(needed, machine, step_budget_ms) for machine in machines or GPUS.values()]
     click.echo(msgspec.json.encode(plans).decode() if as_json else table(plans))
 
 

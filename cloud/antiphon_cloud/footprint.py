@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.cache import State
+from antiphon_cloud.cache import State, rows_on
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.lm import LanguageModel
@@ -26,9 +26,9 @@ class Footprint:
     session: int  # a slot's state at full context
     elements: int  # of the matrices
 
-    def total(self, slots: int) -> int:
-        """Bytes of the weights and of `slots` sessions, with headroom."""
-        return int(HEADROOM * (self.matrices + self.tables + slots * self.session))
+    def total(self, rows: int) -> int:
+        """Bytes of the weights and of the state of `rows` sessions, with headroom."""
+        return int(HEADROOM * (self.matrices + self.tables + rows * self.session))
 
 
 def footprint(
@@ -48,11 +48,13 @@ def footprint(
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:
     """Raises ConfigError if the model and its slots do not fit in the memory that is free on `device`."""
-    free, total = free_bytes(device), needed.total(slots)
+    rows = rows_on(device, slots)
+    free, total = free_bytes(device), needed.total(rows)
     if total > free:
+        spare = " and a spare one" if rows > slots else ""
         raise ConfigError(
-            f"the model needs {total / 1e9:.1f} GB with {slots} slots ({needed.session / 1e9:.2f} GB each), and "
-            f"{free / 1e9:.1f} GB are free on {device}; take fewer slots, or --quantize int8"
+            f"the model needs {total / 1e9:.1f} GB with {slots} slots{spare} ({needed.session / 1e9:.2f} GB each), "
+            f"and {free / 1e9:.1f} GB are free on {device}; take fewer slots, or --quantize int8"
         )
 
 

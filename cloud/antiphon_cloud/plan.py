@@ -11,44 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
+from antiphon_cloud.admission import FRAME_MS, STEP_BUDGET_MS
+from antiphon_cloud.cache import rows_on
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.footprint import footprint
+from antiphon_cloud.machine import Machine
 
-FRAME_S = 0.08
 USABLE = 0.92  # of a GPU's memory: the rest is the driver's, and what captured graphs hold
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a step runs on. Bandwidth is what a step can reach, not the data sheet's figure."""
-
-    name: str
-    memory_bytes: float
-    bandwidth: float  # bytes/s
-    peak: float  # operations/s of bfloat16 products, two for each multiply-add
-    product_s: float  # time that each product brings beside its reading
-
-
-REACHED = 0.75  # of a data sheet's bandwidth, and of its operations: assumed, as no GPU was at hand
-PRODUCT_S = 20e-6  # about ten small kernels of a captured graph, 2 µs each: assumed likewise
-
-
-def gpu(name: str, memory_gb: float, bandwidth_gb_s: float, peak_tflops: float) -> Machine:
-    """A GPU by its data sheet."""
-    return Machine(name, memory_gb * 1e9, bandwidth_gb_s * 1e9 * REACHED, peak_tflops * 1e12 * REACHED, PRODUCT_S)
-
-
-GPUS = {
-    machine.name: machine
-    for machine in (  # NVIDIA's data sheets: memory, bandwidth, dense bfloat16
-        gpu("L4", 24, 300, 121),
-        gpu("A10G", 24, 600, 70),
-        gpu("L40S", 48, 864, 362),
-        gpu("A100", 80, 2039, 312),
-        gpu("H100", 80, 3350, 989),
-        gpu("H200", 141, 4800, 989),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +27,7 @@ class Cost:
     weights_bytes: int  # in memory
     matrices_bytes: int  # read by each step
     session_bytes: int  # in memory, and read by each step once the context is full
+    spare_rows: int  # of state in memory, as large as a session's, that are nobody's
     multiplications: int  # of one session's step
     products: int  # matrix products, one after the other
 
@@ -81,7 +51,8 @@ class Plan:
 
     machine: str
     fit: int  # sessions that memory holds
-    in_time: int  # of those, sessions whose step at full context ends within a frame
+    budget_ms: float  # the longest step that a worker's admission allows
+    in_time: int  # of those that fit, sessions whose step at full context keeps within it
     step_ms: float  # of that many sessions, or of one
     one_session_ms: float
     matrices_ms: float  # of step_ms: reading or multiplying by the matrices
@@ -99,16 +70,18 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache
         weights_bytes=size.matrices + size.tables,
         matrices_bytes=size.matrices,
         session_bytes=size.session,
+        spare_rows=rows_on(torch.device(device), 0),
         multiplications=size.elements,
         products=4 * config.num_layers + 1 + config.extra_heads_num_heads + depformer,
     )
 
 
-def plan(needed: Cost, machine: Machine) -> Plan:
-    """How `machine` serves the model that costs `needed`."""
-    fit = max(0, int((machine.memory_bytes * USABLE - needed.weights_bytes) // needed.session_bytes))
+def plan(needed: Cost, machine: Machine, budget_ms: float = STEP_BUDGET_MS) -> Plan:
+    """How `machine` serves the model that costs `needed`, where a step may take `budget_ms`; see `Admission`."""
+    rows = int((machine.memory_bytes * USABLE - needed.weights_bytes) // needed.session_bytes)
+    fit = max(0, rows - needed.spare_rows)
     in_time = fit
-    while in_time and needed.step_s(machine, in_time) > FRAME_S:
+    while in_time and 1e3 * needed.step_s(machine, in_time) > budget_ms:
         in_time -= 1
     sessions = max(1, in_time)
     caches_s = sessions * needed.session_bytes / machine.bandwidth
@@ -117,6 +90,7 @@ def plan(needed: Cost, machine: Machine) -> Plan:
     return Plan(
         machine=machine.name,
         fit=fit,
+        budget_ms=budget_ms,
         in_time=in_time,
         step_ms=1e3 * step_s,
         one_session_ms=1e3 * needed.step_s(machine, 1),
@@ -132,7 +106,8 @@ def table(plans: list[Plan]) -> str:
     """The plans as a table for people."""
     head = plans[0]
     lines = [
-        f"weights {head.weights_gb:.2f} GB, a session {head.session_gb:.2f} GB at full context; a frame is 80 ms",
+        f"weights {head.weights_gb:.2f} GB, a session {head.session_gb:.2f} GB at full context",
+        f"in time: at full context a step takes at most {head.budget_ms:g} ms of a frame's {FRAME_MS:g}",
         "machine     fit  in time  step ms  (matrices + caches + launches)  one session ms",
     ]
     lines += [

@@ -80,8 +80,9 @@ class Ring:
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self.write(layer, slots, positions, k, v)
             keys, values = self.read(layer, slots, slice(None), q.dtype)  # [B, H, C, D] each
+            hidden = ~written[:, None, :, None]  # a broken session leaves NaN there, which no bias hides
             bias = torch.zeros_like(written, dtype=q.dtype).masked_fill(~written, -torch.inf)
-            return attention(q, keys, values.masked_fill(~written[:, None, :, None], 0), bias[:, None, None])
+            return attention(q, keys.masked_fill(hidden, 0), values.masked_fill(hidden, 0), bias[:, None, None])
 
         return lambda layer: partial(attend, layer)
 

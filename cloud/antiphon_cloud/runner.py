@@ -13,7 +13,7 @@ from torch import Tensor
 
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.cache import State
+from antiphon_cloud.cache import State, rows_on
 from antiphon_cloud.checkpoint import is_int8, load_model
 from antiphon_cloud.config import MAX_TOP_K
 from antiphon_cloud.footprint import check_fits, footprint
@@ -61,8 +61,7 @@ class Runner:
         self._static: StaticStep | None = None
         device = model.text_emb.weight.device
         with torch.inference_mode():
-            rows = slots + (device.type == "cuda")  # a graph pads its batch with a row that is nobody's
-            self._state = State.allocate(model.config, rows, model.dtype, device, cache)
+            self._state = State.allocate(model.config, rows_on(device, slots), model.dtype, device, cache)
             if device.type == "cuda":
                 self._static = cuda_step(model, self._state, graphs)
         self._last: tuple[int, StepOutput] | None = None

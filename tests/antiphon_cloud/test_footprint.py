@@ -13,11 +13,11 @@ from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.runner import Runner
 from tests.support.language_models import GOLDEN
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_the_7b_in_int8_takes_what_the_issue_says() -> None:
-    size = footprint(LMConfig(), torch.bfloat16, torch.device("cuda"), int8=True, cache=None)
+    size = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, cache=None)
     assert round(size.matrices / 1e9, 1) == 7.4
     assert round(size.session / 1e9, 2) == 1.57
 
@@ -37,6 +37,16 @@ def test_too_little_memory_is_refused_with_the_figure(monkeypatch: pytest.Monkey
     check_fits(needed, 2, CPU)
     with pytest.raises(ConfigError, match=r"needs 13\.\d GB with 3 slots .* 12\.0 GB are free on cpu"):
         check_fits(needed, 3, CPU)
+
+
+def test_on_a_gpu_a_spare_row_must_fit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, cache=None)
+    monkeypatch.setattr(module, "free_bytes", lambda device: needed.total(3))
+    check_fits(needed, 3, CPU)
+    check_fits(needed, 2, CUDA)
+    with pytest.raises(ConfigError, match=r"with 3 slots and a spare one .* free on cuda") as raised:
+        check_fits(needed, 3, CUDA)
+    assert f"needs {needed.total(4) / 1e9:.1f} GB" in str(raised.value)
 
 
 def test_nothing_is_loaded_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

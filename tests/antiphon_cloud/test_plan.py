@@ -1,14 +1,19 @@
 """The model of cost: its terms, and what it makes of known machines."""
 
 import json
+from contextlib import suppress
 
 import pytest
 import torch
 from click.testing import CliRunner
 
+from antiphon_cloud.admission import STEP_BUDGET_MS, Admission
 from antiphon_cloud.cli import commands
+from antiphon_cloud.clients import ANYONE
 from antiphon_cloud.config import LMConfig
-from antiphon_cloud.plan import GPUS, Machine, cost, plan, table
+from antiphon_cloud.errors import RefusedError
+from antiphon_cloud.machine import GPUS, Machine
+from antiphon_cloud.plan import cost, plan, table
 from tests.support.language_models import GOLDEN
 
 SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, cache=None)
@@ -34,9 +39,28 @@ def test_every_product_of_the_7b_is_counted() -> None:
 def test_more_sessions_fit_than_are_in_time_on_a_slow_card() -> None:
     found = plan(SEVEN_B, GPUS["L4"])
     assert 0 < found.in_time < found.fit
-    assert found.step_ms <= 80
-    assert SEVEN_B.step_s(GPUS["L4"], found.in_time + 1) > 0.08
+    assert found.step_ms <= STEP_BUDGET_MS
+    assert 1e3 * SEVEN_B.step_s(GPUS["L4"], found.in_time + 1) > STEP_BUDGET_MS
     assert found.step_ms == pytest.approx(found.matrices_ms + found.caches_ms + found.products_ms)
+
+
+@pytest.mark.parametrize("budget_ms", [1.0, 40.0, STEP_BUDGET_MS, 80.0])
+def test_those_in_time_are_those_that_a_worker_would_admit(budget_ms: float) -> None:
+    found = plan(SEVEN_B, GPUS["L40S"], budget_ms)
+    worker = Admission({n: 1e3 * SEVEN_B.step_s(GPUS["L40S"], n) for n in range(1, found.fit + 1)}, budget_ms)
+    admitted = 1  # whom an idle worker admits however long a step takes
+    with suppress(RefusedError):
+        while True:
+            worker.check(ANYONE, 0, admitted, found.fit, 0.0)
+            admitted += 1
+    assert max(1, found.in_time) == admitted
+    assert found.budget_ms == budget_ms
+
+
+def test_on_a_gpu_a_session_fewer_fits_as_a_row_is_spare() -> None:
+    cpu = cost(LMConfig(), torch.bfloat16, "cpu", int8=False, cache=None)
+    cuda = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
+    assert plan(cuda, GPUS["A100"]).fit == plan(cpu, GPUS["A100"]).fit - 1 > 0
 
 
 def test_a_model_that_does_not_fit_says_so() -> None:
@@ -47,7 +71,7 @@ def test_a_model_that_does_not_fit_says_so() -> None:
 
 def test_the_table_has_a_line_for_each_machine() -> None:
     lines = table([plan(SEVEN_B, machine) for machine in GPUS.values()]).splitlines()
-    assert [line.split()[0] for line in lines[2:]] == ["L4", "A10G", "L40S", "A100", "H100", "H200"]
+    assert [line.split()[0] for line in lines[3:]] == ["L4", "A10G", "L40S", "A100", "H100", "H200"]
 
 
 def test_the_command_prints_a_table_or_json() -> None:
@@ -57,6 +81,15 @@ def test_the_command_prints_a_table_or_json() -> None:
     (h100, other) = json.loads(CliRunner().invoke(commands, [*arguments, *given]).output)
     assert (h100["machine"], other["machine"]) == ("H100", "given")
     assert other["fit"] > 0
+    assert other["budget_ms"] == STEP_BUDGET_MS
+
+
+def test_the_command_takes_a_budget_as_serve_does_and_names_it() -> None:
+    arguments = ["plan", "--model", str(GOLDEN / "moshi-tiny"), "--gpu", "L4"]
+    assert "at most 64 ms of a frame's 80" in CliRunner().invoke(commands, arguments).output
+    tight = CliRunner().invoke(commands, [*arguments, "--step-budget", "0.1"]).output
+    assert "at most 0.1 ms" in tight
+    assert tight.splitlines()[3].split()[2] == "0"  # in time
 
 
 @pytest.mark.parametrize(

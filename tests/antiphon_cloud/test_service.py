@@ -25,6 +25,7 @@ from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud import service
+from antiphon_cloud.admission import Admission
 from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME, Server, ServerConfig
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.servers import CODEC, StubOptions, StubServer, codec_files, stub_server
@@ -265,6 +266,14 @@ async def load_of(server: StubServer) -> pb.Load:
     async with connected(server.address) as (stub, _):
         response: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest())
         return response.load
+
+
+@pytest.mark.parametrize(("lone_ms", "slow"), [(4001.0, True), (40.0, False)])
+async def test_a_worker_says_that_it_is_slower_than_real_time(lone_ms: float, slow: bool) -> None:
+    async with stub_server(StubOptions(admission=Admission({1: lone_ms}))) as server:
+        load = await load_of(server)
+    assert load.slower_than_real_time is slow
+    assert load.lone_step_ms == lone_ms
 
 
 async def test_a_client_that_vanishes_mid_frame_frees_its_slot() -> None:

@@ -53,6 +53,17 @@ def test_a_step_gives_torchs_tokens_and_logits(rank: int | None) -> None:
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+def test_a_session_that_runs_on_beyond_its_context_has_torchs_tokens() -> None:
+    config = replace(MICRO, context=3000, num_layers=1)
+    torchs, ours = (runner(model, 1) for model in int8_models(config, 2))
+    user = np.random.default_rng(0).integers(0, MICRO.card, (3030, 1, 2), np.int32)
+    for frame in user:
+        wanted, found = torchs.step([0], frame), ours.step([0], frame)
+        np.testing.assert_array_equal(found.text, wanted.text)
+        np.testing.assert_array_equal(found.codes, wanted.codes)
+    np.testing.assert_allclose(ours.text_logits, torchs.text_logits, atol=1e-4)
+
+
 def test_tables_of_another_kind_are_left_to_torch() -> None:
     torchs, ours = int8_models(MICRO, 2)
     for model in (torchs, ours):

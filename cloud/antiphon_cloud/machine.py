@@ -1,0 +1,37 @@
+"""What a step runs on, as far as its cost goes, and the GPUs that people rent. Imports nothing that takes long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REACHED = 0.75  # of a data sheet's bandwidth, and of its operations: assumed, as no GPU was at hand
+PRODUCT_S = 20e-6  # about ten small kernels of a captured graph, 2 µs each: assumed likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a step runs on. Bandwidth is what a step can reach, not the data sheet's figure."""
+
+    name: str
+    memory_bytes: float
+    bandwidth: float  # bytes/s
+    peak: float  # operations/s of bfloat16 products, two for each multiply-add
+    product_s: float  # time that each product brings beside its reading
+
+
+def gpu(name: str, memory_gb: float, bandwidth_gb_s: float, peak_tflops: float) -> Machine:
+    """A GPU by its data sheet."""
+    return Machine(name, memory_gb * 1e9, bandwidth_gb_s * 1e9 * REACHED, peak_tflops * 1e12 * REACHED, PRODUCT_S)
+
+
+GPUS = {
+    machine.name: machine
+    for machine in (  # NVIDIA's data sheets: memory, bandwidth, dense bfloat16
+        gpu("L4", 24, 300, 121),
+        gpu("A10G", 24, 600, 70),
+        gpu("L40S", 48, 864, 362),
+        gpu("A100", 80, 2039, 312),
+        gpu("H100", 80, 3350, 989),
+        gpu("H200", 141, 4800, 989),
+    )
+}
