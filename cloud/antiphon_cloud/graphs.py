@@ -1,7 +1,8 @@
 """The step over static buffers, so that a captured CUDA graph can take its place.
 
 For each of a few batch sizes one set of inputs is allocated, once. A batch that is smaller is padded with the state's
-last row, which belongs to no session.
+last row, which belongs to no session. The host hands over all inputs in one copy and gets all results in another,
+through memory that a GPU reaches by itself: a step is put into its queue whole, and only `told` waits.
 """
 
 from __future__ import annotations
@@ -22,14 +23,27 @@ AttendRing = Callable[[Tensor, Tensor], Callable[[int], Attend]]  # of slots and
 WARM_UP_STEPS = 3  # before a capture: kernels are compiled and workspaces allocated
 
 
-@dataclass(slots=True)
 class _Static:
-    """The buffers of one batch size, and the graph that works on them."""
+    """The buffers of one batch size B with U user codebooks, and the graph that works on them."""
 
-    slots: Tensor  # int64 [B]
-    codes: Tensor  # int64 [B, user_codebooks]
-    output: StepOutput | None = None
-    graph: torch.cuda.CUDAGraph | None = None
+    def __init__(self, batch: int, user_codebooks: int, results: int, spare: int, device: torch.device) -> None:
+        pinned = device.type == "cuda"
+        staged = torch.zeros(batch * (1 + user_codebooks), dtype=torch.int64, pin_memory=pinned)
+        staged[:batch] = spare
+        self.staged = staged  # on the host: what `inputs` become
+        self.inputs = staged.to(device, copy=True)  # [B * (1 + U)]: slots, then codes
+        self.slots, self.codes = self.inputs[:batch], self.inputs[batch:].view(batch, user_codebooks)
+        self.told = torch.zeros(batch, results, dtype=torch.int32, pin_memory=pinned)  # on the host
+        self.captured: _Captured | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    """A graph, and where its replay leaves the output."""
+
+    graph: torch.cuda.CUDAGraph
+    output: StepOutput
+    results: Tensor
 
 
 class StaticStep:
@@ -43,15 +57,13 @@ class StaticStep:
 
     def __init__(self, model: LanguageModel, state: State, attend: AttendRing) -> None:
         self._model, self._state, self._attend = model, state, attend
-        slots, device = len(state.offsets) - 1, state.offsets.device
-        self._spare = slots
+        self._spare, device, config = len(state.offsets) - 1, state.offsets.device, model.config
         self._static = {
-            batch: _Static(
-                torch.full((batch,), slots, device=device),
-                torch.zeros(batch, model.config.user_codebooks, dtype=torch.int64, device=device),
-            )
-            for batch in batch_sizes(slots)
+            batch: _Static(batch, config.user_codebooks, 2 + config.dep_q, self._spare, device)
+            for batch in batch_sizes(self._spare)
         }
+        self._done = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._told: Tensor | None = None
 
     def capture(self) -> None:
         """Captures each batch size's step as a CUDA graph, the largest first, into one memory pool."""
@@ -65,31 +77,65 @@ class StaticStep:
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=pool):
-                static.output = self._step(static)
-            static.graph = graph
+                output, results = self._step(static)
+            static.captured = _Captured(graph, output, results)
         self._state.clear(self._spare)
 
+    @property
+    def captured(self) -> bool:
+        """Whether every batch size has its graph."""
+        return all(static.captured for static in self._static.values())
+
     def run(self, slots: Sequence[int], codes: npt.NDArray[np.int64]) -> StepOutput:
-        """Steps `slots`, with the user's codes [n, user_codebooks]; the output's rows beyond n are padding."""
-        batch = next(size for size in self._static if size >= len(slots))
+        """Puts a step of `slots` into the device's queue, without waiting for anything; `told` must follow.
+
+        Args:
+            slots: distinct rows of the state, at least one.
+            codes: the user's, [n, user_codebooks].
+
+        Returns:
+            What the step makes; rows beyond n are padding.
+        """
+        count = len(slots)
+        batch = next(size for size in self._static if size >= count)
         static = self._static[batch]
-        padding = [self._spare] * (batch - len(slots))
-        static.slots.copy_(torch.tensor([*slots, *padding]))
-        static.codes[: len(slots)].copy_(torch.from_numpy(codes))
-        if static.graph is None:
-            return self._step(static)
-        static.graph.replay()
-        assert static.output is not None
-        return static.output
+        staged = static.staged.numpy()  # free to write: `told` has waited for the step that read it last
+        staged[:batch] = [*slots, *[self._spare] * (batch - count)]
+        staged[batch:].reshape(batch, -1)[:count] = codes
+        static.inputs.copy_(static.staged, non_blocking=True)
+        if static.captured is None:
+            output, results = self._step(static)
+        else:
+            static.captured.graph.replay()
+            output, results = static.captured.output, static.captured.results
+        static.told.copy_(results, non_blocking=True)
+        if self._done is not None:
+            self._done.record()
+        self._told = static.told[:count]
+        return output
+
+    def told(self) -> npt.NDArray[np.int32]:
+        """Waits for the last step: `results` of its slots, [n, 2 + dep_q]."""
+        assert self._told is not None, "no step was taken"
+        if self._done is not None:
+            self._done.synchronize()
+        told: npt.NDArray[np.int32] = self._told.numpy().copy()  # the next step writes over it
+        return told
 
     @property
     def tensors(self) -> Sequence[Tensor]:
-        """The static inputs."""
-        return [tensor for static in self._static.values() for tensor in (static.slots, static.codes)]
+        """The static inputs, and what the host reads and writes."""
+        return [tensor for static in self._static.values() for tensor in (static.inputs, static.staged, static.told)]
 
-    def _step(self, static: _Static) -> StepOutput:
+    def _step(self, static: _Static) -> tuple[StepOutput, Tensor]:
         attend = self._attend(static.slots, self._state.offsets[static.slots])
-        return self._model.step(self._state, static.slots, static.codes, attend)
+        output = self._model.step(self._state, static.slots, static.codes, attend)
+        return output, results(output)
+
+
+def results(output: StepOutput) -> Tensor:
+    """What the host must know of each row: its tokens, then whether it is finite, int32 [B, 2 + dep_q]."""
+    return torch.cat((output.tokens, output.finite[:, None]), 1).to(torch.int32)
 
 
 def batch_sizes(slots: int) -> tuple[int, ...]:

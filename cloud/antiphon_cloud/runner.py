@@ -17,7 +17,7 @@ from antiphon_cloud.cache import State, rows_on
 from antiphon_cloud.checkpoint import is_int8, load_model
 from antiphon_cloud.config import MAX_TOP_K
 from antiphon_cloud.footprint import check_fits, footprint
-from antiphon_cloud.graphs import StaticStep
+from antiphon_cloud.graphs import StaticStep, results
 from antiphon_cloud.lm import LanguageModel, StepOutput
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.rebuild import Rebuild
@@ -151,13 +151,11 @@ class Runner:
         rows = list(slots)
         assert len(set(rows)) == len(rows) == len(user_codes)
         with torch.inference_mode():
-            output = self._run(rows, user_codes.astype(np.int64))
-            tokens = output.tokens.to("cpu", torch.int32).numpy()[: len(rows)]  # waits for the device
-            finite = output.finite.cpu().numpy()[: len(rows)]
+            output, told = self._run(rows, user_codes.astype(np.int64))
         for slot in rows:
             self._steps[slot] += 1
         self._last = len(rows), output
-        return StepResult(tokens[:, 0], tokens[:, 1:], finite)
+        return StepResult(told[:, 0], told[:, 1:-1], told[:, -1].astype(np.bool_))
 
     @property
     def text_logits(self) -> npt.NDArray[np.float32]:
@@ -179,12 +177,13 @@ class Runner:
         """All that steps read and write beside the weights; none ever moves."""
         return (*self._state.tensors, *(self._static.tensors if self._static else ()))
 
-    def _run(self, rows: list[int], codes: npt.NDArray[np.int64]) -> StepOutput:
-        """One step of the rows; on a GPU, over static buffers."""
+    def _run(self, rows: list[int], codes: npt.NDArray[np.int64]) -> tuple[StepOutput, npt.NDArray[np.int32]]:
+        """One step of the rows, and its `results`; on a GPU, over static buffers, waiting for it once."""
         if self._static is not None:
-            return self._static.run(rows, codes)
+            return self._static.run(rows, codes), self._static.told()
         attend = self._state.ring.ragged(rows, [self._steps[slot] for slot in rows])
-        return self.model.step(self._state, torch.tensor(rows), torch.from_numpy(codes), attend)
+        output = self.model.step(self._state, torch.tensor(rows), torch.from_numpy(codes), attend)
+        return output, results(output).numpy()
 
     def _tap(self, name: str) -> npt.NDArray[np.float32]:
         assert self._last is not None, "no step was taken"

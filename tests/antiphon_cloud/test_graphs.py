@@ -6,30 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import Sampling
 from antiphon_cloud.cache import State
-from antiphon_cloud.graphs import StaticStep, batch_sizes
-from antiphon_cloud.lm import LanguageModel, StepOutput
-from antiphon_cloud.quant import Int8Linear, quantize_rows
-from antiphon_cloud.transformer import Linear
-from tests.support.language_models import MICRO, micro_runner, random_model
+from antiphon_cloud.graphs import batch_sizes
+from antiphon_cloud.lm import LanguageModel
+from tests.support.fake_cuda import Recorder, fake_cuda, static_runner
+from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
 
 WARM = Sampling(0.9, 8, 1.1, 16)
-
-
-def in_int8(model: LanguageModel) -> LanguageModel:
-    for name, module in list(model.named_modules()):
-        if isinstance(module, Linear):
-            model.set_submodule(name, Int8Linear(*quantize_rows(module.weight)))
-    return model
-
-
-def static_step(model: LanguageModel, slots: int, cache: torch.dtype | None = None) -> tuple[StaticStep, State]:
-    state = State.allocate(model.config, slots + 1, torch.float32, torch.device("cpu"), cache)
-    for slot in range(slots):
-        state.sampling.set(slot, slot, WARM)
-    return StaticStep(model, state, lambda slots, steps: state.ring.static(slots, steps)), state
 
 
 @pytest.mark.parametrize("cache", [None, torch.int8], ids=["float", "int8"])
@@ -57,28 +43,67 @@ def test_the_whole_step_is_one_graph_without_a_wait_for_the_device(
     torch._dynamo.reset()
 
 
-def test_static_buffers_give_the_runners_tokens_whatever_the_padding() -> None:
-    step, _ = static_step(random_model(MICRO), 5)
-    runner = micro_runner(5)
-    for slot in range(5):
-        runner.reset(slot, slot, WARM)
+@pytest.mark.parametrize("graphs", [False, True], ids=["eager", "captured"])
+@pytest.mark.parametrize("cache", [None, torch.int8], ids=["float", "int8"])
+def test_static_buffers_give_the_runners_tokens_whatever_the_padding(
+    graphs: bool, cache: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_cuda(monkeypatch)
+    wanted = micro_runner(5, cache=cache)
+    found = static_runner(wanted.model, 5, wanted.spec, cache, graphs)
+    assert found._static is not None
+    assert found._static.captured == graphs
+    for runner in (wanted, found):
+        for slot in range(5):
+            runner.reset(slot, slot, WARM)
     rng = np.random.default_rng(0)
-    with torch.inference_mode():
-        for slots in ([0, 1, 2], [4], [2, 0], [3, 4, 0, 1, 2], [2], [1, 4, 3], [0, 2, 4], [2, 3], [0], [2, 1, 0]):
-            codes = rng.integers(0, MICRO.card, (len(slots), MICRO.user_codebooks))
-            found: StepOutput = step.run(slots, codes)
-            wanted = runner.step(slots, codes.astype(np.int32))
-            tokens = np.column_stack((wanted.text, wanted.codes))
-            np.testing.assert_array_equal(found.tokens[: len(slots)].numpy(), tokens)
+    for slots in ([0, 1, 2], [4], [2, 0], [3, 4, 0, 1, 2], [2], [1, 4, 3], [0, 2, 4], [2, 3], [0], [2, 1, 0]) * 2:
+        codes = rng.integers(0, MICRO.card, (len(slots), MICRO.user_codebooks), np.int32)
+        results = [runner.step(slots, codes) for runner in (wanted, found)]
+        np.testing.assert_array_equal(results[1].text, results[0].text)
+        np.testing.assert_array_equal(results[1].codes, results[0].codes)
+        assert results[1].finite.tolist() == [True] * len(slots)
 
 
-def test_static_buffers_and_state_never_move() -> None:
-    step, state = static_step(random_model(MICRO), 4)
-    before = [tensor.data_ptr() for tensor in (*step.tensors, *state.tensors)]
-    with torch.inference_mode():
-        for count in (1, 4, 2, 3) * 3:
-            step.run(range(count), np.zeros((count, MICRO.user_codebooks), np.int64))
-            assert [tensor.data_ptr() for tensor in (*step.tensors, *state.tensors)] == before
+def test_a_result_is_the_hosts_own() -> None:
+    runner = micro_runner(2)
+    runner = static_runner(runner.model, 2, runner.spec, graphs=False)
+    codes = np.zeros((2, MICRO.user_codebooks), np.int32)
+    results = [runner.step([0, 1], codes) for _ in range(MICRO.max_delay + 3)]
+    texts = [result.text.copy() for result in results]
+    runner.step([0, 1], codes)
+    np.testing.assert_array_equal([result.text for result in results], texts)
+
+
+@pytest.mark.parametrize("graphs", [False, True], ids=["eager", "captured"])
+def test_the_host_and_the_device_meet_in_one_copy_each_way(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_cuda(monkeypatch)
+    runner = micro_runner(3)
+    runner = static_runner(runner.model, 3, runner.spec, graphs=graphs)
+    step = runner._static
+    assert step is not None
+    hosts = {tensor.data_ptr() for static in step._static.values() for tensor in (static.staged, static.told)}
+    with Recorder() as recorder, torch.inference_mode():
+        step.run([2], np.zeros((1, MICRO.user_codebooks), np.int64))
+    copies = [
+        (str(function), args[2:])
+        for function, args, _, _ in recorder.operations
+        if "copy" in str(function)
+        and hosts & {tensor.data_ptr() for tensor in tree_leaves(args) if isinstance(tensor, torch.Tensor)}
+    ]
+    assert copies == [("aten.copy_.default", (True,))] * 2  # True: the host does not wait
+    assert not {str(function) for function, *_ in recorder.operations} & {"aten._local_scalar_dense.default"}
+
+
+@pytest.mark.parametrize("graphs", [False, True], ids=["eager", "captured"])
+def test_static_buffers_and_state_never_move(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_cuda(monkeypatch)
+    runner = micro_runner(4)
+    runner = static_runner(runner.model, 4, runner.spec, graphs=graphs)
+    before = [tensor.data_ptr() for tensor in runner.tensors]
+    for count in (1, 4, 2, 3) * 3:
+        runner.step(range(count), np.zeros((count, MICRO.user_codebooks), np.int32))
+        assert [tensor.data_ptr() for tensor in runner.tensors] == before
 
 
 @pytest.mark.parametrize(("slots", "sizes"), [(1, (1,)), (2, (1, 2)), (5, (1, 2, 4, 5)), (16, (1, 2, 4, 8, 16))])

@@ -57,23 +57,31 @@ def random_model(config: LMConfig, seed: int = 0) -> LanguageModel:
     return model.requires_grad_(False).eval()
 
 
+def in_int8(model: LanguageModel) -> LanguageModel:
+    """The model, with every matrix in int8 as a GPU holds it."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, Linear):
+            model.set_submodule(name, Int8Linear(*quantize_rows(module.weight)))
+    return model
+
+
 def int8_models(config: LMConfig, digits: int) -> tuple[LanguageModel, LanguageModel]:
     """The same int8 weights, stepped by torch's definition and by the compiled library."""
-    torchs, ours = random_model(config), random_model(config)
-    for model, native in ((torchs, False), (ours, True)):
-        for name, module in list(model.named_modules()):
-            if isinstance(module, Linear):
-                weights = quantize_rows(module.weight)
-                model.set_submodule(name, NativeLinear(*weights, digits) if native else Int8Linear(*weights))
-    return torchs, accelerated(ours)
+    ours = random_model(config)
+    for name, module in list(ours.named_modules()):
+        if isinstance(module, Linear):
+            ours.set_submodule(name, NativeLinear(*quantize_rows(module.weight), digits))
+    return in_int8(random_model(config)), accelerated(ours)
 
 
-def micro_runner(slots: int, config: LMConfig = MICRO) -> Runner:
+def micro_runner(
+    slots: int, config: LMConfig = MICRO, cache: torch.dtype | None = None, model: LanguageModel | None = None
+) -> Runner:
     spec = ModelSpec(
         "micro", "moshi", config.user_codebooks, config.dep_q, config.card, config.text_card, config.max_delay,
         config.context, Sampling(0.7, 5, 0.8, 12), "float32", True,
     )  # fmt: skip
-    return Runner(random_model(config), slots, spec)
+    return Runner(model or random_model(config), slots, spec, cache)
 
 
 def relative_error(found: Array, wanted: Array) -> float:

@@ -1,0 +1,84 @@
+"""CUDA graphs on the CPU: what a captured step computes is written down, and a replay computes it over the same memory.
+
+As on a GPU, a replay runs no Python: what was read on the host while capturing stays as it was, and only what lies in
+the tensors that were there may change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from antiphon.spec import ModelSpec
+from antiphon_cloud.cache import State
+from antiphon_cloud.graphs import StaticStep
+from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.runner import Runner
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down every operation on tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: list[tuple[Any, Any, Any, Any]] = []  # function, its arguments, by name too, and its result
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.operations.append((func, args, kwargs or {}, result))
+        return result
+
+
+class FakeGraph:
+    """Stands in for `torch.cuda.CUDAGraph`."""
+
+    def __init__(self) -> None:
+        self.recorder = Recorder()
+
+    def replay(self) -> None:
+        """Computes all again, into the tensors that the capture left behind."""
+        for function, args, kwargs, result in self.recorder.operations:
+            again = function(*args, **kwargs)
+            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+@contextlib.contextmanager
+def _graph(graph: FakeGraph, pool: object) -> Iterator[None]:
+    assert pool is not None, "graphs share their memory"
+    with graph.recorder:
+        yield
+
+
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets `StaticStep.capture` run without a GPU."""
+    for name in ("graph_pool_handle", "Stream", "current_stream", "stream"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", _graph)
+
+
+def static_runner(
+    model: LanguageModel, slots: int, spec: ModelSpec, cache: torch.dtype | None = None, graphs: bool = True
+) -> Runner:
+    """A runner on the CPU that steps as one on a GPU does, over static buffers; to capture it needs `fake_cuda`."""
+    runner = Runner(model, slots, spec, cache)
+    with torch.inference_mode():
+        state = State.allocate(model.config, slots + 1, model.dtype, torch.device("cpu"), cache)
+        runner._state, runner._static = state, StaticStep(model, state, partial(_whole_ring, state))
+        if graphs:
+            runner._static.capture()
+    return runner
+
+
+def _whole_ring(state: State, slots: torch.Tensor, steps: torch.Tensor) -> Any:
+    return state.ring.static(slots, steps)
