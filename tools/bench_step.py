@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -29,6 +30,7 @@ import torch
 import random_checkpoint
 
 WORKER = Path(__file__).with_name("step_worker.py")
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}  # else torch's threads, which only read, spin on into the step that follows
 SIZES = ("444m", "1.3b")  # that are made where no model is given
 PREDICTED_WITHIN = 0.25
 AMONG_SLOTS_WITHIN = 1.3
@@ -134,11 +136,11 @@ def compare(args: argparse.Namespace, model: Path, batch: int, threads: int) -> 
     worker = [sys.executable, str(WORKER), *common, "--quantize", args.quantize, "--dtype", args.dtype]
     ours, among_slots, churned, peers = [], [], [], []
     for _ in range(args.rounds):
-        ours.append(run(worker))
+        ours.append(run(worker, PASSIVE))
         if args.slots:
-            among_slots.append(run([*worker, "--slots", str(args.slots)]))
+            among_slots.append(run([*worker, "--slots", str(args.slots)], PASSIVE))
         if args.churn:
-            churned.append(run([*worker, "--churn", str(args.churn)]))
+            churned.append(run([*worker, "--churn", str(args.churn)], PASSIVE))
         if args.peer_python and args.peer:
             peers.append(run([str(args.peer_python), str(args.peer), *common]))
     return Figures(
@@ -162,9 +164,9 @@ def median(rows: list[dict[str, Any]], key: str) -> float:
     return float(statistics.median(row[key] for row in rows))
 
 
-def run(command: list[str]) -> dict[str, Any]:
+def run(command: list[str], environment: dict[str, str] | None = None) -> dict[str, Any]:
     """The last line of a process' output, as JSON."""
-    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
     if finished.returncode:
         sys.exit(f"bench_step: {' '.join(command)} failed; its errors are above")
     result: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
