@@ -146,7 +146,8 @@ def interruptions(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, 
         if level(reply.between(onset_s - 0.4, onset_s)).max(initial=0) <= AUDIBLE:
             continue  # it was not talking: nothing to stop
         talking += 1
-        stopped += level(reply.between(onset_s + STOPPED_S, max(end_s, onset_s + 1))).max(initial=0) <= AUDIBLE
+        until_s = max(end_s, onset_s + STOPPED_S + 0.2)  # sooner than the answer to the shortest word
+        stopped += level(reply.between(onset_s + STOPPED_S, until_s)).max(initial=0) <= AUDIBLE
         exact += reply.text_between(onset_s + STOPPED_S, 1e6) == expected(scene.turns[1])
     return {
         "interruptions": talking,

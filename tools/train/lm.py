@@ -26,8 +26,8 @@ from train.conversations import SLOTS
 from train.layout import load, load_encoder
 from train.text import PADDING
 
-WITHHELD = 0.4  # of the person's fine codebooks
-SWAPPED = 0.15  # of their semantic codes
+WITHHELD = 0.5  # of the person's fine codebooks
+SWAPPED = 0.2  # of their semantic codes
 SIMILAR = 6  # codes that one of them may become
 AUDIO_STEPS = 40  # of each conversation whose codes are predicted; all text is
 
