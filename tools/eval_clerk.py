@@ -1,9 +1,12 @@
 """How well the number clerk hears, answers, speaks and stops, through the real path: edge codec, gRPC, worker.
 
-    python tools/eval_clerk.py [--model DIR] [--quantize int8] [--codec DIR] [--utterances 200]
+    python tools/eval_clerk.py [--model DIR] [--utterances 200]     # as it is served: the codec in int8
+    python tools/eval_clerk.py --quantize int8                      # the weights too
+    antiphon-cloud export-codec --model DIR --out CODEC --precision fp32; python tools/eval_clerk.py --codec CODEC
 
 The people are voices that training never heard: other variants of espeak-ng, a Scot of flite's, and where Debian's
-asterisk-core-sounds-en-wav is installed, a human. It needs `apt-get install espeak-ng flite`.
+asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. It needs espeak-ng and flite.
+Times are those of a network and a step that take none: from the end of speech to the first sound of a right answer.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from antiphon.errors import AntiphonError
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge.codec import Codec
 from antiphon_edge.pcm import Pcm
@@ -35,6 +40,7 @@ TAIL_S = 5.0  # for the answer
 AUDIBLE = 0.01  # root mean square of 20 ms; speech has 0.05 to 0.2
 STOPPED_S = 0.5
 LONGEST_DIGIT_S = 0.72
+GREETED_S = 1.2  # by when "ready" has been said
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,9 @@ class Scene:
     turns: tuple[Turn, ...]
 
 
-def turn_of(track: Track, first: int = 0) -> Turn:
-    """The words from `first` on as one turn."""
-    words = track.words[first:]
+def turn_of(track: Track) -> Turn:
+    """All its words as one turn."""
+    words = track.words
     return Turn(words[0].start_s, words[-1].end_s, tuple(word.text for word in words))
 
 
@@ -74,7 +80,8 @@ def interruption(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[
     frames = int((LEAD_S + 14) * RATE) // FRAME
     track = person(bank, frames, [(int(LEAD_S * RATE), int(rng.integers(2, 5)))], rng, as_recorded=True)
     first = turn_of(track)
-    start_s = first.end_s + 0.6 + rng.uniform(0.3, 0.6 + 0.4 * len(first.digits))
+    # The answer starts 0.6 s after the turn and would go on for more than STOPPED_S yet.
+    start_s = first.end_s + 0.6 + rng.uniform(0.3, 0.4 * len(first.digits))
     second = person(bank, frames, [(int(start_s * RATE), int(rng.integers(1, 4)))], rng, as_recorded=True)
     end = int((second.words[-1].end_s + TAIL_S) * RATE)
     samples = hear((track.samples + second.samples)[: end - end % FRAME])
@@ -112,14 +119,16 @@ def expected(turn: Turn) -> str:
 
 
 def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: DigitRecognizer) -> dict[str, object]:
-    """How many answers are right in text, and digit by digit in sound; and how long they took."""
-    exact, digits, understood, delays = 0, 0, 0, []
+    """How many answers are right in text, and digit by digit in sound; and how long the right ones took."""
+    exact, early, digits, understood, delays = 0, 0, 0, 0, []
     for scene, reply in zip(scenes, heard, strict=True):
         turn = scene.turns[0]
-        exact += reply.text_between(turn.start_s, 1e6) == expected(turn)
+        early += level(reply.between(turn.start_s, turn.end_s)).max(initial=0) > AUDIBLE
         at = first_audible_s(reply, turn.end_s)
-        if at is not None:
-            delays.append(at - turn.end_s)
+        if reply.text_between(turn.start_s, 1e6) == expected(turn):
+            exact += 1
+            if at is not None:
+                delays.append(at - turn.end_s)
         spoken = [(at_s, word) for at_s, word in reply.words if word in DIGITS and at_s > turn.start_s]
         ends = [*(at_s for at_s, _ in spoken), 1e6][1:]
         names = [
@@ -130,9 +139,9 @@ def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: DigitRe
         understood += sum(a == b for a, b in zip(names, turn.digits, strict=False))
     return {
         "utterances": len(scenes),
-        "exact text %": round(100 * exact / len(scenes), 1),
-        "digits understood from the sound %": round(100 * understood / max(1, digits), 1),
-        "answered %": round(100 * len(delays) / len(scenes), 1),
+        "exact text %": percent(exact, len(scenes)),
+        "digits understood from the sound %": percent(understood, digits),
+        "spoke before the end %": percent(early, len(scenes)),
         "median delay s": round(float(np.median(delays)), 2) if delays else None,
         "p95 delay s": round(float(np.percentile(delays, 95)), 2) if delays else None,
     }
@@ -151,20 +160,57 @@ def interruptions(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, 
         exact += reply.text_between(onset_s + STOPPED_S, 1e6) == expected(scene.turns[1])
     return {
         "interruptions": talking,
-        "stopped within 0.5 s %": round(100 * stopped / max(1, talking), 1),
-        "exact second answers %": round(100 * exact / max(1, talking), 1),
+        "stopped within 0.5 s %": percent(stopped, talking),
+        "exact second answers %": percent(exact, talking),
     }
 
 
 def false_starts(heard: Sequence[Heard]) -> dict[str, object]:
-    """Minutes in which nobody speaks: how many conversations have a word after the greeting."""
-    wrong = sum(reply.text_between(1.2, 1e6) != "" for reply in heard)
-    greeted = sum(reply.text_between(0, 1.2) == "ready" for reply in heard)
+    """Conversations in which nobody speaks: how many have a word or a sound after the greeting."""
+    wrong = sum(
+        reply.text_between(GREETED_S, 1e6) != "" or level(reply.between(GREETED_S, 1e6)).max(initial=0) > AUDIBLE
+        for reply in heard
+    )
+    greeted = sum(reply.text_between(0, GREETED_S) == "ready" for reply in heard)
     return {
         "conversations": len(heard),
-        "false starts %": round(100 * wrong / len(heard), 1),
-        "greeted %": round(100 * greeted / len(heard), 1),
+        "false starts %": percent(wrong, len(heard)),
+        "greeted %": percent(greeted, len(heard)),
     }
+
+
+def percent(count: int, of: int) -> float:
+    """To a tenth."""
+    return round(100 * count / max(1, of), 1)
+
+
+def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], dict[str, list[Pcm]]]:
+    """All scenes, of which no row's depend on another's: people by row, interruptions, and nobody by row."""
+
+    def drawn(row: int) -> np.random.Generator:
+        return np.random.default_rng([seed, row])
+
+    def clean(samples: Pcm) -> Pcm:
+        return samples
+
+    bank, human, few = make_bank(400, seed, held_out=True), human_bank(), max(5, count // 4)
+    unseen, microphone, noisy, person_s, barging, hiss = (drawn(row) for row in range(6))
+    people = {
+        "unseen voices": [utterance(bank, unseen, clean) for _ in range(count)],
+        "unseen voices, noise and room": [
+            utterance(bank, noisy, lambda samples: recorded(samples, microphone)) for _ in range(few)
+        ],
+        "a human": [utterance(human, person_s, clean) for _ in range(few)] if human else [],
+    }
+    length = 20 * RATE
+    quiet: dict[str, list[Pcm]] = {
+        "silence": [np.zeros(length, np.float32) for _ in range(max(2, few // 5))],
+        "noise": [],
+    }
+    for i in range(few):
+        samples = 0.08 * 10 ** (-hiss.uniform(12, 45) / 20) * noise(length, hiss)
+        quiet["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
+    return people, [interruption(bank, barging, clean) for _ in range(few)], quiet
 
 
 def main() -> None:
@@ -175,33 +221,32 @@ def main() -> None:
     parser.add_argument("--quantize", choices=["none", "int8"], default="none")
     parser.add_argument("--utterances", type=int, default=200)
     parser.add_argument("--at-once", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--seed", type=int, default=20261125, help="of the scenes (default: %(default)s)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    rng = np.random.default_rng(arguments.seed)
-    bank = make_bank(400, arguments.seed, held_out=True)
-    few = max(5, arguments.utterances // 4)
+    try:
+        table = evaluate(arguments)
+    except AntiphonError as error:
+        sys.exit(f"eval_clerk: {error}")
+    for name, row in table.items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=1) + "\n")
 
-    def noisy(samples: Pcm) -> Pcm:
-        return recorded(samples, rng)
 
-    def clean(samples: Pcm) -> Pcm:
-        return samples
+def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """Plays all scenes to a worker of its own; a row of figures for each kind.
 
-    quiet = [np.zeros(20 * RATE, np.float32) for _ in range(2)]
-    for i in range(few):
-        hiss = 0.08 * 10 ** (-rng.uniform(12, 45) / 20) * noise(20 * RATE, rng)
-        quiet.append(hiss + bumps(20 * RATE, rng) if i % 2 else hiss)
-    rooms = {
-        "unseen voices": [utterance(bank, rng, clean) for _ in range(arguments.utterances)],
-        "unseen voices, noise and room": [utterance(bank, rng, noisy) for _ in range(few)],
-        "a human": [utterance(human_bank(), rng, clean) for _ in range(few)] if human_bank() else [],
-    }
-    barging = [interruption(bank, rng, clean) for _ in range(few)]
+    Raises:
+        AntiphonError: a model, a codec or a synthesizer is missing or unusable.
+    """
+    if arguments.json and not arguments.json.parent.is_dir():
+        raise AntiphonError(f"--json: there is no folder {arguments.json.parent}; make it first")
     codec_folder = arguments.codec or arguments.model / "codec"
+    codec, recognizer = Codec.load(codec_folder), DigitRecognizer()
+    people, barging, quiet = rows(arguments.utterances, arguments.seed)
     options = ["--model", arguments.model, "--codec", codec_folder, "--slots", str(arguments.at_once)]
     options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: a slow step only takes longer
-    codec, recognizer = Codec.load(codec_folder), DigitRecognizer()
     table: dict[str, dict[str, object]] = {}
     played_s, took_s = 0.0, 0.0
     with worker(*options, "--quantize", arguments.quantize) as started:
@@ -214,19 +259,19 @@ def main() -> None:
             played_s += sum(len(track) for track in tracks) / RATE
             return heard
 
-        for name, scenes in rooms.items():
+        for name, scenes in people.items():
             if scenes:
                 table[name] = answers(scenes, play([scene.samples for scene in scenes]), recognizer)
+            else:
+                print(f"{name}: not installed; apt-get install asterisk-core-sounds-en-wav", file=sys.stderr)
         table["interrupted"] = interruptions(barging, play([scene.samples for scene in barging]))
-        table["nobody speaks"] = false_starts(play(quiet))
+        for name, tracks in quiet.items():
+            table[name] = false_starts(play(tracks))
     table["speed"] = {
         "sessions at once": arguments.at_once,
         "times real time, each": round(played_s / took_s / arguments.at_once, 2),
     }
-    for name, row in table.items():
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=1))
+    return table
 
 
 if __name__ == "__main__":
