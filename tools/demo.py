@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -112,7 +113,7 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path, pi
 
         def on_reply(reply: Reply) -> None:
             heard_at.append(time.perf_counter())
-            transcript.until(reply.sequence * spec.frame_s)
+            transcript.until((reply.sequence + 1) * spec.frame_s)  # what a reply says is heard from then on
             count = len(listener.words)
             listener.on_reply(reply)
             for at_s, word in listener.words[count:]:
@@ -122,6 +123,7 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path, pi
             said = with_silence(reader, spec.frame_samples, session.model.delay_steps)
             conversation = await talk(session, codec, paced(said, spec.frame_s), listener.on_audio, on_reply)
             keep(listener.heard(), np.concatenate(list(reader)), person, output_wav, picture)
+    transcript.until(math.inf)
     print(f"\n\n→ {output_wav} (person left, model right), {picture}\n")
     report(conversation, network.traffic, heard_at)
     print(format_table(conversation.hops.table()))
