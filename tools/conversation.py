@@ -18,7 +18,8 @@ from antiphon_edge.talk import paced, talk
 
 @dataclass(frozen=True)
 class Heard:
-    """What the person at the edge hears and reads, if every step takes no time."""
+    """What the person at the edge hears and reads, if network, playout and every step took no time: a reply starts
+    with the frame after the one that it answers, and what these add in real life is not in its times."""
 
     samples: Pcm  # [n], from the moment when the person's first sample was spoken
     words: list[tuple[float, str]]  # when its audio starts, in s, and the word
@@ -61,16 +62,16 @@ class Listener:
         return Heard(np.concatenate(self._audio), self.words, self._codec.sample_rate_hz)
 
 
-async def converse(address: str, codec: Codec, samples: Pcm, seed: int = 0, frame_s: float = 0.0) -> Heard:
-    """Plays samples [n] to the worker at `address` as fast as it goes; with `frame_s`, a frame every so many seconds.
+async def converse(address: str, codec: Codec, samples: Pcm) -> Heard:
+    """Plays samples [n] to the worker at `address` as fast as it goes.
 
     Raises:
         AntiphonError: whatever ended the session.
     """
     spec = codec.spec
-    async with client.connect(address, spec, seed=seed) as session:
+    async with client.connect(address, spec, seed=0) as session:
         listener = Listener(spec, session.model.delay_steps)
-        frames = paced(frames_of(samples, spec.frame_samples), frame_s)
+        frames = paced(frames_of(samples, spec.frame_samples), 0.0)
         await talk(session, codec, frames, listener.on_audio, listener.on_reply)
     return listener.heard()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -16,10 +16,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.errors import AntiphonError
+from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import client
 from antiphon_edge.client import Reply
@@ -29,7 +31,7 @@ from antiphon_edge.pcm import Pcm
 from antiphon_edge.talk import Conversation, paced, talk, with_silence
 from antiphon_edge.wav import WavReader, WavWriter
 from conversation import Heard, Listener
-from picture import Words, draw
+from picture import Words, draw, picture_type
 from relay import Traffic, relay
 from worker_process import BIN, worker
 
@@ -41,7 +43,7 @@ SETTLED_FRAMES = 12  # the first second holds the handshake; steady state starts
 class Transcript:
     """Prints both sides' words in the order of time, a line for each time that somebody takes the floor."""
 
-    person: list[tuple[float, str]]
+    person: Words
     _last: str = ""
     _next: int = field(default=0)
 
@@ -62,47 +64,66 @@ class Transcript:
 
 
 def main() -> None:
-    """Serves the model, talks to it, prints the table."""
+    """Serves the model, talks to it, prints the table, writes sound and picture.
+
+    Raises:
+        AntiphonError: a file cannot be read or written (told before anything is said), or the session ended early.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
     parser.add_argument("--input-wav", type=Path, default=PERSON, help="what is said (default: %(default)s)")
     parser.add_argument("--output-wav", type=Path, default=Path("demo.wav"), help="both sides (default: %(default)s)")
     parser.add_argument("--picture", type=Path, default=Path("demo.png"), help="of both sides (default: %(default)s)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        codec: Path = arguments.model / "codec"
-        if not (codec / MANIFEST_FILE).exists():
-            codec = Path(temporary) / "codec"
+    person = words_of(arguments.input_wav)
+    kind = picture_type(arguments.picture)
+    if arguments.output_wav.resolve() == arguments.input_wav.resolve():
+        raise AntiphonError(f"{arguments.output_wav}: is the input; choose another --output-wav")
+    with output_file(arguments.picture) as picture, tempfile.TemporaryDirectory() as temporary:
+        folder: Path = arguments.model / "codec"
+        if not (folder / MANIFEST_FILE).exists():
+            folder = Path(temporary) / "codec"
             exported = subprocess.run(
-                [BIN / "antiphon-cloud", "export-codec", "--model", arguments.model, "--out", codec]
+                [BIN / "antiphon-cloud", "export-codec", "--model", arguments.model, "--out", folder]
             )
             if exported.returncode:
                 raise SystemExit(exported.returncode)  # it has said why
-        with worker("--model", arguments.model, "--codec", codec) as started:
-            asyncio.run(
-                demo(
-                    started.address,
-                    Codec.load(codec),
-                    arguments.input_wav,
-                    arguments.output_wav,
-                    arguments.picture,
-                )
-            )
+        codec = Codec.load(folder)
+        rate = codec.spec.sample_rate_hz
+        with (
+            WavReader(arguments.input_wav, rate, codec.spec.frame_samples) as reader,
+            WavWriter(arguments.output_wav, rate, channels=2) as writer,
+            worker("--model", arguments.model, "--codec", folder) as started,
+        ):
+            heard = asyncio.run(demo(started.address, codec, reader, person))
+            said, replied = same_length(np.concatenate(list(reader)), heard.samples)
+            writer.write(np.stack([said, replied], 1))
+        draw(picture, kind, {"person": (said, person), "model": (replied, heard.words)}, rate)
+    print(f"\n→ {arguments.output_wav} (person left, model right), {arguments.picture}")
 
 
 def words_of(sound: Path) -> list[tuple[float, str]]:
-    """When each word in the file starts, in s, and the word; of the JSON file beside it, where there is one."""
+    """When each word in the file starts, in s, and the word; of the JSON file beside it, where there is one.
+
+    Raises:
+        AntiphonError: that file holds something else.
+    """
     about = sound.with_suffix(".json")
-    if not about.exists():
+    if not about.is_file():
         return []
-    return [(start_s, word) for turn in json.loads(about.read_text()) for start_s, _, word in turn]
+    try:
+        turns = msgspec.json.decode(about.read_bytes(), type=list[list[tuple[float, float, str]]])
+    except (OSError, msgspec.DecodeError):
+        raise AntiphonError(
+            f"{about}: holds no turns of [start_s, end_s, word]; move it away, or name another --input-wav"
+        ) from None
+    return [(start_s, word) for turn in turns for start_s, _, word in turn]
 
 
-async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path, picture: Path) -> None:
-    """One conversation through a counting relay."""
+async def demo(address: str, codec: Codec, reader: WavReader, person: Words) -> Heard:
+    """One conversation through a counting relay: prints both sides and what it cost."""
     spec = codec.spec
     heard_at: list[float] = []
-    person = words_of(input_wav)
     transcript = Transcript(person)
     async with (
         relay(address) as network,
@@ -112,28 +133,25 @@ async def demo(address: str, codec: Codec, input_wav: Path, output_wav: Path, pi
 
         def on_reply(reply: Reply) -> None:
             heard_at.append(time.perf_counter())
-            transcript.until(reply.sequence * spec.frame_s)
+            transcript.until((reply.sequence + 1) * spec.frame_s)  # what a reply says is heard from then on
             count = len(listener.words)
             listener.on_reply(reply)
             for at_s, word in listener.words[count:]:
                 transcript.clerk(at_s, word)
 
-        with WavReader(input_wav, spec.sample_rate_hz, spec.frame_samples) as reader:
-            said = with_silence(reader, spec.frame_samples, session.model.delay_steps)
-            conversation = await talk(session, codec, paced(said, spec.frame_s), listener.on_audio, on_reply)
-            keep(listener.heard(), np.concatenate(list(reader)), person, output_wav, picture)
-    print(f"\n\n→ {output_wav} (person left, model right), {picture}\n")
+        said = with_silence(reader, spec.frame_samples, session.model.delay_steps)
+        conversation = await talk(session, codec, paced(said, spec.frame_s), listener.on_audio, on_reply)
+    transcript.until(math.inf)
+    print("\n")
     report(conversation, network.traffic, heard_at)
     print(format_table(conversation.hops.table()))
+    return listener.heard()
 
 
-def keep(heard: Heard, said: Pcm, person: Words, output_wav: Path, picture: Path) -> None:
-    """Writes both sides as stereo sound and as a picture."""
-    length = max(len(heard.samples), len(said))
-    left, right = (np.pad(side, (0, length - len(side))) for side in (said, heard.samples))
-    with WavWriter(output_wav, heard.sample_rate_hz, channels=2) as writer:
-        writer.write(np.stack([left, right], 1))
-    draw(picture, {"person": (left, person), "model": (right, heard.words)}, heard.sample_rate_hz)
+def same_length(*sides: Pcm) -> list[Pcm]:
+    """Each side's samples, filled with silence to the longest, [n]."""
+    length = max(map(len, sides))
+    return [np.pad(side, (0, length - len(side))) for side in sides]
 
 
 def report(conversation: Conversation, traffic: Traffic, heard_at: list[float]) -> None:

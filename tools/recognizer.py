@@ -7,9 +7,9 @@ import pocketsphinx
 import soxr
 
 from antiphon_edge.pcm import Pcm
+from train.speech import DIGITS
 
 RATE = 16_000
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 GRAMMAR = f"#JSGF V1.0;\ngrammar digit;\npublic <digit> = {' | '.join(DIGITS)};\n"
 
 

@@ -145,7 +145,11 @@ def serve_command(
 
 @commands.command("export-codec")
 @model_option
-@option("--out", type=click.Path(path_type=Path), help="Folder to write; MODEL/codec where absent.")
+@option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder to write; MODEL/codec where absent, but never the embedded model's.",
+)
 @option("--codebooks", type=click.IntRange(1), help="Codebooks of a frame; as many as the model hears where absent.")
 @option(
     "--precision",
@@ -165,6 +169,8 @@ def export_codec_command(
     """Export the model's Mimi codec to ONNX for the edge."""
     if report_wav is not None and precision == "fp32":
         raise click.UsageError("--report-wav compares int8 with fp32: it needs --precision int8")
+    if out is None and model.resolve() == NUMBER_CLERK.resolve():
+        raise click.UsageError("the embedded number clerk keeps the codec that it came with: give --model or --out")
     from antiphon_cloud.serving import export_model_codec
 
     folder, codec = export_model_codec(model, out, codebooks, precision, report_wav)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from antiphon_cloud.models import NUMBER_CLERK
 from tests.support.commands import one_sentence, run
 
 
@@ -114,6 +115,21 @@ def test_export_codec_writes_into_the_model_directory(model: Path) -> None:
     exported = run("antiphon-cloud", "export-codec", "--model", model)
     assert exported.status == 0, exported.err
     assert {path.name for path in (model / "codec").iterdir()} == {"codec.json", "encoder.onnx", "decoder.onnx"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--model", NUMBER_CLERK], ["--precision", "int8"]])
+def test_export_codec_leaves_the_embedded_codec_alone(arguments: list[str | Path]) -> None:
+    codec = NUMBER_CLERK / "codec"
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in codec.iterdir()}
+    exported = run("antiphon-cloud", "export-codec", *arguments)
+    assert "give --model or --out" in one_sentence(exported, status=2)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in codec.iterdir()} == before
+
+
+def test_the_embedded_codec_is_exported_elsewhere(tmp_path: Path) -> None:
+    exported = run("antiphon-cloud", "export-codec", "--out", tmp_path / "codec")
+    assert exported.status == 0, exported.err
+    assert json.loads((tmp_path / "codec/codec.json").read_text())["precision"] == "fp32"
 
 
 def test_export_codec_needs_no_language_model(golden: Path, tmp_path: Path) -> None:

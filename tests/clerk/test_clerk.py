@@ -27,14 +27,15 @@ from antiphon_cloud.quant import quantize_rows
 from antiphon_cloud.sampling import sample
 from antiphon_cloud.server import Server, ServerConfig
 from antiphon_cloud.serving import ServingConfig, load
-from antiphon_edge.codec import Codec, Encoder
+from antiphon_edge.codec import Codec, Decoder, Encoder
 from antiphon_edge.pcm import Pcm
 from conversation import converse_all
-from eval_clerk import Scene, Turn, answers, false_starts
+from eval_clerk import Scene, Turn, answers, false_starts, interruptions
 from recognizer import DigitRecognizer
 from train.examples import PERIOD_S, TEST
 
 AT_ONCE = 4
+DEMO = Path(__file__).parents[2] / "tools/demo/conversation.flac"
 EXACT, UNDERSTOOD = 80.0, 80.0  # %; evaluated on hundreds of utterances it has more than 95 and 85
 FEW = 5  # utterances tell a broken clerk
 
@@ -54,14 +55,16 @@ class Score:
 def scenes() -> list[Scene]:
     """The utterances, each in a conversation of its own."""
     samples, rate = soundfile.read(TEST.with_suffix(".flac"), dtype="float32")
-    turns = json.loads(TEST.with_suffix(".json").read_text())
     length = int(PERIOD_S * rate) // 1920 * 1920
-    found = []
-    for i, words in enumerate(turns):
-        begin_s = i * length / rate
-        turn = Turn(words[0][0] - begin_s, words[-1][1] - begin_s, tuple(word for _, _, word in words))
-        found.append(Scene(samples[i * length : (i + 1) * length], (turn,)))
-    return found
+    return [
+        Scene(samples[i * length : (i + 1) * length], (turn_of(words, i * length / rate),))
+        for i, words in enumerate(json.loads(TEST.with_suffix(".json").read_text()))
+    ]
+
+
+def turn_of(words: Sequence[tuple[float, float, str]], begin_s: float = 0.0) -> Turn:
+    """Words of a track as a turn of the scene that begins at `begin_s`."""
+    return Turn(words[0][0] - begin_s, words[-1][1] - begin_s, tuple(word for _, _, word in words))
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +116,20 @@ async def test_it_greets_and_then_waits_to_be_spoken_to() -> None:
     assert (row["greeted %"], row["false starts %"]) == (100.0, 0.0)
 
 
+async def test_it_stops_when_it_is_interrupted_and_answers_what_interrupted_it() -> None:
+    samples, rate = soundfile.read(DEMO, dtype="float32")
+    _, second, third = (turn_of(words) for words in json.loads(DEMO.with_suffix(".json").read_text()))
+    unheard = samples.copy()
+    unheard[int(third.start_s * rate) :] = 0  # a clerk that is deaf to the interruption talks on
+    async with served() as address:
+        heard, deaf = await converse_all(address, Codec.load(NUMBER_CLERK / "codec"), [samples, unheard], AT_ONCE)
+    scene = [Scene(samples, (second, third))]
+    stops: dict[str, Any] = interruptions(scene, [heard])
+    talks_on: dict[str, Any] = interruptions(scene, [deaf])
+    assert stops == {"interruptions": 1, "stopped within 0.5 s %": 100.0, "exact second answers %": 100.0}
+    assert talks_on == {"interruptions": 1, "stopped within 0.5 s %": 0.0, "exact second answers %": 0.0}
+
+
 async def test_a_codec_that_forgets_between_frames_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Encoder.step
 
@@ -122,6 +139,19 @@ async def test_a_codec_that_forgets_between_frames_does_not_pass(monkeypatch: py
 
     monkeypatch.setattr(Encoder, "step", forgetful)
     score = await scored(scenes()[:FEW])
+    assert not score.passes, score
+
+
+async def test_right_words_in_sound_that_nobody_understands_do_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Decoder.step
+
+    def forgetful(decoder: Decoder, codes: Codes) -> Pcm:
+        decoder.reset()
+        return step(decoder, codes)
+
+    monkeypatch.setattr(Decoder, "step", forgetful)
+    score = await scored(scenes()[:FEW])
+    assert score.exact >= EXACT, score
     assert not score.passes, score
 
 

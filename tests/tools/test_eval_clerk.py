@@ -1,0 +1,96 @@
+"""What the evaluation of the number clerk counts, on conversations that nobody had."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from conversation import Heard
+from eval_clerk import Scene, Turn, false_starts, first_audible_s, interruptions
+
+RATE = 24_000
+SECONDS = 8.0
+FIRST = Turn(1.0, 2.0, ("one", "two"))
+SECOND = Turn(3.0, 4.0, ("three",))
+ANSWER = [(4.6, "you said"), (5.0, "three")]
+INTERRUPTED = Scene(np.zeros(int(SECONDS * RATE), np.float32), (FIRST, SECOND))
+
+
+def heard(*sounds: tuple[float, float], words: list[tuple[float, str]] | None = None, level: float = 0.1) -> Heard:
+    """A reply that sounds from one moment to another, and else is silent."""
+    samples = np.zeros(int(SECONDS * RATE), np.float32)
+    for start_s, end_s in sounds:
+        samples[int(start_s * RATE) : int(end_s * RATE)] = level
+    return Heard(samples, words or [], RATE)
+
+
+def counts(*replies: Heard) -> tuple[object, ...]:
+    """Interruptions, stopped and exact, where all were interrupted in the same way."""
+    return tuple(interruptions([INTERRUPTED] * len(replies), replies).values())
+
+
+def test_a_reply_is_heard_when_it_is_first_loud() -> None:
+    assert first_audible_s(heard((0.2, 0.6), (2.5, 3.0)), 2.0) == pytest.approx(2.5, abs=0.02)
+
+
+@pytest.mark.parametrize("reply", [heard(), heard((0.2, 0.6)), heard((2.5, 3.0), level=0.005)])
+def test_silence_whispers_and_what_was_before_are_not_heard(reply: Heard) -> None:
+    assert first_audible_s(reply, 2.0) is None
+
+
+def test_a_clerk_that_stops_and_answers_the_second_turn_has_done_all() -> None:
+    assert counts(heard((2.5, 3.4), (4.6, 5.4), words=[(2.6, "you said"), *ANSWER])) == (1, 100.0, 100.0)
+
+
+def test_a_clerk_that_talks_on_has_not_stopped() -> None:
+    assert counts(heard((2.5, 8.0), words=ANSWER)) == (1, 0.0, 100.0)
+
+
+def test_a_clerk_that_stops_too_late_has_not_stopped() -> None:
+    assert counts(heard((2.5, 3.6), (4.6, 5.4), words=ANSWER)) == (1, 0.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        [(4.6, "you said"), (5.0, "four")],
+        [*ANSWER, (5.4, "three")],
+        [(3.6, "one"), *ANSWER],  # it went on with the first answer
+    ],
+)
+def test_another_answer_is_not_exact(words: list[tuple[float, str]]) -> None:
+    assert counts(heard((2.5, 3.4), words=words)) == (1, 100.0, 0.0)
+
+
+def test_a_clerk_that_did_not_talk_was_not_interrupted() -> None:
+    assert counts(heard((1.0, 2.5), (4.6, 5.4), words=ANSWER)) == (0, 0.0, 0.0)
+
+
+def test_each_of_the_interrupted_counts_alike() -> None:
+    stops = heard((2.5, 3.4), words=ANSWER)
+    talks_on = heard((2.5, 8.0))
+    assert counts(stops, talks_on, talks_on, heard()) == (3, 33.3, 33.3)
+
+
+def test_a_short_interruption_has_half_a_second_too() -> None:
+    word = Scene(INTERRUPTED.samples, (FIRST, Turn(3.0, 3.2, ("three",))))
+    row = interruptions([word], [heard((2.5, 3.6), words=ANSWER)])
+    assert row["stopped within 0.5 s %"] == 0.0
+
+
+def test_words_to_nobody_are_false_starts() -> None:
+    greeting = (0.4, "ready")
+    replies = [
+        heard(words=[greeting]),
+        heard(words=[greeting, (9.0, "you said"), (9.4, "one")]),
+        heard(words=[]),
+        heard(words=[greeting]),
+    ]
+    assert false_starts(replies) == {"conversations": 4, "false starts %": 25.0, "greeted %": 75.0}
+
+
+def test_a_sound_without_a_word_is_a_false_start_too() -> None:
+    greeting = (0.4, "ready")
+    replies = [heard((0.4, 0.9), words=[greeting]), heard((0.4, 0.9), (5.0, 5.5), words=[greeting])]
+    assert false_starts(replies) == {"conversations": 2, "false starts %": 50.0, "greeted %": 100.0}
