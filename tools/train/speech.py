@@ -133,7 +133,12 @@ class Espeak:
             i += 1
         return 0
 
-    def _choose(self, voice: str) -> None:
+    def choose(self, voice: str) -> None:
+        """Speaks with this voice from now on.
+
+        Raises:
+            AntiphonError: espeak-ng has no such voice.
+        """
         unknown = self._library.espeak_SetVoiceByName(voice.encode())
         # An unknown accent leaves the voice as it was; an unknown variant leaves the accent without one.
         chosen: bytes = self._library.espeak_GetCurrentVoice().contents.identifier
@@ -148,7 +153,7 @@ class Espeak:
         """
         text = " ".join(words).encode()
         self._pcm, self._starts = [], []
-        self._choose(voice)
+        self.choose(voice)
         self._library.espeak_SetParameter(self._RATE, words_a_minute, 0)
         self._library.espeak_SetParameter(self._PITCH, pitch, 0)
         self._library.espeak_Synth(text, len(text) + 1, 0, 1, 0, self._UTF8, None, None)
