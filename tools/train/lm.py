@@ -8,6 +8,7 @@ that sound alike start out alike.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,7 +58,11 @@ def initialize(model: LanguageModel, codec: dict[str, Tensor], seed: int) -> Non
 
 
 class Conversations:
-    """The shards of a folder: tokens [N, streams, T] and what was heard [N, T, 4]."""
+    """The shards of a folder: tokens [N, streams, T] and what was heard [N, T, 4].
+
+    Raises:
+        AntiphonError: the folder has none.
+    """
 
     def __init__(self, folder: Path) -> None:
         paths = sorted(folder.glob("[0-9]*[0-9].npz"))
@@ -244,4 +249,7 @@ def train(arguments: argparse.Namespace, checkpoint: Path, held: dict[str, Any] 
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AntiphonError as error:
+        sys.exit(f"lm: {error}")
