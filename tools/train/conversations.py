@@ -1,7 +1,6 @@
-"""Stage 3: conversations as the language model sees them: text tokens and the codes of both sides.
+"""Conversations as the language model sees them: text tokens and the codes of both sides.
 
-The person's codes come from the trained encoder, the clerk's from `Voice`. Shards are added to the folder for ever, so
-that training can start on the first ones.
+The person's codes come from the trained encoder, the clerk's from `Voice`. The number of a shard is its seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stage 2: the codec's decoder, on the codes of the trained encoder, which no longer changes.
+"""The codec's decoder, on the codes of the trained encoder, which no longer changes.
 
 Most of what it learns is the one answering voice: units placed on whole frames, as the language model will say them.
 A unit's codes are those after silence, whatever came before it (`Voice`), so that the language model has one spelling
@@ -8,7 +8,6 @@ a word to learn and the decoder one to speak. The rest are tracks as the encoder
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from antiphon_cloud.mimi import Decoder, Encoder, MimiConfig, Weights
 from train import ranks
-from train.layout import Initial, Published, load, save
+from train.layout import CHECKPOINT_STEPS, Initial, Published, load, log, save, save_checkpoint
 from train.scenes import Track, person
 from train.spectra import LogMel, magnitudes
 from train.speech import FRAME, Clip, load_clips, load_units
@@ -103,8 +102,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     ranks.add_arguments(parser)
     arguments = parser.parse_args()
+    with ranks.meeting(arguments):
+        train(arguments)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """The stage's part of one process."""
     torch.manual_seed(arguments.seed)
-    ranks.meet(arguments.out / "decoder.meeting", arguments.rank, arguments.ranks)
     config = MimiConfig.load(arguments.config)
 
     def build(weights: Weights) -> Decoder:
@@ -128,13 +132,12 @@ def main() -> None:
         optimizer.load_state_dict(held["optimizer"])
 
     bank, voice = load_clips(arguments.bank / "train.npz"), Voice(encoder, load_units(arguments.bank / "answering.npz"))
-    rng = np.random.default_rng([arguments.seed, step, arguments.rank])
-    log = (arguments.out / "decoder.jsonl").open("a")
     began = time.monotonic()
     while step < arguments.steps:
         for group in optimizer.param_groups:
             left = 1 - step / arguments.steps
             group["lr"] = arguments.learning_rate * min(1, (step + 1) / 100, 0.03 + 0.97 * min(1, left / 0.6))
+        rng = ranks.draws(arguments.seed, arguments.rank, step)
         codes, wanted = batch(encoder, voice, bank, arguments.batch, rng)
         made, _ = decoder(codes, decoder.initial_state((len(codes),)))
         waveform = (made - wanted).abs().mean() / wanted.abs().mean()
@@ -150,11 +153,10 @@ def main() -> None:
         if step % 50 == 0 and arguments.rank == 0:
             line: dict[str, float] = {"step": step, "seconds": round(time.monotonic() - began)}
             line |= {"spectra": round(float(spectra.detach()), 4), "waveform": round(float(waveform.detach()), 4)}
-            print(json.dumps(line), file=log, flush=True)
-        if arguments.rank == 0 and (step % 100 == 0 or step == arguments.steps):
+            log(arguments.out / "decoder.jsonl", line)
+        if arguments.rank == 0 and (step % CHECKPOINT_STEPS == 0 or step == arguments.steps):
             state = {"step": step, "decoder": decoder.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
+            save_checkpoint(checkpoint, state)
             save(arguments.out / "mimi.safetensors", trained.tensors | published.tensors(decoder))
 
 

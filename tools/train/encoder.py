@@ -1,4 +1,4 @@
-"""Stage 1: the codec's encoder and codebooks, without its decoder.
+"""The codec's encoder and codebooks, without its decoder.
 
 A small head predicts the frame's log-mel spectrum from the quantized vectors, which makes the codes carry what is
 heard; linear heads predict the spoken word and how far it has come from codebook 0, which makes that one semantic (as
@@ -9,7 +9,7 @@ is what makes this stage short.
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,27 +23,34 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from antiphon_cloud.mimi import Encoder, MimiConfig, Weights
 from train import ranks
-from train.layout import Initial, Published, save
+from train.layout import CHECKPOINT_STEPS, Initial, Published, log, save, save_checkpoint
 from train.quantization import Codebooks
 from train.scenes import CLASSES, CLEAN, Track, person, recorded
 from train.spectra import LogMel
 from train.speech import FRAME, RATE, Clip, load_clips, load_units
 
 FRAMES = 50  # of a scene: 4 s
+ANSWERS = 0.2  # of the scenes are the answering voice
 FRONT = 7  # layers at 24 kHz and 6 kHz, up to and with the second stride
 
 
 class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
-    """Samples [FRAMES · 1920] and labels [FRAMES], for ever; a quarter are the answering voice, dry."""
+    """Batches of samples [B, FRAMES · 1920] and labels [B, FRAMES], for ever; a fifth are the answering voice, dry.
 
-    def __init__(self, bank: list[Clip], units: dict[str, Clip], seed: int) -> None:
-        self.bank, self.units, self.seed = bank, units, seed
+    The seed and its number decide a batch; `first` is the number of the first.
+    """
+
+    def __init__(
+        self, bank: list[Clip], units: dict[str, Clip], size: int, seed: tuple[int, ...], first: int = 0
+    ) -> None:
+        self.bank, self.units, self.size, self.seed, self.first = bank, units, size, seed, first
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        rng = np.random.default_rng(self.seed)
-        while True:
-            track = self.answer(rng) if rng.random() < 0.2 else self.person(rng)
-            yield torch.from_numpy(track.samples), torch.from_numpy(track.labels())
+        for number in itertools.count(self.first):
+            rng = np.random.default_rng([*self.seed, number])
+            tracks = [self.answer(rng) if rng.random() < ANSWERS else self.person(rng) for _ in range(self.size)]
+            samples, labels = (np.stack(part) for part in zip(*((t.samples, t.labels()) for t in tracks), strict=True))
+            yield torch.from_numpy(samples), torch.from_numpy(labels)
 
     def person(self, rng: np.random.Generator) -> Track:
         """Somebody says digits all along."""
@@ -79,6 +86,14 @@ class Heads(nn.Module):
         self.latent = nn.Linear(2 * dimension, classes)
 
 
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1: the codebooks start from what the first steps give")
+    return number
+
+
 def main() -> None:
     """Trains, or goes on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,17 +101,23 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="mimi_config.json")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--warm-up", type=int, default=300, help="steps without the quantizer (default: %(default)s)")
+    parser.add_argument(
+        "--warm-up", type=positive, default=300, help="steps without the quantizer (default: %(default)s)"
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers stay")
     ranks.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    ranks.meet(arguments.out / "encoder.meeting", arguments.rank, arguments.ranks)
+    with ranks.meeting(arguments):
+        train(arguments)
 
+
+def train(arguments: argparse.Namespace) -> None:
+    """The stage's part of one process."""
+    torch.manual_seed(arguments.seed)
     config = MimiConfig.load(arguments.config)
 
     def build(weights: Weights) -> Encoder:
@@ -109,6 +130,7 @@ def main() -> None:
     parameters = [p for p in (*encoder.parameters(), *heads.parameters()) if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     checkpoint, step = arguments.out / "encoder.pt", 0
+    recent: list[Tensor] = []  # latents [N, C] of the last steps without the quantizer
     if checkpoint.exists():
         held: dict[str, Any] = torch.load(checkpoint, weights_only=True)
         step = held["step"]
@@ -116,16 +138,16 @@ def main() -> None:
         heads.load_state_dict(held["heads"])
         codebooks.load_state_dict(held["codebooks"])
         optimizer.load_state_dict(held["optimizer"])
+        recent = held["recent"]
 
     bank, held_out = (load_clips(arguments.bank / f"{name}.npz") for name in ("train", "held-out"))
     units = load_units(arguments.bank / "answering.npz")
-    test = next(iter(DataLoader(Scenes(held_out, units, 1), batch_size=24)))
-    scenes = Scenes(bank, units, arguments.seed + 100 + step + 1_000_000 * arguments.rank)
-    batches = iter(DataLoader(scenes, batch_size=arguments.batch, num_workers=1, prefetch_factor=4))
-    log = (arguments.out / "encoder.jsonl").open("a")
+    test = next(iter(Scenes(held_out, units, 24, (1,))))
+    scenes = Scenes(bank, units, arguments.batch, (arguments.seed, arguments.rank), first=step)
+    batches = iter(DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=4))
     began = time.monotonic()
-    recent: list[Tensor] = []
     while step < arguments.steps:
+        ranks.draws(arguments.seed, arguments.rank, step)
         quantized = step >= arguments.warm_up
         if step == arguments.warm_up:
             codebooks.start(torch.cat(recent))
@@ -160,17 +182,17 @@ def main() -> None:
                     tested, _, test_codes = evaluate(encoder, codebooks, heads, mel, *test, quantized=quantized)
                 line |= {f"test_{name}": round(float(value), 4) for name, value in tested.items()}
                 line["codes_used"] = [int(test_codes[..., k].unique().numel()) for k in range(8)]
-            print(json.dumps(line), file=log, flush=True)
-        if arguments.rank == 0 and step != arguments.warm_up and (step % 100 == 0 or step == arguments.steps):
+            log(arguments.out / "encoder.jsonl", line)
+        if arguments.rank == 0 and (step % CHECKPOINT_STEPS == 0 or step == arguments.steps):
             state = {
                 "step": step,
                 "encoder": encoder.state_dict(),
                 "heads": heads.state_dict(),
                 "codebooks": codebooks.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "recent": recent,
             }
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
+            save_checkpoint(checkpoint, state)
     if arguments.rank == 0:
         save(arguments.out / "encoder.safetensors", published.tensors(encoder))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from antiphon.errors import AntiphonError
 from train.scenes import Track, person
 from train.speech import DIGITS, FRAME, RATE, Clip, Espeak, flite, make_bank
 
@@ -74,4 +76,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AntiphonError as error:
+        sys.exit(f"examples: {error}")

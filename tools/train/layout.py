@@ -7,9 +7,11 @@ and no layer needs a second piece of code that knows how to save it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from antiphon_cloud.mimi import Weights
 
 Build = Callable[[Weights], nn.Module]
+CHECKPOINT_STEPS = 100  # between two checkpoints
 DERIVED = "offset_"  # parameters that are a function of others
 _CONSTANT = ("cluster_usage", "_initialized")
 
@@ -104,6 +107,18 @@ def save(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes what a stage goes on from, atomically."""
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+
+
+def log(path: Path, line: dict[str, Any]) -> None:
+    """Adds a line of JSON."""
+    with path.open("a") as file:
+        print(json.dumps(line), file=file)
 
 
 def load(path: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Stage 4: the language model, teacher-forced on the conversations of stage 3.
+"""The language model, teacher-forced on the conversations of `conversations.py`.
 
 What only training has: a head that names, at every frame, the digits of the person's turn so far. It makes the
 network hear long before it learns to answer. The person's embeddings start as the codec's own vectors, so that codes
@@ -8,28 +8,30 @@ that sound alike start out alike.
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.errors import AntiphonError
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.lm import ZERO, LanguageModel
 from train import ranks
 from train.conversations import SLOTS
-from train.layout import load, load_encoder
+from train.layout import CHECKPOINT_STEPS, load, load_encoder, log, save, save_checkpoint
 from train.text import PADDING
 
 WITHHELD = 0.5  # of the person's fine codebooks
 SWAPPED = 0.2  # of their semantic codes
 SIMILAR = 6  # codes that one of them may become
 AUDIO_STEPS = 40  # of each conversation whose codes are predicted; all text is
+PIECE = 16  # conversations that are tested together
 
 
 def initialize(model: LanguageModel, codec: dict[str, Tensor], seed: int) -> None:
@@ -56,29 +58,32 @@ def initialize(model: LanguageModel, codec: dict[str, Tensor], seed: int) -> Non
 
 
 class Conversations:
-    """The shards of stage 3, as many as there are by now."""
+    """The shards of a folder: tokens [N, streams, T] and what was heard [N, T, 4].
+
+    Raises:
+        AntiphonError: the folder has none.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.names = folder, set[Path]()
-        self.tokens, self.heard = list[Tensor](), list[Tensor]()
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Reads what is new."""
-        for path in sorted(self.folder.glob("[0-9]*[0-9].npz")):
-            if path not in self.names:
-                self.names.add(path)
-                with np.load(path) as file:
-                    self.tokens.append(torch.from_numpy(file["tokens"]))
-                    self.heard.append(torch.from_numpy(file["heard"]))
+        paths = sorted(folder.glob("[0-9]*[0-9].npz"))
+        if not paths:
+            raise AntiphonError(f"no shards in {folder}: train.conversations makes them")
+        tokens, heard = list[Tensor](), list[Tensor]()
+        for path in paths:
+            with np.load(path) as shard:
+                tokens.append(torch.from_numpy(shard["tokens"]))
+                heard.append(torch.from_numpy(shard["heard"]))
+        self.tokens, self.heard = torch.cat(tokens), torch.cat(heard)
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Tokens [B, streams, T] and what was heard [B, T, 4]."""
-        shards = rng.integers(len(self.tokens), size=size)
-        rows = [int(rng.integers(len(self.tokens[shard]))) for shard in shards]
-        tokens = torch.stack([self.tokens[shard][row] for shard, row in zip(shards, rows, strict=True)])
-        heard = torch.stack([self.heard[shard][row] for shard, row in zip(shards, rows, strict=True)])
-        return tokens.long(), heard.long()
+        rows = torch.from_numpy(rng.integers(len(self.tokens), size=size))
+        return self.tokens[rows].long(), self.heard[rows].long()
+
+    def pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All of them in order, `PIECE` at a time."""
+        for tokens, heard in zip(self.tokens.split(PIECE), self.heard.split(PIECE), strict=True):
+            yield tokens.long(), heard.long()
 
 
 def neighbours(codec: dict[str, Tensor]) -> Tensor:
@@ -133,7 +138,7 @@ def losses(
         audio_logits.permute(0, 3, 1, 2), codes.masked_fill(~known, -100), reduction="none"
     )
     listening = listener(states[0]).unflatten(-1, (SLOTS, -1))  # [B, T, 4, 11]
-    # Step t has heard all of frame t − 1 and the first code of frame t.
+    # Step t has heard the first code of frame t − 1 and the rest of t − 2; it names what was said by frame t − 1.
     listening_loss = functional.cross_entropy(listening[:, 1:].flatten(0, 2), heard[:, :-1].flatten())
     right = text_logits.argmax(-1) == text
     return {
@@ -147,7 +152,17 @@ def losses(
     }
 
 
-def main() -> None:
+@torch.no_grad()
+def test(model: LanguageModel, listener: nn.Linear, conversations: Conversations, similar: Tensor) -> dict[str, float]:
+    """`losses` of all conversations: the mean over the pieces, each by its size."""
+    sums: dict[str, float] = {}
+    for tokens, heard in conversations.pieces():
+        for name, value in losses(model, listener, tokens, heard, similar, None).items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(tokens)
+    return {name: value / len(conversations.tokens) for name, value in sums.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Trains, or goes on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dialogues", type=Path, help="folder of shards; its `held-out` folder is the test")
@@ -157,39 +172,52 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--start", type=Path, help="model.safetensors to start from (default: nothing)")
+    parser.add_argument(
+        "--start",
+        type=lambda path: str(Path(path).resolve()),
+        help="model.safetensors to start from (default: nothing)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     ranks.add_arguments(parser)
-    arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
+    arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    ranks.meet(arguments.out / "lm.meeting", arguments.rank, arguments.ranks)
+    checkpoint = arguments.out / "lm.pt"
+    held = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    if held and held["start"] != arguments.start:
+        parser.error(
+            f"{checkpoint} started from {held['start'] or 'nothing'}: give the same --start, or another folder"
+        )
+    with ranks.meeting(arguments):
+        train(arguments, checkpoint, held)
+
+
+def train(arguments: argparse.Namespace, checkpoint: Path, held: dict[str, Any] | None) -> None:
+    """The stage's part of one process; goes on from what the checkpoint held."""
+    torch.manual_seed(arguments.seed)
     config = read_config(arguments.config).lm
     model = LanguageModel(config)
     listener = nn.Linear(config.dim, SLOTS * 11)
     codec = load_encoder(arguments.codec)
     initialize(model, codec, arguments.seed)
     if arguments.start:
-        model.load_state_dict(load(arguments.start))
+        model.load_state_dict(load(Path(arguments.start)))
     parameters = [*model.parameters(), *listener.parameters()]
     optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.02)
-    checkpoint, step = arguments.out / "lm.pt", 0
-    if checkpoint.exists():
-        held: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    step = 0
+    if held:
         step = held["step"]
         model.load_state_dict(held["model"])
         listener.load_state_dict(held["listener"])
         optimizer.load_state_dict(held["optimizer"])
     similar = neighbours(codec)
     conversations = Conversations(arguments.dialogues)
-    test = Conversations(arguments.dialogues / "held-out").draw(24, np.random.default_rng(1))
-    rng = np.random.default_rng([arguments.seed, step, arguments.rank])
-    log = (arguments.out / "lm.jsonl").open("a")
+    held_out = Conversations(arguments.dialogues / "held-out")
     began = time.monotonic()
     while step < arguments.steps:
         for group in optimizer.param_groups:
             left = 1 - step / arguments.steps
             group["lr"] = arguments.learning_rate * min(1, (step + 1) / 150, 0.03 + 0.97 * min(1, left / 0.6))
+        rng = ranks.draws(arguments.seed, arguments.rank, step)
         tokens, heard = conversations.draw(arguments.batch, rng)
         values = losses(model, listener, tokens, heard, similar, rng)
         loss = values["text"] + 0.3 * values["audio"] + values["listening"]
@@ -199,28 +227,29 @@ def main() -> None:
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
-        if step % 20 == 0 and arguments.rank == 0:
+        last = step == arguments.steps
+        if arguments.rank == 0 and (step % 20 == 0 or last):
             line = {"step": step, "seconds": round(time.monotonic() - began)}
             shown = {name: round(float(value.detach()), 4) for name, value in values.items()}
-            if step % 100 == 0:
-                with torch.no_grad():
-                    tested = losses(model, listener, *test, similar, None)
-                shown |= {f"test_{name}": round(float(value), 4) for name, value in tested.items()}
-            print(json.dumps(line | shown), file=log, flush=True)
-        if step % 50 == 0:
-            conversations.refresh()
-        if arguments.rank == 0 and (step % 100 == 0 or step == arguments.steps):
+            if step % 200 == 0 or last:
+                tested = test(model, listener, held_out, similar)
+                shown |= {f"test_{name}": round(value, 4) for name, value in tested.items()}
+            log(arguments.out / "lm.jsonl", line | shown)
+        if arguments.rank == 0 and (step % CHECKPOINT_STEPS == 0 or last):
             state = {
                 "step": step,
+                "start": arguments.start,
                 "model": model.state_dict(),
                 "listener": listener.state_dict(),
                 "optimizer": optimizer.state_dict(),
             }
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
+            save_checkpoint(checkpoint, state)
             weights = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
-            save_file(weights, arguments.out / "model.safetensors")
+            save(arguments.out / "model.safetensors", weights)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AntiphonError as error:
+        sys.exit(f"lm: {error}")

@@ -1,4 +1,4 @@
-"""Stage 5: the trained parts as a model directory in the published layout, with the codec exported for the edge."""
+"""The trained parts as a model directory in the published layout, with the codec exported for the edge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from train.text import tokenizer_model
 def main() -> None:
     """Writes the directory."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("codec", type=Path, help="folder with mimi.safetensors")
+    parser.add_argument("codec", type=Path, help="folder with mimi.safetensors, or a packed model")
     parser.add_argument("lm", type=Path, help="folder with model.safetensors")
     parser.add_argument("out", type=Path)
     parser.add_argument("--precision", choices=["fp32", "int8"], default="int8", help="of the exported codec")

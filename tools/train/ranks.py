@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import distributed, nn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--rank` and `--ranks`."""
+    """`--rank`, `--ranks` and `--port`."""
     parser.add_argument("--rank", type=int, default=0, help="of this process (default: %(default)s)")
     parser.add_argument("--ranks", type=int, default=1, help="processes that share the work (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=29_400, help="where they meet; each shared stage its own (default: %(default)s)"
+    )
 
 
-def meet(file: Path, rank: int, ranks: int) -> None:
-    """Waits for the other processes; `file` must not exist before the first comes."""
+@contextmanager
+def meeting(arguments: argparse.Namespace) -> Iterator[None]:
+    """Waits for the other processes, and leaves them at the end.
+
+    They meet at a port: unlike a file, it outlives no process that is killed.
+    """
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{file.absolute()}", rank=rank, world_size=ranks)
+    port = arguments.port if arguments.ranks > 1 else 0  # any
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", address, rank=arguments.rank, world_size=arguments.ranks)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+        torch.set_num_threads(threads)
+
+
+def draws(seed: int, rank: int, step: int) -> np.random.Generator:
+    """For what one step draws, torch's generator too: a stage that goes on draws what it would have drawn."""
+    rng = np.random.default_rng([seed, rank, step])
+    torch.manual_seed(int(rng.integers(1 << 63)))
+    return rng
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-RATE = 24_000
+from train.speech import RATE
+
 FLOOR = 0.05  # magnitudes: lower, the log measures silence
 
 

@@ -11,6 +11,7 @@ import ctypes
 import ctypes.util
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from antiphon.errors import AntiphonError
+
 Samples = NDArray[np.float32]
 
 RATE = 24_000
@@ -29,7 +32,8 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 UNITS = ("ready", "you said", *DIGITS)  # what the answering voice can say
 ANSWERING_VOICE = "rms"  # the independent recognizer hears its every digit right, and slt's "four" as "five"
 
-ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
+# "en" is British English: espeak-ng knows "en-gb" as a language, not as a voice.
+ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
 VARIANTS = """
     Alex Alicia Andrea Annie Denis Diogo Henrique Hugo Jacky Lee Mario Michael Mike adam anika antonio aunty
     benjamin boris caleb david ed edward f1 f2 f3 f5 grandma grandpa gustave iven iven2 iven3 john kaukovalta
@@ -91,14 +95,28 @@ class _Event(ctypes.Structure):
     )
 
 
-class Espeak:
-    """libespeak-ng in this process: voices are `accent+variant`."""
+class _Voice(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("languages", ctypes.c_char_p), ("identifier", ctypes.c_char_p))
 
-    _SYNCHRONOUS, _WORD, _UTF8, _RATE, _PITCH = 2, 1, 1, 1, 3
+
+class Espeak:
+    """libespeak-ng in this process: voices are `accent+variant`.
+
+    Raises:
+        AntiphonError: it is not installed.
+    """
+
+    _SYNCHRONOUS, _DO_NOT_EXIT, _WORD, _UTF8, _RATE, _PITCH = 2, 0x8000, 1, 1, 1, 3
 
     def __init__(self) -> None:
-        self._library = ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
-        self._rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, 0)
+        try:
+            self._library = ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
+        except OSError as error:
+            raise missing("espeak-ng") from error
+        self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
+        self._rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._DO_NOT_EXIT)
+        if self._rate <= 0:
+            raise AntiphonError("espeak-ng has no voices: apt-get install --reinstall espeak-ng-data")
         self._pcm: list[Samples] = []
         self._starts: list[int] = []
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
@@ -115,11 +133,27 @@ class Espeak:
             i += 1
         return 0
 
+    def choose(self, voice: str) -> None:
+        """Speaks with this voice from now on.
+
+        Raises:
+            AntiphonError: espeak-ng has no such voice.
+        """
+        unknown = self._library.espeak_SetVoiceByName(voice.encode())
+        # An unknown accent leaves the voice as it was; an unknown variant leaves the accent without one.
+        chosen: bytes = self._library.espeak_GetCurrentVoice().contents.identifier
+        if unknown or chosen.decode().partition("+")[2] != voice.partition("+")[2]:
+            raise AntiphonError(f"espeak-ng has no voice {voice}; see espeak-ng --voices=en and --voices=variant")
+
     def speak(self, words: Sequence[str], voice: str, words_a_minute: int, pitch: int) -> Clip | None:
-        """The words in one breath; None where this voice runs them together."""
+        """The words in one breath; None where this voice runs them together.
+
+        Raises:
+            AntiphonError: espeak-ng has no such voice.
+        """
         text = " ".join(words).encode()
         self._pcm, self._starts = [], []
-        self._library.espeak_SetVoiceByName(voice.encode())
+        self.choose(voice)
         self._library.espeak_SetParameter(self._RATE, words_a_minute, 0)
         self._library.espeak_SetParameter(self._PITCH, pitch, 0)
         self._library.espeak_Synth(text, len(text) + 1, 0, 1, 0, self._UTF8, None, None)
@@ -131,11 +165,35 @@ class Espeak:
         return trimmed(f"espeak {voice}", soxr.resample(pcm, self._rate, RATE), times)
 
 
+def missing(packages: str) -> AntiphonError:
+    """What to install."""
+    return AntiphonError(f"{packages.split()[0]} is not installed: apt-get install {packages}")
+
+
+def synthesize(packages: str, command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a synthesizer of Debian's `packages`.
+
+    Raises:
+        AntiphonError: it is not installed, or fails.
+    """
+    try:
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise missing(packages) from error
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip() or "it says nothing").splitlines()[-1]
+        raise AntiphonError(f"{command[0]} failed: {reason} (is all of {packages} installed?)") from error
+
+
 def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None:
-    """The words in one breath, `stretch` times as long as usual."""
+    """The words in one breath, `stretch` times as long as usual.
+
+    Raises:
+        AntiphonError: flite is not installed.
+    """
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         options = ["-voice", voice, "--setf", f"duration_stretch={stretch}", "-psdur", "-t", " ".join(words)]
-        done = subprocess.run(["flite", *options, "-o", file.name], capture_output=True, text=True, check=True)
+        done = synthesize("flite", ["flite", *options, "-o", file.name])
         pcm, rate = soundfile.read(file.name, dtype="float32")
     ends = [(name, float(end)) for name, end in (entry.split(":") for entry in done.stdout.split())]
     spoken = [i for i, (name, _) in enumerate(ends) if name != "pau"]
@@ -151,11 +209,15 @@ def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None
 
 
 def festival(word: str, stretch: float = 1.0) -> Clip:
-    """One word by festival's voice ked, `stretch` times as long as usual."""
+    """One word by festival's voice ked, `stretch` times as long as usual.
+
+    Raises:
+        AntiphonError: festival or its voice is not installed.
+    """
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         evaluate = [f"(voice_{FESTIVAL})", f"(Parameter.set 'Duration_Stretch {stretch})"]
         options = [part for command in evaluate for part in ("-eval", command)]
-        subprocess.run(["text2wave", *options, "-o", file.name], input=word, text=True, check=True)
+        synthesize("festival festvox-kdlpc16k", ["text2wave", *options, "-o", file.name], word)
         pcm, rate = soundfile.read(file.name, dtype="float32")
     samples = soxr.resample(pcm, rate, RATE)
     return trimmed(f"festival {FESTIVAL}", samples, [Word(word, 0.0, len(samples) / RATE)])
@@ -217,6 +279,9 @@ def make_bank(count: int, seed: int, *, held_out: bool = False) -> list[Clip]:
 
     Half are espeak-ng's: each of its variants has two accents. For training most are said by a shorter or longer vocal
     tract, so that few voices stand for many.
+
+    Raises:
+        AntiphonError: a synthesizer or a voice is not installed.
     """
     rng, espeak, bank = np.random.default_rng(seed), Espeak(), list[Clip]()
     variants, natural = (HELD_OUT_VARIANTS, HELD_OUT_FLITE) if held_out else (VARIANTS, FLITE)
@@ -283,4 +348,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AntiphonError as error:
+        sys.exit(f"speech: {error}")

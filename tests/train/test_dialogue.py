@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from tests.support.clips import tones
+from train.dialogue import GREETING, LATE, REPLY, STOP, Dialogue, make
+from train.speech import DIGITS, FRAME, RATE
+
+FRAMES = 200
+LENGTHS = {"ready": 6, "you said": 8} | dict.fromkeys(DIGITS, 5)
+LATEST = len(LATE) - 1
+
+
+def conversation(seed: int) -> Dialogue:
+    return make(tones(), LENGTHS, FRAMES, np.random.default_rng(seed), clean=True)
+
+
+def frame(at_s: float) -> int:
+    return int(at_s * RATE) // FRAME
+
+
+@pytest.fixture(scope="module")
+def conversations() -> list[Dialogue]:
+    return [conversation(seed) for seed in range(60)]
+
+
+@pytest.fixture
+def on_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clerk that is never late."""
+    monkeypatch.setattr("train.dialogue.late", lambda rng: 0)
+
+
+def end_of(dialogue: Dialogue, i: int) -> int:
+    """The frame after the last unit of reply i, if nobody interrupts."""
+    reply = dialogue.replies[i]
+    return reply.start + sum(LENGTHS[unit] for unit in reply.units)
+
+
+def test_the_clerk_greets(conversations: list[Dialogue]) -> None:
+    for dialogue in conversations:
+        assert (dialogue.replies[0].start, dialogue.replies[0].units) == (GREETING, ["ready"])
+
+
+def test_every_turn_is_answered_with_its_digits(conversations: list[Dialogue]) -> None:
+    for dialogue in conversations:
+        answers = [reply.units for reply in dialogue.replies[1:]]
+        assert answers == [["you said", *digits] for _, _, digits in dialogue.turns]
+        assert [word.text for word in dialogue.words] == [digit for *_, digits in dialogue.turns for digit in digits]
+
+
+@pytest.mark.usefixtures("on_time")
+def test_an_answer_starts_its_frames_after_the_end_of_the_turn() -> None:
+    for seed in range(20):
+        dialogue = conversation(seed)
+        for reply, (_, end_s, _) in zip(dialogue.replies[1:], dialogue.turns, strict=True):
+            assert reply.start == frame(end_s) + REPLY
+
+
+@pytest.mark.usefixtures("on_time")
+def test_a_turn_that_starts_while_the_clerk_talks_ends_what_it_says() -> None:
+    interrupted = 0
+    for seed in range(40):
+        dialogue = conversation(seed)
+        for i, (start_s, *_) in enumerate(dialogue.turns):
+            stop, reply = frame(start_s) + STOP, dialogue.replies[i]
+            if stop < end_of(dialogue, i):
+                interrupted += 1
+                assert reply.end == max(stop, reply.start)
+            else:
+                assert reply.end == FRAMES
+    assert interrupted > 10
+
+
+def test_the_clerk_is_late_now_and_then_and_never_early(conversations: list[Dialogue]) -> None:
+    late = [
+        reply.start - frame(end_s) - REPLY
+        for dialogue in conversations
+        for reply, (_, end_s, _) in zip(dialogue.replies[1:], dialogue.turns, strict=True)
+    ]
+    assert set(late) == set(range(LATEST + 1))
+    assert late.count(0) > len(late) / 2
+
+
+def test_some_conversations_are_silence_after_the_greeting(conversations: list[Dialogue]) -> None:
+    silent = [dialogue for dialogue in conversations if not dialogue.turns]
+    assert silent
+    for dialogue in silent:
+        assert len(dialogue.replies) == 1
+        assert dialogue.replies[0].end == FRAMES
+        assert not dialogue.words
+        assert not dialogue.samples.any()
+
+
+def test_the_samples_carry_the_words(conversations: list[Dialogue]) -> None:
+    dialogue = next(d for d in conversations if d.turns)
+    assert dialogue.samples.shape == (FRAMES * FRAME,)
+    for word in dialogue.words:
+        inside = dialogue.samples[int(word.start_s * RATE) : int(word.end_s * RATE)]
+        assert np.abs(inside).max(initial=0.0) > 0.4
+
+
+def test_the_seed_decides() -> None:
+    assert np.array_equal(conversation(3).samples, conversation(3).samples)
