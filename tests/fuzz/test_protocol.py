@@ -1,6 +1,6 @@
 """Hypothesis plays the edge, well-behaved and not: the worker answers right, or ends the call with the right status.
 
-python -m pytest tests/fuzz --fuzz-messages 100000 -s        # the long run; prints what was answered
+python -m pytest tests/fuzz --fuzz-messages 100000 --timeout 3600 -s        # the long run; prints what was answered
 """
 
 from __future__ import annotations
