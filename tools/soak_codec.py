@@ -35,6 +35,7 @@ from antiphon_cloud.mimi.model import POSITION
 from antiphon_edge.codec import Codec
 from antiphon_edge.codec_files import open_graph
 from compare_codec import Floats, processor, speech
+from process_memory import memory_bytes
 
 Codes = npt.NDArray[np.int32]
 Hear = Callable[[int], Floats]
@@ -99,7 +100,7 @@ def soak(codec: Codec, hear: Hear, frames: int) -> tuple[int, Codes, Floats]:
         times[number] = perf_counter() - start
         last_codes[number % kept], last_audio[number % kept] = codes, decoded
         if number % every == 0:
-            resident[number // every] = resident_kib()
+            resident[number // every] = memory_bytes() / 1024
             if number % (10 * every) == 0:
                 print(f"frame {number}: {resident[number // every] / 1024:.1f} MiB", flush=True)
         number += 1
@@ -214,12 +215,6 @@ def silence(codec: Codec, hear: Hear) -> None:
             times[number, i] = perf_counter() - start
     spoken, silent = 1e3 * np.median(times[-MINUTE_FRAMES // 3 :], 0)
     print(f"digital silence: p50 {silent:.2f} ms a frame after 40 s of it, {spoken:.2f} ms beside it in speech")
-
-
-def resident_kib() -> int:
-    """What the process holds in memory now."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from antiphon.spec import CodecSpec
 from antiphon_edge.client import NEVER, Session, connect
 from fleet import unused_addresses
 from load_test import served
+from process_memory import memory_bytes
 from relay import Relay, relay
 from worker_process import SERVE, STUB, worker
 
@@ -61,9 +62,7 @@ def of_worker(metrics: str) -> Footprint:
 
 def of_edges() -> Footprint:
     """What this process holds."""
-    status = Path("/proc/self/status").read_text()
-    memory_kib = int(status.partition("VmRSS:")[2].split()[0])
-    return Footprint(memory_kib, len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks()))
+    return Footprint(memory_bytes() / 1024, len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks()))
 
 
 async def talk(session: Session, random: np.random.Generator, frames: int) -> list[float]:

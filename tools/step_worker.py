@@ -33,6 +33,7 @@ from antiphon_cloud.quant import int8_module, quantize_rows
 from antiphon_cloud.runner import Runner, model_spec
 from antiphon_cloud.serving import named_dtype, set_step_threads
 from antiphon_cloud.transformer import Linear
+from process_memory import memory_bytes
 
 WARM_UP = 3
 READ_FLOATS = 50_000_000  # 200 MB: far beyond any cache
@@ -122,12 +123,7 @@ def reset_peak() -> int:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
-    return memory_bytes("VmRSS")
-
-
-def memory_bytes(field: str) -> int:
-    """What the kernel says of this process's memory: VmRSS now, VmHWM at most."""
-    return 1024 * int(Path("/proc/self/status").read_text().partition(f"{field}:")[2].split()[0])
+    return memory_bytes()
 
 
 def seconds_to_read(floats: torch.Tensor, threads: int) -> float:

@@ -10,8 +10,9 @@ import pytest
 
 import step_worker
 from random_checkpoint import write
+from tests.support.memory import needs_memory_peak
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak")
+pytestmark = needs_memory_peak
 
 CONFIG = {
     "dim": 1024, "num_heads": 16, "num_layers": 16, "context": 16, "text_card": 4000, "n_q": 4, "dep_q": 2,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ import soundfile
 import torch
 from torch import Tensor
 
-from antiphon.codes import Codes
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.native.library import set_threads
 from antiphon_cloud.quant import quantize_rows
@@ -28,7 +27,6 @@ from antiphon_cloud.sampling import sample
 from antiphon_cloud.server import Server, ServerConfig
 from antiphon_cloud.serving import ServingConfig, load
 from antiphon_edge.codec import Codec, Decoder, Encoder
-from antiphon_edge.pcm import Pcm
 from conversation import converse_all
 from eval_clerk import Scene, Turn, answers, false_starts, interruptions
 from recognizer import DigitRecognizer
@@ -130,26 +128,25 @@ async def test_it_stops_when_it_is_interrupted_and_answers_what_interrupted_it()
     assert talks_on == {"interruptions": 1, "stopped within 0.5 s %": 0.0, "exact second answers %": 0.0}
 
 
+def forgetting(monkeypatch: pytest.MonkeyPatch, half: type[Encoder] | type[Decoder]) -> None:
+    """Lets half of the codec begin anew with every frame."""
+    step: Callable[..., Any] = half.step
+
+    def forgetful(codec: Any, frame: Any) -> Any:
+        codec.reset()
+        return step(codec, frame)
+
+    monkeypatch.setattr(half, "step", forgetful)
+
+
 async def test_a_codec_that_forgets_between_frames_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Encoder.step
-
-    def forgetful(encoder: Encoder, pcm: Pcm) -> Codes:
-        encoder.reset()
-        return step(encoder, pcm)
-
-    monkeypatch.setattr(Encoder, "step", forgetful)
+    forgetting(monkeypatch, Encoder)
     score = await scored(scenes()[:FEW])
     assert not score.passes, score
 
 
 async def test_right_words_in_sound_that_nobody_understands_do_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Decoder.step
-
-    def forgetful(decoder: Decoder, codes: Codes) -> Pcm:
-        decoder.reset()
-        return step(decoder, codes)
-
-    monkeypatch.setattr(Decoder, "step", forgetful)
+    forgetting(monkeypatch, Decoder)
     score = await scored(scenes()[:FEW])
     assert score.exact >= EXACT, score
     assert not score.passes, score

@@ -4,19 +4,18 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from bench_step import WORKER, Figures
 from tests.support.language_models import GOLDEN
+from tests.support.memory import needs_memory_peak
 
 STEP = {
     "median_ms": 20.0, "p95_ms": 21.0, "p99_ms": 22.0, "read_mb": 355.0, "read_ms": 16.0, "predicted_ms": 18.0,
     "load_s": 3.2, "weights_mb": 535.0, "peak_mb": 596.0, "process_mb": 900.0,
 }  # fmt: skip
 CHURNED = STEP | {"median_ms": 20.5, "p99_ms": 23.5}
-on_linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak")
 FIGURES = Figures("moshi", 1, 1, STEP, among_slots_ms=22.0, churned=CHURNED, reference_ms=100.0)
 
 
@@ -65,13 +64,13 @@ def worker(*arguments: str) -> dict[str, float]:
     return found
 
 
-@on_linux
+@needs_memory_peak
 def test_a_worker_times_loading_and_steps_while_sessions_come_and_go() -> None:
     found = worker("--batch", "2", "--churn", "2")
     assert set(found) == set(STEP)
     assert min(found.values()) > 0
 
 
-@on_linux
+@needs_memory_peak
 def test_a_worker_of_floats_predicts_nothing() -> None:
     assert set(STEP) - set(worker("--quantize", "none")) == {"predicted_ms"}
