@@ -5,60 +5,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from antiphon.channel import FLOW_CONTROL
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud import service
 from antiphon_cloud.admission import Admission
-from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME, Server, ServerConfig
+from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME
 from stub_runner import SPEC, StubRunner, expected
-from tests.support.servers import CODEC, StubOptions, StubServer, codec_files, stub_server
-
-CODES = np.arange(8, dtype=np.int32)
-PACKED = SPEC.user_packer.pack(CODES)
-OPEN = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=3))
-
-
-def frame(sequence: int, codes: bytes = PACKED) -> pb.ConverseRequest:
-    return pb.ConverseRequest(sequence=sequence, codes=codes)
-
-
-@asynccontextmanager
-async def connected(address: str) -> AsyncIterator[tuple[Any, grpc.aio.Channel]]:
-    async with grpc.aio.insecure_channel(address, options=FLOW_CONTROL) as channel:
-        yield dialogue_pb2_grpc.DialogueServiceStub(channel), channel
-
-
-async def converse(address: str, *requests: pb.ConverseRequest) -> list[pb.ConverseResponse]:
-    """Sends the requests, half-closes and reads everything that comes back."""
-    async with connected(address) as (stub, _):
-        call = stub.Converse()
-        for request in requests:
-            await call.write(request)
-        await call.done_writing()
-        return [response async for response in call]
-
-
-async def status_of(address: str, *requests: pb.ConverseRequest) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await asyncio.wait_for(converse(address, *requests), 20)
-    return raised.value
+from tests.support.calls import CODES, OPEN, PACKED, connected, converse, frame, load_of, status_of, wait_until_free
+from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 
 
 async def test_a_conversation_from_open_to_closed() -> None:
@@ -256,18 +220,6 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
         first.cancel()
 
 
-async def wait_until_free(server: StubServer) -> None:
-    """Returns once no session holds a slot; the test's timeout ends a wait for one that leaks."""
-    while (await load_of(server)).sessions:  # each look is a round trip to the worker
-        pass
-
-
-async def load_of(server: StubServer) -> pb.Load:
-    async with connected(server.address) as (stub, _):
-        response: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest())
-        return response.load
-
-
 @pytest.mark.parametrize(("lone_ms", "slow"), [(4001.0, True), (40.0, False)])
 async def test_a_worker_says_that_it_is_slower_than_real_time(lone_ms: float, slow: bool) -> None:
     async with stub_server(StubOptions(admission=Admission({1: lone_ms}))) as server:
@@ -424,109 +376,3 @@ async def test_an_edge_that_takes_no_replies_ends_after_the_idle_time() -> None:
         assert len(await converse(server.address, OPEN, frame(0))) == 3
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)
-
-
-async def test_a_drain_does_not_wait_for_a_step_that_never_ends() -> None:
-    runner = StubRunner(slots=1)
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.1)
-    options = StubOptions(runner=runner, config=config)
-    async with stub_server(options) as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
-        runner.gate.clear()
-        await call.write(frame(0))
-        await asyncio.to_thread(runner.entered.wait, 10)
-        await asyncio.wait_for(server.server.drain(), 10)
-        assert (await call.read()).WhichOneof("control") == "go_away"
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await asyncio.wait_for(call.read(), 10)
-    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-async def test_a_call_that_has_not_opened_when_a_drain_begins_is_unavailable() -> None:
-    async with stub_server() as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        neighbour = stub.Converse()
-        await neighbour.write(OPEN)
-        await neighbour.read()
-        drain = asyncio.create_task(server.server.drain())
-        await neighbour.read()  # GoAway: the drain has begun
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await call.read()
-        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-        neighbour.cancel()
-        await asyncio.wait_for(drain, 10)
-
-
-async def health_of(address: str) -> int:
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        statuses = {
-            (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in ("", SERVICE_NAME)
-        }
-    assert len(statuses) == 1
-    return int(statuses.pop())
-
-
-async def test_health_and_admission_follow_the_workers_life() -> None:
-    server = Server(ServerConfig(listen="127.0.0.1:0"))
-    address = await server.bind()
-    try:
-        assert await health_of(address) == health_pb2.HealthCheckResponse.NOT_SERVING
-        error = await status_of(address, OPEN)
-        assert error.code() is grpc.StatusCode.UNAVAILABLE
-        assert "loading" in (error.details() or "")
-    finally:
-        await server.stop()
-    async with stub_server() as stub:
-        assert await health_of(stub.address) == health_pb2.HealthCheckResponse.SERVING
-        stub.server.worker.drain()
-        error = await status_of(stub.address, OPEN)
-        assert error.code() is grpc.StatusCode.UNAVAILABLE
-        assert "draining" in (error.details() or "")
-        assert (await load_of(stub)).draining
-
-
-async def test_a_draining_worker_asks_its_sessions_to_go_and_waits_for_them() -> None:
-    async with stub_server() as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
-        drain = asyncio.create_task(server.server.drain())
-        go_away = (await call.read()).go_away
-        assert (go_away.reason, go_away.time_left_ms) == ("the worker is draining", 500)
-        await call.write(frame(0))  # still served
-        assert (await call.read()).sequence == 0
-        await call.write(pb.ConverseRequest(close=pb.Close()))
-        assert (await call.read()).closed.frames == 1
-        await asyncio.wait_for(drain, 10)
-
-
-async def test_a_session_that_stays_past_the_drain_ends_unavailable() -> None:
-    async with stub_server() as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
-        drain = asyncio.create_task(server.server.drain())
-        await call.read()
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await asyncio.wait_for(call.read(), 10)
-        await asyncio.wait_for(drain, 10)
-    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-async def test_reflection_is_there_by_flag(enabled: bool) -> None:
-    config = ServerConfig(listen="127.0.0.1:0", reflection=enabled)
-    async with stub_server(StubOptions(config=config)) as server, grpc.aio.insecure_channel(server.address) as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
-        if enabled:
-            response = await call.read()
-            assert SERVICE_NAME in {found.name for found in response.list_services_response.service}
-            call.cancel()
-        else:
-            with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await call.read()
-            assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
