@@ -30,8 +30,9 @@ from antiphon_edge.codec import Codec
 from antiphon_edge.pcm import Pcm
 from conversation import Heard, converse_all
 from recognizer import DigitRecognizer
+from train.clips import DIGITS, FRAME, RATE, Clip, Word, trimmed
 from train.scenes import Track, bumps, noise, person, recorded
-from train.speech import DIGITS, FRAME, RATE, Clip, Word, make_bank, trimmed
+from train.speech import make_bank
 from worker_process import worker
 
 HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison/digits")

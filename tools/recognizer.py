@@ -7,7 +7,7 @@ import pocketsphinx
 import soxr
 
 from antiphon_edge.pcm import Pcm
-from train.speech import DIGITS
+from train.clips import DIGITS
 
 RATE = 16_000
 GRAMMAR = f"#JSGF V1.0;\ngrammar digit;\npublic <digit> = {' | '.join(DIGITS)};\n"

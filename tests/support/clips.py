@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.speech import DIGITS, RATE, Clip, Word
+from train.clips import DIGITS, RATE, Clip, Word
 
 
 def tones() -> list[Clip]:

@@ -3,10 +3,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from train.clips import FRAME, RATE, Clip, Word
 from train.conversations import heard_of, tokens_of
 from train.decoder import Voice
 from train.dialogue import Dialogue, Reply
-from train.speech import FRAME, RATE, Clip, Word
 from train.text import PADDING, token
 
 BOOKS, FRAMES = 2, 40

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.support.clips import tones
+from train.clips import DIGITS, FRAME, RATE
 from train.dialogue import GREETING, LATE, REPLY, STOP, Dialogue, make
-from train.speech import DIGITS, FRAME, RATE
 
 FRAMES = 200
 LENGTHS = {"ready": 6, "you said": 8} | dict.fromkeys(DIGITS, 5)

@@ -3,8 +3,8 @@ from itertools import islice
 import torch
 
 from tests.support.clips import tones
+from train.clips import DIGITS, FRAME
 from train.encoder import FRAMES, Scenes
-from train.speech import DIGITS, FRAME
 
 BANK, UNITS = tones(), dict(zip(DIGITS, tones(), strict=True))
 

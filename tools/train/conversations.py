@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from antiphon_cloud.mimi import Encoder, MimiConfig
 from train import dialogue
+from train.clips import DIGITS, FRAME, RATE, load_clips, load_units
 from train.decoder import Voice, encode
 from train.dialogue import Dialogue
 from train.layout import Initial, load_encoder
 from train.scenes import CLEAN
-from train.speech import DIGITS, FRAME, RATE, load_clips, load_units
 from train.text import PADDING, token
 
 FRAMES = 200  # 16 s

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from antiphon_cloud.mimi import Decoder, Encoder, MimiConfig, Weights
 from train import ranks
+from train.clips import FRAME, Clip, load_clips, load_units
 from train.layout import CHECKPOINT_STEPS, Initial, Published, load, log, save, save_checkpoint
 from train.scenes import Track, person
 from train.spectra import LogMel, magnitudes
-from train.speech import FRAME, Clip, load_clips, load_units
 
 PIECE = 50  # frames that are encoded together
 FRAMES = 14  # of a training track: steps are small, as there is little to learn and much to repeat

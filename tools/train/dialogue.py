@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from train.clips import FRAME, RATE, Clip, Samples, Word
 from train.scenes import Track, person, recorded
-from train.speech import FRAME, RATE, Clip, Samples, Word
 
 GREETING = 3  # frame of "ready"
 REPLY = 7  # frames from the one in which speech ends to the reply

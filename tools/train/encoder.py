@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from antiphon_cloud.mimi import Encoder, MimiConfig, Weights
 from train import ranks
+from train.clips import FRAME, RATE, Clip, load_clips, load_units
 from train.layout import CHECKPOINT_STEPS, Initial, Published, log, save, save_checkpoint
 from train.quantization import Codebooks
 from train.scenes import CLASSES, CLEAN, Track, person, recorded
 from train.spectra import LogMel
-from train.speech import FRAME, RATE, Clip, load_clips, load_units
 
 FRAMES = 50  # of a scene: 4 s
 ANSWERS = 0.2  # of the scenes are the answering voice

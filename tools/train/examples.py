@@ -11,8 +11,10 @@ import numpy as np
 import soundfile
 
 from antiphon.errors import AntiphonError
+from train.clips import DIGITS, FRAME, RATE, Clip
 from train.scenes import Track, person
-from train.speech import DIGITS, FRAME, RATE, Clip, Espeak, flite, make_bank
+from train.speech import make_bank
+from train.synthesizers import Espeak, flite
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "tools/demo/conversation"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_edge.codec import Codec
-from train.speech import FRAME, RATE, Clip, load_clips, load_units
+from train.clips import FRAME, RATE, Clip, load_clips, load_units
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.speech import RATE
+from train.clips import RATE
 
 FLOOR = 0.05  # magnitudes: lower, the log measures silence
 

@@ -6,7 +6,7 @@ import io
 
 import sentencepiece
 
-from train.speech import DIGITS
+from train.clips import DIGITS
 
 WORDS = ("ready", "you", "said", *DIGITS)
 PADDING = 3

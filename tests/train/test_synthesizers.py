@@ -1,12 +1,17 @@
 import ctypes
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from antiphon.errors import AntiphonError
-from train import speech
-from train.speech import ACCENTS, HELD_OUT_VARIANTS, VARIANTS, Espeak
+from train import synthesizers
+from train.clips import RATE
+from train.speech import ACCENTS, HELD_OUT_VARIANTS, VARIANTS
+from train.synthesizers import Espeak
 
 
 @pytest.fixture
@@ -34,9 +39,9 @@ def test_a_voice_that_does_not_exist_is_no_other_voice(espeak: Espeak, voice: st
 def test_a_missing_synthesizer_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(AntiphonError, match="flite is not installed: apt-get install flite"):
-        speech.flite(["one"], "rms")
+        synthesizers.flite(["one"], "rms")
     with pytest.raises(AntiphonError, match="festival is not installed: apt-get install festival festvox-kdlpc16k"):
-        speech.festival("one")
+        synthesizers.festival("one")
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +51,23 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", load)
     with pytest.raises(AntiphonError, match="espeak-ng is not installed: apt-get install espeak-ng"):
         Espeak()
+
+
+def test_a_missing_module_and_missing_recordings_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ttspico", None)
+    with pytest.raises(AntiphonError, match="ttspico is not installed: pip install ttspico"):
+        synthesizers.pico("one", "en-GB")
+    monkeypatch.setattr(synthesizers, "SAYTIME", tmp_path)
+    with pytest.raises(AntiphonError, match="saytime is not installed: apt-get install saytime"):
+        synthesizers.person("one")
+
+
+def test_a_person_says_a_digit_in_its_band(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tone = 0.2 * np.sin(2 * np.pi * 500 * np.arange(3200) / 8000)  # 0.4 s
+    silence = np.zeros(800)
+    soundfile.write(tmp_path / "3.au", np.concatenate([silence, tone, silence]), 8000, format="RAW", subtype="ULAW")
+    monkeypatch.setattr(synthesizers, "SAYTIME", tmp_path)
+    clip = synthesizers.person("three")
+    assert [word.text for word in clip.words] == ["three"]
+    assert len(clip.samples) / RATE == pytest.approx(0.4, abs=0.02)
+    assert np.abs(clip.samples).max() == pytest.approx(0.5, abs=0.01)

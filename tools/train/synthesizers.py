@@ -1,0 +1,214 @@
+"""What speaks the digits: synthesizers of Debian's and PyPI's, and a person's recordings that Debian has.
+
+espeak-ng (GPL-3+, the program; its speech is no derived work), flite and festival with its voice ked (BSD-like, their
+voices too), SVOX Pico as `ttspico` packs it (Apache-2.0, its voices too) and the recordings of `saytime` (GPL-2+) are
+free.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from antiphon.errors import AntiphonError
+from train.clips import DIGITS, RATE, Clip, Samples, Word, trimmed
+
+FESTIVAL = "ked_diphone"
+PICO_RATE = 16_000
+SAYTIME = Path("/usr/share/saytime")  # n.au: David C Dawson says n; raw µ-law at 8 kHz
+
+PHONES = {
+    "zero": 4,
+    "one": 3,
+    "two": 2,
+    "three": 3,
+    "four": 3,
+    "five": 3,
+    "six": 4,
+    "seven": 5,
+    "eight": 2,
+    "nine": 3,
+    "ready": 4,
+    "you said": 5,
+}
+"""Phones of each word in flite's lexicon: its segment times become word times."""
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+class _Voice(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("languages", ctypes.c_char_p), ("identifier", ctypes.c_char_p))
+
+
+class Espeak:
+    """libespeak-ng in this process: voices are `accent+variant`.
+
+    Raises:
+        AntiphonError: it is not installed.
+    """
+
+    _SYNCHRONOUS, _DO_NOT_EXIT, _WORD, _UTF8, _RATE, _PITCH = 2, 0x8000, 1, 1, 1, 3
+
+    def __init__(self) -> None:
+        try:
+            self._library = ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
+        except OSError as error:
+            raise missing("espeak-ng") from error
+        self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
+        self._rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._DO_NOT_EXIT)
+        if self._rate <= 0:
+            raise AntiphonError("espeak-ng has no voices: apt-get install --reinstall espeak-ng-data")
+        self._pcm: list[Samples] = []
+        self._starts: list[int] = []
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+        self._callback = kind(self._take)
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _take(self, wav: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
+        if count > 0:
+            self._pcm.append(np.ctypeslib.as_array(wav, (count,)).astype(np.float32) / np.float32(32768))
+        i = 0
+        while events[i].type:
+            if events[i].type == self._WORD:
+                self._starts.append(events[i].sample)
+            i += 1
+        return 0
+
+    def choose(self, voice: str) -> None:
+        """Speaks with this voice from now on.
+
+        Raises:
+            AntiphonError: espeak-ng has no such voice.
+        """
+        unknown = self._library.espeak_SetVoiceByName(voice.encode())
+        # An unknown accent leaves the voice as it was; an unknown variant leaves the accent without one.
+        chosen: bytes = self._library.espeak_GetCurrentVoice().contents.identifier
+        if unknown or chosen.decode().partition("+")[2] != voice.partition("+")[2]:
+            raise AntiphonError(f"espeak-ng has no voice {voice}; see espeak-ng --voices=en and --voices=variant")
+
+    def speak(self, words: Sequence[str], voice: str, words_a_minute: int, pitch: int) -> Clip | None:
+        """The words in one breath; None where this voice runs them together.
+
+        Raises:
+            AntiphonError: espeak-ng has no such voice.
+        """
+        text = " ".join(words).encode()
+        self._pcm, self._starts = [], []
+        self.choose(voice)
+        self._library.espeak_SetParameter(self._RATE, words_a_minute, 0)
+        self._library.espeak_SetParameter(self._PITCH, pitch, 0)
+        self._library.espeak_Synth(text, len(text) + 1, 0, 1, 0, self._UTF8, None, None)
+        if len(self._starts) != len(words) or not self._pcm:
+            return None
+        pcm = np.concatenate(self._pcm)
+        edges = [start / self._rate for start in self._starts] + [len(pcm) / self._rate]
+        times = [Word(word, edges[i], edges[i + 1]) for i, word in enumerate(words)]
+        return trimmed(f"espeak {voice}", soxr.resample(pcm, self._rate, RATE), times)
+
+
+def missing(packages: str) -> AntiphonError:
+    """What to install."""
+    return AntiphonError(f"{packages.split()[0]} is not installed: apt-get install {packages}")
+
+
+def synthesize(packages: str, command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a synthesizer of Debian's `packages`.
+
+    Raises:
+        AntiphonError: it is not installed, or fails.
+    """
+    try:
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise missing(packages) from error
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip() or "it says nothing").splitlines()[-1]
+        raise AntiphonError(f"{command[0]} failed: {reason} (is all of {packages} installed?)") from error
+
+
+def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None:
+    """The words in one breath, `stretch` times as long as usual.
+
+    Raises:
+        AntiphonError: flite is not installed.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        options = ["-voice", voice, "--setf", f"duration_stretch={stretch}", "-psdur", "-t", " ".join(words)]
+        done = synthesize("flite", ["flite", *options, "-o", file.name])
+        pcm, rate = soundfile.read(file.name, dtype="float32")
+    ends = [(name, float(end)) for name, end in (entry.split(":") for entry in done.stdout.split())]
+    spoken = [i for i, (name, _) in enumerate(ends) if name != "pau"]
+    if len(spoken) != sum(PHONES[word] for word in words):
+        return None
+    times, first = [], 0
+    for word in words:
+        last = first + PHONES[word] - 1
+        start = ends[spoken[first] - 1][1] if spoken[first] else 0.0
+        times.append(Word(word, start, ends[spoken[last]][1]))
+        first = last + 1
+    return trimmed(f"flite {voice}", soxr.resample(pcm, rate, RATE), times)
+
+
+def festival(word: str, stretch: float = 1.0) -> Clip:
+    """One word by festival's voice ked, `stretch` times as long as usual.
+
+    Raises:
+        AntiphonError: festival or its voice is not installed.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        evaluate = [f"(voice_{FESTIVAL})", f"(Parameter.set 'Duration_Stretch {stretch})"]
+        options = [part for command in evaluate for part in ("-eval", command)]
+        synthesize("festival festvox-kdlpc16k", ["text2wave", *options, "-o", file.name], word)
+        pcm, rate = soundfile.read(file.name, dtype="float32")
+    samples = soxr.resample(pcm, rate, RATE)
+    return trimmed(f"festival {FESTIVAL}", samples, [Word(word, 0.0, len(samples) / RATE)])
+
+
+def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
+    """One word by SVOX Pico's voice of a language ("en-GB", "en-US"); rate and pitch in percent of its own.
+
+    Raises:
+        AntiphonError: ttspico is not installed.
+    """
+    try:
+        from ttspico import TtsEngine
+    except ImportError as error:
+        raise AntiphonError("ttspico is not installed: pip install ttspico") from error
+    engine = TtsEngine(voice)
+    engine.rate, engine.pitch = rate, pitch
+    pcm = np.frombuffer(engine.speak(word), np.int16).astype(np.float32) / np.float32(32768)
+    samples = soxr.resample(pcm, PICO_RATE, RATE)
+    return trimmed(f"pico {voice}", samples, [Word(word, 0.0, len(samples) / RATE)])
+
+
+def person(word: str) -> Clip:
+    """One digit as a man said it to Debian's `saytime`, on a telephone's band.
+
+    Raises:
+        AntiphonError: saytime is not installed.
+    """
+    path = SAYTIME / f"{DIGITS.index(word)}.au"
+    if not path.exists():
+        raise missing("saytime")
+    pcm, rate = soundfile.read(path, format="RAW", subtype="ULAW", samplerate=8000, channels=1, dtype="float32")
+    samples = soxr.resample(pcm, rate, RATE)
+    return trimmed("saytime", samples, [Word(word, 0.0, len(samples) / RATE)])
