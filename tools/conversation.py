@@ -25,11 +25,6 @@ class Heard:
     words: list[tuple[float, str]]  # when its audio starts, in s, and the word
     sample_rate_hz: int
 
-    @property
-    def text(self) -> str:
-        """All words."""
-        return " ".join(word for _, word in self.words)
-
     def between(self, start_s: float, end_s: float) -> Pcm:
         """The samples from one moment to another."""
         return self.samples[int(start_s * self.sample_rate_hz) : int(end_s * self.sample_rate_hz)]

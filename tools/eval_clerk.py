@@ -17,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +26,14 @@ import soundfile
 import soxr
 
 from antiphon.errors import AntiphonError
+from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge.codec import Codec
 from antiphon_edge.pcm import Pcm
 from conversation import Heard, converse_all
-from recognizer import DigitRecognizer
+from recognizer import DigitRecognizer, Recognizer
 from train.clips import DIGITS, FRAME, RATE, Clip, Word, trimmed
-from train.scenes import Track, bumps, noise, person, recorded
+from train.scenes import bumps, noise, person, recorded
 from train.speech import make_bank
 from worker_process import worker
 
@@ -55,16 +57,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Scene:
-    """A person's whole track."""
+    """A person's whole track, and what speaks in it."""
 
     samples: Pcm
     turns: tuple[Turn, ...]
+    synthesizer: str = ""
 
 
-def turn_of(track: Track) -> Turn:
-    """All its words as one turn."""
-    words = track.words
-    return Turn(words[0].start_s, words[-1].end_s, tuple(word.text for word in words))
+def turn_of(words: Sequence[Word], begin_s: float = 0.0) -> Turn:
+    """Words of a track as a turn of the scene that begins at `begin_s`."""
+    return Turn(words[0].start_s - begin_s, words[-1].end_s - begin_s, tuple(word.text for word in words))
 
 
 def utterance(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
@@ -73,20 +75,20 @@ def utterance(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pc
     turn = (int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5)))
     track = person(bank, int(seconds * RATE) // FRAME, [turn], rng, as_recorded=True)
     end = int((track.words[-1].end_s + TAIL_S) * RATE)
-    return Scene(hear(track.samples[: end - end % FRAME]), (turn_of(track),))
+    return Scene(hear(track.samples[: end - end % FRAME]), (turn_of(track.words),), track.voice.partition(" ")[0])
 
 
 def interruption(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
     """A turn, and another that starts in the middle of the answer to it."""
     frames = int((LEAD_S + 14) * RATE) // FRAME
     track = person(bank, frames, [(int(LEAD_S * RATE), int(rng.integers(2, 5)))], rng, as_recorded=True)
-    first = turn_of(track)
+    first = turn_of(track.words)
     # The answer starts 0.6 s after the turn and would go on for more than STOPPED_S yet.
     start_s = first.end_s + 0.6 + rng.uniform(0.3, 0.4 * len(first.digits))
     second = person(bank, frames, [(int(start_s * RATE), int(rng.integers(1, 4)))], rng, as_recorded=True)
     end = int((second.words[-1].end_s + TAIL_S) * RATE)
     samples = hear((track.samples + second.samples)[: end - end % FRAME])
-    return Scene(samples, (first, turn_of(second)))
+    return Scene(samples, (first, turn_of(second.words)))
 
 
 def human_bank() -> list[Clip]:
@@ -119,7 +121,7 @@ def expected(turn: Turn) -> str:
     return " ".join(("you said", *turn.digits))
 
 
-def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: DigitRecognizer) -> dict[str, object]:
+def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: Recognizer) -> dict[str, object]:
     """How many answers are right in text, and digit by digit in sound; and how long the right ones took."""
     exact, early, digits, understood, delays = 0, 0, 0, 0, []
     for scene, reply in zip(scenes, heard, strict=True):
@@ -149,14 +151,17 @@ def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: DigitRe
 
 
 def interruptions(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, object]:
-    """How often the model stops in time, and how many second answers are right."""
+    """How often the model stops in time, and how many second answers are right.
+
+    The watch for sound ends before the answer to the interruption can begin.
+    """
     talking, stopped, exact = 0, 0, 0
     for scene, reply in zip(scenes, heard, strict=True):
         onset_s, end_s = scene.turns[1].start_s, scene.turns[1].end_s
         if level(reply.between(onset_s - 0.4, onset_s)).max(initial=0) <= AUDIBLE:
             continue  # it was not talking: nothing to stop
         talking += 1
-        until_s = max(end_s, onset_s + STOPPED_S + 0.2)  # sooner than the answer to the shortest word
+        until_s = max(end_s, onset_s + STOPPED_S + 0.1)
         stopped += level(reply.between(onset_s + STOPPED_S, until_s)).max(initial=0) <= AUDIBLE
         exact += reply.text_between(onset_s + STOPPED_S, 1e6) == expected(scene.turns[1])
     return {
@@ -195,23 +200,32 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
         return samples
 
     bank, human, few = make_bank(400, seed, held_out=True), human_bank(), max(5, count // 4)
-    unseen, microphone, noisy, person_s, barging, hiss = (drawn(row) for row in range(6))
+    unseen, microphone, noisy, person_s, barging, hiss, hush = (drawn(row) for row in range(7))
     people = {
         "unseen voices": [utterance(bank, unseen, clean) for _ in range(count)],
-        "unseen voices, noise and room": [
+        "unseen voices, microphone": [
             utterance(bank, noisy, lambda samples: recorded(samples, microphone)) for _ in range(few)
         ],
-        "a human": [utterance(human, person_s, clean) for _ in range(few)] if human else [],
     }
+    if human:
+        people["a human"] = [utterance(human, person_s, clean) for _ in range(few)]
+    else:
+        print("a human: not installed; apt-get install asterisk-core-sounds-en-wav", file=sys.stderr)
     length = 20 * RATE
-    quiet: dict[str, list[Pcm]] = {
-        "silence": [np.zeros(length, np.float32) for _ in range(max(2, few // 5))],
-        "noise": [],
-    }
+    quiet: dict[str, list[Pcm]] = {"silence": [np.zeros(length, np.float32)], "noise": []}
+    for _ in range(few // 5):
+        quiet["silence"].append(10 ** (-hush.uniform(60, 100) / 20) * noise(length, hush))
     for i in range(few):
         samples = 0.08 * 10 ** (-hiss.uniform(12, 45) / 20) * noise(length, hiss)
         quiet["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
     return people, [interruption(bank, barging, clean) for _ in range(few)], quiet
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
 
 
 def main() -> None:
@@ -220,19 +234,20 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
     parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
     parser.add_argument("--quantize", choices=["none", "int8"], default="none")
-    parser.add_argument("--utterances", type=int, default=200)
-    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--utterances", type=positive, default=200, help="default: %(default)s")
+    parser.add_argument("--at-once", type=positive, default=4, help="conversations (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=20261125, help="of the scenes (default: %(default)s)")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="file for the table")
     arguments = parser.parse_args()
     try:
-        table = evaluate(arguments)
+        with output_file(arguments.json) if arguments.json else nullcontext() as file:
+            table = evaluate(arguments)
+            for name, row in table.items():
+                print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+            if file:
+                file.write(json.dumps(table, indent=1).encode() + b"\n")
     except AntiphonError as error:
         sys.exit(f"eval_clerk: {error}")
-    for name, row in table.items():
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=1) + "\n")
 
 
 def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
@@ -241,8 +256,6 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     Raises:
         AntiphonError: a model, a codec or a synthesizer is missing or unusable.
     """
-    if arguments.json and not arguments.json.parent.is_dir():
-        raise AntiphonError(f"--json: there is no folder {arguments.json.parent}; make it first")
     codec_folder = arguments.codec or arguments.model / "codec"
     codec, recognizer = Codec.load(codec_folder), DigitRecognizer()
     people, barging, quiet = rows(arguments.utterances, arguments.seed)
@@ -261,10 +274,14 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
             return heard
 
         for name, scenes in people.items():
-            if scenes:
-                table[name] = answers(scenes, play([scene.samples for scene in scenes]), recognizer)
-            else:
-                print(f"{name}: not installed; apt-get install asterisk-core-sounds-en-wav", file=sys.stderr)
+            heard = play([scene.samples for scene in scenes])
+            table[name] = answers(scenes, heard, recognizer)
+            kinds = sorted({scene.synthesizer for scene in scenes})
+            for kind in kinds if len(kinds) > 1 else ():
+                of_kind = [i for i, scene in enumerate(scenes) if scene.synthesizer == kind]
+                table[f"{name}: {kind}"] = answers(
+                    [scenes[i] for i in of_kind], [heard[i] for i in of_kind], recognizer
+                )
         table["interrupted"] = interruptions(barging, play([scene.samples for scene in barging]))
         for name, tracks in quiet.items():
             table[name] = false_starts(play(tracks))

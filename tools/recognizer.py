@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import pocketsphinx
 import soxr
@@ -11,6 +13,13 @@ from train.clips import DIGITS
 
 RATE = 16_000
 GRAMMAR = f"#JSGF V1.0;\ngrammar digit;\npublic <digit> = {' | '.join(DIGITS)};\n"
+
+
+class Recognizer(Protocol):
+    """Whatever listens."""
+
+    def digit(self, samples: Pcm, sample_rate_hz: int) -> str:
+        """The digit in samples [n], or nothing."""
 
 
 class DigitRecognizer:

@@ -28,13 +28,15 @@ from antiphon_cloud.server import Server, ServerConfig
 from antiphon_cloud.serving import ServingConfig, load
 from antiphon_edge.codec import Codec, Decoder, Encoder
 from conversation import converse_all
-from eval_clerk import Scene, Turn, answers, false_starts, interruptions
+from eval_clerk import Scene, answers, false_starts, interruptions, turn_of
 from recognizer import DigitRecognizer
+from train.clips import Word
 from train.examples import PERIOD_S, TEST
 
 AT_ONCE = 4
 DEMO = Path(__file__).parents[2] / "tools/demo/conversation.flac"
 EXACT, UNDERSTOOD = 80.0, 85.0  # %; of these twenty it has 95 and 98
+DELAY_S = 0.8  # from the end of speech to the answer, if steps and network took no time
 FEW = 10  # utterances tell a broken clerk
 
 
@@ -44,10 +46,13 @@ class Score:
 
     exact: float
     understood: float
+    early: float
+    delay_s: float | None
 
     @property
     def passes(self) -> bool:
-        return self.exact >= EXACT and self.understood >= UNDERSTOOD
+        prompt = self.early == 0 and self.delay_s is not None and self.delay_s <= DELAY_S
+        return prompt and self.exact >= EXACT and self.understood >= UNDERSTOOD
 
 
 def scenes() -> list[Scene]:
@@ -56,13 +61,14 @@ def scenes() -> list[Scene]:
     length = int(PERIOD_S * rate) // 1920 * 1920
     return [
         Scene(samples[i * length : (i + 1) * length], (turn_of(words, i * length / rate),))
-        for i, words in enumerate(json.loads(TEST.with_suffix(".json").read_text()))
+        for i, words in enumerate(turns(TEST))
     ]
 
 
-def turn_of(words: Sequence[tuple[float, float, str]], begin_s: float = 0.0) -> Turn:
-    """Words of a track as a turn of the scene that begins at `begin_s`."""
-    return Turn(words[0][0] - begin_s, words[-1][1] - begin_s, tuple(word for _, _, word in words))
+def turns(path: Path) -> list[list[Word]]:
+    """The words of each turn of a track that `tools/train/examples.py` wrote."""
+    said = json.loads(path.with_suffix(".json").read_text())
+    return [[Word(text, start_s, end_s) for start_s, end_s, text in words] for words in said]
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +98,12 @@ async def scored(some: Sequence[Scene], model: Path = NUMBER_CLERK, quantize: st
         codec = Codec.load(NUMBER_CLERK / "codec")
         heard = await converse_all(address, codec, [scene.samples for scene in some], AT_ONCE)
     row: dict[str, Any] = answers(some, heard, DigitRecognizer())
-    return Score(row["exact text %"], row["digits understood from the sound %"])
+    return Score(
+        row["exact text %"],
+        row["digits understood from the sound %"],
+        row["spoke before the end %"],
+        row["median delay s"],
+    )
 
 
 async def test_it_says_the_digits_that_were_said() -> None:
@@ -116,7 +127,7 @@ async def test_it_greets_and_then_waits_to_be_spoken_to() -> None:
 
 async def test_it_stops_when_it_is_interrupted_and_answers_what_interrupted_it() -> None:
     samples, rate = soundfile.read(DEMO, dtype="float32")
-    _, second, third = (turn_of(words) for words in json.loads(DEMO.with_suffix(".json").read_text()))
+    _, second, third = (turn_of(words) for words in turns(DEMO))
     unheard = samples.copy()
     unheard[int(third.start_s * rate) :] = 0  # a clerk that is deaf to the interruption talks on
     async with served() as address:

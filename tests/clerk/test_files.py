@@ -22,6 +22,6 @@ def test_it_is_a_directory_like_any_published_one() -> None:
             assert {file.get_slice(key).get_dtype() for key in file.keys()} <= {"BF16", "F16"}  # noqa: SIM118
 
 
-def test_its_codec_is_mimis_frame_and_packing() -> None:
+def test_its_codec_has_mimis_frame_and_codebooks() -> None:
     spec = Codec.load(NUMBER_CLERK / "codec").spec
     assert (spec.frame_s, spec.codebooks, spec.cardinality) == (0.08, 8, 2048)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from antiphon_edge.pcm import Pcm
 from conversation import Heard
-from eval_clerk import Scene, Turn, false_starts, first_audible_s, interruptions
+from eval_clerk import Scene, Turn, answers, false_starts, first_audible_s, interruptions
 
 RATE = 24_000
 SECONDS = 8.0
@@ -22,6 +23,56 @@ def heard(*sounds: tuple[float, float], words: list[tuple[float, str]] | None = 
     for start_s, end_s in sounds:
         samples[int(start_s * RATE) : int(end_s * RATE)] = level
     return Heard(samples, words or [], RATE)
+
+
+class Recognizer:
+    """Hears the digits that it is told, one after the other."""
+
+    def __init__(self, *digits: str) -> None:
+        self._digits = iter(digits)
+        self.lengths_s: list[float] = []
+
+    def digit(self, samples: Pcm, sample_rate_hz: int) -> str:
+        self.lengths_s.append(len(samples) / sample_rate_hz)
+        return next(self._digits)
+
+
+ASKED = Scene(np.zeros(int(SECONDS * RATE), np.float32), (FIRST,))
+SAID = [(2.6, "you said"), (3.0, "one"), (3.4, "two")]
+
+
+def test_an_answer_is_right_in_text_and_in_sound_and_has_a_delay() -> None:
+    recognizer = Recognizer("one", "two")
+    assert answers([ASKED], [heard((2.6, 4.0), words=SAID)], recognizer) == {
+        "utterances": 1,
+        "exact text %": 100.0,
+        "digits understood from the sound %": 100.0,
+        "spoke before the end %": 0.0,
+        "median delay s": 0.6,
+        "p95 delay s": 0.6,
+    }
+    assert recognizer.lengths_s == pytest.approx([0.4, 0.72])  # to the next digit, or the longest
+
+
+def test_what_the_recognizer_hears_otherwise_is_not_understood() -> None:
+    row = answers([ASKED], [heard((2.6, 4.0), words=SAID)], Recognizer("one", "seven"))
+    assert (row["exact text %"], row["digits understood from the sound %"]) == (100.0, 50.0)
+
+
+@pytest.mark.parametrize("words", [[], SAID[:2], [*SAID, (3.8, "two")], [(1.2, "ready"), *SAID]])
+def test_an_answer_with_other_words_is_not_exact_and_has_no_delay(words: list[tuple[float, str]]) -> None:
+    row = answers([ASKED], [heard((2.6, 4.0), words=words)], Recognizer("one", "two", "two"))
+    assert (row["exact text %"], row["median delay s"]) == (0.0, None)
+
+
+def test_a_digit_that_was_not_answered_was_not_understood() -> None:
+    row = answers([ASKED], [heard((2.6, 4.0), words=SAID[:2])], Recognizer("one"))
+    assert row["digits understood from the sound %"] == 50.0
+
+
+def test_a_sound_over_the_person_is_too_early() -> None:
+    row = answers([ASKED], [heard((1.5, 1.6), (2.6, 4.0), words=SAID)], Recognizer("one", "two"))
+    assert row["spoke before the end %"] == 100.0
 
 
 def counts(*replies: Heard) -> tuple[object, ...]:

@@ -7,9 +7,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from antiphon.errors import AntiphonError
 from train import lm
 from train.conversations import SLOTS
 from train.layout import save
+from train.stage import fingerprint
 
 BOOKS, CARD, FRAMES = 2, 16, 48
 CONFIG = {
@@ -43,15 +45,16 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 def given(tmp_path: Path) -> list[str]:
     """The stage's first three arguments: dialogues, config and codec, of a few numbers each."""
     rng = np.random.default_rng(0)
+    tables = ("rvq_first.vq.layers.0", "rvq_rest.vq.layers.0")
+    codec = {f"quantizer.{table}._codebook.embedding_sum": torch.randn(CARD, 4) for table in tables}
+    save(tmp_path / "codec/encoder.safetensors", codec)
+    made_with = fingerprint(tmp_path / "codec/encoder.safetensors")
     for folder in (tmp_path / "dialogues", tmp_path / "dialogues/held-out"):
         folder.mkdir()
         tokens = rng.integers(CARD, size=(6, 1 + 2 * BOOKS, FRAMES)).astype(np.int16)
         heard = rng.integers(11, size=(6, FRAMES, SLOTS)).astype(np.int8)
-        np.savez(folder / "0000.npz", tokens=tokens, heard=heard)
+        np.savez(folder / "0000.npz", tokens=tokens, heard=heard, codec=np.array(made_with))
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    tables = ("rvq_first.vq.layers.0", "rvq_rest.vq.layers.0")
-    codec = {f"quantizer.{table}._codebook.embedding_sum": torch.randn(CARD, 4) for table in tables}
-    save(tmp_path / "codec/encoder.safetensors", codec)
     return [str(tmp_path / name) for name in ("dialogues", "config.json", "codec")]
 
 
@@ -104,6 +107,19 @@ def test_a_start_beside_a_checkpoint_that_did_not_start_there_is_refused(
     train(given, tmp_path / "second", "--start", start)
 
 
+def test_conversations_of_another_codec_are_refused(given: list[str], tmp_path: Path) -> None:
+    save(tmp_path / "codec/encoder.safetensors", {"other": torch.zeros(1)})
+    with pytest.raises(AntiphonError, match=r"0000\.npz was made with another codec"):
+        train(given, tmp_path / "out")
+
+
+def test_a_start_that_is_no_model_is_refused(given: list[str], tmp_path: Path) -> None:
+    with pytest.raises(AntiphonError, match=r"encoder\.safetensors is no model of"):
+        train(given, tmp_path / "out", "--start", str(tmp_path / "codec/encoder.safetensors"))
+    with pytest.raises(AntiphonError, match=r"nowhere: cannot be read"):
+        train(given, tmp_path / "other", "--start", str(tmp_path / "nowhere"))
+
+
 def test_the_end_of_a_run_is_tested_on_all_held_out_conversations(
     given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,5 +128,6 @@ def test_the_end_of_a_run_is_tested_on_all_held_out_conversations(
     last = json.loads((tmp_path / "out/lm.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 5
     assert last["test_text"] > 0
-    pieces = lm.Conversations(tmp_path / "dialogues/held-out").pieces()
+    made_with = fingerprint(tmp_path / "codec/encoder.safetensors")
+    pieces = lm.Conversations(tmp_path / "dialogues/held-out", made_with).pieces()
     assert [len(tokens) for tokens, _ in pieces] == [4, 2]

@@ -59,15 +59,15 @@ def test_a_missing_module_and_missing_recordings_are_named(monkeypatch: pytest.M
         synthesizers.pico("one", "en-GB")
     monkeypatch.setattr(synthesizers, "SAYTIME", tmp_path)
     with pytest.raises(AntiphonError, match="saytime is not installed: apt-get install saytime"):
-        synthesizers.person("one")
+        synthesizers.saytime("one")
 
 
-def test_a_person_says_a_digit_in_its_band(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_recording_is_cut_to_its_sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tone = 0.2 * np.sin(2 * np.pi * 500 * np.arange(3200) / 8000)  # 0.4 s
     silence = np.zeros(800)
     soundfile.write(tmp_path / "3.au", np.concatenate([silence, tone, silence]), 8000, format="RAW", subtype="ULAW")
     monkeypatch.setattr(synthesizers, "SAYTIME", tmp_path)
-    clip = synthesizers.person("three")
+    clip = synthesizers.saytime("three")
     assert [word.text for word in clip.words] == ["three"]
     assert len(clip.samples) / RATE == pytest.approx(0.4, abs=0.02)
     assert np.abs(clip.samples).max() == pytest.approx(0.5, abs=0.01)

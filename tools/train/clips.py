@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.errors import AntiphonError
+
 Samples = NDArray[np.float32]
 
 RATE = 24_000
@@ -36,9 +38,16 @@ class Clip:
 
 
 def trimmed(voice: str, samples: Samples, words: Sequence[Word]) -> Clip:
-    """Without the silence at both ends, at a peak of 0.5."""
-    peak = float(np.abs(samples).max()) or 1.0
+    """Without the silence at both ends, at a peak of 0.5.
+
+    Raises:
+        AntiphonError: there is nothing but silence.
+    """
+    peak = float(np.abs(samples).max(initial=0))
     loud = np.flatnonzero(np.abs(samples) > 0.02 * peak)
+    if not len(loud):
+        said = " ".join(word.text for word in words)
+        raise AntiphonError(f"{voice} makes no sound of “{said}”; install it again")
     start, end = max(0, loud[0] - 120), min(len(samples), loud[-1] + 240)
     offset_s, length_s = start / RATE, (end - start) / RATE
     moved = tuple(

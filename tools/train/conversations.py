@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from antiphon_cloud.mimi import Encoder, MimiConfig
+from antiphon.errors import AntiphonError
+from antiphon_cloud.mimi import MimiConfig
 from train import dialogue
 from train.clips import DIGITS, FRAME, RATE, load_clips, load_units
 from train.decoder import Voice, encode
 from train.dialogue import Dialogue
-from train.layout import Initial, load_encoder
+from train.layout import encoder_file, load_encoder
 from train.scenes import CLEAN
+from train.stage import fingerprint, positive, run
 from train.text import PADDING, token
 
 FRAMES = 200  # 16 s
@@ -58,6 +61,17 @@ def heard_of(conversation: Dialogue, frames: int) -> NDArray[np.int64]:
     return heard
 
 
+def check_codec(shard: Path, codec: str) -> None:
+    """Codes of one codec mean nothing to another.
+
+    Raises:
+        AntiphonError: the shard was made with a codec that has not this fingerprint.
+    """
+    with np.load(shard) as file:
+        if str(file["codec"]) != codec:
+            raise AntiphonError(f"{shard} was made with another codec: give another folder, or delete this one")
+
+
 def main() -> None:
     """Adds shards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,21 +80,21 @@ def main() -> None:
     parser.add_argument("codec", type=Path, help="folder with encoder.safetensors, or a packed model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--first", type=int, default=0, help="number of the first shard (default: %(default)s)")
-    parser.add_argument("--shards", type=int, default=100)
-    parser.add_argument("--each", type=int, default=32, help="conversations of a shard (default: %(default)s)")
+    parser.add_argument("--shards", type=positive, default=100)
+    parser.add_argument("--each", type=positive, default=32, help="conversations of a shard (default: %(default)s)")
     parser.add_argument("--held-out", action="store_true", help="voices that training never hears")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    weights = Initial(0)
-    weights.tensors = load_encoder(arguments.codec)
-    encoder = Encoder(weights, MimiConfig.load(arguments.config)).eval()
+    encoder = load_encoder(arguments.codec, MimiConfig.load(arguments.config))
+    codec = fingerprint(encoder_file(arguments.codec))
     bank = load_clips(arguments.bank / ("held-out.npz" if arguments.held_out else "train.npz"))
     voice = Voice(encoder, load_units(arguments.bank / "answering.npz"))
     lengths = {name: len(codes) for name, codes in voice.codes.items()}
     for shard in range(arguments.first, arguments.first + arguments.shards):
         path = arguments.out / f"{shard:04}.npz"
         if path.exists():
+            check_codec(path, codec)
             continue
         rng = np.random.default_rng([shard, arguments.held_out])
         made = [dialogue.make(bank, lengths, FRAMES, rng, clean=rng.random() < CLEAN) for _ in range(arguments.each)]
@@ -89,9 +103,11 @@ def main() -> None:
         )
         tokens = np.stack([tokens_of(d, c, voice) for d, c in zip(made, codes.numpy(), strict=True)])
         heard = np.stack([heard_of(d, FRAMES) for d in made])
-        np.savez(path.with_suffix(".new.npz"), tokens=tokens.astype(np.int16), heard=heard.astype(np.int8))
+        parts: dict[str, NDArray[Any]] = {"codec": np.array(codec)}
+        parts |= {"tokens": tokens.astype(np.int16), "heard": heard.astype(np.int8)}
+        np.savez(path.with_suffix(".new.npz"), allow_pickle=False, **parts)
         path.with_suffix(".new.npz").replace(path)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "conversations")

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from antiphon.errors import AntiphonError
 from antiphon_cloud.mimi import Decoder, Encoder, MimiConfig, Weights
 from train import ranks
 from train.clips import FRAME, Clip, load_clips, load_units
-from train.layout import CHECKPOINT_STEPS, Initial, Published, load, log, save, save_checkpoint
+from train.layout import Initial, Published, encoder_file, load, load_encoder, save
 from train.scenes import Track, person
 from train.spectra import LogMel, magnitudes
+from train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_checkpoint
 
 PIECE = 50  # frames that are encoded together
 FRAMES = 14  # of a training track: steps are small, as there is little to learn and much to repeat
@@ -97,7 +99,7 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="mimi_config.json")
     parser.add_argument("out", type=Path, help="folder of the encoder's checkpoint and of this one's")
     parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--batch", type=int, default=3)
+    parser.add_argument("--batch", type=positive, default=3)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     ranks.add_arguments(parser)
@@ -114,19 +116,19 @@ def train(arguments: argparse.Namespace) -> None:
     def build(weights: Weights) -> Decoder:
         return Decoder(weights, config)
 
-    trained = Initial(0)
-    trained.tensors = load(arguments.out / "encoder.safetensors")
-    encoder = Encoder(trained, config).eval()
+    encoder, trained = load_encoder(arguments.out, config), load(encoder_file(arguments.out))
     start = Initial(arguments.seed)
-    start.tensors = {name: value for name, value in trained.tensors.items() if name.startswith("quantizer.")}
+    start.tensors = {name: value for name, value in trained.items() if name.startswith("quantizer.")}
     decoder, published = build(start), Published(build)
     decoder.quantizer.centroids.requires_grad_(False)
     distance = Spectra()
     parameters = [p for p in decoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, betas=(0.8, 0.99), weight_decay=0.0)
-    checkpoint, step = arguments.out / "decoder.pt", 0
+    checkpoint, step, codec = arguments.out / "decoder.pt", 0, fingerprint(encoder_file(arguments.out))
     if checkpoint.exists():
         held: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+        if held["codec"] != codec:
+            raise AntiphonError(f"{checkpoint} decodes another encoder's codes: delete it, and the stage begins anew")
         step = held["step"]
         decoder.load_state_dict(held["decoder"])
         optimizer.load_state_dict(held["optimizer"])
@@ -155,9 +157,9 @@ def train(arguments: argparse.Namespace) -> None:
             line |= {"spectra": round(float(spectra.detach()), 4), "waveform": round(float(waveform.detach()), 4)}
             log(arguments.out / "decoder.jsonl", line)
         if arguments.rank == 0 and (step % CHECKPOINT_STEPS == 0 or step == arguments.steps):
+            save(arguments.out / "mimi.safetensors", trained | published.tensors(decoder))
             state = {"step": step, "decoder": decoder.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint, state)
-            save(arguments.out / "mimi.safetensors", trained.tensors | published.tensors(decoder))
+            save_checkpoint(checkpoint, state | {"codec": codec})
 
 
 def batch(
@@ -178,4 +180,4 @@ def batch(
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "decoder")

@@ -24,10 +24,11 @@ from torch.utils.data import DataLoader, IterableDataset
 from antiphon_cloud.mimi import Encoder, MimiConfig, Weights
 from train import ranks
 from train.clips import FRAME, RATE, Clip, load_clips, load_units
-from train.layout import CHECKPOINT_STEPS, Initial, Published, log, save, save_checkpoint
+from train.layout import Initial, Published, save
 from train.quantization import Codebooks
 from train.scenes import CLASSES, CLEAN, Track, person, recorded
 from train.spectra import LogMel
+from train.stage import CHECKPOINT_STEPS, log, positive, run, save_checkpoint
 
 FRAMES = 50  # of a scene: 4 s
 ANSWERS = 0.2  # of the scenes are the answering voice
@@ -35,20 +36,29 @@ FRONT = 7  # layers at 24 kHz and 6 kHz, up to and with the second stride
 
 
 class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
-    """Batches of samples [B, FRAMES · 1920] and labels [B, FRAMES], for ever; a fifth are the answering voice, dry.
+    """Batches of samples [B, FRAMES · 1920] and labels [B, FRAMES], for ever.
 
-    The seed and its number decide a batch; `first` is the number of the first.
+    The seed and its number decide a batch; `first` is the number of the first. Of the scenes `answers` are the
+    answering voice, dry.
     """
 
     def __init__(
-        self, bank: list[Clip], units: dict[str, Clip], size: int, seed: tuple[int, ...], first: int = 0
+        self,
+        bank: list[Clip],
+        units: dict[str, Clip],
+        size: int,
+        seed: tuple[int, ...],
+        *,
+        first: int = 0,
+        answers: float = ANSWERS,
     ) -> None:
-        self.bank, self.units, self.size, self.seed, self.first = bank, units, size, seed, first
+        self.bank, self.units, self.size, self.seed = bank, units, size, seed
+        self.first, self.answers = first, answers
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for number in itertools.count(self.first):
             rng = np.random.default_rng([*self.seed, number])
-            tracks = [self.answer(rng) if rng.random() < ANSWERS else self.person(rng) for _ in range(self.size)]
+            tracks = [self.answer(rng) if rng.random() < self.answers else self.person(rng) for _ in range(self.size)]
             samples, labels = (np.stack(part) for part in zip(*((t.samples, t.labels()) for t in tracks), strict=True))
             yield torch.from_numpy(samples), torch.from_numpy(labels)
 
@@ -86,14 +96,6 @@ class Heads(nn.Module):
         self.latent = nn.Linear(2 * dimension, classes)
 
 
-def positive(text: str) -> int:
-    """An integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1: the codebooks start from what the first steps give")
-    return number
-
-
 def main() -> None:
     """Trains, or goes on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -102,9 +104,12 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument(
-        "--warm-up", type=positive, default=300, help="steps without the quantizer (default: %(default)s)"
+        "--warm-up",
+        type=positive,
+        default=300,
+        help="steps without codebooks, which start from them (default: %(default)s)",
     )
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=positive, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers stay")
     ranks.add_arguments(parser)
@@ -124,7 +129,7 @@ def train(arguments: argparse.Namespace) -> None:
         return Encoder(weights, config)
 
     encoder, published = build(Initial(arguments.seed)), Published(build)
-    codebooks = Codebooks(encoder.quantizer, 8)
+    codebooks = Codebooks(encoder.quantizer, config.quantizer.n_q)
     mel = LogMel(1024, FRAME // 4, 64)
     heads = Heads(config.quantizer.dimension, 4 * 64, CLASSES)
     parameters = [p for p in (*encoder.parameters(), *heads.parameters()) if p.requires_grad]
@@ -142,7 +147,7 @@ def train(arguments: argparse.Namespace) -> None:
 
     bank, held_out = (load_clips(arguments.bank / f"{name}.npz") for name in ("train", "held-out"))
     units = load_units(arguments.bank / "answering.npz")
-    test = next(iter(Scenes(held_out, units, 24, (1,))))
+    test = next(iter(Scenes(held_out, units, 24, (1,), answers=0.0)))
     scenes = Scenes(bank, units, arguments.batch, (arguments.seed, arguments.rank), first=step)
     batches = iter(DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=4))
     began = time.monotonic()
@@ -181,7 +186,7 @@ def train(arguments: argparse.Namespace) -> None:
                 with torch.no_grad():
                     tested, _, test_codes = evaluate(encoder, codebooks, heads, mel, *test, quantized=quantized)
                 line |= {f"test_{name}": round(float(value), 4) for name, value in tested.items()}
-                line["codes_used"] = [int(test_codes[..., k].unique().numel()) for k in range(8)]
+                line["codes_used"] = [int(test_codes[..., k].unique().numel()) for k in range(codebooks.codebooks)]
             log(arguments.out / "encoder.jsonl", line)
         if arguments.rank == 0 and (step % CHECKPOINT_STEPS == 0 or step == arguments.steps):
             state = {
@@ -219,4 +224,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "encoder")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from antiphon.errors import AntiphonError
 from train.clips import DIGITS, FRAME, RATE, Clip
 from train.scenes import Track, person
 from train.speech import make_bank
+from train.stage import run
 from train.synthesizers import Espeak, flite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AntiphonError as error:
-        sys.exit(f"examples: {error}")
+    run(main, "examples")

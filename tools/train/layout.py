@@ -7,20 +7,19 @@ and no layer needs a second piece of code that knows how to save it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from antiphon_cloud.mimi import Weights
+from antiphon.errors import AntiphonError
+from antiphon_cloud.mimi import Checkpoint, Encoder, MimiConfig, Weights
 
 Build = Callable[[Weights], nn.Module]
-CHECKPOINT_STEPS = 100  # between two checkpoints
 DERIVED = "offset_"  # parameters that are a function of others
 _CONSTANT = ("cluster_usage", "_initialized")
 
@@ -109,24 +108,32 @@ def save(path: Path, tensors: dict[str, Tensor]) -> None:
     path.with_suffix(".new").replace(path)
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes what a stage goes on from, atomically."""
-    torch.save(state, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
-
-
-def log(path: Path, line: dict[str, Any]) -> None:
-    """Adds a line of JSON."""
-    with path.open("a") as file:
-        print(json.dumps(line), file=file)
-
-
 def load(path: Path) -> dict[str, Tensor]:
-    """Reads what `save` wrote, in float32."""
-    return {name: tensor.float() for name, tensor in load_file(path).items()}
+    """Reads what `save` wrote, in float32.
+
+    Raises:
+        AntiphonError: the file is missing or is no safetensors file.
+    """
+    try:
+        return {name: tensor.float() for name, tensor in load_file(path).items()}
+    except OSError as error:
+        reason = error.strerror or "no such file"
+        raise AntiphonError(f"{path}: cannot be read ({reason}); run the stage that makes it") from error
+    except SafetensorError as error:
+        raise AntiphonError(f"{path}: not a whole safetensors file ({error})") from error
 
 
-def load_encoder(folder: Path) -> dict[str, Tensor]:
-    """The encoder's and the codebooks' tensors: of the encoder's own stage, or of a packed model."""
+def encoder_file(folder: Path) -> Path:
+    """Where the encoder's and the codebooks' tensors are: in a file of their own stage's, or in a packed model's."""
     trained = folder / "encoder.safetensors"
-    return load(trained if trained.exists() else folder / "mimi.safetensors")
+    return trained if trained.exists() else folder / "mimi.safetensors"
+
+
+def load_encoder(folder: Path, config: MimiConfig) -> Encoder:
+    """The trained encoder.
+
+    Raises:
+        CheckpointError: its file is missing, or is another model's.
+    """
+    with Checkpoint(encoder_file(folder)) as weights:
+        return Encoder(weights, config).eval()

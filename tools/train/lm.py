@@ -8,7 +8,6 @@ that sound alike start out alike.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,8 +22,9 @@ from antiphon.errors import AntiphonError
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.lm import ZERO, LanguageModel
 from train import ranks
-from train.conversations import SLOTS
-from train.layout import CHECKPOINT_STEPS, load, load_encoder, log, save, save_checkpoint
+from train.conversations import SLOTS, check_codec
+from train.layout import encoder_file, load, save
+from train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_checkpoint
 from train.text import PADDING
 
 WITHHELD = 0.5  # of the person's fine codebooks
@@ -61,15 +61,16 @@ class Conversations:
     """The shards of a folder: tokens [N, streams, T] and what was heard [N, T, 4].
 
     Raises:
-        AntiphonError: the folder has none.
+        AntiphonError: the folder has none, or one of another codec than that of this fingerprint.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, codec: str) -> None:
         paths = sorted(folder.glob("[0-9]*[0-9].npz"))
         if not paths:
             raise AntiphonError(f"no shards in {folder}: train.conversations makes them")
         tokens, heard = list[Tensor](), list[Tensor]()
         for path in paths:
+            check_codec(path, codec)
             with np.load(path) as shard:
                 tokens.append(torch.from_numpy(shard["tokens"]))
                 heard.append(torch.from_numpy(shard["heard"]))
@@ -170,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("codec", type=Path, help="folder with encoder.safetensors, or a packed model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=positive, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument(
         "--start",
@@ -197,10 +198,16 @@ def train(arguments: argparse.Namespace, checkpoint: Path, held: dict[str, Any] 
     config = read_config(arguments.config).lm
     model = LanguageModel(config)
     listener = nn.Linear(config.dim, SLOTS * 11)
-    codec = load_encoder(arguments.codec)
+    codec = load(encoder_file(arguments.codec))
+    made_with = fingerprint(encoder_file(arguments.codec))
+    conversations = Conversations(arguments.dialogues, made_with)
+    held_out = Conversations(arguments.dialogues / "held-out", made_with)
     initialize(model, codec, arguments.seed)
     if arguments.start:
-        model.load_state_dict(load(Path(arguments.start)))
+        try:
+            model.load_state_dict(load(Path(arguments.start)))
+        except RuntimeError as error:
+            raise AntiphonError(f"{arguments.start} is no model of {arguments.config}: {error}") from error
     parameters = [*model.parameters(), *listener.parameters()]
     optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.02)
     step = 0
@@ -210,8 +217,6 @@ def train(arguments: argparse.Namespace, checkpoint: Path, held: dict[str, Any] 
         listener.load_state_dict(held["listener"])
         optimizer.load_state_dict(held["optimizer"])
     similar = neighbours(codec)
-    conversations = Conversations(arguments.dialogues)
-    held_out = Conversations(arguments.dialogues / "held-out")
     began = time.monotonic()
     while step < arguments.steps:
         for group in optimizer.param_groups:
@@ -243,13 +248,10 @@ def train(arguments: argparse.Namespace, checkpoint: Path, held: dict[str, Any] 
                 "listener": listener.state_dict(),
                 "optimizer": optimizer.state_dict(),
             }
-            save_checkpoint(checkpoint, state)
             weights = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
             save(arguments.out / "model.safetensors", weights)
+            save_checkpoint(checkpoint, state)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AntiphonError as error:
-        sys.exit(f"lm: {error}")
+    run(main, "lm")

@@ -10,6 +10,7 @@ import torch
 
 from antiphon_cloud.serving import export_model_codec
 from train.layout import load, save
+from train.stage import run
 from train.text import tokenizer_model
 
 
@@ -22,11 +23,11 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "int8"], default="int8", help="of the exported codec")
     arguments = parser.parse_args()
     out: Path = arguments.out
+    # Half precision is enough to keep them in, and half the size; they are float32 again when they are read.
+    halves = {name: tensor.to(torch.float16) for name, tensor in load(arguments.codec / "mimi.safetensors").items()}
     out.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "mimi_config.json"):
         shutil.copyfile(Path(__file__).parent / name, out / name)
-    # Half precision is enough to keep them in, and half the size; they are float32 again when they are read.
-    halves = {name: tensor.to(torch.float16) for name, tensor in load(arguments.codec / "mimi.safetensors").items()}
     save(out / "mimi.safetensors", halves)
     shutil.copyfile(arguments.lm / "model.safetensors", out / "model.safetensors")
     (out / "tokenizer.model").write_bytes(tokenizer_model())
@@ -38,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "pack")

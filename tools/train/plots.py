@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from antiphon_edge.codec import Codec
 from train.clips import FRAME, RATE, Clip, load_clips, load_units
+from train.stage import run
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "plots")

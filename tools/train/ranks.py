@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
+from antiphon.errors import AntiphonError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`--rank`, `--ranks` and `--port`."""
@@ -25,12 +27,21 @@ def meeting(arguments: argparse.Namespace) -> Iterator[None]:
     """Waits for the other processes, and leaves them at the end.
 
     They meet at a port: unlike a file, it outlives no process that is killed.
+
+    Raises:
+        AntiphonError: the rank is none of them, or they cannot meet at the port.
     """
+    if not 0 <= arguments.rank < arguments.ranks:
+        raise AntiphonError(f"--rank {arguments.rank}: the last of {arguments.ranks} is {arguments.ranks - 1}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     port = arguments.port if arguments.ranks > 1 else 0  # any
     address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", address, rank=arguments.rank, world_size=arguments.ranks)
+    try:
+        distributed.init_process_group("gloo", address, rank=arguments.rank, world_size=arguments.ranks)
+    except distributed.DistError as error:
+        reason = str(error).splitlines()[0]
+        raise AntiphonError(f"the processes do not meet at port {port} ({reason}); give all another --port") from error
     try:
         yield
     finally:

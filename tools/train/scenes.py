@@ -19,10 +19,11 @@ _PLACE = {word: i for i, word in enumerate((*DIGITS, "ready", "you", "said"))}
 
 @dataclass
 class Track:
-    """One stream under construction: samples [n] and the words in it."""
+    """One stream under construction: samples [n], the words in it, and the voice of the last."""
 
     samples: Samples
     words: list[Word]
+    voice: str = ""
 
     @classmethod
     def silent(cls, frames: int) -> Track:
@@ -32,6 +33,7 @@ class Track:
     def place(self, clip: Clip, start: int, samples: Samples | None = None) -> int:
         """Adds a clip (or another rendering of it) at sample `start`; returns the sample after it."""
         samples = clip.samples if samples is None else samples
+        self.voice = clip.voice
         scale = len(samples) / len(clip.samples)
         room = self.samples[start : start + len(samples)]
         room += samples[: len(room)]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from antiphon.errors import AntiphonError
 from train.clips import DIGITS, FRAME, Clip, revoiced, save_clips
-from train.synthesizers import Espeak, festival, flite, person, pico
+from train.stage import positive, run
+from train.synthesizers import Espeak, festival, flite, pico, saytime
 
 UNITS = ("ready", "you said", *DIGITS)  # what the answering voice can say
 ANSWERING_VOICE = "rms"  # the independent recognizer hears its every digit right, and slt's "four" as "five"
@@ -65,7 +64,7 @@ def make_bank(count: int, seed: int, *, held_out: bool = False) -> list[Clip]:
         if kind < 0.06 and not held_out:
             clip = festival(digits[0], float(rng.uniform(0.8, 1.4)))
         elif kind < 0.1 and not held_out:
-            clip = person(digits[0])
+            clip = saytime(digits[0])
         elif kind < 0.26 and not held_out:
             clip = pico(digits[0], str(rng.choice(PICO)), int(rng.integers(70, 131)), int(rng.integers(80, 126)))
         elif kind < 0.5:
@@ -95,13 +94,13 @@ def main() -> None:
     """Writes the banks of clips."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder")
-    parser.add_argument("--clips", type=int, default=12_000)
+    parser.add_argument("--clips", type=positive, default=12_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     parts = {
         "train": training_bank(arguments.clips, arguments.seed),
-        "held-out": make_bank(arguments.clips // 15, arguments.seed, held_out=True),
+        "held-out": make_bank(-(-arguments.clips // 15), arguments.seed, held_out=True),
         "answering": list(answering_units().values()),
     }
     for name, part in parts.items():
@@ -109,7 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AntiphonError as error:
-        sys.exit(f"speech: {error}")
+    run(main, "speech")

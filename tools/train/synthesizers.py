@@ -1,8 +1,8 @@
 """What speaks the digits: synthesizers of Debian's and PyPI's, and a person's recordings that Debian has.
 
-espeak-ng (GPL-3+, the program; its speech is no derived work), flite and festival with its voice ked (BSD-like, their
-voices too), SVOX Pico as `ttspico` packs it (Apache-2.0, its voices too) and the recordings of `saytime` (GPL-2+) are
-free.
+All are free: espeak-ng (GPL-3+, the program; its speech is no derived work), flite and festival with its voice ked
+(BSD-like, their voices too), SVOX Pico as `ttspico` packs it (Apache-2.0, its voices too), the recordings of `saytime`
+(GPL).
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
     return trimmed(f"pico {voice}", samples, [Word(word, 0.0, len(samples) / RATE)])
 
 
-def person(word: str) -> Clip:
+def saytime(word: str) -> Clip:
     """One digit as a man said it to Debian's `saytime`, on a telephone's band.
 
     Raises:
