@@ -28,7 +28,7 @@ from train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_
 from train.text import PADDING
 
 WITHHELD = 0.5  # of the person's fine codebooks
-SWAPPED = 0.2  # of their semantic codes
+SWAPPED = 0.3  # of their semantic codes
 SIMILAR = 6  # codes that one of them may become
 AUDIO_STEPS = 40  # of each conversation whose codes are predicted; all text is
 PIECE = 16  # conversations that are tested together

@@ -51,10 +51,12 @@ def through(codec: Codec, samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def spectrograms(codec: Codec, sounds: dict[str, NDArray[np.float32]], path: Path) -> None:
     """Each sound as it was and as it came out."""
+    rng = np.random.default_rng(0)  # digital silence has no logarithm
     figure, axes = plt.subplots(len(sounds), 2, figsize=(12, 2.6 * len(sounds)), layout="constrained", squeeze=False)
     for row, (name, samples) in zip(axes, sounds.items(), strict=True):
         for axis, what, sound in ((row[0], "original", samples), (row[1], "decoded", through(codec, samples))):
-            axis.specgram(sound + 1e-5, NFFT=512, noverlap=384, Fs=RATE, vmin=-140, vmax=-40, cmap="magma")
+            hushed = sound + 1e-6 * rng.standard_normal(len(sound))
+            axis.specgram(hushed, NFFT=512, noverlap=384, Fs=RATE, vmin=-140, vmax=-40, cmap="magma")
             axis.set_ylim(0, 8000)
             axis.set_title(f"{name}: {what}", fontsize=9)
     figure.savefig(path, dpi=80)
