@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
 from antiphon.errors import AntiphonError
 from antiphon.output_file import output_file
@@ -32,9 +31,11 @@ from antiphon_edge.codec import Codec
 from antiphon_edge.pcm import Pcm
 from conversation import Heard, converse_all
 from recognizer import DigitRecognizer, Recognizer
-from train.clips import DIGITS, FRAME, RATE, Clip, Word, trimmed
+from train.clips import DIGITS, FRAME, RATE, Clip, Word
 from train.scenes import bumps, noise, person, recorded
 from train.speech import make_bank
+from train.stage import positive
+from train.synthesizers import alone
 from worker_process import worker
 
 HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison/digits")
@@ -99,8 +100,7 @@ def human_bank() -> list[Clip]:
         if not path.exists():
             return []
         pcm, rate = soundfile.read(path, dtype="float32")
-        samples = soxr.resample(pcm, rate, RATE)
-        clips.append(trimmed("human", samples, [Word(digit, 0.0, len(samples) / RATE)]))
+        clips.append(alone("human", digit, pcm, rate))
     return clips
 
 
@@ -219,13 +219,6 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
         samples = 0.08 * 10 ** (-hiss.uniform(12, 45) / 20) * noise(length, hiss)
         quiet["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
     return people, [interruption(bank, barging, clean) for _ in range(few)], quiet
-
-
-def positive(text: str) -> int:
-    """An integer of at least 1."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
 
 
 def main() -> None:

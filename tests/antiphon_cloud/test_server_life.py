@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import SERVICE_NAME, Server, ServerConfig
 from stub_runner import StubRunner
-from tests.support.calls import OPEN, connected, frame, load_of, status_of
+from tests.support.calls import OPEN, connected, frame, load_of, open_session, status_of
 from tests.support.servers import StubOptions, stub_server
 
 
@@ -21,9 +21,7 @@ async def test_a_drain_does_not_wait_for_a_step_that_never_ends() -> None:
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.1)
     options = StubOptions(runner=runner, config=config)
     async with stub_server(options) as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
+        call, _ = await open_session(stub)
         runner.gate.clear()
         await call.write(frame(0))
         await asyncio.to_thread(runner.entered.wait, 10)
@@ -37,9 +35,7 @@ async def test_a_drain_does_not_wait_for_a_step_that_never_ends() -> None:
 async def test_a_call_that_has_not_opened_when_a_drain_begins_is_unavailable() -> None:
     async with stub_server() as server, connected(server.address) as (stub, _):
         call = stub.Converse()
-        neighbour = stub.Converse()
-        await neighbour.write(OPEN)
-        await neighbour.read()
+        neighbour, _ = await open_session(stub)
         drain = asyncio.create_task(server.server.drain())
         await neighbour.read()  # GoAway: the drain has begun
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -80,9 +76,7 @@ async def test_health_and_admission_follow_the_workers_life() -> None:
 
 async def test_a_draining_worker_asks_its_sessions_to_go_and_waits_for_them() -> None:
     async with stub_server() as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
+        call, _ = await open_session(stub)
         drain = asyncio.create_task(server.server.drain())
         go_away = (await call.read()).go_away
         assert (go_away.reason, go_away.time_left_ms) == ("the worker is draining", 500)
@@ -95,9 +89,7 @@ async def test_a_draining_worker_asks_its_sessions_to_go_and_waits_for_them() ->
 
 async def test_a_session_that_stays_past_the_drain_ends_unavailable() -> None:
     async with stub_server() as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
+        call, _ = await open_session(stub)
         drain = asyncio.create_task(server.server.drain())
         await call.read()
         with pytest.raises(grpc.aio.AioRpcError) as raised:

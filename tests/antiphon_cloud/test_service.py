@@ -21,7 +21,18 @@ from antiphon_cloud import service
 from antiphon_cloud.admission import Admission
 from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME
 from stub_runner import SPEC, StubRunner, expected
-from tests.support.calls import CODES, OPEN, PACKED, connected, converse, frame, load_of, status_of, wait_until_free
+from tests.support.calls import (
+    CODES,
+    OPEN,
+    PACKED,
+    connected,
+    converse,
+    frame,
+    load_of,
+    open_session,
+    status_of,
+    wait_until_free,
+)
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 
 
@@ -64,9 +75,7 @@ BAD_CALLS = {
 async def test_a_bad_call_gets_its_status_and_disturbs_nobody(case: str) -> None:
     requests, status, words = BAD_CALLS[case]
     async with stub_server() as server, connected(server.address) as (stub, _):
-        neighbour = stub.Converse()
-        await neighbour.write(OPEN)
-        await neighbour.read()
+        neighbour, _ = await open_session(stub)
         await neighbour.write(frame(0))
         await neighbour.read()
 
@@ -109,9 +118,8 @@ async def test_a_session_goes_on_from_its_history_on_a_worker_that_never_saw_it(
 async def test_a_worker_that_still_holds_the_slot_rebuilds_nothing_and_answers_lost_frames_once_more() -> None:
     async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server:
         async with connected(server.address) as (stub, _):
-            call = stub.Converse()
-            await call.write(OPEN)
-            token = (await call.read()).opened.resume_token
+            call, told = await open_session(stub)
+            token = told.resume_token
             for sequence in range(5):
                 await call.write(frame(sequence))
                 await call.read()
@@ -128,9 +136,8 @@ async def test_a_worker_that_still_holds_the_slot_rebuilds_nothing_and_answers_l
 
 async def test_a_stream_that_comes_back_takes_its_session_from_the_one_that_hangs() -> None:
     async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server, connected(server.address) as (stub, _):
-        hanging = stub.Converse()
-        await hanging.write(OPEN)
-        token = (await hanging.read()).opened.resume_token
+        hanging, told = await open_session(stub)
+        token = told.resume_token
         await hanging.write(frame(0))
         await hanging.read()
         opened, reply, _ = await converse(server.address, resuming(1, token), frame(1))
@@ -143,9 +150,8 @@ async def test_a_stream_that_comes_back_takes_its_session_from_the_one_that_hang
 async def test_a_kept_slot_is_not_a_lost_slot() -> None:
     async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server:
         async with connected(server.address) as (stub, _):
-            call = stub.Converse()
-            await call.write(OPEN)
-            token = (await call.read()).opened.resume_token
+            call, told = await open_session(stub)
+            token = told.resume_token
             await call.write(frame(0))
             await call.read()
         await wait_until_free(server)
@@ -157,9 +163,8 @@ async def test_a_kept_slot_is_not_a_lost_slot() -> None:
 async def test_a_frame_that_was_sent_before_with_other_codes_is_refused() -> None:
     async with stub_server() as server:
         async with connected(server.address) as (stub, _):
-            call = stub.Converse()
-            await call.write(OPEN)
-            token = (await call.read()).opened.resume_token
+            call, told = await open_session(stub)
+            token = told.resume_token
             await call.write(frame(0))
             await call.read()
         other = frame(0, SPEC.user_packer.pack(CODES + 1))
@@ -205,9 +210,7 @@ async def test_bytes_that_are_no_message_are_refused() -> None:
 
 async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> None:
     async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server, connected(server.address) as (stub, _):
-        first = stub.Converse()
-        await first.write(OPEN)
-        await first.read()
+        first, _ = await open_session(stub)
 
         error = await status_of(server.address, OPEN)
 
@@ -232,9 +235,7 @@ async def test_a_client_that_vanishes_mid_frame_frees_its_slot() -> None:
     runner = StubRunner(slots=1)
     async with stub_server(StubOptions(runner=runner)) as server:
         async with connected(server.address) as (stub, _):
-            call = stub.Converse()
-            await call.write(OPEN)
-            await call.read()
+            call, _ = await open_session(stub)
             runner.gate.clear()
             await call.write(frame(0))
             await asyncio.to_thread(runner.entered.wait, 10)
@@ -258,9 +259,7 @@ async def test_an_idle_session_ends_after_its_time() -> None:
         stub_server(StubOptions(idle_timeout_ms=100)) as server,
         connected(server.address) as (stub, _),
     ):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
+        call, _ = await open_session(stub)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await asyncio.wait_for(call.read(), 10)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -344,9 +343,7 @@ async def test_a_session_that_cannot_be_started_ends_alone(caplog: pytest.LogCap
         stub_server(StubOptions(runner=StubRunner(fail_on_seed=13))) as server,
         connected(server.address) as (stub, _),
     ):
-        neighbour = stub.Converse()
-        await neighbour.write(OPEN)
-        await neighbour.read()
+        neighbour, _ = await open_session(stub)
         unlucky = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=13))
         error = await status_of(server.address, unlucky, frame(0))
         assert error.code() is grpc.StatusCode.INTERNAL
@@ -362,9 +359,7 @@ async def test_a_session_that_cannot_be_started_ends_alone(caplog: pytest.LogCap
 async def test_an_edge_that_takes_no_replies_ends_after_the_idle_time() -> None:
     options = StubOptions(runner=StubRunner(slots=1), idle_timeout_ms=300)
     async with stub_server(options) as server, connected(server.address) as (stub, _):
-        call = stub.Converse()
-        await call.write(OPEN)
-        await call.read()
+        call, _ = await open_session(stub)
 
         async def flood() -> None:
             for sequence in range(100_000):

@@ -32,6 +32,13 @@ async def connected(address: str) -> AsyncIterator[tuple[Any, grpc.aio.Channel]]
         yield dialogue_pb2_grpc.DialogueServiceStub(channel), channel
 
 
+async def open_session(stub: Any) -> tuple[Any, pb.Opened]:
+    """A call whose session is open, and what it was told."""
+    call = stub.Converse()
+    await call.write(OPEN)
+    return call, (await call.read()).opened
+
+
 async def converse(address: str, *requests: pb.ConverseRequest) -> list[pb.ConverseResponse]:
     """Sends the requests, half-closes and reads everything that comes back."""
     async with connected(address) as (stub, _):

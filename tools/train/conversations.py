@@ -61,15 +61,16 @@ def heard_of(conversation: Dialogue, frames: int) -> NDArray[np.int64]:
     return heard
 
 
-def check_codec(shard: Path, codec: str) -> None:
-    """Codes of one codec mean nothing to another.
+def load_shard(path: Path, codec: str) -> tuple[NDArray[np.int16], NDArray[np.int8]]:
+    """Tokens [N, streams, T] and what was heard [N, T, 4].
 
     Raises:
-        AntiphonError: the shard was made with a codec that has not this fingerprint.
+        AntiphonError: the shard was made with another codec than that of this fingerprint: its codes mean nothing.
     """
-    with np.load(shard) as file:
-        if str(file["codec"]) != codec:
-            raise AntiphonError(f"{shard} was made with another codec: give another folder, or delete this one")
+    with np.load(path) as shard:
+        if str(shard["codec"]) != codec:
+            raise AntiphonError(f"{path} was made with another codec: give another folder, or delete this one")
+        return shard["tokens"], shard["heard"]
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def main() -> None:
     for shard in range(arguments.first, arguments.first + arguments.shards):
         path = arguments.out / f"{shard:04}.npz"
         if path.exists():
-            check_codec(path, codec)
+            load_shard(path, codec)  # or refuses it
             continue
         rng = np.random.default_rng([shard, arguments.held_out])
         made = [dialogue.make(bank, lengths, FRAMES, rng, clean=rng.random() < CLEAN) for _ in range(arguments.each)]

@@ -22,7 +22,7 @@ from antiphon.errors import AntiphonError
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.lm import ZERO, LanguageModel
 from train import ranks
-from train.conversations import SLOTS, check_codec
+from train.conversations import SLOTS, load_shard
 from train.layout import encoder_file, load, save
 from train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_checkpoint
 from train.text import PADDING
@@ -70,10 +70,8 @@ class Conversations:
             raise AntiphonError(f"no shards in {folder}: train.conversations makes them")
         tokens, heard = list[Tensor](), list[Tensor]()
         for path in paths:
-            check_codec(path, codec)
-            with np.load(path) as shard:
-                tokens.append(torch.from_numpy(shard["tokens"]))
-                heard.append(torch.from_numpy(shard["heard"]))
+            for parts, part in zip((tokens, heard), load_shard(path, codec), strict=True):
+                parts.append(torch.from_numpy(part))
         self.tokens, self.heard = torch.cat(tokens), torch.cat(heard)
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -168,6 +168,12 @@ def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None
     return trimmed(f"flite {voice}", soxr.resample(pcm, rate, RATE), times)
 
 
+def alone(voice: str, word: str, pcm: Samples, rate: int) -> Clip:
+    """Samples [n] at a rate in Hz that are one word from end to end."""
+    samples = soxr.resample(pcm, rate, RATE)
+    return trimmed(voice, samples, [Word(word, 0.0, len(samples) / RATE)])
+
+
 def festival(word: str, stretch: float = 1.0) -> Clip:
     """One word by festival's voice ked, `stretch` times as long as usual.
 
@@ -179,8 +185,7 @@ def festival(word: str, stretch: float = 1.0) -> Clip:
         options = [part for command in evaluate for part in ("-eval", command)]
         synthesize("festival festvox-kdlpc16k", ["text2wave", *options, "-o", file.name], word)
         pcm, rate = soundfile.read(file.name, dtype="float32")
-    samples = soxr.resample(pcm, rate, RATE)
-    return trimmed(f"festival {FESTIVAL}", samples, [Word(word, 0.0, len(samples) / RATE)])
+    return alone(f"festival {FESTIVAL}", word, pcm, rate)
 
 
 def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
@@ -196,8 +201,7 @@ def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
     engine = TtsEngine(voice)
     engine.rate, engine.pitch = rate, pitch
     pcm = np.frombuffer(engine.speak(word), np.int16).astype(np.float32) / np.float32(32768)
-    samples = soxr.resample(pcm, PICO_RATE, RATE)
-    return trimmed(f"pico {voice}", samples, [Word(word, 0.0, len(samples) / RATE)])
+    return alone(f"pico {voice}", word, pcm, PICO_RATE)
 
 
 def saytime(word: str) -> Clip:
@@ -210,5 +214,4 @@ def saytime(word: str) -> Clip:
     if not path.exists():
         raise missing("saytime")
     pcm, rate = soundfile.read(path, format="RAW", subtype="ULAW", samplerate=8000, channels=1, dtype="float32")
-    samples = soxr.resample(pcm, rate, RATE)
-    return trimmed("saytime", samples, [Word(word, 0.0, len(samples) / RATE)])
+    return alone("saytime", word, pcm, rate)
