@@ -1,6 +1,7 @@
 import ctypes
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import soundfile
 
 from antiphon.errors import AntiphonError
 from train import synthesizers
-from train.clips import RATE
+from train.clips import RATE, Clip
 from train.speech import ACCENTS, HELD_OUT_VARIANTS, VARIANTS
 from train.synthesizers import Espeak
 
@@ -23,10 +24,38 @@ def espeak() -> Espeak:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
 
 
-def test_every_voice_exists(espeak: Espeak) -> None:
+def dominant_hz(clip: Clip) -> float:
+    """The frequency around which the power lies."""
+    power = np.abs(np.fft.rfft(clip.samples)) ** 2
+    return float((power * np.fft.rfftfreq(len(clip.samples), 1 / RATE)).sum() / power.sum())
+
+
+def test_every_voice_speaks(espeak: Espeak) -> None:
     for accent in ACCENTS:
         for variant in (*VARIANTS, *HELD_OUT_VARIANTS):
-            espeak.choose(f"{accent}+{variant}")
+            clip = espeak.speak(["one"], f"{accent}+{variant}", 150, 50)
+            assert clip, variant
+            assert clip.samples.size
+
+
+def test_a_variant_that_is_added_speaks_like_no_other(espeak: Espeak) -> None:
+    assert "formant 1" in espeak.variant("m1")
+    usual = espeak.speak(["one"], "en-us+m1", 150, 50)
+    with closing(espeak):
+        espeak.add("giant", "language variant\nname giant\npitch 40 60\nformant 1 70 100 100\n")
+        clip = espeak.speak(["one"], "en-us+giant", 150, 50)
+        again = espeak.speak(["one"], "en-us+m1", 150, 50)
+    assert usual
+    assert clip
+    assert again
+    assert clip.voice == "espeak en-us+giant"
+    assert dominant_hz(clip) < 0.8 * dominant_hz(usual)
+    assert dominant_hz(again) == pytest.approx(dominant_hz(usual), rel=0.1)
+
+
+def test_an_unknown_variant_has_no_file(espeak: Espeak) -> None:
+    with pytest.raises(AntiphonError, match="espeak-ng has no variant nobody"):
+        espeak.variant("nobody")
 
 
 @pytest.mark.parametrize("voice", ["en-gb+m1", "en-us+nobody"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from train.clips import DIGITS, FRAME, Clip, revoiced, save_clips
 from train.stage import positive, run
 from train.synthesizers import Espeak, festival, flite, pico, saytime
+from train.variants import child
 
 UNITS = ("ready", "you said", *DIGITS)  # what the answering voice can say
 ANSWERING_VOICE = "rms"  # the independent recognizer hears its every digit right, and slt's "four" as "five"
@@ -31,7 +33,8 @@ HELD_OUT_VARIANTS = ("Andy", "Gene", "Marco", "belinda", "f4", "linda", "m5", "m
 HELD_OUT_FLITE = ("awb",)
 """Voices that training never hears: ten variants of espeak-ng and a Scot, made from recordings of himself."""
 
-PART = 500  # clips that one process makes at a time
+PART = 1000  # clips that one process makes at a time
+CHILDREN = 32  # speakers of each part that espeak-ng does not have
 
 
 def answering_units() -> dict[str, Clip]:
@@ -49,34 +52,63 @@ def answering_units() -> dict[str, Clip]:
 def make_bank(count: int, seed: int, *, held_out: bool = False) -> list[Clip]:
     """Clips of one to four digits in one breath, most of them single digits.
 
-    Half are espeak-ng's: each of its variants has two accents. For training most are said by a shorter or longer vocal
-    tract, so that few voices stand for many.
+    Half or more are espeak-ng's. For training most of these are said by children of two of its variants, and the rest
+    with a shorter or longer vocal tract, so that few voices stand for many.
 
     Raises:
         AntiphonError: a synthesizer or a voice is not installed.
     """
-    rng, espeak, bank = np.random.default_rng(seed), Espeak(), list[Clip]()
-    variants, natural = (HELD_OUT_VARIANTS, HELD_OUT_FLITE) if held_out else (VARIANTS, FLITE)
-    while len(bank) < count:
-        digits = [DIGITS[i] for i in rng.integers(10, size=rng.choice((1, 1, 1, 2, 3, 4)))]
-        kind, warp = rng.random(), float(rng.choice(WARPS))
-        clip: Clip | None
-        if kind < 0.06 and not held_out:
-            clip = festival(digits[0], float(rng.uniform(0.8, 1.4)))
-        elif kind < 0.1 and not held_out:
-            clip = saytime(digits[0])
-        elif kind < 0.26 and not held_out:
-            clip = pico(digits[0], str(rng.choice(PICO)), int(rng.integers(70, 131)), int(rng.integers(80, 126)))
-        elif kind < 0.5:
-            clip = flite(digits, str(rng.choice(natural)), float(rng.uniform(0.8, 1.4)))
-        else:
-            i = int(rng.integers(len(variants)))
-            voice = f"{ACCENTS[(i + 3 * int(rng.integers(2))) % len(ACCENTS)]}+{variants[i]}"
-            clip = espeak.speak(digits, voice, int(rng.integers(100, 211)), int(rng.integers(15, 86)))
-            warp = float(rng.choice((1.0, WARPS[i % len(WARPS)])))
-        if clip is not None:
-            bank.append(clip if held_out or warp == 1.0 else revoiced(clip, warp))
+    rng, bank = np.random.default_rng(seed), list[Clip]()
+    with closing(Espeak()) as espeak:
+        children = [] if held_out else born(espeak, f"{seed}", rng)
+        while len(bank) < count:
+            digits = [DIGITS[i] for i in rng.integers(10, size=rng.choice((1, 1, 1, 2, 3, 4)))]
+            clip = stranger(digits, espeak, rng) if held_out else speaker(digits, espeak, children, rng)
+            if clip is not None:
+                bank.append(clip)
     return bank
+
+
+def born(espeak: Espeak, name: str, rng: np.random.Generator) -> list[str]:
+    """Voices of espeak-ng's that were not there before, each with its accent."""
+    voices = []
+    for i in range(CHILDREN):
+        mother, father = (espeak.variant(VARIANTS[j]) for j in rng.choice(len(VARIANTS), 2, replace=False))
+        espeak.add(f"child{name}-{i}", child(mother, father, rng))
+        voices.append(f"{rng.choice(ACCENTS)}+child{name}-{i}")
+    return voices
+
+
+def speaker(digits: list[str], espeak: Espeak, children: list[str], rng: np.random.Generator) -> Clip | None:
+    """Somebody whom training hears, said by some vocal tract; not always all of the digits."""
+    kind, warp = rng.random(), float(rng.choice(WARPS))
+    clip: Clip | None
+    if kind < 0.06:
+        clip = festival(digits[0], float(rng.uniform(0.8, 1.4)))
+    elif kind < 0.1:
+        clip = saytime(digits[0])
+    elif kind < 0.24:
+        clip = pico(digits[0], str(rng.choice(PICO)), int(rng.integers(70, 131)), int(rng.integers(80, 126)))
+    elif kind < 0.44:
+        clip = flite(digits, str(rng.choice(FLITE)), float(rng.uniform(0.8, 1.4)))
+    else:
+        own = kind < 0.6
+        voice = f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}" if own else str(rng.choice(children))
+        clip = espeak.speak(digits, voice, int(rng.integers(90, 221)), int(rng.integers(10, 91)))
+        warp = warp if own and rng.random() < 0.5 else 1.0
+    return clip if clip is None or warp == 1.0 else revoiced(clip, warp)
+
+
+def stranger(digits: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip | None:
+    """Somebody whom training never hears: a Scot, or one of ten variants in one of two accents."""
+    kind, _ = rng.random(), rng.choice(WARPS)
+    if kind < 0.5:
+        return flite(digits, str(rng.choice(HELD_OUT_FLITE)), float(rng.uniform(0.8, 1.4)))
+    i = int(rng.integers(len(HELD_OUT_VARIANTS)))
+    voice = f"{ACCENTS[(i + 3 * int(rng.integers(2))) % len(ACCENTS)]}+{HELD_OUT_VARIANTS[i]}"
+    clip = espeak.speak(digits, voice, int(rng.integers(100, 211)), int(rng.integers(15, 86)))
+    rng.choice(WARPS)
+    return clip
 
 
 def training_bank(count: int, seed: int) -> list[Clip]:
@@ -86,7 +118,8 @@ def training_bank(count: int, seed: int) -> list[Clip]:
         AntiphonError: a synthesizer or a voice is not installed.
     """
     seeds = [seed * 1000 + part for part in range(-(-count // PART))]
-    with get_context("spawn").Pool() as pool:
+    # espeak-ng's noise goes on from clip to clip: a process for each part, so that the seed alone decides it.
+    with get_context("spawn").Pool(maxtasksperchild=1) as pool:
         return list(itertools.chain(*pool.starmap(make_bank, [(PART, each) for each in seeds], chunksize=1)))
 
 
@@ -94,7 +127,7 @@ def main() -> None:
     """Writes the banks of clips."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder")
-    parser.add_argument("--clips", type=positive, default=12_000)
+    parser.add_argument("--clips", type=positive, default=16_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

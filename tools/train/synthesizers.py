@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class _Voice(ctypes.Structure):
 
 
 class Espeak:
-    """libespeak-ng in this process: voices are `accent+variant`.
+    """libespeak-ng in this process: voices are `accent+variant`; `add` gives it more variants.
 
     Raises:
         AntiphonError: it is not installed.
@@ -74,9 +75,11 @@ class Espeak:
         except OSError as error:
             raise missing("espeak-ng") from error
         self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
+        self._library.espeak_Info.restype = ctypes.c_char_p
         self._rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._DO_NOT_EXIT)
         if self._rate <= 0:
             raise AntiphonError("espeak-ng has no voices: apt-get install --reinstall espeak-ng-data")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # our own data, once variants were added
         self._pcm: list[Samples] = []
         self._starts: list[int] = []
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
@@ -93,6 +96,44 @@ class Espeak:
             i += 1
         return 0
 
+    @property
+    def _variants(self) -> Path:
+        path = ctypes.c_char_p()
+        self._library.espeak_Info(ctypes.byref(path))
+        assert path.value is not None
+        return Path(path.value.decode()) / "voices" / "!v"
+
+    def variant(self, name: str) -> str:
+        """A variant's file.
+
+        Raises:
+            AntiphonError: espeak-ng has no such variant.
+        """
+        try:
+            return (self._variants / name).read_text()
+        except FileNotFoundError as error:
+            raise AntiphonError(f"espeak-ng has no variant {name}; see espeak-ng --voices=variant") from error
+
+    def add(self, name: str, variant: str) -> None:
+        """Adds a variant, by its file, until this object is closed."""
+        if self._folder is None:
+            # espeak-ng reads one folder only: links to its own data, but for the variants. It lists 350 voices at most,
+            # so MBROLA's, which need another program, are left out.
+            self._folder = tempfile.TemporaryDirectory(prefix="espeak-ng-")
+            system, own = self._variants.parents[1], Path(self._folder.name) / "espeak-ng-data"
+            shutil.copytree(system / "voices", own / "voices", ignore=shutil.ignore_patterns("mb"))
+            for entry in system.iterdir():
+                if entry.name != "voices":
+                    (own / entry.name).symlink_to(entry)
+            self._library.espeak_Initialize(self._SYNCHRONOUS, 0, self._folder.name.encode(), self._DO_NOT_EXIT)
+            self._library.espeak_SetSynthCallback(self._callback)
+        (self._variants / name).write_text(variant)
+
+    def close(self) -> None:
+        """Forgets the variants that were added."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
     def choose(self, voice: str) -> None:
         """Speaks with this voice from now on.
 
@@ -106,7 +147,7 @@ class Espeak:
             raise AntiphonError(f"espeak-ng has no voice {voice}; see espeak-ng --voices=en and --voices=variant")
 
     def speak(self, words: Sequence[str], voice: str, words_a_minute: int, pitch: int) -> Clip | None:
-        """The words in one breath; None where this voice runs them together.
+        """The words in one breath; None where this voice runs them together or says nothing.
 
         Raises:
             AntiphonError: espeak-ng has no such voice.
@@ -120,6 +161,8 @@ class Espeak:
         if len(self._starts) != len(words) or not self._pcm:
             return None
         pcm = np.concatenate(self._pcm)
+        if not pcm.any():
+            return None
         edges = [start / self._rate for start in self._starts] + [len(pcm) / self._rate]
         times = [Word(word, edges[i], edges[i + 1]) for i, word in enumerate(words)]
         return trimmed(f"espeak {voice}", soxr.resample(pcm, self._rate, RATE), times)
