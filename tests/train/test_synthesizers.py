@@ -70,7 +70,7 @@ def test_a_missing_synthesizer_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(AntiphonError, match="flite is not installed: apt-get install flite"):
         synthesizers.flite(["one"], "rms")
     with pytest.raises(AntiphonError, match="festival is not installed: apt-get install festival festvox-kdlpc16k"):
-        synthesizers.festival("one")
+        synthesizers.festival(["one"])
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,11 +57,28 @@ def trimmed(voice: str, samples: Samples, words: Sequence[Word]) -> Clip:
     return Clip(voice, (samples[start:end] * (0.5 / peak)).astype(np.float32), moved)
 
 
-def revoiced(clip: Clip, warp: float) -> Clip:
-    """As a vocal tract `warp` times shorter would say it: formants move, pitch and time stay.
+@dataclass(frozen=True)
+class Throat:
+    """A vocal tract: where it puts what another's has at each of `THROAT_HZ`, as a factor."""
+
+    name: str
+    factors: tuple[float, ...]
+
+    @classmethod
+    def draw(cls, name: str, rng: np.random.Generator) -> Throat:
+        """Shorter or longer than another's, and each part of it a little on its own."""
+        length = rng.uniform(0.82, 1.22)
+        return cls(name, tuple(float(length * rng.uniform(0.92, 1.08)) for _ in THROAT_HZ))
+
+
+THROAT_HZ = (500.0, 1500.0, 2500.0, 4000.0)  # about the first four formants
+
+
+def revoiced(clip: Clip, throat: Throat) -> Clip:
+    """As another vocal tract would say it: formants move, pitch and time stay.
 
     The envelope of the spectra is that of their smoothed cepstra; warping it makes speakers that no synthesizer has
-    (Jaitly, Hinton, "Vocal tract length perturbation", 2013).
+    (Jaitly, Hinton, "Vocal tract length perturbation", 2013; here each formant has a factor of its own).
     """
     size, hop, smooth = 1024, 256, 48
     window = np.hanning(size + 1)[:-1].astype(np.float32)
@@ -71,7 +88,9 @@ def revoiced(clip: Clip, warp: float) -> Clip:
     cepstra = np.fft.irfft(np.log(np.abs(spectra) + 1e-5))
     cepstra[:, smooth : 1 - smooth] = 0
     envelopes = np.fft.rfft(cepstra).real
-    at = np.minimum(np.arange(size // 2 + 1) / warp, size // 2)
+    bins = np.arange(size // 2 + 1)
+    at = bins / np.interp(bins * RATE / size, np.array(THROAT_HZ) * throat.factors, throat.factors)
+    at = np.minimum(np.maximum.accumulate(at), size // 2)
     below = np.minimum(at.astype(int), size // 2 - 1)
     moved = envelopes[:, below] + (at - below) * (envelopes[:, below + 1] - envelopes[:, below])
     made = np.fft.irfft(spectra * np.exp(np.clip(moved - envelopes, -4, 4))) * window
@@ -80,7 +99,7 @@ def revoiced(clip: Clip, warp: float) -> Clip:
         samples[i * hop : i * hop + size] += frame
         weight[i * hop : i * hop + size] += window**2
     voiced = (samples / np.maximum(weight, 1e-3))[size : size + len(clip.samples)]
-    return Clip(f"{clip.voice} x{warp}", (voiced * (0.5 / np.abs(voiced).max())).astype(np.float32), clip.words)
+    return Clip(f"{clip.voice} {throat.name}", (voiced * (0.5 / np.abs(voiced).max())).astype(np.float32), clip.words)
 
 
 def save_clips(path: Path, clips: Sequence[Clip]) -> None:

@@ -217,18 +217,29 @@ def alone(voice: str, word: str, pcm: Samples, rate: int) -> Clip:
     return trimmed(voice, samples, [Word(word, 0.0, len(samples) / RATE)])
 
 
-def festival(word: str, stretch: float = 1.0) -> Clip:
-    """One word by festival's voice ked, `stretch` times as long as usual.
+def festival(words: Sequence[str], stretch: float = 1.0) -> Clip:
+    """The words in one breath by festival's voice ked, `stretch` times as long as usual.
 
     Raises:
         AntiphonError: festival or its voice is not installed.
     """
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        evaluate = [f"(voice_{FESTIVAL})", f"(Parameter.set 'Duration_Stretch {stretch})"]
-        options = [part for command in evaluate for part in ("-eval", command)]
-        synthesize("festival festvox-kdlpc16k", ["text2wave", *options, "-o", file.name], word)
-        pcm, rate = soundfile.read(file.name, dtype="float32")
-    return alone(f"festival {FESTIVAL}", word, pcm, rate)
+    with tempfile.TemporaryDirectory() as folder:
+        wav, ends = Path(folder) / "wav", Path(folder) / "words"
+        commands = [
+            f"(voice_{FESTIVAL})",
+            f"(Parameter.set 'Duration_Stretch {stretch})",
+            f'(set! said (SynthText "{" ".join(words)}"))',
+            f'(utt.save.wave said "{wav}" "riff")',
+            f'(utt.save.words said "{ends}")',
+        ]
+        synthesize("festival festvox-kdlpc16k", ["festival", "-b", *commands])
+        pcm, rate = soundfile.read(wav, dtype="float32")
+        lines = [line.split() for line in ends.read_text().splitlines() if not line.startswith("#")]
+    times, start_s = [], 0.0
+    for end_s, _, word in lines:
+        times.append(Word(word, start_s, float(end_s)))
+        start_s = float(end_s)
+    return trimmed(f"festival {FESTIVAL}", soxr.resample(pcm, rate, RATE), times)
 
 
 def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
