@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -241,6 +242,8 @@ def main() -> None:
                 file.write(json.dumps(table, indent=1).encode() + b"\n")
     except AntiphonError as error:
         sys.exit(f"eval_clerk: {error}")
+    except KeyboardInterrupt:
+        sys.exit("eval_clerk: interrupted; a table is written at the end only")
 
 
 def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
@@ -286,4 +289,5 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as by Ctrl-C, with its worker
     main()
