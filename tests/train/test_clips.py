@@ -1,6 +1,6 @@
 import numpy as np
-from numpy.typing import NDArray
 
+from tests.support.spectrum import centre_hz, power_of
 from train.clips import RATE, THROAT_HZ, Clip, Throat, Word, revoiced
 
 
@@ -11,20 +11,6 @@ def vowel(*formants_hz: float) -> Clip:
     levels = np.array([1 / (1 + ((harmonics - formant) / 200) ** 2) for formant in formants_hz]).sum(0)
     samples = (levels[:, None] * np.sin(2 * np.pi * harmonics[:, None] * at_s)).sum(0)
     return Clip("vowel", (0.5 * samples / np.abs(samples).max()).astype(np.float32), (Word("one", 0.0, 0.5),))
-
-
-def powers(clip: Clip) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Frequencies in Hz and the power there."""
-    return np.fft.rfftfreq(len(clip.samples), 1 / RATE).astype(np.float64), np.abs(np.fft.rfft(clip.samples)).astype(
-        np.float64
-    ) ** 2
-
-
-def centre_hz(clip: Clip, low: float, high: float) -> float:
-    """The middle of the power between two frequencies."""
-    frequency, power = powers(clip)
-    power = np.where((frequency >= low) & (frequency < high), power, 0)
-    return float((frequency * power).sum() / power.sum())
 
 
 def test_the_same_throat_says_the_same() -> None:
@@ -41,7 +27,7 @@ def test_another_throat_moves_each_formant_by_its_own_factor_and_keeps_pitch_and
     assert other.voice == "vowel other"
     assert centre_hz(other, 100, 1200) > 1.05 * centre_hz(clip, 100, 1200)
     assert centre_hz(other, 1200, 4000) < 0.9 * centre_hz(clip, 1200, 4000)
-    frequency, power = powers(other)
+    frequency, power = power_of(other)
     harmonic = np.abs(frequency % 100 - 50) > 40
     assert power[harmonic].sum() > 0.95 * power.sum()
 

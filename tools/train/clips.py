@@ -17,6 +17,7 @@ Samples = NDArray[np.float32]
 RATE = 24_000
 FRAME = 1920
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+THROAT_HZ = (500.0, 1500.0, 2500.0, 4000.0)  # about the first four formants
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,6 @@ class Throat:
         return cls(name, tuple(float(length * rng.uniform(0.92, 1.08)) for _ in THROAT_HZ))
 
 
-THROAT_HZ = (500.0, 1500.0, 2500.0, 4000.0)  # about the first four formants
-
-
 def revoiced(clip: Clip, throat: Throat) -> Clip:
     """As another vocal tract would say it: formants move, pitch and time stay.
 
@@ -90,7 +88,7 @@ def revoiced(clip: Clip, throat: Throat) -> Clip:
     envelopes = np.fft.rfft(cepstra).real
     bins = np.arange(size // 2 + 1)
     at = bins / np.interp(bins * RATE / size, np.array(THROAT_HZ) * throat.factors, throat.factors)
-    at = np.minimum(np.maximum.accumulate(at), size // 2)
+    at = np.minimum(at, size // 2)
     below = np.minimum(at.astype(int), size // 2 - 1)
     moved = envelopes[:, below] + (at - below) * (envelopes[:, below + 1] - envelopes[:, below])
     made = np.fft.irfft(spectra * np.exp(np.clip(moved - envelopes, -4, 4))) * window

@@ -85,11 +85,10 @@ def speaker(
 ) -> Clip | None:
     """Somebody whom training hears, with some vocal tract; not always all of the digits."""
     kind = rng.random()
+    invented = kind < 0.34
     clip: Clip | None
-    if kind < 0.34:
-        return espeak.speak(digits, str(rng.choice(children)), int(rng.integers(90, 221)), int(rng.integers(10, 91)))
     if kind < 0.48:
-        voice = f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}"
+        voice = str(rng.choice(children)) if invented else f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}"
         clip = espeak.speak(digits, voice, int(rng.integers(90, 221)), int(rng.integers(10, 91)))
     elif kind < 0.57:
         clip = festival(digits, float(rng.uniform(0.8, 1.4)))
@@ -99,12 +98,14 @@ def speaker(
         clip = pico(digits[0], str(rng.choice(PICO)), int(rng.integers(70, 131)), int(rng.integers(80, 126)))
     else:
         clip = flite(digits, str(rng.choice(FLITE)), float(rng.uniform(0.8, 1.4)))
-    return clip if clip is None or rng.random() < 0.2 else revoiced(clip, throats[int(rng.integers(len(throats)))])
+    if clip is None or invented or rng.random() < 0.2:
+        return clip
+    return revoiced(clip, throats[int(rng.integers(len(throats)))])
 
 
 def stranger(digits: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip | None:
     """Somebody whom training never hears: a Scot, or one of ten variants in one of two accents."""
-    kind, _ = rng.random(), rng.integers(7)  # a number nobody uses: the voices stay as ever
+    kind, _ = rng.random(), rng.integers(7)  # as below, a number nobody uses: the evaluation's voices stay as ever
     if kind < 0.5:
         return flite(digits, str(rng.choice(HELD_OUT_FLITE)), float(rng.uniform(0.8, 1.4)))
     i = int(rng.integers(len(HELD_OUT_VARIANTS)))

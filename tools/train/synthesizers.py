@@ -76,15 +76,21 @@ class Espeak:
             raise missing("espeak-ng") from error
         self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
         self._library.espeak_Info.restype = ctypes.c_char_p
-        self._rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._DO_NOT_EXIT)
-        if self._rate <= 0:
-            raise AntiphonError("espeak-ng has no voices: apt-get install --reinstall espeak-ng-data")
         self._folder: tempfile.TemporaryDirectory[str] | None = None  # our own data, once variants were added
         self._pcm: list[Samples] = []
         self._starts: list[int] = []
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
         self._callback = kind(self._take)
+        self._rate = self._read(None)
+
+    def _read(self, folder: str | None) -> int:
+        """Reads voices from a folder's `espeak-ng-data`, or the system's; returns the sample rate in Hz."""
+        data = folder.encode() if folder else None
+        rate: int = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, data, self._DO_NOT_EXIT)
+        if rate <= 0:
+            raise AntiphonError("espeak-ng has no voices: apt-get install --reinstall espeak-ng-data")
         self._library.espeak_SetSynthCallback(self._callback)
+        return rate
 
     def _take(self, wav: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
         if count > 0:
@@ -125,14 +131,15 @@ class Espeak:
             for entry in system.iterdir():
                 if entry.name != "voices":
                     (own / entry.name).symlink_to(entry)
-            self._library.espeak_Initialize(self._SYNCHRONOUS, 0, self._folder.name.encode(), self._DO_NOT_EXIT)
-            self._library.espeak_SetSynthCallback(self._callback)
+            self._read(self._folder.name)
         (self._variants / name).write_text(variant)
 
     def close(self) -> None:
-        """Forgets the variants that were added."""
+        """Forgets the variants that were added; the system's speak as before."""
         if self._folder is not None:
+            self._read(None)
             self._folder.cleanup()
+            self._folder = None
 
     def choose(self, voice: str) -> None:
         """Speaks with this voice from now on.
