@@ -1,8 +1,14 @@
 from itertools import islice
+from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
-from tests.support.clips import tones
+from tests.support.clips import save_bank, tones
+from tests.support.killed import KilledError, kill_at
+from train import encoder, quantization
 from train.clips import DIGITS, FRAME
 from train.encoder import FRAMES, Scenes
 
@@ -24,3 +30,30 @@ def test_batches_differ_by_number_and_by_process() -> None:
     (other,) = islice(Scenes(BANK, UNITS, 2, (5, 1)), 1)
     assert not torch.equal(first[0], second[0])
     assert not torch.equal(first[0], other[0])
+
+
+STAGES = ["--warm-up", "3", "--freeze", "5"]  # the codebooks start at step 3, the front layers stay from step 5 on
+
+
+@pytest.mark.parametrize("step", [3, 5], ids=["before the codebooks", "after them"])
+def test_a_run_that_was_killed_and_started_again_ends_like_one_that_was_not(
+    step: int, golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr(quantization, "RARE", 40.0)  # every step moves centroids to vectors that it draws
+    save_bank(tmp_path / "bank")
+
+    def train(out: Path) -> dict[str, Tensor]:
+        given = [str(path) for path in (tmp_path / "bank", golden / "mimi-tiny/mimi_config.json", out)]
+        encoder.main([*given, "--steps", "6", "--batch", "1", *STAGES])
+        return load_file(out / "encoder.safetensors")
+
+    whole = train(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        kill_at(step, encoder, "evaluate", patch)
+        with pytest.raises(KilledError):
+            train(tmp_path / "killed")
+    assert torch.load(tmp_path / "killed/encoder.pt", weights_only=True)["step"] == step - 1
+    resumed = train(tmp_path / "killed")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from antiphon.errors import AntiphonError
+from tests.support.killed import KilledError, kill_at
 from train import lm
 from train.conversations import SLOTS
 from train.layout import save
@@ -29,10 +30,6 @@ CONFIG = {
     "depformer_num_layers": 1,
     "depformer_dim_feedforward": 24,
 }
-
-
-class KilledError(Exception):
-    """Stands for a signal."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,24 +60,12 @@ def train(given: list[str], out: Path, *options: str) -> dict[str, Tensor]:
     return load_file(out / "model.safetensors")
 
 
-def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step's losses are never computed."""
-    losses, calls = lm.losses, iter(range(step))
-
-    def until(*arguments: object) -> dict[str, Tensor]:
-        if next(calls, None) is None:
-            raise KilledError
-        return losses(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(lm, "losses", until)
-
-
 def test_a_run_that_was_killed_and_started_again_ends_like_one_that_was_not(
     given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(given, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        kill_at(3, patch)
+        kill_at(3, lm, "losses", patch)
         with pytest.raises(KilledError):
             train(given, tmp_path / "killed")
     assert torch.load(tmp_path / "killed/lm.pt", weights_only=True)["step"] == 2

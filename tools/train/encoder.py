@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Heads(nn.Module):
         self.latent = nn.Linear(2 * dimension, classes)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Trains, or goes on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path, help="what speech.py made")
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers stay")
     ranks.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with ranks.meeting(arguments):
         train(arguments)
@@ -129,7 +129,7 @@ def train(arguments: argparse.Namespace) -> None:
         return Encoder(weights, config)
 
     encoder, published = build(Initial(arguments.seed)), Published(build)
-    codebooks = Codebooks(encoder.quantizer, config.quantizer.n_q)
+    codebooks = Codebooks(encoder.quantizer)
     mel = LogMel(1024, FRAME // 4, 64)
     heads = Heads(config.quantizer.dimension, 4 * 64, CLASSES)
     parameters = [p for p in (*encoder.parameters(), *heads.parameters()) if p.requires_grad]

@@ -15,14 +15,15 @@ RARE = 0.03  # of an even share: a centroid used less is moved to a vector of th
 class Codebooks:
     """Exponential moving averages of what each centroid codes (van den Oord et al. 2017, arXiv:1711.00937)."""
 
-    def __init__(self, quantizer: QuantizerEncoder, codebooks: int) -> None:
-        self.quantizer, self.codebooks = quantizer, codebooks
+    def __init__(self, quantizer: QuantizerEncoder) -> None:
+        self.quantizer, self.codebooks = quantizer, quantizer.first + quantizer.rest
         self.bins = quantizer.get_parameter("centroids_0").shape[0]
-        for k in range(codebooks):
+        for k in range(self.codebooks):
             quantizer.get_parameter(f"centroids_{k}").requires_grad_(False)
             quantizer.get_parameter(f"offset_{k}").requires_grad_(False)
-        self.usage = torch.ones(codebooks, self.bins)
-        self.sums = torch.stack([quantizer.get_parameter(f"centroids_{k}").detach().clone() for k in range(codebooks)])
+        self.usage = torch.ones(self.codebooks, self.bins)
+        tables: list[Tensor] = [quantizer.get_parameter(f"centroids_{k}") for k in range(self.codebooks)]
+        self.sums = torch.stack(tables).detach().clone()
 
     def state_dict(self) -> dict[str, Tensor]:
         """For a checkpoint."""
