@@ -5,7 +5,8 @@
     antiphon-cloud export-codec --model DIR --out CODEC --precision fp32; python tools/eval_clerk.py --codec CODEC
 
 The people are voices that training never heard: other variants of espeak-ng, a Scot of flite's, and where Debian's
-asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. It needs espeak-ng and flite.
+asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. Where sound-theme-freedesktop is, its
+bells, alarms and telephones ring in conversations in which nobody speaks. It needs espeak-ng and flite.
 Times are those of a network and a step that take none: from the end of speech to the first sound of a right answer.
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from antiphon.errors import AntiphonError
 from antiphon.output_file import output_file
@@ -40,6 +42,7 @@ from train.synthesizers import alone
 from worker_process import worker
 
 HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison/digits")
+DESKTOP = Path("/usr/share/sounds/freedesktop/stereo")
 LEAD_S = 1.6  # for the greeting
 TAIL_S = 5.0  # for the answer
 AUDIBLE = 0.01  # root mean square of 20 ms; speech has 0.05 to 0.2
@@ -103,6 +106,24 @@ def human_bank() -> list[Clip]:
         pcm, rate = soundfile.read(path, dtype="float32")
         clips.append(alone("human", digit, pcm, rate))
     return clips
+
+
+def desktop_tracks(length: int, rng: np.random.Generator) -> list[Pcm]:
+    """Each sound of a desktop, over and over, once as loud as speech and once a quarter of it; speech is left out."""
+    tracks = []
+    for path in sorted(DESKTOP.glob("*.oga")):
+        if path.is_symlink() or path.name.startswith("audio-channel"):
+            continue  # another's sound, a woman's words
+        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        sound = soxr.resample(channels.mean(1), rate, RATE)
+        for peak in (0.5, 0.125):
+            track, at = np.zeros(length, np.float32), int(2 * RATE)
+            while at < length - 3 * RATE:
+                part = track[at : at + len(sound)]
+                part += sound[: len(part)] * (peak / np.abs(sound).max())
+                at += len(sound) + int(rng.uniform(0.5, 2.5) * RATE)
+            tracks.append(track)
+    return tracks
 
 
 def level(samples: Pcm) -> Pcm:
@@ -201,7 +222,7 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
         return samples
 
     bank, human, few = make_bank(400, seed, held_out=True), human_bank(), max(5, count // 4)
-    unseen, microphone, noisy, person_s, barging, hiss, hush = (drawn(row) for row in range(7))
+    unseen, microphone, noisy, person_s, barging, hiss, hush, desk = (drawn(row) for row in range(8))
     people = {
         "unseen voices": [utterance(bank, unseen, clean) for _ in range(count)],
         "unseen voices, microphone": [
@@ -219,6 +240,10 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
     for i in range(few):
         samples = 0.08 * 10 ** (-hiss.uniform(12, 45) / 20) * noise(length, hiss)
         quiet["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
+    if ringing := desktop_tracks(length, desk):
+        quiet["desktop sounds"] = ringing
+    else:
+        print("desktop sounds: not installed; apt-get install sound-theme-freedesktop", file=sys.stderr)
     return people, [interruption(bank, barging, clean) for _ in range(few)], quiet
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
 from antiphon_edge.pcm import Pcm
 from conversation import Heard
-from eval_clerk import Scene, Turn, answers, false_starts, first_audible_s, interruptions
+from eval_clerk import Scene, Turn, answers, desktop_tracks, false_starts, first_audible_s, interruptions
 
 RATE = 24_000
 SECONDS = 8.0
@@ -145,3 +148,20 @@ def test_a_sound_without_a_word_is_a_false_start_too() -> None:
     greeting = (0.4, "ready")
     replies = [heard((0.4, 0.9), words=[greeting]), heard((0.4, 0.9), (5.0, 5.5), words=[greeting])]
     assert false_starts(replies) == {"conversations": 2, "false starts %": 50.0, "greeted %": 100.0}
+
+
+def test_each_desktop_sound_rings_loud_and_soft_and_none_that_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval_clerk.DESKTOP", tmp_path)
+    assert desktop_tracks(8 * RATE, np.random.default_rng(0)) == []
+    for name in ("bell", "audio-channel-front-left"):
+        tone = np.sin(np.arange(48_000 // 2) / 10)
+        soundfile.write(tmp_path / f"{name}.oga", np.column_stack([tone, tone]), 48_000, format="OGG")
+    (tmp_path / "dialog-error.oga").symlink_to("bell.oga")
+    loud, soft = desktop_tracks(8 * RATE, np.random.default_rng(0))
+    assert [np.abs(track).max() for track in (loud, soft)] == pytest.approx([0.5, 0.125])
+    for track in (loud, soft):
+        assert len(track) == 8 * RATE
+        assert not track[: 2 * RATE].any()  # the greeting's
+        assert track[2 * RATE : int(2.5 * RATE)].any()

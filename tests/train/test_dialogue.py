@@ -10,6 +10,12 @@ LENGTHS = {"ready": 6, "you said": 8} | dict.fromkeys(DIGITS, 5)
 LATEST = len(LATE) - 1
 
 
+@pytest.fixture(autouse=True)
+def no_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People only, but for a test of the rest."""
+    monkeypatch.setattr("train.dialogue.SOUNDS", 0.0)
+
+
 def conversation(seed: int) -> Dialogue:
     return make(tones(), LENGTHS, FRAMES, np.random.default_rng(seed), clean=True)
 
@@ -18,7 +24,7 @@ def frame(at_s: float) -> int:
     return int(at_s * RATE) // FRAME
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def conversations() -> list[Dialogue]:
     return [conversation(seed) for seed in range(60)]
 
@@ -88,6 +94,21 @@ def test_some_conversations_are_silence_after_the_greeting(conversations: list[D
         assert dialogue.replies[0].end == FRAMES
         assert not dialogue.words
         assert not dialogue.samples.any()
+
+
+def test_sounds_that_are_no_speech_change_nothing_and_leave_speech_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = 0
+    for seed in range(20):
+        people = conversation(seed)
+        with monkeypatch.context() as patch:
+            patch.setattr("train.dialogue.SOUNDS", 1.0)
+            both = conversation(seed)
+        assert (both.turns, both.words, both.replies) == (people.turns, people.words, people.replies)
+        sounds = both.samples - people.samples
+        heard += bool(sounds.any())
+        for start_s, end_s, _ in people.turns:
+            assert not sounds[int(start_s * RATE) : int(end_s * RATE)].any()
+    assert heard > 10
 
 
 def test_the_samples_carry_the_words(conversations: list[Dialogue]) -> None:

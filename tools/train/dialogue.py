@@ -13,11 +13,14 @@ import numpy as np
 
 from train.clips import FRAME, RATE, Clip, Samples, Word
 from train.scenes import Track, person, recorded
+from train.sounds import sound
 
 GREETING = 3  # frame of "ready"
 REPLY = 7  # frames from the one in which speech ends to the reply
 STOP = 2  # frames from the one in which speech starts to silence
 LATE = (0.7, 0.2, 0.1)  # how often one of them comes on time, one frame late, two frames late
+SOUNDS = 0.5  # of the conversations have sounds that are no speech
+APART_S = 0.15  # between speech and such a sound
 
 
 @dataclass
@@ -42,6 +45,17 @@ class Dialogue:
 def late(rng: np.random.Generator) -> int:
     """Frames by which the clerk is late."""
     return int(rng.choice(len(LATE), p=LATE))
+
+
+def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random.Generator) -> None:
+    """Adds up to ten sounds that are no speech, none of them over speech (starts and ends in s)."""
+    for _ in range(int(rng.integers(1, 11))):
+        samples = sound(rng)
+        start = int(rng.integers(len(track.samples)))
+        start_s, end_s = start / RATE - APART_S, (start + len(samples)) / RATE + APART_S
+        if all(end_s < begin_s or start_s > until_s for begin_s, until_s in speech):
+            part = track.samples[start : start + len(samples)]
+            part += samples[: len(part)]
 
 
 def make(
@@ -88,5 +102,7 @@ def make(
             at_s = rng.uniform(start * FRAME / RATE + 0.1, spoken_s)  # a barge-in
         else:
             at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])
+    if rng.random() < SOUNDS:
+        place_sounds(track, [(start_s, end_s) for start_s, end_s, _ in turns], rng)
     samples = track.samples if clean else recorded(track.samples, rng)
     return Dialogue(samples, track.words, replies, turns)
