@@ -34,7 +34,7 @@ from antiphon_edge.codec import Codec
 from antiphon_edge.pcm import Pcm
 from conversation import Heard, converse_all
 from recognizer import DigitRecognizer, Recognizer
-from train.clips import DIGITS, FRAME, RATE, Clip, Word
+from train.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
 from train.scenes import bumps, noise, person, recorded
 from train.speech import make_bank
 from train.stage import positive
@@ -116,11 +116,10 @@ def desktop_tracks(length: int, rng: np.random.Generator) -> list[Pcm]:
             continue  # another's sound, a woman's words
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
         sound = soxr.resample(channels.mean(1), rate, RATE)
-        for peak in (0.5, 0.125):
-            track, at = np.zeros(length, np.float32), int(2 * RATE)
-            while at < length - 3 * RATE:
-                part = track[at : at + len(sound)]
-                part += sound[: len(part)] * (peak / np.abs(sound).max())
+        for peak in (PEAK, PEAK / 4):
+            track, at = np.zeros(length, np.float32), int(LEAD_S * RATE)
+            while at + len(sound) <= length - TAIL_S * RATE:
+                track[at : at + len(sound)] = sound * (peak / np.abs(sound).max())
                 at += len(sound) + int(rng.uniform(0.5, 2.5) * RATE)
             tracks.append(track)
     return tracks
@@ -253,7 +252,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
     parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
     parser.add_argument("--quantize", choices=["none", "int8"], default="none")
-    parser.add_argument("--utterances", type=positive, default=200, help="default: %(default)s")
+    parser.add_argument(
+        "--utterances",
+        type=positive,
+        default=200,
+        help="of the first row; others have a quarter, a desktop all its sounds (default: %(default)s)",
+    )
     parser.add_argument("--at-once", type=positive, default=4, help="conversations (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=20261125, help="of the scenes (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file for the table")

@@ -4,6 +4,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 
 class KilledError(Exception):
@@ -20,3 +22,8 @@ def kill_at(step: int, module: ModuleType, work: str, monkeypatch: pytest.Monkey
         return function(*arguments, **options)
 
     monkeypatch.setattr(module, work, until)
+
+
+def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two files of tensors are the same to the bit."""
+    return one.keys() == other.keys() and all(torch.equal(other[name], tensor) for name, tensor in one.items())

@@ -10,7 +10,17 @@ import soundfile
 
 from antiphon_edge.pcm import Pcm
 from conversation import Heard
-from eval_clerk import Scene, Turn, answers, desktop_tracks, false_starts, first_audible_s, interruptions
+from eval_clerk import (
+    LEAD_S,
+    TAIL_S,
+    Scene,
+    Turn,
+    answers,
+    desktop_tracks,
+    false_starts,
+    first_audible_s,
+    interruptions,
+)
 
 RATE = 24_000
 SECONDS = 8.0
@@ -154,14 +164,20 @@ def test_each_desktop_sound_rings_loud_and_soft_and_none_that_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eval_clerk.DESKTOP", tmp_path)
-    assert desktop_tracks(8 * RATE, np.random.default_rng(0)) == []
     for name in ("bell", "audio-channel-front-left"):
         tone = np.sin(np.arange(48_000 // 2) / 10)
         soundfile.write(tmp_path / f"{name}.oga", np.column_stack([tone, tone]), 48_000, format="OGG")
     (tmp_path / "dialog-error.oga").symlink_to("bell.oga")
-    loud, soft = desktop_tracks(8 * RATE, np.random.default_rng(0))
+    loud, soft = desktop_tracks(20 * RATE, np.random.default_rng(0))
     assert [np.abs(track).max() for track in (loud, soft)] == pytest.approx([0.5, 0.125])
     for track in (loud, soft):
-        assert len(track) == 8 * RATE
-        assert not track[: 2 * RATE].any()  # the greeting's
-        assert track[2 * RATE : int(2.5 * RATE)].any()
+        assert len(track) == 20 * RATE
+        sounding = np.flatnonzero(track) / RATE
+        assert sounding[0] == pytest.approx(LEAD_S, abs=0.01)  # after the greeting
+        assert sounding[-1] < 20 - TAIL_S  # an answer to the last one is heard
+        assert np.count_nonzero(np.diff(sounding) > 0.4) >= 3  # rings
+
+
+def test_no_sounds_are_no_conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval_clerk.DESKTOP", tmp_path)
+    assert desktop_tracks(20 * RATE, np.random.default_rng(0)) == []

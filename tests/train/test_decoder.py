@@ -8,7 +8,7 @@ from torch import Tensor
 from antiphon.errors import AntiphonError
 from antiphon_cloud.mimi import Encoder, MimiConfig
 from tests.support.clips import save_bank
-from tests.support.killed import KilledError, kill_at
+from tests.support.killed import KilledError, kill_at, same_weights
 from train import decoder
 from train.layout import Initial, save
 
@@ -44,9 +44,7 @@ def test_a_run_that_was_killed_and_started_again_ends_like_one_that_was_not(
         with pytest.raises(KilledError):
             train(given, tmp_path / "killed")
     assert torch.load(tmp_path / "killed/decoder.pt", weights_only=True)["step"] == 2
-    resumed = train(given, tmp_path / "killed")
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    assert same_weights(whole, train(given, tmp_path / "killed"))
 
 
 def test_a_decoder_of_another_encoders_codes_does_not_go_on(given: list[str], tmp_path: Path) -> None:

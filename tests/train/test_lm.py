@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from antiphon.errors import AntiphonError
-from tests.support.killed import KilledError, kill_at
+from tests.support.killed import KilledError, kill_at, same_weights
 from train import lm
 from train.conversations import SLOTS
 from train.layout import save
@@ -69,9 +69,7 @@ def test_a_run_that_was_killed_and_started_again_ends_like_one_that_was_not(
         with pytest.raises(KilledError):
             train(given, tmp_path / "killed")
     assert torch.load(tmp_path / "killed/lm.pt", weights_only=True)["step"] == 2
-    resumed = train(given, tmp_path / "killed")
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    assert same_weights(whole, train(given, tmp_path / "killed"))
 
 
 def test_another_seed_gives_another_model(given: list[str], tmp_path: Path) -> None:

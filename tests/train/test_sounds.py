@@ -12,12 +12,13 @@ def test_a_sound_can_be_heard_and_is_no_louder_than_a_clip() -> None:
     for _ in range(200):
         samples = sound(rng)
         assert samples.dtype == np.float32
-        assert 0.1 * RATE < len(samples) <= LONGEST_S * RATE
+        assert 0.02 * RATE <= len(samples) <= LONGEST_S * RATE
         assert 0.03 < np.abs(samples).max() < 0.501
+        assert samples[-1] == 0
 
 
 @pytest.mark.parametrize("kind", [beeps, struck, rattle])
-def test_sounds_end_in_silence(kind: Callable[[np.random.Generator], Samples]) -> None:
+def test_every_kind_ends_in_silence(kind: Callable[[np.random.Generator], Samples]) -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
         samples = kind(rng)

@@ -16,6 +16,7 @@ Samples = NDArray[np.float32]
 
 RATE = 24_000
 FRAME = 1920
+PEAK = 0.5  # of every clip
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 THROAT_HZ = (500.0, 1500.0, 2500.0, 4000.0)  # about the first four formants
 
@@ -39,7 +40,7 @@ class Clip:
 
 
 def trimmed(voice: str, samples: Samples, words: Sequence[Word]) -> Clip:
-    """Without the silence at both ends, at a peak of 0.5.
+    """Without the silence at both ends, at `PEAK`.
 
     Raises:
         AntiphonError: there is nothing but silence.
@@ -55,7 +56,7 @@ def trimmed(voice: str, samples: Samples, words: Sequence[Word]) -> Clip:
         Word(word.text, max(0.0, float(word.start_s - offset_s)), float(min(length_s, word.end_s - offset_s)))
         for word in words
     )
-    return Clip(voice, (samples[start:end] * (0.5 / peak)).astype(np.float32), moved)
+    return Clip(voice, (samples[start:end] * (PEAK / peak)).astype(np.float32), moved)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def revoiced(clip: Clip, throat: Throat) -> Clip:
         samples[i * hop : i * hop + size] += frame
         weight[i * hop : i * hop + size] += window**2
     voiced = (samples / np.maximum(weight, 1e-3))[size : size + len(clip.samples)]
-    return Clip(f"{clip.voice} {throat.name}", (voiced * (0.5 / np.abs(voiced).max())).astype(np.float32), clip.words)
+    return Clip(f"{clip.voice} {throat.name}", (voiced * (PEAK / np.abs(voiced).max())).astype(np.float32), clip.words)
 
 
 def save_clips(path: Path, clips: Sequence[Clip]) -> None:

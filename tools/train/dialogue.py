@@ -19,8 +19,10 @@ GREETING = 3  # frame of "ready"
 REPLY = 7  # frames from the one in which speech ends to the reply
 STOP = 2  # frames from the one in which speech starts to silence
 LATE = (0.7, 0.2, 0.1)  # how often one of them comes on time, one frame late, two frames late
-SOUNDS = 0.5  # of the conversations have sounds that are no speech
-APART_S = 0.15  # between speech and such a sound
+SOUNDS = 0.5  # of the conversations may have sounds that are no speech
+APART_S = 0.15  # at least, between speech and such a sound
+
+Turn = tuple[float, float, list[str]]  # start and end in s, digits
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Dialogue:
     samples: Samples  # the person's, as recorded
     words: list[Word]
     replies: list[Reply]
-    turns: list[tuple[float, float, list[str]]] = field(default_factory=list)  # start and end in s, digits
+    turns: list[Turn] = field(default_factory=list)
 
 
 def late(rng: np.random.Generator) -> int:
@@ -47,19 +49,25 @@ def late(rng: np.random.Generator) -> int:
     return int(rng.choice(len(LATE), p=LATE))
 
 
-def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random.Generator) -> None:
-    """Adds up to ten sounds that are no speech, none of them over speech (starts and ends in s)."""
+def place_sounds(track: Track, turns: list[Turn], rng: np.random.Generator) -> None:
+    """Tries one to ten sounds that are no speech, each anywhere; one that would be over a turn is left out."""
     for _ in range(int(rng.integers(1, 11))):
         samples = sound(rng)
         start = int(rng.integers(len(track.samples)))
         start_s, end_s = start / RATE - APART_S, (start + len(samples)) / RATE + APART_S
-        if all(end_s < begin_s or start_s > until_s for begin_s, until_s in speech):
+        if all(end_s < begin_s or start_s > until_s for begin_s, until_s, _ in turns):
             part = track.samples[start : start + len(samples)]
             part += samples[: len(part)]
 
 
 def make(
-    bank: list[Clip], lengths: dict[str, int], frames: int, rng: np.random.Generator, *, clean: bool = False
+    bank: list[Clip],
+    lengths: dict[str, int],
+    frames: int,
+    rng: np.random.Generator,
+    *,
+    clean: bool = False,
+    sounds: float = SOUNDS,
 ) -> Dialogue:
     """A conversation.
 
@@ -69,10 +77,11 @@ def make(
         frames: length.
         rng: decides all.
         clean: without noise and room.
+        sounds: how often there may be some that are no speech.
     """
     track = Track.silent(frames)
     greeting = Reply(GREETING, ["ready"], frames)
-    replies, turns = [greeting], []
+    replies, turns = [greeting], list[Turn]()
     busy_until = GREETING + lengths["ready"]  # frame after the clerk's last
     at_s = rng.uniform(0.5, 2.5) if rng.random() < 0.7 else rng.uniform(0.0, 0.6)
     last = greeting
@@ -102,7 +111,7 @@ def make(
             at_s = rng.uniform(start * FRAME / RATE + 0.1, spoken_s)  # a barge-in
         else:
             at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])
-    if rng.random() < SOUNDS:
-        place_sounds(track, [(start_s, end_s) for start_s, end_s, _ in turns], rng)
+    if rng.random() < sounds:
+        place_sounds(track, turns, rng)
     samples = track.samples if clean else recorded(track.samples, rng)
     return Dialogue(samples, track.words, replies, turns)

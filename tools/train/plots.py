@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -24,11 +25,18 @@ CURVES = {
 }
 
 
-def curves(logs: dict[str, Path], path: Path) -> None:
-    """Losses over steps, one panel a stage."""
+def curves(logs: dict[str, list[Path]], path: Path) -> None:
+    """Losses over steps, one panel a stage; the steps of its rounds follow each other."""
     figure, axes = plt.subplots(1, len(logs), figsize=(5 * len(logs), 3.5), layout="constrained")
-    for axis, (stage, log) in zip(axes, logs.items(), strict=True):
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for axis, (stage, rounds) in zip(axes, logs.items(), strict=True):
+        lines, before = list[dict[str, Any]](), 0
+        for log in rounds:
+            if lines:
+                before = lines[-1]["step"]
+                axis.axvline(before, color="lightgray", linewidth=1)
+            lines += [
+                entry | {"step": before + entry["step"]} for entry in map(json.loads, log.read_text().splitlines())
+            ]
         for name in CURVES[stage]:
             points = [(line["step"], line[name]) for line in lines if name in line]
             if points:
@@ -67,14 +75,14 @@ def main() -> None:
     """Writes both PNGs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bank", type=Path)
-    parser.add_argument("logs", type=Path, nargs=2, help="folders of the codec's and of the model's logs")
+    parser.add_argument("logs", type=Path, help="folder of the codec's logs")
+    parser.add_argument("rounds", type=Path, nargs="+", help="folder of the language model's log, one for each round")
     parser.add_argument("codec", type=Path, help="exported codec")
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    codec_logs, lm_logs = arguments.logs
-    stages = {"encoder": codec_logs, "decoder": codec_logs, "lm": lm_logs}
-    curves({stage: folder / f"{stage}.jsonl" for stage, folder in stages.items()}, arguments.out / "losses.png")
+    logs = {stage: [arguments.logs / f"{stage}.jsonl"] for stage in ("encoder", "decoder")}
+    curves(logs | {"lm": [folder / "lm.jsonl" for folder in arguments.rounds]}, arguments.out / "losses.png")
     units = load_units(arguments.bank / "answering.npz")
     quiet = np.zeros(4 * FRAME, np.float32)
     answer = [quiet, *(units[name].samples for name in ("you said", "three", "seven", "one"))]

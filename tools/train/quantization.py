@@ -23,7 +23,7 @@ class Codebooks:
             quantizer.get_parameter(f"offset_{k}").requires_grad_(False)
         self.usage = torch.ones(self.codebooks, self.bins)
         tables: list[Tensor] = [quantizer.get_parameter(f"centroids_{k}") for k in range(self.codebooks)]
-        self.sums = torch.stack(tables).detach().clone()
+        self.sums = torch.stack(tables).detach()
 
     def state_dict(self) -> dict[str, Tensor]:
         """For a checkpoint."""

@@ -1,23 +1,28 @@
-"""What a microphone hears beside people: things that beep, ring, rattle. Nobody answers them."""
+"""What a microphone hears beside people: things that beep, ring, rattle. Nobody answers them.
+
+Every kind gives samples [n] at 24 kHz, as loud as they come.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from train.clips import RATE, Samples
+from train.clips import PEAK, RATE, Samples
 
 LONGEST_S = 4.0
 
 
 def sound(rng: np.random.Generator) -> Samples:
-    """One sound, often one that repeats, up to `LONGEST_S` long; its peak is that of a clip or up to 24 dB less."""
+    """One sound, or up to four of the same, [n], at most `LONGEST_S` long; at a clip's peak or up to 24 dB below."""
     kind = (beeps, struck, rattle)[int(rng.integers(3))]
-    once, parts = kind(rng), list[Samples]()
+    once, longest = kind(rng), int(LONGEST_S * RATE)
     gap = np.zeros(int(rng.uniform(0.0, 0.7) * RATE), dtype=np.float32)
-    for _ in range(int(rng.integers(2, 5)) if rng.random() < 0.3 else 1):
-        parts += [once, gap]
-    samples = np.concatenate(parts)[: int(LONGEST_S * RATE)]
-    peak = 0.5 * 10 ** (-rng.uniform(0, 24) / 20)
+    samples = once[:longest]
+    for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.3 else 0):
+        if len(samples) + len(gap) + len(once) <= longest:
+            samples = np.concatenate([samples, gap, once])
+    samples[-480:] *= np.linspace(1, 0, len(samples[-480:]), dtype=np.float32)
+    peak = PEAK * 10 ** (-rng.uniform(0, 24) / 20)
     return np.asarray(samples * (peak / np.abs(samples).max()), dtype=np.float32)
 
 
@@ -37,10 +42,10 @@ def beeps(rng: np.random.Generator) -> Samples:
         for pitch in pitches[int(rng.integers(len(pitches)))]:
             phase = 2 * np.pi * np.cumsum(pitch * 2 ** (glide * at / at[-1])) / RATE
             for k, strength in enumerate(harmonics, 1):
-                if pitch * k < 0.45 * RATE:
+                if pitch * k * 2 ** max(0, glide) < RATE / 2:
                     note += (strength + 0.01) * np.sin(k * phase)
         notes += [note * edges * fall, silence]
-    return np.concatenate(notes).astype(np.float32)
+    return np.concatenate(notes[:-1]).astype(np.float32)
 
 
 def struck(rng: np.random.Generator) -> Samples:
@@ -48,16 +53,13 @@ def struck(rng: np.random.Generator) -> Samples:
     length = int(rng.uniform(0.1, 1.6) * RATE)
     at = np.arange(length) / RATE
     fall = rng.uniform(2, 25)
-    out = np.zeros(length)
-    lowest = 150 * 2 ** rng.uniform(0, 4)
+    out = rng.standard_normal(length) * np.exp(-at * rng.uniform(200, 1000)) * rng.uniform(0, 1)  # the blow
+    base = 150 * 2 ** rng.uniform(0, 4)
     for ratio in np.cumprod(rng.uniform(1.1, 2.0, int(rng.integers(2, 9)))):
-        if lowest * ratio < 0.45 * RATE:
-            phase = rng.uniform(0, 2 * np.pi)
-            out += (
-                rng.uniform(0.1, 1) * np.exp(-at * fall * ratio**0.5) * np.sin(2 * np.pi * lowest * ratio * at + phase)
-            )
-    tick = rng.standard_normal(length) * np.exp(-at * rng.uniform(200, 1000)) * rng.uniform(0, 1)
-    return (out + tick + 1e-4).astype(np.float32) * np.minimum(1, at[::-1] / 0.02).astype(np.float32)
+        if base * ratio < RATE / 2:
+            phase = 2 * np.pi * (base * ratio * at + rng.random())
+            out += rng.uniform(0.1, 1) * np.exp(-at * fall * ratio**0.5) * np.sin(phase)
+    return (out * np.minimum(1, at[::-1] / 0.02)).astype(np.float32)
 
 
 def rattle(rng: np.random.Generator) -> Samples:
@@ -71,13 +73,7 @@ def rattle(rng: np.random.Generator) -> Samples:
         frequency = np.fft.rfftfreq(length, 1 / RATE)
         spectrum *= 1 / (1 + (low / np.maximum(frequency, 1)) ** 4) / (1 + (frequency / high) ** 4)
         at = np.linspace(0, 1, length)
-        shape = (
-            np.minimum(1, at / rng.uniform(0.01, 0.5))
-            * np.exp(-at * rng.uniform(1, 6))
-            * np.minimum(1, at[::-1] / 0.05)
-        )
-        parts += [
-            np.fft.irfft(spectrum, length) * shape * rng.uniform(0.3, 1),
-            np.zeros(int(rng.uniform(0, 0.2) * RATE)),
-        ]
-    return np.concatenate(parts).astype(np.float32)
+        attack, release = np.minimum(1, at / rng.uniform(0.01, 0.5)), np.minimum(1, at[::-1] / 0.05)
+        burst = np.fft.irfft(spectrum, length) * attack * np.exp(-at * rng.uniform(1, 6)) * release
+        parts += [burst * rng.uniform(0.3, 1), np.zeros(int(rng.uniform(0, 0.2) * RATE))]
+    return np.concatenate(parts[:-1]).astype(np.float32)
