@@ -90,7 +90,7 @@ def test_some_conversations_are_silence_after_the_greeting(conversations: list[D
         assert not dialogue.samples.any()
 
 
-def test_sounds_that_are_no_speech_change_nothing_and_leave_speech_alone() -> None:
+def test_sounds_that_are_no_speech_change_nothing_and_leave_both_sides_alone() -> None:
     heard = 0
     for seed in range(20):
         people, both = conversation(seed), conversation(seed, sounds=1.0)
@@ -99,7 +99,9 @@ def test_sounds_that_are_no_speech_change_nothing_and_leave_speech_alone() -> No
         heard += bool(sounds.any())
         for start_s, end_s, _ in people.turns:
             assert not sounds[max(0, int((start_s - APART_S) * RATE)) : int((end_s + APART_S) * RATE) - 1].any()
-    assert heard > 10
+        for i, reply in enumerate(people.replies):
+            assert not sounds[reply.start * FRAME : min(reply.end, end_of(people, i)) * FRAME].any()
+    assert heard > 5
 
 
 def test_the_samples_carry_the_words(conversations: list[Dialogue]) -> None:

@@ -33,6 +33,11 @@ class Reply:
     units: list[str]
     end: int
 
+    def span_s(self, lengths: dict[str, int]) -> tuple[float, float]:
+        """Its start and end in s, given the frames of each unit."""
+        end = min(self.end, self.start + sum(lengths[unit] for unit in self.units))
+        return self.start * FRAME / RATE, end * FRAME / RATE
+
 
 @dataclass
 class Dialogue:
@@ -49,13 +54,16 @@ def late(rng: np.random.Generator) -> int:
     return int(rng.choice(len(LATE), p=LATE))
 
 
-def place_sounds(track: Track, turns: list[Turn], rng: np.random.Generator) -> None:
-    """Tries one to ten sounds that are no speech, each anywhere; one that would be over a turn is left out."""
+def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random.Generator) -> None:
+    """Tries one to ten sounds that are no speech, each anywhere; one that would be over speech is left out.
+
+    Speech, starts and ends in s, is the clerk's too: whoever has to tell a sound from a voice first stops too late.
+    """
     for _ in range(int(rng.integers(1, 11))):
         samples = sound(rng)
         start = int(rng.integers(len(track.samples)))
         start_s, end_s = start / RATE - APART_S, (start + len(samples)) / RATE + APART_S
-        if all(end_s < begin_s or start_s > until_s for begin_s, until_s, _ in turns):
+        if all(end_s < begin_s or start_s > until_s for begin_s, until_s in speech):
             part = track.samples[start : start + len(samples)]
             part += samples[: len(part)]
 
@@ -112,6 +120,6 @@ def make(
         else:
             at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])
     if rng.random() < sounds:
-        place_sounds(track, turns, rng)
+        place_sounds(track, [*((a, b) for a, b, _ in turns), *(reply.span_s(lengths) for reply in replies)], rng)
     samples = track.samples if clean else recorded(track.samples, rng)
     return Dialogue(samples, track.words, replies, turns)
