@@ -1,5 +1,6 @@
 """A training stage that a signal ends in the middle of a step."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -12,8 +13,10 @@ class KilledError(Exception):
     """Stands for a signal."""
 
 
-def kill_at(step: int, module: ModuleType, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module's function `work`, which every step calls once, raises at this step, counted from 0."""
+def kill_at(
+    step: int, train: Callable[[], object], module: ModuleType, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trains until the module's function `work`, which every step calls once, raises at this step, counted from 0."""
     function, calls = getattr(module, work), iter(range(step))
 
     def until(*arguments: Any, **options: Any) -> Any:
@@ -21,7 +24,10 @@ def kill_at(step: int, module: ModuleType, work: str, monkeypatch: pytest.Monkey
             raise KilledError
         return function(*arguments, **options)
 
-    monkeypatch.setattr(module, work, until)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, work, until)
+        with pytest.raises(KilledError):
+            train()
 
 
 def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
