@@ -288,12 +288,12 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: a slow step only takes longer
     table: dict[str, dict[str, object]] = {}
     played_s, took_s = 0.0, 0.0
-    with worker(*options, "--quantize", arguments.quantize) as started:
+    with worker(*options, "--quantize", arguments.quantize) as started, asyncio.Runner() as loop:
 
         def play(tracks: list[Pcm]) -> list[Heard]:
             nonlocal played_s, took_s
             began_s = time.perf_counter()
-            heard = asyncio.run(converse_all(started.address, codec, tracks, arguments.at_once))
+            heard = loop.run(converse_all(started.address, codec, tracks, arguments.at_once))
             took_s += time.perf_counter() - began_s
             played_s += sum(len(track) for track in tracks) / RATE
             return heard
