@@ -5,8 +5,9 @@
     antiphon-cloud export-codec --model DIR --out CODEC --precision fp32; python tools/eval_clerk.py --codec CODEC
 
 The people are voices that training never heard: other variants of espeak-ng, a Scot of flite's, and where Debian's
-asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. Where sound-theme-freedesktop is, its
-bells, alarms and telephones ring in conversations in which nobody speaks. It needs espeak-ng and flite.
+asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. All of them say other words, too, the
+radio alphabet's, which nobody should answer. Where sound-theme-freedesktop is, its bells, alarms and telephones ring in
+conversations in which nobody speaks. It needs espeak-ng and flite.
 Times are those of a network and a step that take none: from the end of speech to the first sound of a right answer.
 """
 
@@ -35,13 +36,14 @@ from antiphon_edge.pcm import Pcm
 from conversation import Heard, converse_all
 from recognizer import DigitRecognizer, Recognizer
 from train.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
+from train.other_words import ALPHABET
 from train.scenes import bumps, noise, person, recorded
 from train.speech import make_bank
 from train.stage import positive
 from train.synthesizers import alone
 from worker_process import worker
 
-HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison/digits")
+HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 DESKTOP = Path("/usr/share/sounds/freedesktop/stereo")
 LEAD_S = 1.6  # for the greeting
 TAIL_S = 5.0  # for the answer
@@ -100,12 +102,28 @@ def human_bank() -> list[Clip]:
     """The digits of a human speaker, or nothing where they are not installed."""
     clips = []
     for i, digit in enumerate(DIGITS):
-        path = HUMAN / f"{i}.wav"
+        path = HUMAN / "digits" / f"{i}.wav"
         if not path.exists():
             return []
         pcm, rate = soundfile.read(path, dtype="float32")
         clips.append(alone("human", digit, pcm, rate))
     return clips
+
+
+def human_words() -> list[Clip]:
+    """The radio alphabet by a human speaker, a word each, or nothing where it is not installed."""
+    clips = []
+    for path in sorted(HUMAN.glob("phonetic/[a-z]_p.wav")):
+        pcm, rate = soundfile.read(path, dtype="float32")
+        clips.append(alone("human", path.name, pcm, rate))
+    return clips
+
+
+def spoken(clip: Clip) -> Pcm:
+    """Somebody who says a clip, and waits."""
+    track = np.zeros(int((LEAD_S + TAIL_S) * RATE) + len(clip.samples), np.float32)
+    track[int(LEAD_S * RATE) :][: len(clip.samples)] = clip.samples
+    return track[: len(track) // FRAME * FRAME]
 
 
 def desktop_tracks(length: int, rng: np.random.Generator) -> list[Pcm]:
@@ -193,7 +211,7 @@ def interruptions(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, 
 
 
 def false_starts(heard: Sequence[Heard]) -> dict[str, object]:
-    """Conversations in which nobody speaks: how many have a word or a sound after the greeting."""
+    """Conversations in which nobody says a digit: how many have a word or a sound after the greeting."""
     wrong = sum(
         reply.text_between(GREETED_S, 1e6) != "" or level(reply.between(GREETED_S, 1e6)).max(initial=0) > AUDIBLE
         for reply in heard
@@ -212,7 +230,7 @@ def percent(count: int, of: int) -> float:
 
 
 def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], dict[str, list[Pcm]]]:
-    """All scenes, of which no row's depend on another's: people by row, interruptions, and nobody by row."""
+    """All scenes, of which no row's depend on another's: people by row, interruptions, and nobody's digits by row."""
 
     def drawn(row: int) -> np.random.Generator:
         return np.random.default_rng([seed, row])
@@ -233,12 +251,16 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
     else:
         print("a human: not installed; apt-get install asterisk-core-sounds-en-wav", file=sys.stderr)
     length = 20 * RATE
+    strangers = make_bank(few, seed, ALPHABET, held_out=True)
     quiet: dict[str, list[Pcm]] = {"silence": [np.zeros(length, np.float32)], "noise": []}
     for _ in range(few // 5):
         quiet["silence"].append(10 ** (-hush.uniform(60, 100) / 20) * noise(length, hush))
     for i in range(few):
         samples = 0.08 * 10 ** (-hiss.uniform(12, 45) / 20) * noise(length, hiss)
         quiet["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
+    quiet["other words"] = [spoken(clip) for clip in strangers]
+    if human:
+        quiet["other words: a human"] = [spoken(clip) for clip in human_words()]
     if ringing := desktop_tracks(length, desk):
         quiet["desktop sounds"] = ringing
     else:

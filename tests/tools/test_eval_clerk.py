@@ -19,7 +19,9 @@ from eval_clerk import (
     desktop_tracks,
     false_starts,
     first_audible_s,
+    human_words,
     interruptions,
+    spoken,
 )
 
 RATE = 24_000
@@ -158,6 +160,23 @@ def test_a_sound_without_a_word_is_a_false_start_too() -> None:
     greeting = (0.4, "ready")
     replies = [heard((0.4, 0.9), words=[greeting]), heard((0.4, 0.9), (5.0, 5.5), words=[greeting])]
     assert false_starts(replies) == {"conversations": 2, "false starts %": 50.0, "greeted %": 100.0}
+
+
+def test_other_words_begin_after_the_greeting_and_leave_time_for_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval_clerk.HUMAN", tmp_path)
+    assert human_words() == []  # not installed
+    (tmp_path / "phonetic").mkdir()
+    for name in ("a", "9"):
+        soundfile.write(tmp_path / f"phonetic/{name}_p.wav", np.sin(np.arange(8000) / 3), 8000)
+    (word,) = human_words()  # nine is a digit
+    track = spoken(word)
+    assert len(track) % 1920 == 0
+    sounding = np.flatnonzero(np.abs(track) > 0.1) / RATE
+    assert sounding[0] == pytest.approx(LEAD_S, abs=0.01)
+    assert sounding[-1] == pytest.approx(LEAD_S + 1, abs=0.01)
+    assert len(track) / RATE - sounding[-1] == pytest.approx(TAIL_S, abs=0.1)
 
 
 def test_each_desktop_sound_rings_loud_and_soft_and_none_that_speaks(

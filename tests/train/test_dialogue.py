@@ -1,8 +1,10 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from tests.support.clips import tones
-from train.clips import DIGITS, FRAME, RATE
+from train.clips import DIGITS, FRAME, RATE, Clip, Word
 from train.dialogue import APART_S, GREETING, LATE, REPLY, STOP, Dialogue, make
 
 FRAMES = 200
@@ -10,8 +12,9 @@ LENGTHS = {"ready": 6, "you said": 8} | dict.fromkeys(DIGITS, 5)
 LATEST = len(LATE) - 1
 
 
-def conversation(seed: int, sounds: float = 0.0) -> Dialogue:
-    return make(tones(), LENGTHS, FRAMES, np.random.default_rng(seed), clean=True, sounds=sounds)
+def conversation(seed: int, sounds: float = 0.0, other_words: Sequence[Clip] = ()) -> Dialogue:
+    rng = np.random.default_rng(seed)
+    return make(tones(), LENGTHS, FRAMES, rng, other_words=other_words, clean=True, sounds=sounds)
 
 
 def frame(at_s: float) -> int:
@@ -21,6 +24,12 @@ def frame(at_s: float) -> int:
 @pytest.fixture(scope="module")
 def conversations() -> list[Dialogue]:
     return [conversation(seed) for seed in range(60)]
+
+
+@pytest.fixture
+def hello() -> list[Clip]:
+    """Half a second of what is no digit."""
+    return [Clip("somebody", np.full(RATE // 2, 0.1, np.float32), (Word("hello", 0.0, 0.5),))]
 
 
 @pytest.fixture
@@ -88,6 +97,42 @@ def test_some_conversations_are_silence_after_the_greeting(conversations: list[D
         assert dialogue.replies[0].end == FRAMES
         assert not dialogue.words
         assert not dialogue.samples.any()
+
+
+@pytest.mark.usefixtures("on_time")
+def test_other_words_have_no_answer_but_end_what_the_clerk_says(hello: list[Clip]) -> None:
+    alone, interrupted = 0, 0
+    for seed in range(60):
+        dialogue = conversation(seed, other_words=hello)
+        i = 0
+        for start_s, end_s, digits in dialogue.turns:
+            reply = dialogue.replies[i]
+            stop = max(frame(start_s) + STOP, reply.start)
+            assert min(reply.end, end_of(dialogue, i)) <= stop
+            if digits:
+                i += 1
+                reply = dialogue.replies[i]
+                assert (reply.start, reply.units) == (frame(end_s) + REPLY, ["you said", *digits])
+            else:
+                alone += 1
+                interrupted += reply.end == stop
+        assert i == len(dialogue.replies) - 1
+    assert alone > 20
+    assert interrupted > 3
+
+
+def test_words_beside_digits_count_for_nothing_but_the_answer_waits_for_them(hello: list[Clip]) -> None:
+    before, after = 0, 0
+    for seed in range(60):
+        dialogue = conversation(seed, other_words=hello)
+        assert {word.text for word in dialogue.words} <= set(DIGITS)
+        for start_s, end_s, digits in dialogue.turns:
+            words = [word for word in dialogue.words if start_s - 1e-3 < word.start_s < end_s]
+            assert [word.text for word in words] == digits
+            before += bool(digits) and words[0].start_s > start_s + 0.3
+            after += bool(digits) and words[-1].end_s < end_s - 0.3
+    assert before > 3
+    assert after > 3
 
 
 def test_sounds_that_are_no_speech_change_nothing_and_leave_both_sides_alone() -> None:

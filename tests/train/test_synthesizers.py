@@ -1,5 +1,6 @@
 import ctypes
 import os
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -60,6 +61,19 @@ def test_a_voice_that_does_not_exist_is_no_other_voice(espeak: Espeak, voice: st
     espeak.choose("en-us+m1")
     with pytest.raises(AntiphonError, match="espeak-ng has no voice"):
         espeak.speak(["one"], voice, 150, 50)
+
+
+def test_words_without_known_phones_are_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def speak(packages: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+        soundfile.write(command[-1], np.sin(np.arange(16_000) / 3), 16_000)
+        return subprocess.CompletedProcess(command, 0, stdout="pau:0.1 hh:0.2 ax:0.4 l:0.6 ow:0.9 pau:1.0")
+
+    monkeypatch.setattr(synthesizers, "synthesize", speak)
+    clip = synthesizers.flite(["hello", "you"], "rms")
+    assert clip
+    assert [(word.text, word.start_s) for word in clip.words] == [("hello you", 0.0)]
+    assert clip.words[0].end_s == pytest.approx(1.0, abs=0.01)
+    assert synthesizers.flite(["four"], "rms") is None  # four phones where three are known
 
 
 def test_a_missing_synthesizer_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     encoder = load_encoder(arguments.codec, MimiConfig.load(arguments.config))
     codec = fingerprint(encoder_file(arguments.codec))
-    bank = load_clips(arguments.bank / ("held-out.npz" if arguments.held_out else "train.npz"))
+    people = "held-out" if arguments.held_out else "train"
+    bank, other_words = (load_clips(arguments.bank / f"{people}{words}.npz") for words in ("", "-other-words"))
     voice = Voice(encoder, load_units(arguments.bank / "answering.npz"))
     lengths = {name: len(codes) for name, codes in voice.codes.items()}
     for shard in range(arguments.first, arguments.first + arguments.shards):
@@ -98,7 +99,10 @@ def main() -> None:
             load_shard(path, codec)  # or refuses it
             continue
         rng = np.random.default_rng([shard, arguments.held_out])
-        made = [dialogue.make(bank, lengths, FRAMES, rng, clean=rng.random() < CLEAN) for _ in range(arguments.each)]
+        made = [
+            dialogue.make(bank, lengths, FRAMES, rng, other_words=other_words, clean=rng.random() < CLEAN)
+            for _ in range(arguments.each)
+        ]
         codes = torch.cat(
             [encode(encoder, np.stack([d.samples for d in made[i : i + 4]])) for i in range(0, len(made), 4)]
         )

@@ -1,28 +1,32 @@
 """Conversations with the number clerk: the person's track, and what the clerk says when.
 
 Rules. The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends it says "you said"
-and the digits. `STOP` frames after the frame in which a person starts while it talks, it is silent. Both are late now
-and then (`LATE`): a model that missed the moment has learned that the next one will do.
+and the digits; other words count for nothing, and a turn of nothing else has no reply. `STOP` frames after the frame in
+which a person starts while it talks, it is silent. Both are late now and then (`LATE`): a model that missed the moment
+has learned that the next one will do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from train.clips import FRAME, RATE, Clip, Samples, Word
-from train.scenes import Track, person, recorded
+from train.scenes import PAUSE_S, Track, person, recorded, stretched
 from train.sounds import sound
 
 GREETING = 3  # frame of "ready"
 REPLY = 7  # frames from the one in which speech ends to the reply
 STOP = 2  # frames from the one in which speech starts to silence
 LATE = (0.7, 0.2, 0.1)  # how often one of them comes on time, one frame late, two frames late
+TURNS = {("digits",): 0.75, ("other",): 0.15, ("other", "digits"): 0.05, ("digits", "other"): 0.05}
+"""What is said in a turn, and how often: digits, other words, both."""
 SOUNDS = 0.5  # of the conversations may have sounds that are no speech
 APART_S = 0.15  # at least, between speech and such a sound
 
-Turn = tuple[float, float, list[str]]  # start and end in s, digits
+Turn = tuple[float, float, list[str]]  # start and end in s, digits; none where there were only other words
 
 
 @dataclass
@@ -64,8 +68,29 @@ def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random
         start = int(rng.integers(len(track.samples)))
         start_s, end_s = start / RATE - APART_S, (start + len(samples)) / RATE + APART_S
         if all(end_s < begin_s or start_s > until_s for begin_s, until_s in speech):
-            part = track.samples[start : start + len(samples)]
-            part += samples[: len(part)]
+            track.add(samples, start)
+
+
+def say(
+    track: Track, at_s: float, bank: Sequence[Clip], other_words: Sequence[Clip], rng: np.random.Generator
+) -> Turn | None:
+    """Adds a turn to a track; None where it has no room for the digits that should be all of it."""
+    kinds = list(TURNS) if other_words else [("digits",)]
+    parts = kinds[int(rng.choice(len(kinds), p=list(TURNS.values()) if other_words else None))]
+    start = at = int(at_s * RATE)
+    digits = list[str]()
+    for i, part in enumerate(parts):
+        begin = at + (int(rng.uniform(0, PAUSE_S) * RATE) if i else 0)
+        if part == "digits":
+            said = person(bank, len(track.samples) // FRAME, [(begin, int(rng.integers(1, 5)))], rng)
+            track.samples += said.samples
+            track.words += said.words
+            digits = [word.text for word in said.words]
+            at = int(said.words[-1].end_s * RATE) if digits else at
+        else:
+            clip = other_words[int(rng.integers(len(other_words)))]
+            at = track.add(stretched(clip.samples, rng.uniform(0.82, 1.2)), begin)
+    return (start / RATE, at / RATE, digits) if at > start else None
 
 
 def make(
@@ -74,16 +99,18 @@ def make(
     frames: int,
     rng: np.random.Generator,
     *,
+    other_words: Sequence[Clip] = (),
     clean: bool = False,
     sounds: float = SOUNDS,
 ) -> Dialogue:
     """A conversation.
 
     Args:
-        bank: the person's clips.
+        bank: the person's clips of digits.
         lengths: frames of each unit of the clerk.
         frames: length.
         rng: decides all.
+        other_words: clips of words that are no digits; without any, everybody says digits only.
         clean: without noise and room.
         sounds: how often there may be some that are no speech.
     """
@@ -96,22 +123,22 @@ def make(
     quiet_chance = 0.08  # a conversation in which nobody says anything
     silent = rng.random() < quiet_chance
     while not silent and at_s < frames * FRAME / RATE - 1.0:
-        digits = int(rng.integers(1, 5))
-        turn = person(bank, frames, [(int(at_s * RATE), digits)], rng)
-        if not turn.words:
+        turn = say(track, at_s, bank, other_words, rng)
+        if turn is None:
             break
-        start_s, end_s = turn.words[0].start_s, turn.words[-1].end_s
-        track.samples += turn.samples
-        track.words += turn.words
-        texts = [word.text for word in turn.words]
-        turns.append((start_s, end_s, texts))
+        turns.append(turn)
+        start_s, end_s, digits = turn
         onset = int(start_s * RATE) // FRAME
         stop = onset + STOP + late(rng)
         if stop < busy_until:
             last.end = max(last.start, stop)
+        if not digits:
+            busy_until = min(busy_until, stop)
+            at_s = end_s + rng.uniform(0.2, 3.0)
+            continue
         start = int(end_s * RATE) // FRAME + REPLY + late(rng)
-        length = lengths["you said"] + sum(lengths[text] for text in texts)
-        last = Reply(start, ["you said", *texts], frames)
+        length = lengths["you said"] + sum(lengths[digit] for digit in digits)
+        last = Reply(start, ["you said", *digits], frames)
         replies.append(last)
         busy_until = start + length
         spoken_s = busy_until * FRAME / RATE

@@ -35,12 +35,16 @@ class Track:
         samples = clip.samples if samples is None else samples
         self.voice = clip.voice
         scale = len(samples) / len(clip.samples)
-        room = self.samples[start : start + len(samples)]
-        room += samples[: len(room)]
         for word in clip.words:
             begin_s = start / RATE + word.start_s * scale
             if begin_s < len(self.samples) / RATE:
                 self.words.append(Word(word.text, begin_s, start / RATE + word.end_s * scale))
+        return self.add(samples, start)
+
+    def add(self, samples: Samples, start: int) -> int:
+        """Adds what has no words; returns the sample after it, which may be after the track's last."""
+        room = self.samples[start : start + len(samples)]
+        room += samples[: len(room)]
         return start + len(samples)
 
     def labels(self) -> NDArray[np.int64]:

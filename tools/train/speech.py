@@ -1,16 +1,19 @@
-"""The banks of clips from which people are made: digits in many voices, some of them held out."""
+"""The banks of clips from which people are made: digits, and other words, in many voices, some of them held out."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from train.clips import DIGITS, FRAME, Clip, Throat, revoiced, save_clips
+from train.other_words import ALPHABET, other_words
 from train.stage import positive, run
 from train.synthesizers import Espeak, festival, flite, pico, saytime
 from train.variants import child
@@ -49,8 +52,8 @@ def answering_units() -> dict[str, Clip]:
     return units
 
 
-def make_bank(count: int, seed: int, *, held_out: bool = False) -> list[Clip]:
-    """Clips of one to four digits in one breath, most of them single digits.
+def make_bank(count: int, seed: int, words: Sequence[str] = DIGITS, *, held_out: bool = False) -> list[Clip]:
+    """Clips of one to four of the words in one breath, most of them single words.
 
     Half are espeak-ng's. For training most of these are said by children of two of its variants, and the rest with
     other vocal tracts, so that few voices stand for many.
@@ -63,8 +66,8 @@ def make_bank(count: int, seed: int, *, held_out: bool = False) -> list[Clip]:
         children = [] if held_out else born(espeak, f"{seed}", rng)
         throats = [] if held_out else [Throat.draw(f"throat{seed}-{i}", rng) for i in range(THROATS)]
         while len(bank) < count:
-            digits = [DIGITS[i] for i in rng.integers(10, size=rng.choice((1, 1, 1, 2, 3, 4)))]
-            clip = stranger(digits, espeak, rng) if held_out else speaker(digits, espeak, children, throats, rng)
+            said = [words[i] for i in rng.integers(len(words), size=rng.choice((1, 1, 1, 2, 3, 4)))]
+            clip = stranger(said, espeak, rng) if held_out else speaker(said, espeak, children, throats, rng)
             if clip is not None:
                 bank.append(clip)
     return bank
@@ -81,41 +84,41 @@ def born(espeak: Espeak, name: str, rng: np.random.Generator) -> list[str]:
 
 
 def speaker(
-    digits: list[str], espeak: Espeak, children: list[str], throats: list[Throat], rng: np.random.Generator
+    words: list[str], espeak: Espeak, children: list[str], throats: list[Throat], rng: np.random.Generator
 ) -> Clip | None:
-    """Somebody whom training hears, with some vocal tract; not always all of the digits."""
+    """Somebody whom training hears, with some vocal tract; not always all of the words, and now and then none."""
     kind = rng.random()
     invented = kind < 0.34
     clip: Clip | None
     if kind < 0.48:
         voice = str(rng.choice(children)) if invented else f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}"
-        clip = espeak.speak(digits, voice, int(rng.integers(90, 221)), int(rng.integers(10, 91)))
+        clip = espeak.speak(words, voice, int(rng.integers(90, 221)), int(rng.integers(10, 91)))
     elif kind < 0.57:
-        clip = festival(digits, float(rng.uniform(0.8, 1.4)))
+        clip = festival(words, float(rng.uniform(0.8, 1.4)))
     elif kind < 0.6:
-        clip = saytime(digits[0])
+        clip = saytime(words[0]) if words[0] in DIGITS else None
     elif kind < 0.73:
-        clip = pico(digits[0], str(rng.choice(PICO)), int(rng.integers(70, 131)), int(rng.integers(80, 126)))
+        clip = pico(words[0], str(rng.choice(PICO)), int(rng.integers(70, 131)), int(rng.integers(80, 126)))
     else:
-        clip = flite(digits, str(rng.choice(FLITE)), float(rng.uniform(0.8, 1.4)))
+        clip = flite(words, str(rng.choice(FLITE)), float(rng.uniform(0.8, 1.4)))
     if clip is None or invented or rng.random() < 0.2:
         return clip
     return revoiced(clip, throats[int(rng.integers(len(throats)))])
 
 
-def stranger(digits: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip | None:
+def stranger(words: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip | None:
     """Somebody whom training never hears: a Scot, or one of ten variants in one of two accents."""
     kind, _ = rng.random(), rng.integers(7)  # as below, a number nobody uses: the evaluation's voices stay as ever
     if kind < 0.5:
-        return flite(digits, str(rng.choice(HELD_OUT_FLITE)), float(rng.uniform(0.8, 1.4)))
+        return flite(words, str(rng.choice(HELD_OUT_FLITE)), float(rng.uniform(0.8, 1.4)))
     i = int(rng.integers(len(HELD_OUT_VARIANTS)))
     voice = f"{ACCENTS[(i + 3 * int(rng.integers(2))) % len(ACCENTS)]}+{HELD_OUT_VARIANTS[i]}"
-    clip = espeak.speak(digits, voice, int(rng.integers(100, 211)), int(rng.integers(15, 86)))
+    clip = espeak.speak(words, voice, int(rng.integers(100, 211)), int(rng.integers(15, 86)))
     rng.integers(2)
     return clip
 
 
-def training_bank(count: int, seed: int) -> list[Clip]:
+def training_bank(count: int, seed: int, words: Sequence[str] = DIGITS) -> list[Clip]:
     """At least so many clips for training, made by one process a core; the seed decides them, not the processes.
 
     Raises:
@@ -124,7 +127,7 @@ def training_bank(count: int, seed: int) -> list[Clip]:
     seeds = [seed * 1000 + part for part in range(-(-count // PART))]
     # espeak-ng's noise goes on from clip to clip: a process for each part, so that the seed alone decides it.
     with get_context("spawn").Pool(maxtasksperchild=1) as pool:
-        return list(itertools.chain(*pool.starmap(make_bank, [(PART, each) for each in seeds], chunksize=1)))
+        return list(itertools.chain(*pool.starmap(make_bank, [(PART, each, words) for each in seeds], chunksize=1)))
 
 
 def main() -> None:
@@ -132,16 +135,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder")
     parser.add_argument("--clips", type=positive, default=18_000)
+    parser.add_argument("--other-words", type=positive, default=6_000, help="clips of them (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    parts = {
-        "train": training_bank(arguments.clips, arguments.seed),
-        "held-out": make_bank(-(-arguments.clips // 15), arguments.seed, held_out=True),
-        "answering": list(answering_units().values()),
+    seed, others = arguments.seed, other_words()
+    parts: dict[str, Callable[[], list[Clip]]] = {
+        "train": partial(training_bank, arguments.clips, seed),
+        "train-other-words": partial(training_bank, arguments.other_words, seed + 1, others),
+        "held-out": partial(make_bank, -(-arguments.clips // 15), seed, held_out=True),
+        "held-out-other-words": partial(make_bank, -(-arguments.other_words // 15), seed + 1, ALPHABET, held_out=True),
+        "answering": lambda: list(answering_units().values()),
     }
     for name, part in parts.items():
-        save_clips(arguments.out / f"{name}.npz", part)
+        save_clips(arguments.out / f"{name}.npz", part())
 
 
 if __name__ == "__main__":

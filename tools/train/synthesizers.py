@@ -1,4 +1,4 @@
-"""What speaks the digits: synthesizers of Debian's and PyPI's, and a person's recordings that Debian has.
+"""What speaks: synthesizers of Debian's and PyPI's, and a person's recordings that Debian has.
 
 All are free: espeak-ng (GPL-3+, the program; its speech is no derived work), flite and festival with its voice ked
 (BSD-like, their voices too), SVOX Pico as `ttspico` packs it (Apache-2.0, its voices too), the recordings of `saytime`
@@ -196,7 +196,9 @@ def synthesize(packages: str, command: Sequence[str], text: str = "") -> subproc
 
 
 def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None:
-    """The words in one breath, `stretch` times as long as usual.
+    """The words in one breath, `stretch` times as long as usual; as one word where not all are in `PHONES`.
+
+    None where it runs them together.
 
     Raises:
         AntiphonError: flite is not installed.
@@ -205,6 +207,8 @@ def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None
         options = ["-voice", voice, "--setf", f"duration_stretch={stretch}", "-psdur", "-t", " ".join(words)]
         done = synthesize("flite", ["flite", *options, "-o", file.name])
         pcm, rate = soundfile.read(file.name, dtype="float32")
+    if not PHONES.keys() >= set(words):
+        return alone(f"flite {voice}", " ".join(words), pcm, rate)
     ends = [(name, float(end)) for name, end in (entry.split(":") for entry in done.stdout.split())]
     spoken = [i for i, (name, _) in enumerate(ends) if name != "pau"]
     if len(spoken) != sum(PHONES[word] for word in words):
