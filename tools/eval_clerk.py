@@ -37,7 +37,7 @@ from conversation import Heard, converse_all
 from recognizer import DigitRecognizer, Recognizer
 from train.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
 from train.other_words import ALPHABET
-from train.scenes import bumps, noise, person, recorded
+from train.scenes import PAUSE_S, bumps, noise, person, recorded
 from train.speech import make_bank
 from train.stage import positive
 from train.synthesizers import alone
@@ -76,11 +76,20 @@ def turn_of(words: Sequence[Word], begin_s: float = 0.0) -> Turn:
     return Turn(words[0].start_s - begin_s, words[-1].end_s - begin_s, tuple(word.text for word in words))
 
 
-def utterance(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
-    """One turn of one to four digits."""
+def utterance(
+    bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm], other_words: Sequence[Clip] = ()
+) -> Scene:
+    """One turn of one to four digits, after other words if there are any."""
     seconds = LEAD_S + 4 + TAIL_S
-    turn = (int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5)))
-    track = person(bank, int(seconds * RATE) // FRAME, [turn], rng, as_recorded=True)
+    start, digits = int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5))
+    words = np.zeros(0, np.float32)
+    if other_words:
+        clip = other_words[int(rng.integers(len(other_words)))]
+        words = np.pad(clip.samples, (start, int(rng.uniform(0.05, PAUSE_S) * RATE)))
+        bank = [each for each in bank if each.voice == clip.voice and len(each.words) <= digits] or bank
+        seconds, start = seconds + len(words) / RATE, len(words)
+    track = person(bank, int(seconds * RATE) // FRAME, [(start, digits)], rng, as_recorded=True)
+    track.add(words, 0)
     end = int((track.words[-1].end_s + TAIL_S) * RATE)
     return Scene(hear(track.samples[: end - end % FRAME]), (turn_of(track.words),), track.voice.partition(" ")[0])
 
@@ -115,11 +124,11 @@ def human_words() -> list[Clip]:
     clips = []
     for path in sorted(HUMAN.glob("phonetic/[a-z]_p.wav")):
         pcm, rate = soundfile.read(path, dtype="float32")
-        clips.append(alone("human", path.name, pcm, rate))
+        clips.append(alone("human", path.stem, pcm, rate))
     return clips
 
 
-def spoken(clip: Clip) -> Pcm:
+def said_once(clip: Clip) -> Pcm:
     """Somebody who says a clip, and waits."""
     track = np.zeros(int((LEAD_S + TAIL_S) * RATE) + len(clip.samples), np.float32)
     track[int(LEAD_S * RATE) :][: len(clip.samples)] = clip.samples
@@ -230,7 +239,7 @@ def percent(count: int, of: int) -> float:
 
 
 def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], dict[str, list[Pcm]]]:
-    """All scenes, of which no row's depend on another's: people by row, interruptions, and nobody's digits by row."""
+    """All scenes, of which no row's depend on another's: people, interruptions, and tracks without a digit."""
 
     def drawn(row: int) -> np.random.Generator:
         return np.random.default_rng([seed, row])
@@ -239,28 +248,29 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
         return samples
 
     bank, human, few = make_bank(400, seed, held_out=True), human_bank(), max(5, count // 4)
-    unseen, microphone, noisy, person_s, barging, hiss, hush, desk = (drawn(row) for row in range(8))
+    other_words = make_bank(few, seed, ALPHABET, held_out=True)
+    unseen, microphone, noisy, person_s, barging, hiss, hush, desk, beside = (drawn(row) for row in range(9))
     people = {
         "unseen voices": [utterance(bank, unseen, clean) for _ in range(count)],
         "unseen voices, microphone": [
             utterance(bank, noisy, lambda samples: recorded(samples, microphone)) for _ in range(few)
         ],
+        "unseen voices, after other words": [utterance(bank, beside, clean, other_words) for _ in range(few)],
     }
     if human:
         people["a human"] = [utterance(human, person_s, clean) for _ in range(few)]
     else:
         print("a human: not installed; apt-get install asterisk-core-sounds-en-wav", file=sys.stderr)
     length = 20 * RATE
-    strangers = make_bank(few, seed, ALPHABET, held_out=True)
     quiet: dict[str, list[Pcm]] = {"silence": [np.zeros(length, np.float32)], "noise": []}
     for _ in range(few // 5):
         quiet["silence"].append(10 ** (-hush.uniform(60, 100) / 20) * noise(length, hush))
     for i in range(few):
         samples = 0.08 * 10 ** (-hiss.uniform(12, 45) / 20) * noise(length, hiss)
         quiet["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
-    quiet["other words"] = [spoken(clip) for clip in strangers]
+    quiet["other words"] = [said_once(clip) for clip in other_words]
     if human:
-        quiet["other words: a human"] = [spoken(clip) for clip in human_words()]
+        quiet["other words: a human"] = [said_once(clip) for clip in human_words()]
     if ringing := desktop_tracks(length, desk):
         quiet["desktop sounds"] = ringing
     else:
@@ -278,7 +288,7 @@ def main() -> None:
         "--utterances",
         type=positive,
         default=200,
-        help="of the first row; others have a quarter, a desktop all its sounds (default: %(default)s)",
+        help="of the first row; others have a quarter, or all recordings (default: %(default)s)",
     )
     parser.add_argument("--at-once", type=positive, default=4, help="conversations (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=20261125, help="of the scenes (default: %(default)s)")

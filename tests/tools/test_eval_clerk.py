@@ -21,8 +21,11 @@ from eval_clerk import (
     first_audible_s,
     human_words,
     interruptions,
-    spoken,
+    said_once,
+    utterance,
 )
+from train.clips import Clip, Word
+from train.scenes import PAUSE_S
 
 RATE = 24_000
 SECONDS = 8.0
@@ -171,12 +174,26 @@ def test_other_words_begin_after_the_greeting_and_leave_time_for_an_answer(
     for name in ("a", "9"):
         soundfile.write(tmp_path / f"phonetic/{name}_p.wav", np.sin(np.arange(8000) / 3), 8000)
     (word,) = human_words()  # nine is a digit
-    track = spoken(word)
+    track = said_once(word)
     assert len(track) % 1920 == 0
     sounding = np.flatnonzero(np.abs(track) > 0.1) / RATE
     assert sounding[0] == pytest.approx(LEAD_S, abs=0.01)
     assert sounding[-1] == pytest.approx(LEAD_S + 1, abs=0.01)
     assert len(track) / RATE - sounding[-1] == pytest.approx(TAIL_S, abs=0.1)
+
+
+def test_other_words_are_said_before_a_turn_in_its_voice() -> None:
+    bank = [Clip(f"voice {i}", np.full(RATE // 2, i / 10, np.float32), (Word("one", 0.0, 0.5),)) for i in range(1, 6)]
+    for seed in range(10):
+        scene = utterance(bank, np.random.default_rng(seed), lambda samples: samples, bank)
+        (turn,) = scene.turns
+        assert set(turn.digits) == {"one"}
+        sounding = np.flatnonzero(scene.samples) / RATE
+        assert LEAD_S <= sounding[0] < LEAD_S + 0.5 < turn.start_s
+        assert 0.5 < turn.start_s - sounding[0] <= 0.5 + PAUSE_S
+        assert len(scene.samples) / RATE - turn.end_s == pytest.approx(TAIL_S, abs=0.1)
+        words = scene.samples[int(sounding[0] * RATE) + 10]
+        assert scene.samples[int((turn.start_s + 0.3) * RATE)] == words
 
 
 def test_each_desktop_sound_rings_loud_and_soft_and_none_that_speaks(

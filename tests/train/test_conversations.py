@@ -92,5 +92,14 @@ def test_what_was_heard_grows_by_a_digit_where_its_word_ends_and_is_forgotten_at
     assert np.array_equal(heard, expected)
 
 
+def test_other_words_are_not_heard_but_begin_a_turn() -> None:
+    said = [Word("three", at(9.5), at(11.5))]
+    turns = [(at(5.5), at(11.5), ["three"]), (at(20.5), at(22.5), list[str]())]
+    heard = heard_of(Dialogue(np.zeros(0, np.float32), said, [], turns), FRAMES)
+    expected = np.zeros((FRAMES, 4), int)
+    expected[11:20, 0] = 1 + 3
+    assert np.array_equal(heard, expected)
+
+
 def test_nothing_is_heard_where_nobody_speaks() -> None:
     assert not heard_of(spoken(), FRAMES).any()

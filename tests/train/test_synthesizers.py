@@ -69,9 +69,9 @@ def test_words_without_known_phones_are_one_word(monkeypatch: pytest.MonkeyPatch
         return subprocess.CompletedProcess(command, 0, stdout="pau:0.1 hh:0.2 ax:0.4 l:0.6 ow:0.9 pau:1.0")
 
     monkeypatch.setattr(synthesizers, "synthesize", speak)
-    clip = synthesizers.flite(["hello", "you"], "rms")
+    clip = synthesizers.flite(["ready", "hello"], "rms")
     assert clip
-    assert [(word.text, word.start_s) for word in clip.words] == [("hello you", 0.0)]
+    assert [(word.text, word.start_s) for word in clip.words] == [("ready hello", 0.0)]
     assert clip.words[0].end_s == pytest.approx(1.0, abs=0.01)
     assert synthesizers.flite(["four"], "rms") is None  # four phones where three are known
 

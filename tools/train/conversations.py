@@ -84,13 +84,15 @@ def main() -> None:
     parser.add_argument("--shards", type=positive, default=100)
     parser.add_argument("--each", type=positive, default=32, help="conversations of a shard (default: %(default)s)")
     parser.add_argument("--held-out", action="store_true", help="voices that training never hears")
+    parser.add_argument("--other-words", action="store_true", help="people say words that are no digits, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     encoder = load_encoder(arguments.codec, MimiConfig.load(arguments.config))
     codec = fingerprint(encoder_file(arguments.codec))
     people = "held-out" if arguments.held_out else "train"
-    bank, other_words = (load_clips(arguments.bank / f"{people}{words}.npz") for words in ("", "-other-words"))
+    bank = load_clips(arguments.bank / f"{people}.npz")
+    other_words = load_clips(arguments.bank / f"{people}-other-words.npz") if arguments.other_words else []
     voice = Voice(encoder, load_units(arguments.bank / "answering.npz"))
     lengths = {name: len(codes) for name, codes in voice.codes.items()}
     for shard in range(arguments.first, arguments.first + arguments.shards):

@@ -1,9 +1,9 @@
 """Conversations with the number clerk: the person's track, and what the clerk says when.
 
 Rules. The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends it says "you said"
-and the digits; other words count for nothing, and a turn of nothing else has no reply. `STOP` frames after the frame in
-which a person starts while it talks, it is silent. Both are late now and then (`LATE`): a model that missed the moment
-has learned that the next one will do.
+and the digits; other words belong to the turn, but are not repeated, and a turn of nothing else has no reply. `STOP`
+frames after the frame in which a person starts while it talks, it is silent. Both are late now and then (`LATE`): a
+model that missed the moment has learned that the next one will do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from train.clips import FRAME, RATE, Clip, Samples, Word
-from train.scenes import PAUSE_S, Track, person, recorded, stretched
+from train.scenes import PAUSE_S, SPEEDS, Track, person, recorded, stretched
 from train.sounds import sound
 
 GREETING = 3  # frame of "ready"
@@ -26,7 +26,7 @@ TURNS = {("digits",): 0.75, ("other",): 0.15, ("other", "digits"): 0.05, ("digit
 SOUNDS = 0.5  # of the conversations may have sounds that are no speech
 APART_S = 0.15  # at least, between speech and such a sound
 
-Turn = tuple[float, float, list[str]]  # start and end in s, digits; none where there were only other words
+Turn = tuple[float, float, list[str]]  # start and end in s, digits; empty where there were only other words
 
 
 @dataclass
@@ -71,26 +71,25 @@ def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random
             track.add(samples, start)
 
 
-def say(
-    track: Track, at_s: float, bank: Sequence[Clip], other_words: Sequence[Clip], rng: np.random.Generator
-) -> Turn | None:
-    """Adds a turn to a track; None where it has no room for the digits that should be all of it."""
-    kinds = list(TURNS) if other_words else [("digits",)]
-    parts = kinds[int(rng.choice(len(kinds), p=list(TURNS.values()) if other_words else None))]
+def say(track: Track, at_s: float, bank: Sequence[Clip], other_words: Sequence[Clip], rng: np.random.Generator) -> Turn:
+    """Adds a turn in one voice, if that has both digits and other words; its end may be after the track's."""
+    parts = list(TURNS)[rng.choice(len(TURNS), p=list(TURNS.values()))] if other_words else ("digits",)
     start = at = int(at_s * RATE)
-    digits = list[str]()
+    voice, digits = "", list[str]()
     for i, part in enumerate(parts):
         begin = at + (int(rng.uniform(0, PAUSE_S) * RATE) if i else 0)
+        clips, count = bank if part == "digits" else other_words, int(rng.integers(1, 5))
+        clips = [clip for clip in clips if clip.voice == voice and len(clip.words) <= count] or clips
         if part == "digits":
-            said = person(bank, len(track.samples) // FRAME, [(begin, int(rng.integers(1, 5)))], rng)
+            said = person(clips, len(track.samples) // FRAME, [(begin, count)], rng)
             track.samples += said.samples
             track.words += said.words
             digits = [word.text for word in said.words]
-            at = int(said.words[-1].end_s * RATE) if digits else at
+            at, voice = int(said.words[-1].end_s * RATE) if digits else at, said.voice
         else:
-            clip = other_words[int(rng.integers(len(other_words)))]
-            at = track.add(stretched(clip.samples, rng.uniform(0.82, 1.2)), begin)
-    return (start / RATE, at / RATE, digits) if at > start else None
+            clip = clips[int(rng.integers(len(clips)))]
+            at, voice = track.add(stretched(clip.samples, rng.uniform(*SPEEDS)), begin), clip.voice
+    return start / RATE, at / RATE, digits
 
 
 def make(
@@ -123,11 +122,8 @@ def make(
     quiet_chance = 0.08  # a conversation in which nobody says anything
     silent = rng.random() < quiet_chance
     while not silent and at_s < frames * FRAME / RATE - 1.0:
-        turn = say(track, at_s, bank, other_words, rng)
-        if turn is None:
-            break
-        turns.append(turn)
-        start_s, end_s, digits = turn
+        start_s, end_s, digits = say(track, at_s, bank, other_words, rng)
+        turns.append((start_s, end_s, digits))
         onset = int(start_s * RATE) // FRAME
         stop = onset + STOP + late(rng)
         if stop < busy_until:

@@ -16,14 +16,20 @@ ALPHABET = """
 """The radio alphabet: training never hears these (nor x-ray, which is two words to a synthesizer)."""
 
 ALIKE = """
-    ate fate fife fight fine fire for fore four free hero heron mine nein night nigh neon sax sex sick sics
-    sin son sun sven sever tea three threw through to too tow tree true two wan want wine won
+    ate fate fifth fight fin fine fir fire for fore fort free hero heron knight mine nigh night ninth oh on once
+    sax sever sex sic sick sin son sun tea thee thew to too tow tree true wan want win wine won
 """.split()  # noqa: SIM905
 """What noise or an accent turns into a digit."""
 
+_DIGIT = re.compile("|".join(DIGITS))
+_FORM = re.compile(rf"({'|'.join((*ALPHABET, *ALIKE))})(s|es|d|ed|r|er|ing|th|ths|ty)?")  # of one that is left out
+_NUMBER = re.compile("c{0,3}(xc|xl|l?x{0,3})(ix|iv|v?i{0,3})")  # a Roman one, which espeak-ng reads as such
 
-def other_words() -> list[str]:
-    """The dictionary's words of two to nine letters that are not, hold or resemble a digit, and not of `ALPHABET`.
+
+def dictionary_words() -> list[str]:
+    """The dictionary's words of two to nine letters, but those of `ALPHABET` and what may sound like a digit.
+
+    That is what is spelled with a digit inside, too.
 
     Raises:
         AntiphonError: the dictionary is not installed.
@@ -32,9 +38,9 @@ def other_words() -> list[str]:
         words = DICTIONARY.read_text(encoding="utf-8").split()
     except FileNotFoundError as error:
         raise missing("wamerican-small") from error
-    never = re.compile("|".join(DIGITS))
     return [
         word
         for word in words
-        if re.fullmatch("[a-z]{2,9}", word) and not never.search(word) and word not in (*ALPHABET, *ALIKE)
+        if re.fullmatch("[a-z]{2,9}", word)
+        and not (_DIGIT.search(word) or _FORM.fullmatch(word) or _NUMBER.fullmatch(word))
     ]

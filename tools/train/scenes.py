@@ -14,6 +14,7 @@ CLASSES = 1 + 3 * (len(DIGITS) + 3)
 """Silence, then each word's beginning, middle and end; the words are the digits, then those of the answering voice."""
 CLEAN = 0.3  # of what training hears has no noise and no room: studio sound is what a test plays
 PAUSE_S = 0.35  # the longest within a turn
+SPEEDS = (0.82, 1.2)  # from slow to fast
 _PLACE = {word: i for i, word in enumerate((*DIGITS, "ready", "you", "said"))}
 
 
@@ -42,7 +43,7 @@ class Track:
         return self.add(samples, start)
 
     def add(self, samples: Samples, start: int) -> int:
-        """Adds what has no words; returns the sample after it, which may be after the track's last."""
+        """Adds samples only; returns the sample after them, which may be after the track's last."""
         room = self.samples[start : start + len(samples)]
         room += samples[: len(room)]
         return start + len(samples)
@@ -87,7 +88,7 @@ def person(
     track = Track.silent(frames)
     for start, digits in turns:
         gap_s = rng.choice([rng.uniform(-0.03, 0.1), rng.uniform(0.05, 0.25), rng.uniform(0.2, PAUSE_S)])
-        speed = 1.0 if as_recorded else rng.uniform(0.82, 1.2)
+        speed = 1.0 if as_recorded else rng.uniform(*SPEEDS)
         short = [clip for clip in bank if len(clip.words) <= digits]
         voice = short[int(rng.integers(len(short)))].voice
         voices = [clip for clip in short if clip.voice == voice]

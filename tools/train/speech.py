@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from train.clips import DIGITS, FRAME, Clip, Throat, revoiced, save_clips
-from train.other_words import ALPHABET, other_words
+from train.other_words import ALPHABET, dictionary_words
 from train.stage import positive, run
 from train.synthesizers import Espeak, festival, flite, pico, saytime
 from train.variants import child
@@ -135,20 +134,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder")
     parser.add_argument("--clips", type=positive, default=18_000)
-    parser.add_argument("--other-words", type=positive, default=6_000, help="clips of them (default: %(default)s)")
+    parser.add_argument("--other-words", type=positive, help="clips of words that are no digits (default: none)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    seed, others = arguments.seed, other_words()
-    parts: dict[str, Callable[[], list[Clip]]] = {
-        "train": partial(training_bank, arguments.clips, seed),
-        "train-other-words": partial(training_bank, arguments.other_words, seed + 1, others),
-        "held-out": partial(make_bank, -(-arguments.clips // 15), seed, held_out=True),
-        "held-out-other-words": partial(make_bank, -(-arguments.other_words // 15), seed + 1, ALPHABET, held_out=True),
-        "answering": lambda: list(answering_units().values()),
-    }
-    for name, part in parts.items():
-        save_clips(arguments.out / f"{name}.npz", part())
+
+    def save(name: str, clips: list[Clip]) -> None:
+        save_clips(arguments.out / f"{name}.npz", clips)
+
+    seed = arguments.seed
+    save("train", training_bank(arguments.clips, seed))
+    save("held-out", make_bank(-(-arguments.clips // 15), seed, held_out=True))
+    save("answering", list(answering_units().values()))
+    if arguments.other_words:  # with the same seed, and so by the same speakers: a voice must not tell what it will say
+        save("train-other-words", training_bank(arguments.other_words, seed, dictionary_words()))
+        save("held-out-other-words", make_bank(-(-arguments.other_words // 15), seed, ALPHABET, held_out=True))
 
 
 if __name__ == "__main__":
