@@ -37,7 +37,7 @@ from conversation import Heard, converse_all
 from recognizer import DigitRecognizer, Recognizer
 from train.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
 from train.other_words import ALPHABET
-from train.scenes import PAUSE_S, bumps, noise, person, recorded
+from train.scenes import PAUSE_S, Track, bumps, noise, person, recorded
 from train.speech import make_bank
 from train.stage import positive
 from train.synthesizers import alone
@@ -80,16 +80,12 @@ def utterance(
     bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm], other_words: Sequence[Clip] = ()
 ) -> Scene:
     """One turn of one to four digits, after other words if there are any."""
-    seconds = LEAD_S + 4 + TAIL_S
-    start, digits = int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5))
-    words = np.zeros(0, np.float32)
-    if other_words:
-        clip = other_words[int(rng.integers(len(other_words)))]
-        words = np.pad(clip.samples, (start, int(rng.uniform(0.05, PAUSE_S) * RATE)))
-        bank = [each for each in bank if each.voice == clip.voice and len(each.words) <= digits] or bank
-        seconds, start = seconds + len(words) / RATE, len(words)
-    track = person(bank, int(seconds * RATE) // FRAME, [(start, digits)], rng, as_recorded=True)
-    track.add(words, 0)
+    begin, digits = int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5))
+    words = other_words[int(rng.integers(len(other_words)))] if other_words else Clip("", np.zeros(0, np.float32), ())
+    start = begin + len(words.samples) + (int(rng.uniform(0.05, PAUSE_S) * RATE) if other_words else 0)
+    frames = start // FRAME + int((4 + TAIL_S) * RATE) // FRAME
+    track = person(bank, frames, [(start, digits)], rng, voice=words.voice, as_recorded=True)
+    track.add(words.samples, begin)
     end = int((track.words[-1].end_s + TAIL_S) * RATE)
     return Scene(hear(track.samples[: end - end % FRAME]), (turn_of(track.words),), track.voice.partition(" ")[0])
 
@@ -109,30 +105,25 @@ def interruption(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[
 
 def human_bank() -> list[Clip]:
     """The digits of a human speaker, or nothing where they are not installed."""
-    clips = []
-    for i, digit in enumerate(DIGITS):
-        path = HUMAN / "digits" / f"{i}.wav"
-        if not path.exists():
-            return []
-        pcm, rate = soundfile.read(path, dtype="float32")
-        clips.append(alone("human", digit, pcm, rate))
-    return clips
+    return [human(path, DIGITS[int(path.stem)]) for path in sorted(HUMAN.glob("digits/[0-9].wav"))]
 
 
 def human_words() -> list[Clip]:
     """The radio alphabet by a human speaker, a word each, or nothing where it is not installed."""
-    clips = []
-    for path in sorted(HUMAN.glob("phonetic/[a-z]_p.wav")):
-        pcm, rate = soundfile.read(path, dtype="float32")
-        clips.append(alone("human", path.stem, pcm, rate))
-    return clips
+    return [human(path, path.stem) for path in sorted(HUMAN.glob("phonetic/[a-z]_p.wav"))]
+
+
+def human(path: Path, word: str) -> Clip:
+    """One word as it was recorded."""
+    pcm, rate = soundfile.read(path, dtype="float32")
+    return alone("human", word, pcm, rate)
 
 
 def said_once(clip: Clip) -> Pcm:
     """Somebody who says a clip, and waits."""
-    track = np.zeros(int((LEAD_S + TAIL_S) * RATE) + len(clip.samples), np.float32)
-    track[int(LEAD_S * RATE) :][: len(clip.samples)] = clip.samples
-    return track[: len(track) // FRAME * FRAME]
+    track = Track.silent((int((LEAD_S + TAIL_S) * RATE) + len(clip.samples)) // FRAME)
+    track.add(clip.samples, int(LEAD_S * RATE))
+    return track.samples
 
 
 def desktop_tracks(length: int, rng: np.random.Generator) -> list[Pcm]:
@@ -247,7 +238,7 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
     def clean(samples: Pcm) -> Pcm:
         return samples
 
-    bank, human, few = make_bank(400, seed, held_out=True), human_bank(), max(5, count // 4)
+    bank, human_digits, few = make_bank(400, seed, held_out=True), human_bank(), max(5, count // 4)
     other_words = make_bank(few, seed, ALPHABET, held_out=True)
     unseen, microphone, noisy, person_s, barging, hiss, hush, desk, beside = (drawn(row) for row in range(9))
     people = {
@@ -257,25 +248,25 @@ def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], di
         ],
         "unseen voices, after other words": [utterance(bank, beside, clean, other_words) for _ in range(few)],
     }
-    if human:
-        people["a human"] = [utterance(human, person_s, clean) for _ in range(few)]
+    if human_digits:
+        people["a human"] = [utterance(human_digits, person_s, clean) for _ in range(few)]
     else:
         print("a human: not installed; apt-get install asterisk-core-sounds-en-wav", file=sys.stderr)
     length = 20 * RATE
-    quiet: dict[str, list[Pcm]] = {"silence": [np.zeros(length, np.float32)], "noise": []}
+    unanswered: dict[str, list[Pcm]] = {"silence": [np.zeros(length, np.float32)], "noise": []}
     for _ in range(few // 5):
-        quiet["silence"].append(10 ** (-hush.uniform(60, 100) / 20) * noise(length, hush))
+        unanswered["silence"].append(10 ** (-hush.uniform(60, 100) / 20) * noise(length, hush))
     for i in range(few):
         samples = 0.08 * 10 ** (-hiss.uniform(12, 45) / 20) * noise(length, hiss)
-        quiet["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
-    quiet["other words"] = [said_once(clip) for clip in other_words]
-    if human:
-        quiet["other words: a human"] = [said_once(clip) for clip in human_words()]
+        unanswered["noise"].append(samples + bumps(length, hiss) if i % 2 else samples)
+    unanswered["other words"] = [said_once(clip) for clip in other_words]
+    if human_digits:
+        unanswered["other words: a human"] = [said_once(clip) for clip in human_words()]
     if ringing := desktop_tracks(length, desk):
-        quiet["desktop sounds"] = ringing
+        unanswered["desktop sounds"] = ringing
     else:
         print("desktop sounds: not installed; apt-get install sound-theme-freedesktop", file=sys.stderr)
-    return people, [interruption(bank, barging, clean) for _ in range(few)], quiet
+    return people, [interruption(bank, barging, clean) for _ in range(few)], unanswered
 
 
 def main() -> None:
@@ -315,7 +306,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     """
     codec_folder = arguments.codec or arguments.model / "codec"
     codec, recognizer = Codec.load(codec_folder), DigitRecognizer()
-    people, barging, quiet = rows(arguments.utterances, arguments.seed)
+    people, barging, unanswered = rows(arguments.utterances, arguments.seed)
     options = ["--model", arguments.model, "--codec", codec_folder, "--slots", str(arguments.at_once)]
     options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: a slow step only takes longer
     table: dict[str, dict[str, object]] = {}
@@ -340,7 +331,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
                     [scenes[i] for i in of_kind], [heard[i] for i in of_kind], recognizer
                 )
         table["interrupted"] = interruptions(barging, play([scene.samples for scene in barging]))
-        for name, tracks in quiet.items():
+        for name, tracks in unanswered.items():
             table[name] = false_starts(play(tracks))
     table["speed"] = {
         "sessions at once": arguments.at_once,

@@ -78,15 +78,14 @@ def say(track: Track, at_s: float, bank: Sequence[Clip], other_words: Sequence[C
     voice, digits = "", list[str]()
     for i, part in enumerate(parts):
         begin = at + (int(rng.uniform(0, PAUSE_S) * RATE) if i else 0)
-        clips, count = bank if part == "digits" else other_words, int(rng.integers(1, 5))
-        clips = [clip for clip in clips if clip.voice == voice and len(clip.words) <= count] or clips
         if part == "digits":
-            said = person(clips, len(track.samples) // FRAME, [(begin, count)], rng)
+            said = person(bank, len(track.samples) // FRAME, [(begin, int(rng.integers(1, 5)))], rng, voice=voice)
             track.samples += said.samples
             track.words += said.words
             digits = [word.text for word in said.words]
             at, voice = int(said.words[-1].end_s * RATE) if digits else at, said.voice
         else:
+            clips = [clip for clip in other_words if clip.voice == voice] or other_words
             clip = clips[int(rng.integers(len(clips)))]
             at, voice = track.add(stretched(clip.samples, rng.uniform(*SPEEDS)), begin), clip.voice
     return start / RATE, at / RATE, digits
@@ -127,9 +126,8 @@ def make(
         onset = int(start_s * RATE) // FRAME
         stop = onset + STOP + late(rng)
         if stop < busy_until:
-            last.end = max(last.start, stop)
+            last.end, busy_until = max(last.start, stop), stop
         if not digits:
-            busy_until = min(busy_until, stop)
             at_s = end_s + rng.uniform(0.2, 3.0)
             continue
         start = int(end_s * RATE) // FRAME + REPLY + late(rng)

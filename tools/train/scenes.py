@@ -74,6 +74,7 @@ def person(
     turns: Sequence[tuple[int, int]],
     rng: np.random.Generator,
     *,
+    voice: str = "",
     as_recorded: bool = False,
 ) -> Track:
     """A person who says one to four digits at each turn.
@@ -83,6 +84,7 @@ def person(
         frames: length of the track.
         turns: first sample, number of digits.
         rng: decides all.
+        voice: says all turns, if the bank has it.
         as_recorded: not faster or slower than the clip is.
     """
     track = Track.silent(frames)
@@ -90,8 +92,9 @@ def person(
         gap_s = rng.choice([rng.uniform(-0.03, 0.1), rng.uniform(0.05, 0.25), rng.uniform(0.2, PAUSE_S)])
         speed = 1.0 if as_recorded else rng.uniform(*SPEEDS)
         short = [clip for clip in bank if len(clip.words) <= digits]
-        voice = short[int(rng.integers(len(short)))].voice
-        voices = [clip for clip in short if clip.voice == voice]
+        known = [clip for clip in short if clip.voice == voice] or short
+        chosen = known[int(rng.integers(len(known)))].voice
+        voices = [clip for clip in short if clip.voice == chosen]
         at, left = start, digits
         while fitting := [clip for clip in voices if len(clip.words) <= left]:
             clip = fitting[int(rng.integers(len(fitting)))]
