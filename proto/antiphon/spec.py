@@ -74,6 +74,9 @@ class ModelSpec(_Spec):
     weights: str
     random_weights: bool = False
     text_padding_token: int = 3
+    fingerprint: bytes = b""
+    silence_before_ms: int = 0
+    silence_after_ms: int = 0
 
     @property
     def user_packer(self) -> CodePacker:

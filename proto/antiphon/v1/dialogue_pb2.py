@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61ntiphon/v1/dialogue.proto\x12\x0b\x61ntiphon.v1\"\x97\x01\n\x0f\x43onverseRequest\x12!\n\x04open\x18\x01 \x01(\x0b\x32\x11.antiphon.v1.OpenH\x00\x12#\n\x05\x63lose\x18\x02 \x01(\x0b\x32\x12.antiphon.v1.CloseH\x00\x12\r\n\x05\x63odes\x18\x03 \x01(\x0c\x12\x15\n\x08sequence\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\t\n\x07\x63ontrolB\x0b\n\t_sequence\"\xfc\x01\n\x10\x43onverseResponse\x12%\n\x06opened\x18\x01 \x01(\x0b\x32\x13.antiphon.v1.OpenedH\x00\x12&\n\x07go_away\x18\x02 \x01(\x0b\x32\x13.antiphon.v1.GoAwayH\x00\x12%\n\x06\x63losed\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.ClosedH\x00\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c\x12\x17\n\ntext_token\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x15\n\x08sequence\x18\x07 \x01(\rH\x02\x88\x01\x01\x42\t\n\x07\x63ontrolB\r\n\x0b_text_tokenB\x0b\n\t_sequence\"\xc7\x01\n\x04Open\x12\x19\n\x11\x63odec_fingerprint\x18\x01 \x01(\x0c\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.antiphon.v1.Mode\x12\'\n\x08sampling\x18\x03 \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0f\n\x07timings\x18\x05 \x01(\x08\x12%\n\x07history\x18\x06 \x01(\x0b\x32\x14.antiphon.v1.History\x12\x14\n\x0cresume_token\x18\x07 \x01(\x0c\"5\n\x07History\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\r\n\x05model\x18\x03 \x01(\t\"h\n\x08Sampling\x12\x18\n\x10text_temperature\x18\x01 \x01(\x01\x12\x12\n\ntext_top_k\x18\x02 \x01(\r\x12\x19\n\x11\x61udio_temperature\x18\x03 \x01(\x01\x12\x13\n\x0b\x61udio_top_k\x18\x04 \x01(\r\"\xd1\x01\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05model\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x03 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12\x13\n\x0bstep_offset\x18\x04 \x01(\r\x12#\n\x06limits\x18\x05 \x01(\x0b\x32\x13.antiphon.v1.Limits\x12\x14\n\x0cresume_token\x18\x06 \x01(\x0c\x12\x15\n\rrebuilt_steps\x18\x07 \x01(\r\".\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x0ctime_left_ms\x18\x02 \x01(\r\"\x07\n\x05\x43lose\"?\n\x06\x43losed\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.antiphon.v1.Timings\"+\n\x07Timings\x12\x0f\n\x07wait_us\x18\x01 \x03(\r\x12\x0f\n\x07step_us\x18\x02 \x03(\r\"\xa7\x02\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmodel_type\x18\x02 \x01(\t\x12\x16\n\x0euser_codebooks\x18\x03 \x01(\r\x12\x17\n\x0fmodel_codebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\x12\x18\n\x10text_cardinality\x18\x06 \x01(\r\x12\x13\n\x0b\x64\x65lay_steps\x18\x07 \x01(\r\x12\x15\n\rcontext_steps\x18\x08 \x01(\r\x12\'\n\x08sampling\x18\t \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0f\n\x07weights\x18\n \x01(\t\x12\x16\n\x0erandom_weights\x18\x0b \x01(\x08\x12\x1a\n\x12text_padding_token\x18\x0c \x01(\r\"w\n\tCodecSpec\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\r\x12\x15\n\rframe_samples\x18\x03 \x01(\r\x12\x11\n\tcodebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\"\x95\x01\n\x06Limits\x12\x14\n\x0cmax_sessions\x18\x01 \x01(\r\x12\x1c\n\x14max_frames_in_flight\x18\x02 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\x03 \x01(\r\x12\x11\n\tmax_top_k\x18\x04 \x01(\r\x12\x15\n\rhistory_steps\x18\x05 \x01(\r\x12\x14\n\x0ckeep_slot_ms\x18\x06 \x01(\r\"\x89\x01\n\x04Load\x12\x10\n\x08sessions\x18\x01 \x01(\r\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x13\n\x0bstep_p50_ms\x18\x03 \x01(\x02\x12\x13\n\x0bstep_p99_ms\x18\x04 \x01(\x02\x12\x14\n\x0clone_step_ms\x18\x05 \x01(\x02\x12\x1d\n\x15slower_than_real_time\x18\x06 \x01(\x08\"\x11\n\x0fGetModelRequest\"\xa6\x01\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.Limits\x12\x1f\n\x04load\x18\x04 \x01(\x0b\x32\x11.antiphon.v1.Load\"(\n\x0fGetCodecRequest\x12\x15\n\rmanifest_only\x18\x01 \x01(\x08\"[\n\x10GetCodecResponse\x12.\n\x08manifest\x18\x01 \x01(\x0b\x32\x1a.antiphon.v1.CodecManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"]\n\rCodecManifest\x12%\n\x05\x63odec\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12%\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x16.antiphon.v1.CodecFile\"=\n\tCodecFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c*G\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n\rMODE_DIALOGUE\x10\x01\x12\x16\n\x12MODE_TRANSCRIPTION\x10\x02\x32\xf2\x01\n\x0f\x44ialogueService\x12K\n\x08\x43onverse\x12\x1c.antiphon.v1.ConverseRequest\x1a\x1d.antiphon.v1.ConverseResponse(\x01\x30\x01\x12G\n\x08GetModel\x12\x1c.antiphon.v1.GetModelRequest\x1a\x1d.antiphon.v1.GetModelResponse\x12I\n\x08GetCodec\x12\x1c.antiphon.v1.GetCodecRequest\x1a\x1d.antiphon.v1.GetCodecResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61ntiphon/v1/dialogue.proto\x12\x0b\x61ntiphon.v1\"\x97\x01\n\x0f\x43onverseRequest\x12!\n\x04open\x18\x01 \x01(\x0b\x32\x11.antiphon.v1.OpenH\x00\x12#\n\x05\x63lose\x18\x02 \x01(\x0b\x32\x12.antiphon.v1.CloseH\x00\x12\r\n\x05\x63odes\x18\x03 \x01(\x0c\x12\x15\n\x08sequence\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\t\n\x07\x63ontrolB\x0b\n\t_sequence\"\xfc\x01\n\x10\x43onverseResponse\x12%\n\x06opened\x18\x01 \x01(\x0b\x32\x13.antiphon.v1.OpenedH\x00\x12&\n\x07go_away\x18\x02 \x01(\x0b\x32\x13.antiphon.v1.GoAwayH\x00\x12%\n\x06\x63losed\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.ClosedH\x00\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c\x12\x17\n\ntext_token\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x15\n\x08sequence\x18\x07 \x01(\rH\x02\x88\x01\x01\x42\t\n\x07\x63ontrolB\r\n\x0b_text_tokenB\x0b\n\t_sequence\"\xc7\x01\n\x04Open\x12\x19\n\x11\x63odec_fingerprint\x18\x01 \x01(\x0c\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.antiphon.v1.Mode\x12\'\n\x08sampling\x18\x03 \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0f\n\x07timings\x18\x05 \x01(\x08\x12%\n\x07history\x18\x06 \x01(\x0b\x32\x14.antiphon.v1.History\x12\x14\n\x0cresume_token\x18\x07 \x01(\x0c\"P\n\x07History\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\r\n\x05model\x18\x03 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x04 \x01(\x0c\"h\n\x08Sampling\x12\x18\n\x10text_temperature\x18\x01 \x01(\x01\x12\x12\n\ntext_top_k\x18\x02 \x01(\r\x12\x19\n\x11\x61udio_temperature\x18\x03 \x01(\x01\x12\x13\n\x0b\x61udio_top_k\x18\x04 \x01(\r\"\xd1\x01\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05model\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x03 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12\x13\n\x0bstep_offset\x18\x04 \x01(\r\x12#\n\x06limits\x18\x05 \x01(\x0b\x32\x13.antiphon.v1.Limits\x12\x14\n\x0cresume_token\x18\x06 \x01(\x0c\x12\x15\n\rrebuilt_steps\x18\x07 \x01(\r\".\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x0ctime_left_ms\x18\x02 \x01(\r\"\x07\n\x05\x43lose\"?\n\x06\x43losed\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.antiphon.v1.Timings\"+\n\x07Timings\x12\x0f\n\x07wait_us\x18\x01 \x03(\r\x12\x0f\n\x07step_us\x18\x02 \x03(\r\"\xf1\x02\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmodel_type\x18\x02 \x01(\t\x12\x16\n\x0euser_codebooks\x18\x03 \x01(\r\x12\x17\n\x0fmodel_codebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\x12\x18\n\x10text_cardinality\x18\x06 \x01(\r\x12\x13\n\x0b\x64\x65lay_steps\x18\x07 \x01(\r\x12\x15\n\rcontext_steps\x18\x08 \x01(\r\x12\'\n\x08sampling\x18\t \x01(\x0b\x32\x15.antiphon.v1.Sampling\x12\x0f\n\x07weights\x18\n \x01(\t\x12\x16\n\x0erandom_weights\x18\x0b \x01(\x08\x12\x1a\n\x12text_padding_token\x18\x0c \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\r \x01(\x0c\x12\x19\n\x11silence_before_ms\x18\x0e \x01(\r\x12\x18\n\x10silence_after_ms\x18\x0f \x01(\r\"w\n\tCodecSpec\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\r\x12\x15\n\rframe_samples\x18\x03 \x01(\r\x12\x11\n\tcodebooks\x18\x04 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x05 \x01(\r\"\x95\x01\n\x06Limits\x12\x14\n\x0cmax_sessions\x18\x01 \x01(\r\x12\x1c\n\x14max_frames_in_flight\x18\x02 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\x03 \x01(\r\x12\x11\n\tmax_top_k\x18\x04 \x01(\r\x12\x15\n\rhistory_steps\x18\x05 \x01(\r\x12\x14\n\x0ckeep_slot_ms\x18\x06 \x01(\r\"\x89\x01\n\x04Load\x12\x10\n\x08sessions\x18\x01 \x01(\r\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x13\n\x0bstep_p50_ms\x18\x03 \x01(\x02\x12\x13\n\x0bstep_p99_ms\x18\x04 \x01(\x02\x12\x14\n\x0clone_step_ms\x18\x05 \x01(\x02\x12\x1d\n\x15slower_than_real_time\x18\x06 \x01(\x08\"\x11\n\x0fGetModelRequest\"\xa6\x01\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.ModelSpec\x12%\n\x05\x63odec\x18\x02 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.antiphon.v1.Limits\x12\x1f\n\x04load\x18\x04 \x01(\x0b\x32\x11.antiphon.v1.Load\"(\n\x0fGetCodecRequest\x12\x15\n\rmanifest_only\x18\x01 \x01(\x08\"[\n\x10GetCodecResponse\x12.\n\x08manifest\x18\x01 \x01(\x0b\x32\x1a.antiphon.v1.CodecManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"]\n\rCodecManifest\x12%\n\x05\x63odec\x18\x01 \x01(\x0b\x32\x16.antiphon.v1.CodecSpec\x12%\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x16.antiphon.v1.CodecFile\"=\n\tCodecFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c*G\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n\rMODE_DIALOGUE\x10\x01\x12\x16\n\x12MODE_TRANSCRIPTION\x10\x02\x32\xf2\x01\n\x0f\x44ialogueService\x12K\n\x08\x43onverse\x12\x1c.antiphon.v1.ConverseRequest\x1a\x1d.antiphon.v1.ConverseResponse(\x01\x30\x01\x12G\n\x08GetModel\x12\x1c.antiphon.v1.GetModelRequest\x1a\x1d.antiphon.v1.GetModelResponse\x12I\n\x08GetCodec\x12\x1c.antiphon.v1.GetCodecRequest\x1a\x1d.antiphon.v1.GetCodecResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'antiphon.v1.dialogue_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODE']._serialized_start=2386
-  _globals['_MODE']._serialized_end=2457
+  _globals['_MODE']._serialized_start=2487
+  _globals['_MODE']._serialized_end=2558
   _globals['_CONVERSEREQUEST']._serialized_start=44
   _globals['_CONVERSEREQUEST']._serialized_end=195
   _globals['_CONVERSERESPONSE']._serialized_start=198
@@ -40,39 +40,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPEN']._serialized_start=453
   _globals['_OPEN']._serialized_end=652
   _globals['_HISTORY']._serialized_start=654
-  _globals['_HISTORY']._serialized_end=707
-  _globals['_SAMPLING']._serialized_start=709
-  _globals['_SAMPLING']._serialized_end=813
-  _globals['_OPENED']._serialized_start=816
-  _globals['_OPENED']._serialized_end=1025
-  _globals['_GOAWAY']._serialized_start=1027
-  _globals['_GOAWAY']._serialized_end=1073
-  _globals['_CLOSE']._serialized_start=1075
-  _globals['_CLOSE']._serialized_end=1082
-  _globals['_CLOSED']._serialized_start=1084
-  _globals['_CLOSED']._serialized_end=1147
-  _globals['_TIMINGS']._serialized_start=1149
-  _globals['_TIMINGS']._serialized_end=1192
-  _globals['_MODELSPEC']._serialized_start=1195
-  _globals['_MODELSPEC']._serialized_end=1490
-  _globals['_CODECSPEC']._serialized_start=1492
-  _globals['_CODECSPEC']._serialized_end=1611
-  _globals['_LIMITS']._serialized_start=1614
-  _globals['_LIMITS']._serialized_end=1763
-  _globals['_LOAD']._serialized_start=1766
-  _globals['_LOAD']._serialized_end=1903
-  _globals['_GETMODELREQUEST']._serialized_start=1905
-  _globals['_GETMODELREQUEST']._serialized_end=1922
-  _globals['_GETMODELRESPONSE']._serialized_start=1925
-  _globals['_GETMODELRESPONSE']._serialized_end=2091
-  _globals['_GETCODECREQUEST']._serialized_start=2093
-  _globals['_GETCODECREQUEST']._serialized_end=2133
-  _globals['_GETCODECRESPONSE']._serialized_start=2135
-  _globals['_GETCODECRESPONSE']._serialized_end=2226
-  _globals['_CODECMANIFEST']._serialized_start=2228
-  _globals['_CODECMANIFEST']._serialized_end=2321
-  _globals['_CODECFILE']._serialized_start=2323
-  _globals['_CODECFILE']._serialized_end=2384
-  _globals['_DIALOGUESERVICE']._serialized_start=2460
-  _globals['_DIALOGUESERVICE']._serialized_end=2702
+  _globals['_HISTORY']._serialized_end=734
+  _globals['_SAMPLING']._serialized_start=736
+  _globals['_SAMPLING']._serialized_end=840
+  _globals['_OPENED']._serialized_start=843
+  _globals['_OPENED']._serialized_end=1052
+  _globals['_GOAWAY']._serialized_start=1054
+  _globals['_GOAWAY']._serialized_end=1100
+  _globals['_CLOSE']._serialized_start=1102
+  _globals['_CLOSE']._serialized_end=1109
+  _globals['_CLOSED']._serialized_start=1111
+  _globals['_CLOSED']._serialized_end=1174
+  _globals['_TIMINGS']._serialized_start=1176
+  _globals['_TIMINGS']._serialized_end=1219
+  _globals['_MODELSPEC']._serialized_start=1222
+  _globals['_MODELSPEC']._serialized_end=1591
+  _globals['_CODECSPEC']._serialized_start=1593
+  _globals['_CODECSPEC']._serialized_end=1712
+  _globals['_LIMITS']._serialized_start=1715
+  _globals['_LIMITS']._serialized_end=1864
+  _globals['_LOAD']._serialized_start=1867
+  _globals['_LOAD']._serialized_end=2004
+  _globals['_GETMODELREQUEST']._serialized_start=2006
+  _globals['_GETMODELREQUEST']._serialized_end=2023
+  _globals['_GETMODELRESPONSE']._serialized_start=2026
+  _globals['_GETMODELRESPONSE']._serialized_end=2192
+  _globals['_GETCODECREQUEST']._serialized_start=2194
+  _globals['_GETCODECREQUEST']._serialized_end=2234
+  _globals['_GETCODECRESPONSE']._serialized_start=2236
+  _globals['_GETCODECRESPONSE']._serialized_end=2327
+  _globals['_CODECMANIFEST']._serialized_start=2329
+  _globals['_CODECMANIFEST']._serialized_end=2422
+  _globals['_CODECFILE']._serialized_start=2424
+  _globals['_CODECFILE']._serialized_end=2485
+  _globals['_DIALOGUESERVICE']._serialized_start=2561
+  _globals['_DIALOGUESERVICE']._serialized_end=2803
 # @@protoc_insertion_point(module_scope)

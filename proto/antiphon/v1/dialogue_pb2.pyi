@@ -65,14 +65,16 @@ class Open(_message.Message):
     def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
 
 class History(_message.Message):
-    __slots__ = ("steps", "rows", "model")
+    __slots__ = ("steps", "rows", "model", "model_fingerprint")
     STEPS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     steps: int
     rows: bytes
     model: str
-    def __init__(self, steps: _Optional[int] = ..., rows: _Optional[bytes] = ..., model: _Optional[str] = ...) -> None: ...
+    model_fingerprint: bytes
+    def __init__(self, steps: _Optional[int] = ..., rows: _Optional[bytes] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[bytes] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("text_temperature", "text_top_k", "audio_temperature", "audio_top_k")
@@ -133,7 +135,7 @@ class Timings(_message.Message):
     def __init__(self, wait_us: _Optional[_Iterable[int]] = ..., step_us: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ModelSpec(_message.Message):
-    __slots__ = ("name", "model_type", "user_codebooks", "model_codebooks", "cardinality", "text_cardinality", "delay_steps", "context_steps", "sampling", "weights", "random_weights", "text_padding_token")
+    __slots__ = ("name", "model_type", "user_codebooks", "model_codebooks", "cardinality", "text_cardinality", "delay_steps", "context_steps", "sampling", "weights", "random_weights", "text_padding_token", "fingerprint", "silence_before_ms", "silence_after_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
     USER_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +148,9 @@ class ModelSpec(_message.Message):
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     RANDOM_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     TEXT_PADDING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     model_type: str
     user_codebooks: int
@@ -158,7 +163,10 @@ class ModelSpec(_message.Message):
     weights: str
     random_weights: bool
     text_padding_token: int
-    def __init__(self, name: _Optional[str] = ..., model_type: _Optional[str] = ..., user_codebooks: _Optional[int] = ..., model_codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ..., text_cardinality: _Optional[int] = ..., delay_steps: _Optional[int] = ..., context_steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., weights: _Optional[str] = ..., random_weights: _Optional[bool] = ..., text_padding_token: _Optional[int] = ...) -> None: ...
+    fingerprint: bytes
+    silence_before_ms: int
+    silence_after_ms: int
+    def __init__(self, name: _Optional[str] = ..., model_type: _Optional[str] = ..., user_codebooks: _Optional[int] = ..., model_codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ..., text_cardinality: _Optional[int] = ..., delay_steps: _Optional[int] = ..., context_steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., weights: _Optional[str] = ..., random_weights: _Optional[bool] = ..., text_padding_token: _Optional[int] = ..., fingerprint: _Optional[bytes] = ..., silence_before_ms: _Optional[int] = ..., silence_after_ms: _Optional[int] = ...) -> None: ...
 
 class CodecSpec(_message.Message):
     __slots__ = ("fingerprint", "sample_rate_hz", "frame_samples", "codebooks", "cardinality")
