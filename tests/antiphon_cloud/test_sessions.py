@@ -18,6 +18,7 @@ from antiphon_cloud.clients import Allowance, Client
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.session import OpenRequested
 from antiphon_cloud.sessions import LiveSession, Sessions
+from stepper_thread import StepperThread
 from stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
@@ -39,8 +40,8 @@ class Call:
 
 @asynccontextmanager
 async def sessions(slots: int = 2, keep_ms: int = 60_000, runner: StubRunner | None = None) -> AsyncIterator[Sessions]:
-    engine = Engine(runner or StubRunner(slots), Admission(budget_ms=1e9))
-    engine.start()
+    engine = Engine(StepperThread(runner or StubRunner(slots)), Admission(budget_ms=1e9))
+    await engine.start()
     try:
         yield Sessions(engine, Limits(slots, max_frames_in_flight=4, keep_slot_ms=keep_ms))
     finally:
