@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
@@ -21,6 +22,7 @@ class StepperThread:
         self.socket, self._theirs = socket.socketpair()
         self.spec: ModelSpec = runner.spec
         self.slots = runner.slots
+        self.pid = os.getpid()
         self._thread = threading.Thread(target=self._run, args=(runner,), name="stepper", daemon=True)
         self._thread.start()
 

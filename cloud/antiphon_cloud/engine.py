@@ -119,7 +119,9 @@ class Engine:
 
     async def start(self, metrics: Metrics | None = None) -> None:
         """Begins to read; replies are delivered on the running event loop, steps and frames counted in `metrics`."""
-        self._metrics = metrics or self._metrics
+        if metrics is not None:
+            self._metrics = metrics
+            metrics.watch_stepper(self._stepper.pid)
         loop = asyncio.get_running_loop()
         connection = _Connection(self._receive, self._ended)
         self._transport, _ = await loop.create_unix_connection(lambda: connection, sock=self._stepper.socket)

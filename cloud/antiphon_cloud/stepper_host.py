@@ -36,6 +36,10 @@ class StepperHost(Protocol):
     def slots(self) -> int:
         """Sessions at once."""
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+
     def obituary(self) -> str:
         """Why the stepper has ended, as part of a sentence."""
 
