@@ -49,8 +49,12 @@ class ModelDirectory:
 
     @property
     def name(self) -> str:
-        """The directory's own name."""
-        return self.root.resolve().name
+        """The directory's own name; in a Hugging Face cache, where that is a commit's hash, the repository's."""
+        root = self.root.resolve()
+        repository = root.parent.parent.name
+        if root.parent.name == "snapshots" and repository.startswith("models--"):
+            return repository.removeprefix("models--").replace("--", "/")
+        return root.name
 
     @property
     def codec(self) -> Path:
@@ -61,6 +65,11 @@ class ModelDirectory:
     def weights(self) -> Path:
         """The language model's weights."""
         return self._safetensors("moshi_name", self.config.moshi_name)
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        """The files that hold the language model's weights together."""
+        return (self.weights,)
 
     @property
     def mimi(self) -> Path:
@@ -91,7 +100,7 @@ class ModelDirectory:
         Raises:
             CheckpointError: a file is missing.
         """
-        _ = self.weights, self.lora
+        _ = self.weight_files, self.lora
 
     def _safetensors(self, key: str, name: str) -> Path:
         path = self._find(key, name)
