@@ -36,8 +36,8 @@ def load_model(
     """The directory's language model, ready for inference.
 
     Each tensor is read into memory and converted by itself: at no time do two copies of the model exist, and none of it
-    is the file's, which may be replaced while the model steps. An adapter is merged, `W + scaling * B A` (Hu et al., "LoRA",
-    2021), before its matrix is quantized.
+    is the file's, which may be replaced while the model steps. An adapter is merged, `W + scaling * B A` (Hu et al.,
+    "LoRA", 2021), before its matrix is quantized.
 
     Args:
         directory: the model.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from antiphon.codes import Codes
 from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError, SequenceError
 from antiphon.history import PastTokens
-from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
+from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.lease import Reply
 
@@ -173,10 +173,12 @@ class Session:
         return OpenRequested(message.seed, sampling, past, message.resume_token)
 
     def _past(self, history: pb.History) -> PastTokens:
-        if history.model != self._model.name:
+        model = self._model
+        if history.model_fingerprint != model.fingerprint:
             raise PreconditionError(
-                f"open.history.model: the session was held with {history.model[:64] or 'no model'}, this worker serves "
-                f"{self._model.name}; start a new session"
+                f"open.history.model_fingerprint: the session was held with {history.model[:64] or 'no model'} "
+                f"({shown(history.model_fingerprint)}), this worker serves {model.name} ({shown(model.fingerprint)}); "
+                "start a new session"
             )
         return PastTokens.from_message(history, self._model, self._limits.history_steps)
 

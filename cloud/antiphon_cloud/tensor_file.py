@@ -92,7 +92,7 @@ class TensorFile:
         size = held.size_bytes // parts
         assert tensor.nbytes == size
         if size:
-            self._read_into(memoryview(tensor.view(-1).view(torch.uint8).numpy()), held.start + part * size)
+            self._read_into(tensor.view(-1).view(torch.uint8).numpy().data, held.start + part * size)
         return tensor
 
     def sample(self, name: str, pieces: int, piece_bytes: int) -> Iterator[bytes]:
