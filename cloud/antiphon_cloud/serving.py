@@ -128,7 +128,7 @@ def load(config: ServingConfig) -> ServedModel:
         keep_slot_ms=config.keep_slot_ms,
     )
     admission = Admission(profile_steps(runner, config.step_budget_ms), config.step_budget_ms)
-    return ServedModel(Engine(runner, admission), codec, tokenizer.text, limits)
+    return ServedModel(Engine(runner, admission), codec, tokenizer.piece, limits)
 
 
 def export_model_codec(

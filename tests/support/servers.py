@@ -49,7 +49,7 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         idle_timeout_ms=options.idle_timeout_ms,
     )
     engine, codec = Engine(options.runner, options.admission), CodecFolder(CODEC, options.codec_files)
-    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>", limits))
+    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits))
     try:
         yield StubServer(address, server, options.runner, limits)
     finally:
