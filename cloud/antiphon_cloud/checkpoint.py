@@ -22,6 +22,7 @@ from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library
 from antiphon_cloud.native.memory import Arena
 from antiphon_cloud.native.model import accelerated
+from antiphon_cloud.other_formats import refuse_other_layout
 from antiphon_cloud.quant import LEVELS, int8_module, multiplies_integers, quantize_rows
 from antiphon_cloud.tensor_file import TensorFile
 from antiphon_cloud.transformer import Linear
@@ -142,22 +143,25 @@ class _Adapter:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A tensor of a file, or one of the equal parts that it stacks."""
+    """A tensor of the model's files, or one of the equal parts that it stacks."""
 
-    file: TensorFile
+    files: Mapping[str, TensorFile]  # by their tensors' names: a companion may be in another one
     name: str
     part: int = 0
     parts: int = 1
 
     def read(self, suffix: str = "") -> Tensor:
         """The tensor, or its companion whose name ends so, as the file holds it."""
-        return self.file.read(self.name + suffix, self.part, self.parts)
+        name = self.name + suffix
+        return self.files[name].read(name, self.part, self.parts)
 
 
 class _Files:
     """Open safetensors files that hold a model together; its tensors are asked for by the model's names."""
 
     def __init__(self, files: Sequence[TensorFile], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for file in files:
+            refuse_other_layout(file.path, file.tensors)
         self._path = files[0].path  # where a tensor that is nowhere would be
         self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
@@ -175,10 +179,10 @@ class _Files:
         """
         found, part, parts = self._place(name)
         rows = shape[0] * parts
-        file = self._check(found, (rows, *shape[1:]), ("I8",) if quantized else _FLOATS)
+        self._check(found, (rows, *shape[1:]), ("I8",) if quantized else _FLOATS)
         if quantized:
             self._check(found + "_scb", (rows,), ("F32",))
-        return _Source(file, found, part, parts)
+        return _Source(self._files, found, part, parts)
 
     def refuse_rest(self) -> None:
         """Raises CheckpointError if a file holds a tensor that nothing asked for."""
@@ -198,7 +202,7 @@ class _Files:
                     return fused, int(part), self._sets[prefix]
         return name, 0, 1
 
-    def _check(self, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> TensorFile:
+    def _check(self, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
         file = self._files.get(name)
         if file is None:
             raise CheckpointError(f"{self._path}: {name}: missing; expected {_shown(shape)} of {' or '.join(dtypes)}")
@@ -211,7 +215,6 @@ class _Files:
                 "is quantize in config.json right?"
             )
         self._used.add(name)
-        return file
 
 
 def _shown(shape: tuple[int, ...]) -> str:

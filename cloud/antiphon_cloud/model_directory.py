@@ -9,6 +9,8 @@ from pathlib import Path
 from antiphon_cloud.config import ModelConfig
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.other_formats import instead_of, refuse_other_format
+from antiphon_cloud.shards import INDEX_SUFFIX, shards
 
 _SAFETENSORS = (".safetensors", ".sft", ".sfts")
 
@@ -63,13 +65,27 @@ class ModelDirectory:
 
     @property
     def weights(self) -> Path:
-        """The language model's weights."""
+        """The language model's weights, where one file holds them."""
         return self._safetensors("moshi_name", self.config.moshi_name)
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
-        """The files that hold the language model's weights together."""
-        return (self.weights,)
+        """The files that hold the language model's weights together: one, or those that an index names.
+
+        Raises:
+            CheckpointError: one is missing, or the index is damaged or names files elsewhere.
+        """
+        name = self.config.moshi_name
+        if name.endswith(INDEX_SUFFIX):
+            return shards(self._find("moshi_name", name))
+        try:
+            return (self.weights,)
+        except CheckpointError as missing:
+            try:
+                index = self._find("moshi_name", name + INDEX_SUFFIX)
+            except CheckpointError:
+                raise missing from None
+            return shards(index)
 
     @property
     def mimi(self) -> Path:
@@ -85,7 +101,9 @@ class ModelDirectory:
     @property
     def tokenizer(self) -> Path:
         """The sentencepiece model of the text stream."""
-        return self._find("tokenizer_name", self.config.tokenizer_name)
+        path = self._find("tokenizer_name", self.config.tokenizer_name)
+        refuse_other_format(path)
+        return path
 
     @property
     def lora(self) -> Path | None:
@@ -104,6 +122,7 @@ class ModelDirectory:
 
     def _safetensors(self, key: str, name: str) -> Path:
         path = self._find(key, name)
+        refuse_other_format(path)
         if path.suffix not in _SAFETENSORS:
             raise CheckpointError(f"{path}: {key} must name a .safetensors file; other formats can run code when read")
         return path
@@ -113,13 +132,16 @@ class ModelDirectory:
             return self._find_hub(key, name.removeprefix("hf://"))
         path = self.root / name.removeprefix("file://")
         if not path.is_file():
-            raise CheckpointError(f"{path}: no such file; config.json's {key} (or its default) names it")
+            instead = instead_of(path) if key == "moshi_name" else ""
+            raise CheckpointError(
+                f"{path}: no such file; " + (instead or f"config.json's {key} (or its default) names it")
+            )
         return path
 
     def _find_hub(self, key: str, name: str) -> Path:
         """A file of another repository: in the directory by its bare name, or in Hugging Face's cache."""
         parts = name.split("/")
-        if len(parts) < 3 or not all(parts):
+        if len(parts) < 3 or not all(parts) or {".", ".."} & set(parts):
             raise ConfigError(f"{self.root / 'config.json'}: {key}: expected hf://org/repo/path, got hf://{name}")
         org, repo, inner = parts[0], parts[1], "/".join(parts[2:])
         local = self.root / parts[-1]
