@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from antiphon_cloud.checkpoint import is_int8
 from antiphon_cloud.codec_export import ExportedCodec, Precision, export_codec
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.config import MAX_TOP_K
+from antiphon_cloud.cpu_quota import usable_cpus
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model_directory import ModelDirectory
@@ -70,12 +70,12 @@ def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool 
 
 
 def set_step_threads(count: int | None, compiled: bool) -> None:
-    """Shares a step among `count` threads; None for one a core that this process may use.
+    """Shares a step among `count` threads; None for one a core that this process may use all the time.
 
     The compiled step has threads of its own, which wait for nobody. What is left to torch is small: there threads
     would only wait for each other, on a busy machine a hundred times as long as they work.
     """
-    count = count or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    count = count or usable_cpus()
     set_threads(count if compiled else None)
     torch.set_num_threads(1 if compiled else count)
 
