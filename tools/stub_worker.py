@@ -36,7 +36,7 @@ def main() -> None:
         runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000}
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
         engine = Engine(StepperProcess("stub_runner:load", runner))
-        return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: "", limits)
+        return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", limits)
 
     config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)
     uvloop.run(run(config, load, lambda address: print(f"listening on {address}", flush=True)))

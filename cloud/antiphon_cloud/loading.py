@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from antiphon.history import fewest_steps
 from antiphon_cloud.calibration import profile_steps
 from antiphon_cloud.checkpoint import is_int8
 from antiphon_cloud.codec_export import export_model_codec
+from antiphon_cloud.cpu_quota import usable_cpus
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library, set_threads
@@ -82,12 +82,12 @@ def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool 
 
 
 def set_step_threads(count: int | None, compiled: bool) -> None:
-    """Shares a step among `count` threads; None for one a core that this process may use.
+    """Shares a step among `count` threads; None for one a core that this process may use all the time.
 
     The compiled step has threads of its own, which wait for nobody. What is left to torch is small: there threads
     would only wait for each other, on a busy machine a hundred times as long as they work.
     """
-    count = count or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    count = count or usable_cpus()
     set_threads(count if compiled else None)
     torch.set_num_threads(1 if compiled else count)
 

@@ -146,7 +146,7 @@ class _Call:
         self._served = served = worker.admit()
         self._context = context
         self._client = caller(context, worker.allowance)
-        self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.text_of)
+        self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
         self._writing = asyncio.Lock()
         self._evicted: str | None = None
         self._task = asyncio.current_task()

@@ -44,4 +44,4 @@ def load(config: ServingConfig) -> ServedModel:
         keep_slot_ms=config.keep_slot_ms,
     )
     engine = Engine(stepper, Admission(facts.profile, config.step_budget_ms))
-    return ServedModel(engine, codec, tokenizer.text, limits)
+    return ServedModel(engine, codec, tokenizer.piece, limits)

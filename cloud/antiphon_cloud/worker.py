@@ -29,7 +29,7 @@ class ServedModel:
 
     engine: Engine
     codec: CodecFolder
-    text_of: Callable[[int], str]
+    piece_of: Callable[[int], bytes]
     limits: Limits
     sessions: Sessions = field(init=False)
 

@@ -173,10 +173,24 @@ async def test_a_frame_that_was_sent_before_with_other_codes_is_refused() -> Non
     assert "frame 0 was sent before with other codes" in (error.details() or "")
 
 
+OURS = SPEC.fingerprint
 BAD_HISTORIES = {
-    "another model's": (pb.History(model="other"), "FAILED_PRECONDITION", "held with other, this worker serves stub"),
-    "a piece of a row": (pb.History(model="stub", steps=1, rows=b"x"), "INVALID_ARGUMENT", "open.history.rows"),
-    "none of its rows": (pb.History(model="stub", steps=7), "INVALID_ARGUMENT", "looks back to 7 steps"),
+    "another model's of the same name": (
+        pb.History(model="stub", model_fingerprint=b"\xab" * 32),
+        "FAILED_PRECONDITION",
+        "held with stub (abababab), this worker serves stub (05050505); start a new session",
+    ),
+    "nobody's": (pb.History(), "FAILED_PRECONDITION", "held with no model (none), this worker serves stub (05050505)"),
+    "a piece of a row": (
+        pb.History(model_fingerprint=OURS, steps=1, rows=b"x"),
+        "INVALID_ARGUMENT",
+        "open.history.rows",
+    ),
+    "none of its rows": (
+        pb.History(model_fingerprint=OURS, steps=7),
+        "INVALID_ARGUMENT",
+        "looks back to 7 steps",
+    ),
 }
 
 

@@ -61,7 +61,7 @@ async def test_a_worker_whose_stepper_is_killed_sends_its_sessions_on_and_ends_w
 
     def load() -> ServedModel:
         processes.append(StepperProcess("stub_runner:load", STUB))
-        served = ServedModel(Engine(processes[0]), CodecFolder(CODEC, ()), lambda token: "", Limits(2))
+        served = ServedModel(Engine(processes[0]), CodecFolder(CODEC, ()), lambda token: b"", Limits(2))
         outboxes.append(served)
         return served
 

@@ -52,7 +52,7 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
     )
     stepper = StepperThread(options.runner)
     engine, codec = Engine(stepper, options.admission), CodecFolder(CODEC, options.codec_files)
-    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>", limits))
+    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits))
     try:
         yield StubServer(address, server, options.runner, limits, stepper)
     finally:
