@@ -45,6 +45,7 @@ class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Allowance(
             default.sessions if self.sessions is None else self.sessions,
             default.opens_per_minute if self.opens_per_minute is None else self.opens_per_minute,
+            default.calls_per_second,
         )
 
 

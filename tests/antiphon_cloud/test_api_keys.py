@@ -114,8 +114,8 @@ async def test_only_a_known_key_gets_in_and_health_needs_none(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ([("authorization", "Basic abc")], "INVALID_ARGUMENT"),
-        ([("authorization", "Bearer a"), ("authorization", "Bearer b")], "INVALID_ARGUMENT"),
+        ([("authorization", "Basic abc")], "UNAUTHENTICATED"),
+        ([("authorization", "Bearer a"), ("authorization", "Bearer b")], "UNAUTHENTICATED"),
         ([("authorization", "Bearer ")], "UNAUTHENTICATED"),
         ([("x-api-key", "abc")], "UNAUTHENTICATED"),
     ],

@@ -18,7 +18,7 @@ import numpy as np
 
 from antiphon.channel import FLOW_CONTROL
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server import SERVICE_NAME
+from antiphon_cloud.gate import SERVICE_NAME
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 
