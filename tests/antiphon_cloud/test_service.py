@@ -160,6 +160,11 @@ async def test_a_frame_that_was_sent_before_with_other_codes_is_refused() -> Non
 BAD_HISTORIES = {
     "another model's": (pb.History(model="other"), "FAILED_PRECONDITION", "held with other, this worker serves stub"),
     "a piece of a row": (pb.History(model="stub", steps=1, rows=b"x"), "INVALID_ARGUMENT", "open.history.rows"),
+    "more steps than there are": (
+        pb.History(model="stub", steps=2**32 - 1, rows=bytes(24 * 100)),
+        "INVALID_ARGUMENT",
+        "open.history.steps: 4294967295 is more than any session takes",
+    ),
     "none of its rows": (pb.History(model="stub", steps=7), "INVALID_ARGUMENT", "looks back to 7 steps"),
 }
 
