@@ -20,11 +20,16 @@ class StepperThread:
 
     def __init__(self, runner: Runner) -> None:
         self.socket, self._theirs = socket.socketpair()
-        self.spec: ModelSpec = runner.spec
+        self._runner = runner
         self.slots = runner.slots
         self.pid = os.getpid()
-        self._thread = threading.Thread(target=self._run, args=(runner,), name="stepper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
         self._thread.start()
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The runner's."""
+        return self._runner.spec
 
     def obituary(self) -> str:
         """There is nothing to tell of a thread."""
@@ -39,6 +44,6 @@ class StepperThread:
         """Ends as a process that was killed: the event loop's side hears of it."""
         self._theirs.shutdown(socket.SHUT_RDWR)
 
-    def _run(self, runner: Runner) -> None:
+    def _run(self) -> None:
         with self._theirs:
-            Stepper(runner, Socket(self._theirs)).run()
+            Stepper(self._runner, Socket(self._theirs)).run()

@@ -254,11 +254,22 @@ def replay_command(
     type=Number(0, min_open=True),
     help="Sessions opened in a minute; what the worker gives every client where absent.",
 )
-def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minute: float | None) -> None:
-    """Make an API key called NAME and print it; the file keeps its hash, so this is the only time it is seen."""
-    from antiphon_cloud.api_keys import make_key
+@option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write the key to, which only you may read; it must not exist. The key is printed where absent.",
+)
+def make_key_command(
+    name: str, path: Path, sessions: int | None, opens_per_minute: float | None, out: Path | None
+) -> None:
+    """Make an API key called NAME; the file of keys keeps its hash, so this is the only time it is seen."""
+    from antiphon_cloud.api_keys import make_key, save_key
 
-    click.echo(make_key(path, name, sessions, opens_per_minute))
+    if out is None:
+        click.echo(make_key(path, name, sessions, opens_per_minute))
+    else:
+        different_files(path, out)
+        save_key(out, path, name, sessions=sessions, opens_per_minute=opens_per_minute)
 
 
 @commands.command("plan")

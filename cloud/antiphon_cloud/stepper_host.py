@@ -17,7 +17,7 @@ from antiphon.errors import AntiphonError
 from antiphon.spec import ModelSpec
 from antiphon_cloud.stepper_messages import Failed, FromStepper, Load, Loaded, Splitter, built, encoded, from_stepper
 
-END_S = 2.0  # for a process whose socket is closed to end by itself
+END_S = 0.5  # for a process whose socket is closed to end by itself
 READ_BYTES = 64 * 1024
 
 
