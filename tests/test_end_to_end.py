@@ -17,6 +17,7 @@ from antiphon_cloud.config import MAX_TOP_K
 from antiphon_edge import client
 from antiphon_edge.codec import Codec
 from antiphon_edge.connection import open_channel
+from antiphon_edge.wav import WavReader, WavWriter
 from tests.support.commands import one_sentence, run, worker
 from worker_process import Worker
 
@@ -96,13 +97,11 @@ def test_talk_answers_a_wav_with_a_wav(served: Worker, codec: Codec, tiny_codec:
 
     # The same conversation in parts, offline: encode, replay, decode.
     codes, out, decoded = tmp_path / "codes.npy", tmp_path / "out.npz", tmp_path / "decoded.wav"
-    assert run("antiphon-edge", "encode", "--codec", tiny_codec, SENTENCE, codes).status == 0
-    user_codes = np.load(codes)
-    silence = codec.encoder()
-    for frame in frames_of(SENTENCE, codec):
-        silence.step(frame)
-    user_codes = np.concatenate([user_codes, silence.step(np.zeros(codec.spec.frame_samples, np.float32))[None]])
-    np.save(codes, user_codes)
+    with_a_silent_frame = tmp_path / "said.wav"  # while the model's delay runs out
+    silence = np.zeros(codec.spec.frame_samples, np.float32)
+    with WavWriter(with_a_silent_frame, codec.spec.sample_rate_hz) as writer:
+        writer.write(np.concatenate([*frames_of(SENTENCE, codec), silence]))
+    assert run("antiphon-edge", "encode", "--restart", "--codec", tiny_codec, with_a_silent_frame, codes).status == 0
     model = Path(__file__).parent / "golden/moshi-tiny"
     replayed = run("antiphon-cloud", "replay", "--model", model, "--user-codes", codes, "--out", out, "--seed", "1")
     assert replayed.status == 0, replayed.err
@@ -135,8 +134,6 @@ def test_a_recorded_conversation_is_heard_again(served: Worker, codec: Codec, ti
 
 
 def frames_of(path: Path, codec: Codec) -> list[np.ndarray]:
-    from antiphon_edge.wav import WavReader
-
     with WavReader(path, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader:
         return list(reader)
 

@@ -68,13 +68,16 @@ def _progress(items: Iterable[T], frames: int, what: str) -> Iterator[T]:
 @commands.command("encode")
 @codec_option
 @threads_option
+@option(
+    "--restart", is_flag=True, help="Start the encoder again after the first frame, as talk does: no model hears it."
+)
 @click.argument("wav", type=click.Path(path_type=Path), metavar="IN.wav")
 @click.argument("codes", type=click.Path(path_type=Path), metavar="OUT.npy")
-def encode_command(codec_folder: Path, threads: int, wav: Path, codes: Path) -> None:
+def encode_command(codec_folder: Path, threads: int, restart: bool, wav: Path, codes: Path) -> None:
     """Encode a wav file (any rate, any channels) to codes [frames, codebooks]."""
     different_files(wav, codes)
     codec = Codec.load(codec_folder, threads=threads, only="encoder")
-    encoder = codec.encoder()
+    encoder = codec.encoder(restart=restart)
     with WavReader(wav, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader, output_file(codes) as out:
         frames = _progress(reader, reader.frames, wav.name)
         np.save(out, np.stack([encoder.step(pcm) for pcm in frames]))

@@ -14,9 +14,9 @@ from itertools import repeat
 
 import numpy as np
 
-from antiphon.errors import PreconditionError
 from antiphon_edge.client import Reply, Session
 from antiphon_edge.codec import Codec
+from antiphon_edge.hearing import Hearing
 from antiphon_edge.hops import Hops
 from antiphon_edge.lag import LagBudget
 from antiphon_edge.pcm import Pcm
@@ -45,7 +45,8 @@ async def talk(
 ) -> Conversation:
     """Sends every frame of `microphone` and hands every reply's audio to `speaker`, until the microphone ends.
 
-    Encoding and decoding each have a thread, so that neither holds up the network or the other.
+    Encoding and decoding each have a thread, so that neither holds up the network or the other. The model hears the
+    frames as `Hearing` gives them to it: one that only listens gets silence before and after them, as fast as it goes.
 
     Args:
         session: an open session.
@@ -60,10 +61,10 @@ async def talk(
         PreconditionError: the codec makes fewer codebooks than the model hears.
         AntiphonError: whatever ended the session.
     """
-    _check_codebooks(session, codec)
+    hearing = Hearing(codec, session.model)
     conversation = Conversation()
     with ThreadPoolExecutor(1, "encode") as encoding, ThreadPoolExecutor(1, "decode") as decoding:
-        up = asyncio.create_task(_up(session, codec, microphone, encoding, conversation, live))
+        up = asyncio.create_task(_up(session, hearing, microphone, encoding, conversation, live))
         down = asyncio.create_task(_down(session, codec, speaker, decoding, conversation, on_reply, live))
         try:
             # Down ends last when all is well; up ends first when the microphone or the codec fails.
@@ -81,24 +82,29 @@ async def talk(
 
 async def _up(
     session: Session,
-    codec: Codec,
+    hearing: Hearing,
     microphone: AsyncIterator[Pcm],
     thread: ThreadPoolExecutor,
     conversation: Conversation,
     live: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
-    encoder = codec.encoder()
-    user_codebooks = session.model.user_codebooks
+
+    async def send(frames: Iterable[Pcm], live: bool) -> None:
+        for pcm in frames:
+            start = time.perf_counter()
+            codes = await loop.run_in_executor(thread, hearing.step, pcm)  # [user_codebooks]
+            conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
+            if live:
+                session.send_live(codes)
+            else:
+                await session.send(codes)
+            conversation.frames_up += 1
+
+    await send(hearing.lead_in(), live)
     async for pcm in microphone:
-        start = time.perf_counter()
-        codes = await loop.run_in_executor(thread, encoder.step, pcm)  # [codebooks]
-        conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
-        if live:
-            session.send_live(codes[:user_codebooks])
-        else:
-            await session.send(codes[:user_codebooks])
-        conversation.frames_up += 1
+        await send(hearing.frames(pcm), live)
+    await send(hearing.lead_out(), live=False)  # faster than speech: it waits for room, and nothing of it is dropped
     await session.end()
 
 
@@ -128,15 +134,6 @@ async def _down(
         conversation.hops.decode_ms.append((time.perf_counter() - start) * 1e3)
         conversation.frames_down += 1
         speaker(pcm)
-
-
-def _check_codebooks(session: Session, codec: Codec) -> None:
-    needed = session.model.user_codebooks
-    if codec.spec.codebooks < needed or codec.spec.cardinality != session.model.cardinality:
-        raise PreconditionError(
-            f"this codec makes {codec.spec.codebooks} codebooks of {codec.spec.cardinality}, the model hears "
-            f"{needed} of {session.model.cardinality}: pull the worker's codec with antiphon-edge pull"
-        )
 
 
 async def paced(frames: Iterable[Pcm], frame_s: float) -> AsyncIterator[Pcm]:
