@@ -84,9 +84,13 @@ def as_array(values: npt.ArrayLike, name: str, error: type[AntiphonError]) -> np
         raise error(f"{name}: expected an array of numbers, got {type(values).__name__}") from None
 
 
-def mono(block: Pcm) -> Pcm:
-    """Averages the channels of `block` [N, channels] to [N]."""
-    return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+def one_channel(block: Pcm, channel: int) -> Pcm:
+    """Channel `channel`, counted from 1, of `block` [N, channels], as [N].
+
+    The others are left out: an average is silent where two channels are each other's inverse, and mixes what a
+    microphone array has cleaned with what it has not.
+    """
+    return np.ascontiguousarray(block[:, channel - 1])
 
 
 def resampler(from_hz: int, to_hz: int) -> Callable[[Pcm], Pcm]:
