@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -20,6 +21,8 @@ from antiphon_edge.hearing import Hearing
 from antiphon_edge.hops import Hops
 from antiphon_edge.lag import LagBudget
 from antiphon_edge.pcm import Pcm
+
+READ_AHEAD = 4  # frames of a pipe: the rest waits in it
 
 
 @dataclass(slots=True)
@@ -118,13 +121,13 @@ async def _down(
     live: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
-    decoder = codec.decoder()
+    decoder = codec.decoder() if session.model.model_codebooks else None
     lag = LagBudget()
     async for reply in session:
         conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
         conversation.text_tokens += bool(reply.text)
         on_reply(reply)
-        if reply.codes is None:
+        if reply.codes is None or decoder is None:
             continue
         if lag.is_late(reply.round_trip_s) and live:
             conversation.skipped_replies += 1
@@ -136,17 +139,69 @@ async def _down(
         speaker(pcm)
 
 
-async def paced(frames: Iterable[Pcm], frame_s: float) -> AsyncIterator[Pcm]:
-    """A file as a microphone: each frame [frame_samples] at the moment when a listener would have heard it whole.
+async def paced(frames: Iterable[Pcm] | AsyncIterator[Pcm], frame_s: float, ahead_s: float = 0.0) -> AsyncIterator[Pcm]:
+    """A file as a microphone: each frame [frame_samples] at the moment when a listener would have heard it whole, or up
+    to `ahead_s` before it.
 
     A `frame_s` of 0 does not wait.
     """
     loop = asyncio.get_running_loop()
-    start = loop.time()
-    for count, frame in enumerate(frames, 1):
+    start = loop.time() - ahead_s
+    count = 0
+    async for frame in _each(frames):
+        count += 1
         if frame_s:
             await asyncio.sleep(start + count * frame_s - loop.time())
         yield frame
+
+
+async def _each(frames: Iterable[Pcm] | AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
+    if isinstance(frames, AsyncIterator):
+        async for frame in frames:
+            yield frame
+    else:
+        for frame in frames:
+            yield frame
+
+
+async def in_thread(frames: Iterable[Pcm]) -> AsyncGenerator[Pcm]:
+    """The same frames of a source that waits, such as a pipe, read by a thread of its own, `READ_AHEAD` ahead at most.
+
+    The thread outlives this where its source brings nothing: it ends with the source, or with the program.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Pcm | Exception | None] = asyncio.Queue()  # bounded by `room`
+    room = threading.Semaphore(READ_AHEAD)
+    ended = False
+
+    def hand_over(item: Pcm | Exception | None) -> None:
+        try:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+        except RuntimeError:  # the loop was closed
+            return
+
+    def read() -> None:
+        try:
+            for frame in frames:
+                room.acquire()
+                if ended:
+                    return
+                hand_over(frame)
+        except Exception as error:  # noqa: BLE001 -- whoever reads the frames hears of it
+            hand_over(error)
+        else:
+            hand_over(None)
+
+    threading.Thread(target=read, name="antiphon-pipe", daemon=True).start()
+    try:
+        while (item := await queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            room.release()
+    finally:
+        ended = True
+        room.release()
 
 
 def with_silence(frames: Iterable[Pcm], frame_samples: int, delay_steps: int) -> Iterator[Pcm]:
