@@ -50,8 +50,7 @@ async def person(
     brings its wav, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
     if wav is None:
         async with Microphone(spec.sample_rate_hz, spec.frame_samples, device, channel=channel) as microphone:
-            click.echo("listening; Ctrl-C ends the conversation", err=True)
-            yield lambda model, live: until_interrupted(microphone)
+            yield lambda model, live: until_interrupted(microphone, "listening; Ctrl-C ends the conversation")
         return
     async with AsyncExitStack() as stack:
         reader = stack.enter_context(WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, warn=say))
@@ -117,8 +116,13 @@ def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
         raise OutputFileError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
 
 
-async def until_interrupted(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
-    """The same frames, until Ctrl-C or SIGTERM asks for an orderly end; a second signal interrupts at once."""
+async def until_interrupted(frames: AsyncIterator[Pcm], hint: str | None = None) -> AsyncIterator[Pcm]:
+    """The same frames, until Ctrl-C or SIGTERM asks for an orderly end; a second signal interrupts at once.
+
+    Args:
+        frames: may bring nothing for long.
+        hint: told to the user once a signal would be heard.
+    """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
@@ -133,6 +137,8 @@ async def until_interrupted(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, end)
+    if hint is not None:
+        click.echo(hint, err=True)
     frame: asyncio.Future[Pcm] | None = None
     try:
         while not ended.done():
