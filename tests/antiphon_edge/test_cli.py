@@ -32,6 +32,8 @@ def test_a_variable_stands_for_its_flag(tiny_codec: Path, speech: Path, tmp_path
         (["shout"], "shout"),
         (["encode", "in.wav", "out.npy"], "--codec"),
         (["talk", "--as-fast-as-possible"], "needs --input-wav and --output-wav"),
+        (["talk", "--input-wav", "a.wav", "--output-text", "./a.wav"], "is the input"),
+        (["talk", "--channel", "0"], "--channel"),
         (["talk", "--input-wav", "a.wav", "--output-wav", "./a.wav"], "is the input"),
         (["encode", "--codec", "c", "a", "./a"], "is the input"),
         (["decode", "--codec", "c", "a", "./a"], "is the input"),
@@ -77,6 +79,18 @@ def test_a_bad_wav_is_one_sentence(content: bytes | None, tiny_codec: Path, tmp_
     finished = run("antiphon-edge", "encode", "--codec", tiny_codec, wav, tmp_path / "codes.npy")
     assert str(wav) in one_sentence(finished)
     assert not (tmp_path / "codes.npy").exists()
+
+
+def test_a_channel_that_is_not_there_is_one_sentence(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    finished = run("antiphon-edge", "encode", "--codec", tiny_codec, "--channel", "2", speech, tmp_path / "codes.npy")
+    assert f"{speech} has 1 channel: there is no channel 2" in one_sentence(finished)
+
+
+def test_a_wav_that_is_cut_off_is_encoded_and_told(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    speech.write_bytes(speech.read_bytes()[: 44 + 4800])
+    finished = run("antiphon-edge", "encode", "--codec", tiny_codec, speech, tmp_path / "codes.npy")
+    assert "speech.wav is cut off: 0.10 s of 0.20 s are missing" in one_sentence(finished, status=0)
+    assert np.load(tmp_path / "codes.npy").shape == (2, 8)
 
 
 def test_a_missing_codec_is_one_sentence(speech: Path, tmp_path: Path) -> None:
