@@ -18,6 +18,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.credentials import PLAINTEXT, Credentials, Metadata
 from antiphon_edge.errors import CredentialsError
+from antiphon_edge.proxy import DIRECT, find_proxy, may_use_proxy
 
 CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
@@ -77,9 +78,11 @@ async def open_channel(
 
 
 def _channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
+    """The one place where a channel to a worker is made."""
+    options = CHANNEL_OPTIONS if may_use_proxy(address, credentials.tls) else (*CHANNEL_OPTIONS, *DIRECT)
     if tls := credentials.channel_credentials():
-        return grpc.aio.secure_channel(address, tls, options=CHANNEL_OPTIONS)
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(address, tls, options=options)
+    return grpc.aio.insecure_channel(address, options=options)
 
 
 class _WithMetadata:
@@ -121,6 +124,10 @@ async def _refusal(channel: grpc.aio.Channel, address: str, credentials: Credent
     if "Socket closed" in reason:
         likely = "for a client certificate (--tls-client-cert)" if credentials.tls else "for TLS (--tls)"
         return UnavailableError(f"the worker at {address} closed the connection: it may ask {likely}")
+    if proxy := find_proxy(address, credentials.tls):
+        return UnavailableError(
+            f"no worker answers at {address} through {proxy}: check both, or name the worker's host in no_proxy"
+        )
     return UnavailableError(
         f"no worker answers at {address}: check the address, and that antiphon-cloud serve runs there"
     )
