@@ -45,11 +45,11 @@ REASONS = (
     ("certificate has expired", "its certificate has expired: renew it on the worker, and check this machine's clock"),
     ("certificate is not yet valid", "its certificate is not valid yet: check this machine's clock, and the worker's"),
     ("Hostname Verification", "its certificate is for another name: connect to a name that the certificate lists"),
+    ("CERTIFICATE_VERIFY_FAILED", "an authority that is not trusted here signed its certificate: give it as `ca`"),
     (
-        "CERTIFICATE_VERIFY_FAILED",
-        "an authority that is not trusted here signed its certificate: give it with --tls-ca",
+        "WRONG_VERSION_NUMBER",
+        "it does not speak TLS: start antiphon-cloud serve with --tls-cert and --tls-key, or leave out `tls`",
     ),
-    ("WRONG_VERSION_NUMBER", "it does not speak TLS: start it with --tls-cert and --tls-key, or leave out --tls"),
 )
 
 
@@ -122,7 +122,7 @@ async def _refusal(channel: grpc.aio.Channel, address: str, credentials: Credent
         if words in reason:
             return CredentialsError(f"no safe connection to the worker at {address}: {meaning}")
     if "Socket closed" in reason:
-        likely = "for a client certificate (--tls-client-cert)" if credentials.tls else "for TLS (--tls)"
+        likely = "for a client certificate (`client_cert`)" if credentials.tls else "for TLS (`tls`)"
         return UnavailableError(f"the worker at {address} closed the connection: it may ask {likely}")
     if proxy := find_proxy(address, credentials.tls):
         return UnavailableError(
