@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from antiphon.channel import FLOW_CONTROL
 from antiphon.errors import AntiphonError, UnavailableError, from_status
+from antiphon.plain_text import plain_line
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.credentials import PLAINTEXT, Credentials, Metadata
@@ -135,7 +136,7 @@ async def _refusal(channel: grpc.aio.Channel, address: str, credentials: Credent
 
 def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:
     """The error that a failed call stands for, with the worker's retry time where it gives one."""
-    message = error.details() or f"the call to {address} failed without a reason"
+    message = plain_line(error.details() or "") or f"the call to {address} failed without a reason"
     retry_after_s = None
     rich = rpc_status.from_call(error)
     for detail in rich.details if rich else ():

@@ -20,6 +20,7 @@ import click
 
 from antiphon import __version__
 from antiphon.errors import AntiphonError
+from antiphon.plain_text import plain_line
 
 # Keeps gRPC's own lines from standard error; what matters of them comes as an error. Read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -134,5 +135,5 @@ def _print_what_the_terminal_cannot_show_as_question_marks() -> None:
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
     with suppress(OSError):  # standard error may be full too
-        click.echo(f"{name}: {message}", err=True)
+        click.echo(f"{name}: {plain_line(message)}", err=True)  # it may quote a peer, or a file's name
     sys.exit(status)
