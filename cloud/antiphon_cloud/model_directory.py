@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon_cloud.config import ModelConfig
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.hub_cache import hub_cache
 
 _SAFETENSORS = (".safetensors", ".sft", ".sfts")
 
@@ -110,14 +110,13 @@ class ModelDirectory:
     def _find_hub(self, key: str, name: str) -> Path:
         """A file of another repository: in the directory by its bare name, or in Hugging Face's cache."""
         parts = name.split("/")
-        if len(parts) < 3 or not all(parts):
+        if len(parts) < 3 or not all(parts) or ".." in parts:
             raise ConfigError(f"{self.root / 'config.json'}: {key}: expected hf://org/repo/path, got hf://{name}")
         org, repo, inner = parts[0], parts[1], "/".join(parts[2:])
         local = self.root / parts[-1]
         if local.is_file():
             return local
-        home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-        cache = home / "hub" / f"models--{org}--{repo}"
+        cache = hub_cache() / f"models--{org}--{repo}"
         revision = cache / "refs" / "main"
         if revision.is_file():
             cached = cache / "snapshots" / revision.read_text().strip() / inner
