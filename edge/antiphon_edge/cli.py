@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from tqdm import tqdm
 
 from antiphon.codes_file import read_codes
 from antiphon.command_line import THREADS, Address, different_files, group, option, run
@@ -28,7 +27,7 @@ from antiphon_edge.doctor import DEFAULT_SECONDS, examine, format_report
 from antiphon_edge.ends import loudspeaker, person, progress, say, transcript
 from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.hops import format_table
-from antiphon_edge.pull import default_cache, pull_codec
+from antiphon_edge.pull_options import Pulling, pull_options
 from antiphon_edge.recording import Recorder, Recording
 from antiphon_edge.sound_source import STANDARD_INPUT
 from antiphon_edge.talk import talk
@@ -106,6 +105,7 @@ def devices_command() -> None:
 
 @commands.command("doctor")
 @connection_options
+@pull_options
 @pulled_codec_option
 @threads_option
 @option(
@@ -120,35 +120,26 @@ def doctor_command(
     context: click.Context,
     server: str,
     credentials: Credentials,
+    pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
     seconds: int,
     as_json: bool,
 ) -> None:
     """Measure whether this device keeps up with a conversation; exit status 0 if it does, 1 if not."""
-    report = examine(codec_folder or asyncio.run(_pull(server, credentials, default_cache())), threads, seconds)
+    report = examine(codec_folder or asyncio.run(pulling.pull(server, credentials)), threads, seconds)
     click.echo(json.dumps(asdict(report), indent=1) if as_json else format_report(report))
     context.exit(0 if report.keeps_up else 1)
 
 
 @commands.command("pull")
 @connection_options
-@option("--cache", type=click.Path(path_type=Path), default=default_cache(), help="Folder of pulled codecs.")
-def pull_command(server: str, credentials: Credentials, cache: Path) -> None:
+@pull_options
+def pull_command(server: str, credentials: Credentials, pulling: Pulling) -> None:
     """Fetch the worker's codec, check it, and print its folder."""
-    folder = asyncio.run(_pull(server, credentials, cache))
+    folder = asyncio.run(pulling.pull(server, credentials, keep=True))
     Codec.load(folder)
     click.echo(os.fsencode(folder))  # whatever its bytes are
-
-
-async def _pull(server: str, credentials: Credentials, cache: Path) -> Path:
-    with tqdm(desc="codec", unit="B", unit_scale=True, disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return await pull_codec(server, cache, progress, credentials)
 
 
 @commands.command("talk")
@@ -168,6 +159,7 @@ async def _pull(server: str, credentials: Credentials, cache: Path) -> Path:
 @option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
 @channel_option
+@pull_options
 @pulled_codec_option
 @threads_option
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
@@ -194,6 +186,7 @@ def talk_command(
     input_device: str | None,
     output_device: str | None,
     channel: int,
+    pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
     seed: int | None,
@@ -213,7 +206,7 @@ def talk_command(
             different_files(input_wav, result)
 
     async def main() -> None:
-        codec = Codec.load(codec_folder or await _pull(server, credentials, default_cache()), threads=threads)
+        codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
         sampling = GREEDY if greedy else None
         async with (  # the output last: nothing is written where the input or the worker fails
             person(input_wav, input_device, channel, codec.spec, as_fast_as_possible) as said,

@@ -8,7 +8,7 @@ pcm = decoder.step(encoder.step(pcm))
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,9 @@ from antiphon.codec_manifest import CodecGraph, CodecManifest
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, CodesError
 from antiphon.spec import CodecSpec
-from antiphon_edge.codec_files import open_graph, read_manifest
+from antiphon_edge.codec_files import ORT_ERRORS, Half, open_graph, read_manifest
+from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.pcm import Pcm, Samples, as_array, as_pcm
-
-Half = Literal["encoder", "decoder"]
 
 
 class Codec:
@@ -53,8 +52,8 @@ class Codec:
             raise AntiphonError(f'only: expected "encoder", "decoder" or None, got {only!r}')
         folder = Path(folder)
         manifest = read_manifest(folder)
-        encoder = None if only == "decoder" else open_graph(folder, manifest.encoder, threads)
-        decoder = None if only == "encoder" else open_graph(folder, manifest.decoder, threads)
+        encoder = None if only == "decoder" else open_graph(folder, manifest, "encoder", threads)
+        decoder = None if only == "encoder" else open_graph(folder, manifest, "decoder", threads)
         return cls(manifest, encoder, decoder)
 
     def encoder(self, *, restart: bool = False) -> Encoder:
@@ -164,7 +163,7 @@ class _Stream:
     def __init__(
         self, session: ort.InferenceSession, graph: CodecGraph, source: npt.NDArray[Any], result: npt.NDArray[Any]
     ) -> None:
-        self._session = session
+        self._session, self._file = session, graph.file
         first = [np.zeros(state.shape, state.dtype) for state in graph.states]
         second = [array if state.in_place else array.copy() for array, state in zip(first, graph.states, strict=True)]
         self._states = (first, second)
@@ -178,8 +177,18 @@ class _Stream:
                 _bind(binding.bind_output, state.output, after)
 
     def advance(self) -> None:
-        """One frame: from the source to the result, and from one set of states to the other."""
-        self._session.run_with_iobinding(self._bindings[self._turn])
+        """One frame: from the source to the result, and from one set of states to the other.
+
+        Raises:
+            CodecFilesError: the graph looks beyond its own tables, which only a damaged one does.
+        """
+        try:
+            self._session.run_with_iobinding(self._bindings[self._turn])
+        except (RuntimeError, *ORT_ERRORS) as error:
+            reason = str(error).partition("\n")[0]
+            raise CodecFilesError(
+                f"{self._file}: fails at a frame ({reason}); pull or export the codec again"
+            ) from error
         self._turn = 1 - self._turn
 
     def reset(self) -> None:

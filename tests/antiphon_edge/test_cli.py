@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from antiphon_edge.cli import main
 from tests.support.commands import one_sentence, run
 from tests.support.ports import unused_address
+from tests.support.servers import StubOptions, codec_files, stub_server
 
 
 @pytest.fixture
@@ -56,6 +59,45 @@ def test_nobody_at_the_address_is_one_sentence(tiny_codec: Path, speech: Path, t
         "--output-wav", tmp_path / "reply.wav",
     )  # fmt: skip
     assert f"no worker answers at {address}" in one_sentence(talked)
+
+
+def status_here(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int | str | None:
+    """Runs the command line in this process, and gives its status."""
+    monkeypatch.setattr("sys.argv", ["antiphon-edge", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+async def test_a_cache_that_cannot_be_written_can_be_chosen(
+    tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    async with stub_server(StubOptions(codec_files=codec_files(tiny_codec))) as server:
+        for command in ("pull", "doctor", "talk"):
+            arguments = (command, "--server", server.address, "--cache", tmp_path / "file")
+            assert await asyncio.to_thread(status_here, monkeypatch, *arguments) == 1
+            assert capsys.readouterr().err.endswith("/file/codecs: Not a directory; choose another --cache\n")
+
+
+async def test_the_same_variable_names_the_cache_of_every_command(
+    tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path / "cache"))
+    async with stub_server(StubOptions(codec_files=codec_files(tiny_codec))) as server:
+        for command in ("pull", "doctor"):
+            await asyncio.to_thread(
+                status_here, monkeypatch, command, "--server", server.address, *["--seconds=1"] * (command == "doctor")
+            )
+    pulled = Path(capsys.readouterr().out.splitlines()[0])
+    assert [pulled] == list((tmp_path / "cache/codecs").iterdir())
+
+
+async def test_an_error_of_the_library_is_told_with_flags(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await asyncio.to_thread(status_here, monkeypatch, "pull", "--server", "worker.example:50051") == 1
+    assert "use --tls, or --insecure on a network that you trust" in capsys.readouterr().err
 
 
 def test_a_talk_that_fails_leaves_an_older_reply_alone(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
