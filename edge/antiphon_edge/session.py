@@ -7,24 +7,25 @@ frames, and the first reply to each counts; the old one goes when the new one ha
 
 What a call does in each state (`tests/antiphon_edge/test_session_states.py` tries every order of them):
 
-| state | send | send_live | receive | end | abandon |
-| --- | --- | --- | --- | --- | --- |
-| open: a line answers | sent; waits for room | sent | the next reply | → ending | → ended |
-| stalled: frames unanswered for `stall_s`; another worker is looked for | kept and sent later; waits for room | kept, the \
-oldest dropped after 2 s | waits for the old line or a new one, at most `patience_s` | → ending | → ended |
-| moving: the worker asked to go; another is looked for, the old one answers | sent; waits for room | sent | the next \
-reply | → ending | → ended |
-| lost: no line; another worker is looked for | kept; waits for room | kept, the oldest dropped after 2 s | waits for a \
-new line, at most `patience_s`, then the last error | → ending | → ended |
-| ending: no more frames; the states above hold until the last reply | SequenceError | SequenceError | the replies \
-under way; None after the last, once the worker has said its totals, at most `stall_s` later | nothing | → ended |
-| ended | SequenceError, or the error that ended it | the same | the replies that are left (none after `abandon`), then \
-None, or the error that ended it | nothing, or the error that ended it | nothing |
+| state | `send`, `send_live` | `receive` | `end` |
+| --- | --- | --- | --- |
+| open | sent | the next reply | ending |
+| stalled | kept, sent later | waits for the old worker or a new one, at most `patience_s` | ending |
+| moving | sent | the next reply | ending |
+| lost | kept, sent later | waits for a new worker, at most `patience_s`, then the last error | ending |
+| ending | SequenceError | the replies under way, then None, at most `stall_s` after the last | nothing |
+| ended | the error below | the replies that are left, then None or the error | nothing, or the error |
 
-Without reconnection (`patience_s` 0) there is no stalled, moving or lost: after `stall_s` without an answer, or when the
-stream is lost, the session has ended with the error. `send` and `receive` may be cancelled at any time: a frame was
-then not sent, a reply not taken. `abandon` says Close to the worker and gives back calls, connections and tasks within
-about 2 s; a cancellation waits until it has. It ends every state, also while a worker is being dialled.
+Open: a line answers. Stalled: frames are unanswered for `stall_s`, another worker is looked for. Moving: the worker has
+asked the session to go and still answers, another one is looked for. Lost: there is no line, another worker is looked
+for. Ending: no more frames will come, in any of the states before. Ended: well, with the error that every call then
+raises, or because its owner has left, which drops the replies that were not taken (SequenceError from then on).
+
+`send` waits for room in every state, `send_live` never: of frames that are kept it drops the oldest after 2 s. Without
+reconnection (`patience_s` 0) there is no stalled, moving or lost: after `stall_s` without an answer, or when the stream
+is lost, the session has ended with the error. Any call may be cancelled at any time: the frame was then not sent, the
+reply not taken. `abandon` ends every state, amid dialling too: it says Close to the worker and gives back calls,
+connections and tasks, within about 2 s; a cancellation waits until it has.
 """
 
 from __future__ import annotations
