@@ -2,8 +2,8 @@
 
 One task lives the session's life. Whatever it waits for has an end: the worker's next sign of life
 (`Reconnect.stall_s`), another worker (`Reconnect.patience_s`), the totals of a session that is over (`stall_s`), a call
-that is left (`LEAVE_S`). What it no longer needs (a line, an attempt that came too late) is left beside it, so that nobody waits for
-a worker that is gone; `abandon` waits for all of that.
+that is left (`LEAVE_S`). What it no longer needs (a line, an attempt that came too late) is left beside it, so that
+nobody waits for a worker that is gone; `abandon` waits for all of that.
 """
 
 from __future__ import annotations
