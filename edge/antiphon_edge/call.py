@@ -17,6 +17,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.connection import CONNECT_TIMEOUT_S, open_channel, translate
 from antiphon_edge.credentials import PLAINTEXT, Credentials
 from antiphon_edge.opened import check_opened
+from antiphon_edge.operations import end_call
 from antiphon_edge.to_the_end import to_the_end
 
 T = TypeVar("T")
@@ -108,8 +109,7 @@ class Call:
             await to_the_end(self._take_back(reading))
             raise
         if not done:
-            reading.cancel()
-            await asyncio.wait((reading,))
+            await to_the_end(self._stop(reading))
             raise UnavailableError(f"the worker at {self.address} did not answer Open: try again, or another one")
         response = reading.result()
         match response.WhichOneof("control"):
@@ -138,8 +138,14 @@ class Call:
                 await self.write(pb.ConverseRequest(close=pb.Close()))
                 while not (await self.read()).HasField("closed"):
                     pass
-        reading.cancel()
-        await asyncio.wait((reading,))
+        await self._stop(reading)
+
+    async def _stop(self, reading: asyncio.Task[pb.ConverseResponse]) -> None:
+        """Ends the call under whoever reads: cancelled itself, it would leave gRPC's operation behind."""
+        end_call(self._rpc)
+        await asyncio.wait((reading,), timeout=LEAVE_S)
+        if reading.done() and not reading.cancelled():
+            reading.exception()
 
     async def read(self) -> pb.ConverseResponse:
         """The next message.
@@ -170,7 +176,7 @@ class Call:
         await self.close()
 
     async def _cancel(self) -> None:
-        self._rpc.cancel()
+        end_call(self._rpc)
 
     async def _translated(self, operation: Awaitable[T]) -> T:
         """The operation's result, or the reason why the call ended as an error of ours."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from antiphon.errors import TAKEN_OVER, AntiphonError, PreconditionError, SessionTimeoutError, UnavailableError
 from antiphon.history import History
@@ -33,13 +33,8 @@ TAKEOVERS_APART_S = 10.0  # two by somebody else within that are a quarrel, whic
 SHORTEST_WAIT_S = 0.001  # a deadline that is all but reached
 
 
-class Dial(Protocol):
-    """`Call.dial`, or what stands for it in a test."""
-
-    async def __call__(
-        self, address: str, opening: Opening, history: History | None, resume_token: bytes, connect_timeout_s: float
-    ) -> Call:
-        """An open call."""
+Dial = Callable[[str, Opening, History | None, bytes, float], Awaitable[Call]]
+"""`Call.dial`, or what stands for it in a test: address, opening, history, resume token, seconds to connect in."""
 
 
 class Carrier:

@@ -62,10 +62,11 @@ class Line:
         self.wake()
         if not self.ended.done():
             await asyncio.wait((self.ended,), timeout=LEAVE_S)
+        await self.call.close()  # ends what the tasks wait for: cancelled, they would leave gRPC's operations behind
+        await asyncio.wait(self._tasks, timeout=LEAVE_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.call.close()
         self._end(UnavailableError(f"the call to the worker at {self.call.address} was left"))
 
     async def _write(self) -> None:
@@ -81,6 +82,8 @@ class Line:
                 if (over or self._leaving) and not self._closing:
                     self._closing = True
                     await self.call.write(pb.ConverseRequest(close=pb.Close()))
+                if self._leaving and self._closing:
+                    return
                 await self._work.wait()
         except AntiphonError as error:
             self._end(error)

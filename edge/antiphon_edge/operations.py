@@ -3,18 +3,42 @@
 grpc.aio has one queue of events for all loops of the process. A call that is cancelled ends at once for its owner, but
 its last operation ends later, in a task that gRPC keeps to itself. A loop that closes before that leaves an event which
 the next loop finds: "PollerCompletionQueue... Event loop is closed", "Task was destroyed but it is pending"
-(grpc/grpc#25364, #36096).
+(grpc/grpc#25364, #36096). What ends here is therefore ended in gRPC's core, and gRPC's tasks end by themselves; what
+somebody else cancels (a single answer that he waits for) still leaves its operation, and `_Noise` keeps that quiet.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 LAST_OPERATION_S = 1.0  # longer than gRPC ever takes to drop a call
+
+
+class _Noise(logging.Filter):
+    """Drops what asyncio says of an event that came for a loop which is closed: nobody waits for it any more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for such a record."""
+        error = record.exc_info[1] if record.exc_info else None
+        closed = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+        return not (closed and "PollerCompletionQueue._handle_events" in record.getMessage())
+
+
+logging.getLogger("asyncio").addFilter(_Noise())
+
+
+def end_call(rpc: Any) -> None:
+    """Cancels a call in gRPC's core alone: `rpc.cancel` would cancel the tasks that wait for its operations too."""
+    core = getattr(rpc, "_cython_call", None)
+    if core is None:
+        rpc.cancel()
+    elif not rpc.done():
+        core.cancel("the client has left")
 
 
 class Operations:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -351,8 +352,8 @@ async def test_of_two_clients_that_hold_one_session_one_keeps_it() -> None:
         await exchange(first, 3)
         carrier = first._carrier
 
-        async def steal(address: str, *_: object) -> Call:
-            return await Call.dial(address, carrier.opening, first.history, carrier.line.call.opened.resume_token)
+        async def steal(address: str, opening: Opening, *_: Any) -> Call:
+            return await Call.dial(address, opening, first.history, carrier.line.call.opened.resume_token)
 
         second = Session([server.address], opening, Reconnect(), lambda change: None, steal)
         second._carrier.exchange = carrier.exchange

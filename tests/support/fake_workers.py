@@ -20,7 +20,6 @@ from tests.support.servers import CODEC
 
 SPEC = replace(STUB, delay_steps=0)
 NETWORK_S = 0.01  # what a message takes
-FOR_EVER_S = 1e6
 
 
 @dataclass(eq=False)
@@ -81,6 +80,7 @@ class FakeCall:
         self._frames: list[bytes] = []
         self._inbox: asyncio.Queue[pb.ConverseResponse | AntiphonError] = asyncio.Queue()
         self._over: AntiphonError | None = None
+        self._ended = asyncio.Event()
         worker.calls.add(self)
 
     def hear(self, message: pb.ConverseResponse | AntiphonError) -> None:
@@ -107,7 +107,9 @@ class FakeCall:
 
     async def _on_the_way(self) -> None:
         try:
-            await asyncio.sleep(NETWORK_S if self._worker.reads else FOR_EVER_S)
+            await asyncio.sleep(NETWORK_S)
+            if not self._worker.reads:
+                await self._ended.wait()
         except asyncio.CancelledError:
             self._over = UnavailableError("cancelled")
             raise
@@ -131,6 +133,9 @@ class FakeCall:
     async def close(self) -> None:
         """The connection is given back."""
         await asyncio.sleep(NETWORK_S)
+        self._over = self._over or UnavailableError("the call was ended here")
+        self._ended.set()
+        self.hear(self._over)
         self.closed = True
         self._worker.calls.discard(self)
 
