@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -16,11 +16,15 @@ from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.connection import CONNECT_TIMEOUT_S, open_channel, translate
 from antiphon_edge.credentials import PLAINTEXT, Credentials
+from antiphon_edge.opened import check_opened
+from antiphon_edge.operations import end_call
+from antiphon_edge.to_the_end import to_the_end
 
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
 REBUILD_TIMEOUT_S = 30.0  # the same, where the worker has a past to compute and others to serve
+LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +81,71 @@ class Call:
     ) -> Call:
         """Opens a call on the worker at `address`.
 
+        Cancelled, it gives back what the worker has given already, within `LEAVE_S`.
+
         Raises:
             UnavailableError: nobody answers, or not in time, or the worker is starting or draining.
+            ProtocolError: what the worker announces cannot be.
             AntiphonError: whatever status the worker refused it with.
         """
-        async with AsyncExitStack() as stack:
+        stack = AsyncExitStack()
+        try:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
             call = cls(stub.Converse(), address)
-            stack.callback(call._rpc.cancel)
-            request = opening.request(history, resume_token)  # now: the history grows while another call goes on
-            timeout_s = OPEN_TIMEOUT_S if history is None else REBUILD_TIMEOUT_S
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await call.write(request)
-                    response = await call.read()
-            except TimeoutError:
-                raise UnavailableError(
-                    f"the worker at {address} did not answer Open: try again, or another one"
-                ) from None
-            first_step = request.open.history.steps
-            if response.WhichOneof("control") != "opened" or response.opened.step_offset != first_step:
-                raise SequenceError(f"the worker at {address} did not answer Open with Opened: is it another version?")
-            call.opened = response.opened
-            call._channel = stack.pop_all()
+            stack.push_async_callback(call._cancel)
+            await call._open(opening.request(history, resume_token), history is not None)
+        except BaseException:
+            await to_the_end(stack.aclose())
+            raise
+        call._channel = stack
         return call
+
+    async def _open(self, request: pb.ConverseRequest, rebuilds: bool) -> None:
+        """Says Open and waits for Opened."""
+        reading = asyncio.ensure_future(self._first_answer(request))
+        try:
+            done, _ = await asyncio.wait((reading,), timeout=REBUILD_TIMEOUT_S if rebuilds else OPEN_TIMEOUT_S)
+        except asyncio.CancelledError:
+            await to_the_end(self._take_back(reading))
+            raise
+        if not done:
+            await to_the_end(self._stop(reading))
+            raise UnavailableError(f"the worker at {self.address} did not answer Open: try again, or another one")
+        response = reading.result()
+        match response.WhichOneof("control"):
+            case "opened":
+                check_opened(response.opened, request.open.history.steps, self.address)
+            case "go_away":
+                reason = response.go_away.reason
+                raise UnavailableError(f"the worker at {self.address} takes no session: {reason}: try another one")
+            case _:
+                raise SequenceError(
+                    f"the worker at {self.address} did not answer Open with Opened: is it another version?"
+                )
+        self.opened = response.opened
+
+    async def _first_answer(self, request: pb.ConverseRequest) -> pb.ConverseResponse:
+        await self.write(request)
+        return await self.read()
+
+    async def _take_back(self, reading: asyncio.Task[pb.ConverseResponse]) -> None:
+        """Says Close to a worker that may have given a slot, or be about to, and waits a moment for its Closed."""
+        with suppress(AntiphonError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await asyncio.wait((reading,))
+                if not reading.result().HasField("opened"):
+                    return
+                await self.write(pb.ConverseRequest(close=pb.Close()))
+                while not (await self.read()).HasField("closed"):
+                    pass
+        await self._stop(reading)
+
+    async def _stop(self, reading: asyncio.Task[pb.ConverseResponse]) -> None:
+        """Ends the call under whoever reads: cancelled itself, it would leave gRPC's operation behind."""
+        end_call(self._rpc)
+        await asyncio.wait((reading,), timeout=LEAVE_S)
+        if reading.done() and not reading.cancelled():
+            reading.exception()
 
     async def read(self) -> pb.ConverseResponse:
         """The next message.
@@ -118,8 +163,20 @@ class Call:
         await self._translated(self._rpc.write(request))
 
     async def close(self) -> None:
-        """Leaves the call, wherever it stands."""
-        await self._channel.aclose()
+        """Ends the call, wherever it stands, and its connection."""
+        await to_the_end(self._channel.aclose())
+
+    async def abandon(self) -> None:
+        """Says Close, waits a moment for Closed and ends the call: nothing has read or written yet."""
+        with suppress(AntiphonError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self.write(pb.ConverseRequest(close=pb.Close()))
+                while not (await self.read()).HasField("closed"):
+                    pass
+        await self.close()
+
+    async def _cancel(self) -> None:
+        end_call(self._rpc)
 
     async def _translated(self, operation: Awaitable[T]) -> T:
         """The operation's result, or the reason why the call ended as an error of ours."""

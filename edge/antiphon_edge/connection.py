@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -19,7 +19,9 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.credentials import PLAINTEXT, Credentials, Metadata
 from antiphon_edge.errors import CredentialsError
+from antiphon_edge.operations import Operations
 from antiphon_edge.proxy import DIRECT, find_proxy, may_use_proxy
+from antiphon_edge.to_the_end import to_the_end
 
 CHANNEL_OPTIONS = (
     # A new channel tries at once, whatever an earlier one to the same address has been waiting for.
@@ -66,15 +68,20 @@ async def open_channel(
         AntiphonError: whatever status a call on it ended with.
     """
     credentials.check(address)
-    async with _channel(address, credentials) as channel:
+    channel = _channel(address, credentials)
+    operations = Operations()
+    try:
+        connecting = operations.watch(asyncio.ensure_future(_connected(channel)))
+        await asyncio.wait((connecting,), timeout=timeout_s)
+        stub = dialogue_pb2_grpc.DialogueServiceStub(_Calls(channel, credentials.metadata, operations))
+        if not (connecting.done() and connecting.result()):
+            raise await _refusal(stub, address, credentials)
         try:
-            await asyncio.wait_for(_connected(channel), timeout_s)
-        except TimeoutError:
-            raise await _refusal(channel, address, credentials) from None
-        try:
-            yield dialogue_pb2_grpc.DialogueServiceStub(_WithMetadata(channel, credentials.metadata))
+            yield stub
         except grpc.aio.AioRpcError as error:
             raise translate(error, address) from None
+    finally:
+        await to_the_end(_close(channel, operations))
 
 
 def _channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
@@ -85,36 +92,48 @@ def _channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=options)
 
 
-class _WithMetadata:
+async def _close(channel: grpc.aio.Channel, operations: Operations) -> None:
+    await channel.close()
+    await operations.ended()
+
+
+class _Calls:
     """A channel whose calls all carry `metadata`, in the shape that the generated stub takes.
 
     gRPC's own call credentials would not do: they refuse plaintext, which is fine on loopback.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata, operations: Operations) -> None:
         self._channel = channel
         self._metadata = metadata
+        self._operations = operations
 
     def __getattr__(self, arity: str) -> Any:
         make = getattr(self._channel, arity)  # unary_unary, stream_stream, ...
-        return lambda *args, **kwargs: partial(make(*args, **kwargs), metadata=self._metadata)
+
+        def with_metadata(*args: Any, **kwargs: Any) -> Callable[..., Any]:
+            return partial(self._operations.start, partial(make(*args, **kwargs), metadata=self._metadata))
+
+        return with_metadata
 
 
-async def _connected(channel: grpc.aio.Channel) -> None:
-    """Waits for the channel; a refused connection raises TimeoutError at once rather than being tried again."""
+async def _connected(channel: grpc.aio.Channel) -> bool:
+    """Waits for the channel; False as soon as the connection is refused, rather than tried again."""
     state = channel.get_state(try_to_connect=True)
     while state is not grpc.ChannelConnectivity.READY:
-        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-            raise TimeoutError
+        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+            return False
         await channel.wait_for_state_change(state)
         state = channel.get_state(try_to_connect=True)
+    return True
 
 
-async def _refusal(channel: grpc.aio.Channel, address: str, credentials: Credentials) -> AntiphonError:
+async def _refusal(
+    stub: dialogue_pb2_grpc.DialogueServiceStub, address: str, credentials: Credentials
+) -> AntiphonError:
     """Why the channel could not be connected, as one sentence: only a call is told."""
     reason = ""
     try:
-        stub = dialogue_pb2_grpc.DialogueServiceStub(channel)
         await stub.GetModel(pb.GetModelRequest(), timeout=REASON_TIMEOUT_S)
     except grpc.aio.AioRpcError as error:
         reason = error.details() or ""

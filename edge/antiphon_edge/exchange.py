@@ -7,11 +7,10 @@ network: lines (`antiphon_edge.line`) read frames and bring replies.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from dataclasses import dataclass
 
-from antiphon.errors import AntiphonError, SequenceError
+from antiphon.errors import AntiphonError, ProtocolError, SequenceError
 from antiphon.history import History, fewest_steps
 from antiphon.plain_text import plain_text
 from antiphon.spec import Limits, ModelSpec
@@ -39,8 +38,11 @@ class Exchange:
         self.in_flight_at_most = limits.max_frames_in_flight
         self.dropped_frames = 0
         """Live frames that were never sent."""
+        self._loop = asyncio.get_running_loop()
         self.ending = False
         """No more frames will come."""
+        self.finished: asyncio.Future[None] = self._loop.create_future()
+        """Done once no more frames will come and all are answered: only the totals may be missing."""
         self.totals: Totals | None = None
         self.failure: AntiphonError | None = None
         self._model = model
@@ -61,6 +63,17 @@ class Exchange:
     def end(self) -> int:
         """The number of the next frame."""
         return self.history.steps + len(self._frames)
+
+    def finish(self) -> None:
+        """No more frames will come.
+
+        Raises:
+            AntiphonError: the session has ended; the error says why.
+        """
+        if self.failure is not None:
+            raise self.failure
+        self.ending = True
+        self._check_finished()
 
     @property
     def all_answered(self) -> bool:
@@ -88,7 +101,7 @@ class Exchange:
 
     def give(self, packed: bytes) -> int:
         """Adds a frame of packed user codes and returns its number."""
-        self._frames.append(_Frame(packed, time.perf_counter()))
+        self._frames.append(_Frame(packed, self._loop.time()))
         return self.end - 1
 
     def give_live(self, packed: bytes) -> None:
@@ -107,10 +120,11 @@ class Exchange:
     def answer(self, message: pb.ConverseResponse) -> None:
         """Takes the reply to the first frame that is unanswered."""
         frame = self._frames.popleft()
-        reply = self._reply(message, time.perf_counter() - frame.given_s)
+        reply = self._reply(message, self._loop.time() - frame.given_s)
         self.history.append(frame.codes, reply.text_token, message.codes)
         self._replies.append(reply)
         self._news.set()
+        self._check_finished()
 
     async def take(self) -> Reply | None:
         """The next reply; None after the last one, when `totals` is known.
@@ -145,10 +159,18 @@ class Exchange:
         self._replies.clear()
         self.fail(error)
 
+    def _check_finished(self) -> None:
+        if self.ending and self.all_answered and not self.finished.done():
+            self.finished.set_result(None)
+
     def _reply(self, message: pb.ConverseResponse, round_trip_s: float) -> Reply:
         sequence = self.history.steps
         if sequence < self._model.delay_steps:
             return Reply(sequence, None, None, "", round_trip_s)
+        if message.text_token >= self._model.text_cardinality:
+            raise ProtocolError(
+                f"text_token: {message.text_token} is outside [0, {self._model.text_cardinality}): open a new session"
+            )
         return Reply(
             sequence,
             self._packer.unpack(message.codes) if self._model.model_codebooks else None,

@@ -93,6 +93,9 @@ class NotSupportedError(AntiphonError):
     status = "UNIMPLEMENTED"
 
 
+TAKEN_OVER = "the session goes on in another call"
+"""How the message begins with which a worker ends a call whose session another one has taken: UNAVAILABLE."""
+
 _BY_STATUS: dict[str, type[AntiphonError]] = {
     error.status: error
     for error in (

@@ -38,8 +38,9 @@ class _Spec:
             ProtocolError: names the first that is not.
         """
         for name, (least, most) in _BOUNDS.get(type(self).__name__, {}).items():
-            if not least <= getattr(self, name) <= most:
-                raise ProtocolError(f"{type(self).__name__}: {name} {getattr(self, name)} is not {least} to {most}")
+            if not least <= (value := getattr(self, name)) <= most:
+                message = type(self).__name__.removesuffix("Spec").lower()
+                raise ProtocolError(f"{message}.{name} {value}, which must be {least} to {most}")
 
     def to_message(self) -> Any:
         """The message of the same name."""
@@ -135,14 +136,18 @@ _BOUNDS = {
         "cardinality": (1, 1 << 16),
     },
     "ModelSpec": {
-        "user_codebooks": (0, 64),
-        "model_codebooks": (0, 64),
-        "cardinality": (1, 1 << 16),
-        "text_cardinality": (1, 1 << 24),
-        "delay_steps": (0, 1000),
-        "context_steps": (0, 1 << 20),
+        "user_codebooks": (1, 128),
+        "model_codebooks": (0, 128),
+        "cardinality": (2, 1 << 16),
+        "text_cardinality": (2, 1 << 24),
+        "delay_steps": (0, 10_000),
+        "context_steps": (1, 1_000_000),
         "silence_before_ms": (0, 60_000),
         "silence_after_ms": (0, 60_000),
+    },
+    "Limits": {
+        "max_frames_in_flight": (1, 1 << 16),
+        "history_steps": (0, 1_000_000),
     },
 }
 _NESTED: dict[str, type[_Spec]] = {"Sampling": Sampling}

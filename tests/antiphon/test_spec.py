@@ -38,7 +38,7 @@ def test_a_spec_has_every_field_of_its_message(spec: type) -> None:
 def test_a_number_that_cannot_be_is_refused(spec: ModelSpec | CodecSpec, name: str, value: int) -> None:
     message = spec.to_message()
     setattr(message, name, value)
-    with pytest.raises(ProtocolError, match=rf"Spec: {name} {value} is not \d+ to \d+"):
+    with pytest.raises(ProtocolError, match=rf"^(model|codec)\.{name} {value}, which must be \d+ to \d+$"):
         type(spec).from_message(message)
 
 

@@ -6,12 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from antiphon.errors import AntiphonError, NoFreeSlotError, PreconditionError, SessionTimeoutError, UnavailableError
+from antiphon.errors import (
+    TAKEN_OVER,
+    AntiphonError,
+    NoFreeSlotError,
+    PreconditionError,
+    SessionTimeoutError,
+    UnavailableError,
+)
 from antiphon.spec import Sampling
+from antiphon_edge.call import Call, Opening
 from antiphon_edge.client import NEVER, Reconnect, Reconnecting, Reply, Resumed, connect
 from antiphon_edge.replies import Change
 from antiphon_edge.session import Session
@@ -346,3 +355,44 @@ async def test_an_owner_whose_own_code_fails_hears_of_it_where_it_sends_and_rece
         with pytest.raises(AntiphonError, match="no such screen"):
             await session.send(said(2))
     assert "a session failed" in caplog.text
+
+
+async def test_the_worker_says_that_another_call_took_the_session_in_the_words_that_the_edge_knows() -> None:
+    async with stub_server() as server, connect(server.address, CODEC, seed=SEED, reconnect=NEVER) as session:
+        await exchange(session, 3)
+        line = session._carrier.line
+        token = line.call.opened.resume_token
+        thief = await Call.dial(server.address, session._carrier.opening, session.history, token)
+        with pytest.raises(UnavailableError, match=f"^{TAKEN_OVER}"):
+            await asyncio.wait_for(session.receive(), 20)
+        await thief.abandon()
+
+
+async def test_of_two_clients_that_hold_one_session_one_keeps_it() -> None:
+    """They took it from each other 68 times a second, for ever."""
+    async with stub_server() as server:
+        opening = Opening(CODEC, SEED)
+
+        async def owner(session: Session) -> None:
+            while True:  # until it is told
+                await asyncio.wait_for(session.receive(), 60)
+
+        first = Session([server.address], opening, Reconnect(), lambda change: None)
+        await first.open()
+        await exchange(first, 3)
+        carrier = first._carrier
+
+        async def steal(address: str, opening: Opening, *_: Any) -> Call:
+            return await Call.dial(address, opening, first.history, carrier.line.call.opened.resume_token)
+
+        second = Session([server.address], opening, Reconnect(), lambda change: None, steal)
+        second._carrier.exchange = carrier.exchange
+        await second.open()
+        owners = [asyncio.create_task(owner(session)) for session in (first, second)]
+        done, left = await asyncio.wait(owners, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            assert isinstance(task.exception(), PreconditionError)
+        assert first.resumptions + second.resumptions <= 4
+        for task in left:
+            task.cancel()
+        await asyncio.gather(first.abandon(), second.abandon())

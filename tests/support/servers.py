@@ -33,6 +33,7 @@ class StubServer:
 class StubOptions:
     runner: StubRunner = field(default_factory=StubRunner)
     idle_timeout_ms: int = 10_000
+    keep_slot_ms: int = 5_000
     max_frames_in_flight: int = 8
     config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=0.5))
     codec_files: tuple[CodecFile, ...] = ()
@@ -49,6 +50,7 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         options.runner.slots,
         max_frames_in_flight=options.max_frames_in_flight,
         idle_timeout_ms=options.idle_timeout_ms,
+        keep_slot_ms=options.keep_slot_ms,
     )
     stepper = StepperThread(options.runner)
     engine, codec = Engine(stepper, options.admission), CodecFolder(CODEC, options.codec_files)
