@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -257,12 +258,12 @@ class Speaker:
         """Hands `pcm` [N] to the playout buffer and returns at once.
 
         Raises:
-            AntiphonError: as `as_pcm`.
+            AntiphonError: no samples; see `as_pcm`.
         """
         if _entered(self._stall).look() >= STALL_S:
             self._reopen()
         self._idle.clear()
-        self._playout.write(as_pcm(pcm))
+        self._playout.write(as_pcm(pcm, math.inf))
 
     def _reopen(self) -> None:
         """Opens the device again in the background; the second time it has failed."""

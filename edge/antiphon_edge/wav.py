@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,13 +148,13 @@ class WavWriter:
         """Appends `pcm` [N], or [N, channels]; what is beyond full scale is clipped.
 
         Raises:
-            AntiphonError: other channels than the file's, or as `as_pcm`.
+            AntiphonError: other channels than the file's, or no samples; see `as_pcm`.
         """
         block = as_array(pcm, "pcm", AntiphonError)
         if self._channels != (block.shape[1] if block.ndim == 2 else 1):
             wanted = "[N]" if self._channels == 1 else f"[N, {self._channels}]"
             raise AntiphonError(f"pcm: expected samples {wanted}, got shape {list(block.shape)}")
-        samples = as_pcm(block.ravel()).reshape(block.shape)
+        samples = as_pcm(block.ravel(), math.inf).reshape(block.shape)
         integers = np.clip(np.rint(samples * 32_768.0), -32_768, 32_767).astype(np.int16)
         try:
             self._file.write(integers)

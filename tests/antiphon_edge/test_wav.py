@@ -108,7 +108,7 @@ def test_iterating_again_starts_again(tmp_path: Path) -> None:
 def test_writer_clips(tmp_path: Path) -> None:
     path = tmp_path / "out.wav"
     with WavWriter(path, RATE_HZ) as writer:
-        writer.write(np.array([-2, -1, 0, 1, 2], np.float32))
+        writer.write(np.array([-2e4, -1, 0, 1, 2], np.float32))  # whatever a model with random weights says
     pcm, rate_hz = soundfile.read(path, dtype="int16")
     assert rate_hz == RATE_HZ
     assert pcm.tolist() == [-32_768, -32_768, 0, 32_767, 32_767]
@@ -310,7 +310,6 @@ def test_samples_that_are_none(tmp_path: Path, sample: float, reason: str) -> No
     [
         ([0.0, float("nan")], "holds samples that are not numbers"),
         (np.zeros((4, 2)), r"expected samples \[N\], got shape \[4, 2\]"),
-        (np.full(4, 3e4), "a sample of 30000 is far beyond full scale"),
         ([1, 2], "expected floats"),
     ],
 )
