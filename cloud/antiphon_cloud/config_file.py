@@ -71,7 +71,7 @@ _MOST = {  # far above any published model; beyond, even to count the bytes woul
     "extra_heads_dim": 2**17,
 }
 _STT_KEYS = {"audio_delay_seconds", "audio_silence_prefix_seconds"}
-_MOST_SILENCE_S = 60
+_MOST_SILENCE_S = 30  # beyond any model's; edges refuse what is far more
 _LM_KEYS = {f.name for f in fields(LMConfig)}
 _OUTER_KEYS = {f.name for f in fields(ModelConfig)} - {"lm", "sampling"}
 _GENERATION_KEYS = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -21,7 +22,7 @@ import numpy as np
 
 from antiphon_edge.echo import EchoCanceller
 from antiphon_edge.errors import AudioDeviceError
-from antiphon_edge.pcm import BlockBuffer, Pcm, one_channel, resampler
+from antiphon_edge.pcm import BlockBuffer, Pcm, Samples, as_pcm, one_channel, resampler
 from antiphon_edge.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.portaudio import (
     CALLBACK_MS,
@@ -87,7 +88,7 @@ class Microphone:
         self._speaker = speaker
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue(queue_frames)  # full: drop the oldest frame
         self._stream: OpenStream | None = None
-        self._stall: Stall
+        self._stall: Stall | None = None
         self._reopened = False  # and not heard since
         self.dropped_frames = 0
         """Frames dropped because the reader was slow."""
@@ -121,13 +122,14 @@ class Microphone:
         return self
 
     async def __anext__(self) -> Pcm:
+        stall = _entered(self._stall)
         while True:
             try:
                 async with asyncio.timeout(LOOK_S):
                     frame = await self._queue.get()
                 break
             except TimeoutError:
-                if self._stall.look() >= STALL_S:
+                if stall.look() >= STALL_S:
                     await self._reopen()
         if frame is None:
             self._put(None)
@@ -137,7 +139,7 @@ class Microphone:
     async def _open(self) -> None:
         attach = partial(self._attach, asyncio.get_running_loop())
         self._stream = await _open("input", self._choice, self._rate_hz, attach, self._channel)
-        self._stall.heard()
+        _entered(self._stall).heard()
 
     async def _close(self) -> None:
         stream, self._stream = self._stream, None
@@ -160,7 +162,7 @@ class Microphone:
 
         def deliver(data: bytes | None, status: int) -> None:
             assert data is not None, "an input stream brings samples"
-            self._stall.heard()
+            _entered(self._stall).heard()
             self._reopened = False
             self.overflows += bool(status & INPUT_OVERFLOW)
             block = np.frombuffer(data, np.float32).reshape(-1, channels)
@@ -218,7 +220,7 @@ class Speaker:
         self._played = BlockBuffer()  # full: drop the oldest samples
         self._taken = False
         self._idle = asyncio.Event()
-        self._stall: Stall
+        self._stall: Stall | None = None
         self._reopening: asyncio.Task[None] | None = None  # until the device asks for samples again
         self._stream: OpenStream | None = None
         self.underflows = 0
@@ -252,12 +254,16 @@ class Speaker:
             await asyncio.gather(self._reopening, return_exceptions=True)
         await self._close()
 
-    def write(self, pcm: Pcm) -> None:
-        """Hands `pcm` [N] to the playout buffer and returns at once."""
-        if self._stall.look() >= STALL_S:
+    def write(self, pcm: Samples) -> None:
+        """Hands `pcm` [N] to the playout buffer and returns at once.
+
+        Raises:
+            AntiphonError: no samples; see `as_pcm`.
+        """
+        if _entered(self._stall).look() >= STALL_S:
             self._reopen()
         self._idle.clear()
-        self._playout.write(pcm)
+        self._playout.write(as_pcm(pcm, math.inf))
 
     def _reopen(self) -> None:
         """Opens the device again in the background; the second time it has failed."""
@@ -276,7 +282,7 @@ class Speaker:
     async def _open(self) -> None:
         attach = partial(self._attach, asyncio.get_running_loop())
         self._stream = await _open("output", self._choice, self._rate_hz, attach)
-        self._stall.heard()
+        _entered(self._stall).heard()
 
     async def _close(self) -> None:
         stream, self._stream = self._stream, None
@@ -319,7 +325,7 @@ class Speaker:
         ready = BlockBuffer()  # at the device's rate
 
         def played(blocks: list[Pcm], status: int) -> None:
-            self._stall.heard()
+            _entered(self._stall).heard()
             if self._reopening is not None and self._reopening.done():
                 self._reopening = None
             self.underflows += bool(status & OUTPUT_UNDERFLOW)
@@ -345,8 +351,19 @@ class Speaker:
 
 
 def _running(stream: OpenStream | None) -> OpenStream:
-    assert stream is not None, "use it inside `async with`"
+    if stream is None:
+        raise _not_entered()
     return stream
+
+
+def _entered(stall: Stall | None) -> Stall:
+    if stall is None:
+        raise _not_entered()
+    return stall
+
+
+def _not_entered() -> AudioDeviceError:
+    return AudioDeviceError("a microphone or a speaker is open inside `async with` only: use it there")
 
 
 def _no_speaker() -> AudioDeviceError:

@@ -100,7 +100,7 @@ class Report:
     verdict: str
 
 
-def examine(folder: Path, threads: int = 1, seconds: float = DEFAULT_SECONDS) -> Report:
+def examine(folder: str | Path, threads: int = 1, seconds: float = DEFAULT_SECONDS) -> Report:
     """Times the codec in `folder` for `seconds` with `threads` threads a step, and looks at the device.
 
     Raises:

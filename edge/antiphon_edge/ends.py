@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -103,15 +103,23 @@ def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
         yield lambda text: click.echo(text, nl=False)
         click.echo()
         return
+    with ExitStack() as stack:
+        with _told(path):
+            # Without a buffer: whoever follows the file reads as the model speaks.
+            file = stack.enter_context(path.open("wb", buffering=0))
+
+        def write(text: str) -> None:
+            with _told(path):
+                file.write(text.encode())
+
+        yield write
+        write("\n")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        with path.open("w", encoding="utf-8", buffering=1) as file:
-
-            def write(text: str) -> None:
-                file.write(text)
-                file.flush()  # whoever follows the file reads as the model speaks
-
-            yield write
-            file.write("\n")
+        yield
     except OSError as error:
         raise OutputFileError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
 

@@ -47,11 +47,12 @@ class BlockBuffer:
             yield self.take(frame_samples)
 
 
-def as_pcm(samples: Samples) -> Pcm:
+def as_pcm(samples: Samples, most: float = BEYOND) -> Pcm:
     """Samples [N] as float32 with full scale at ±1.
 
     Args:
         samples: floats, which stay as they are, or int16, which are divided by 32,768.
+        most: times full scale that a sample may reach.
 
     Raises:
         AntiphonError: more or fewer dimensions than one, another type, samples that are not numbers, or some far beyond
@@ -67,7 +68,7 @@ def as_pcm(samples: Samples) -> Pcm:
     peak = np.abs(array).max(initial=0.0)
     if not np.isfinite(peak):
         raise AntiphonError("pcm: holds samples that are not numbers")
-    if peak > BEYOND:
+    if peak > most:
         raise AntiphonError(f"pcm: a sample of {peak:.0f} is far beyond full scale, which is 1: divide by 32768")
     return array.astype(np.float32, copy=False)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from antiphon.errors import AntiphonError
 from antiphon_edge.pcm import Pcm
 
 PREFILL_MS = 80  # one frame hides Wi-Fi jitter
@@ -51,7 +52,10 @@ class PlayoutBuffer:
         self._prefill = self._wait = round(prefill_ms * self._samples_per_ms)
         self._fade = max(1, round(FADE_MS * self._samples_per_ms))
         capacity = round(capacity_ms * self._samples_per_ms)
-        assert capacity > self._prefill, "a buffer smaller than its prefill would always overflow"
+        if capacity <= self._prefill:
+            raise AntiphonError(
+                f"capacity_ms: {capacity_ms} must be more than prefill_ms, {prefill_ms}, or all of it overflows"
+            )
         self._ring: Pcm = np.zeros(capacity, np.float32)
         self._start = 0
         self._level = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 UNKNOWN_BYTES = 0x7FFF_0000  # from here on (and 0) a length means that the writer did not know it: ffmpeg, sox, arecord
 MOST_HEADER_BYTES = 1 << 20
+MOST_CHANNELS = 1024  # as libsndfile
 
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _SUBTYPES = {  # soundfile's names
@@ -80,7 +81,7 @@ def _header(form: bytes, data_bytes: int, header_bytes: int) -> WavHeader | None
     if subtype is not None:
         sample_bytes = channels * bits // 8
         bytes_per_s = rate_hz * sample_bytes
-    if not (channels and rate_hz and bytes_per_s):
+    if not (0 < channels <= MOST_CHANNELS and rate_hz and bytes_per_s):
         return None
     known = 0 < data_bytes < UNKNOWN_BYTES
     return WavHeader(subtype, rate_hz, channels, bytes_per_s, sample_bytes, data_bytes if known else None, header_bytes)

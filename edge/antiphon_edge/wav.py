@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,12 @@ import numpy as np
 import soundfile
 import soxr
 
+from antiphon.errors import AntiphonError
 from antiphon_edge.errors import AudioFileError
-from antiphon_edge.pcm import BlockBuffer, Pcm, one_channel
+from antiphon_edge.pcm import BlockBuffer, Pcm, Samples, as_array, as_pcm, one_channel
 from antiphon_edge.sound_source import Warn, open_source, reason
+
+RATES_HZ = (1_000, 768_000)  # beyond, a header lies: one second would become a day, or the other way round
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +56,8 @@ class WavReader:
         self._channel = channel
         self._source = open_source(path, warn)
         try:
+            if not RATES_HZ[0] <= self._source.rate_hz <= RATES_HZ[1]:
+                raise AudioFileError(f"{path} is damaged: it claims {self._source.rate_hz} samples a second")
             if not 1 <= channel <= self._source.channels:
                 count = "1 channel" if self._source.channels == 1 else f"{self._source.channels} channels"
                 raise AudioFileError(f"{path} has {count}: there is no channel {channel}")
@@ -129,7 +135,7 @@ class WavWriter:
     """
 
     def __init__(self, path: str | Path, sample_rate_hz: int, channels: int = 1) -> None:
-        self._path = path
+        self._path, self._channels = path, channels
         try:
             Path(path).open("wb").close()  # the system's reason, which libsndfile would not tell
             self._file = soundfile.SoundFile(
@@ -138,9 +144,18 @@ class WavWriter:
         except (OSError, soundfile.LibsndfileError) as error:
             raise AudioFileError(f"{path} cannot be written: {reason(error)}; choose another path") from None
 
-    def write(self, pcm: Pcm) -> None:
-        """Appends `pcm` [N], or [N, channels]; what is beyond full scale is clipped."""
-        integers = np.clip(np.rint(pcm * 32_768.0), -32_768, 32_767).astype(np.int16)
+    def write(self, pcm: Samples) -> None:
+        """Appends `pcm` [N], or [N, channels]; what is beyond full scale is clipped.
+
+        Raises:
+            AntiphonError: other channels than the file's, or no samples; see `as_pcm`.
+        """
+        block = as_array(pcm, "pcm", AntiphonError)
+        if self._channels != (block.shape[1] if block.ndim == 2 else 1):
+            wanted = "[N]" if self._channels == 1 else f"[N, {self._channels}]"
+            raise AntiphonError(f"pcm: expected samples {wanted}, got shape {list(block.shape)}")
+        samples = as_pcm(block.ravel(), math.inf).reshape(block.shape)
+        integers = np.clip(np.rint(samples * 32_768.0), -32_768, 32_767).astype(np.int16)
         try:
             self._file.write(integers)
         except soundfile.LibsndfileError as error:

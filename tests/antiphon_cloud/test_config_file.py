@@ -40,8 +40,8 @@ def test_speech_to_text_gets_the_silence_that_its_config_asks_for() -> None:
 @pytest.mark.parametrize(
     ("stt", "words"),
     [
-        ({"audio_delay_seconds": -1}, "audio_delay_seconds: expected 0 to 60 seconds, got -1"),
-        ({"audio_silence_prefix_seconds": 1e9}, "audio_silence_prefix_seconds: expected 0 to 60 seconds"),
+        ({"audio_delay_seconds": -1}, "audio_delay_seconds: expected 0 to 30 seconds, got -1"),
+        ({"audio_silence_prefix_seconds": 1e9}, "audio_silence_prefix_seconds: expected 0 to 30 seconds"),
         ({"audio_delay_seconds": "long"}, "audio_delay_seconds: expected"),
         ({"audio_delay": 1}, "unknown key audio_delay"),
     ],

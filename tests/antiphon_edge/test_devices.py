@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from antiphon.errors import AntiphonError
 from antiphon_edge.devices import AudioDevice, Microphone, Speaker, list_devices
 from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.pcm import Pcm
@@ -329,6 +330,15 @@ async def test_a_speaker_that_stops_is_opened_again_and_then_gone(monkeypatch: p
         with pytest.raises(AudioDeviceError, match="the speaker has played nothing"):
             await play_to_nobody(60)
     assert device.closed == device.opened == 4
+
+
+async def test_a_device_that_was_not_opened_says_so() -> None:
+    with pytest.raises(AudioDeviceError, match="inside `async with` only"):
+        await anext(Microphone(RATE_HZ, FRAME_SAMPLES))
+    with pytest.raises(AudioDeviceError, match="inside `async with` only"):
+        Speaker(RATE_HZ).write(np.zeros(FRAME_SAMPLES, np.float32))
+    with pytest.raises(AntiphonError, match="capacity_ms: 50 must be more than prefill_ms, 80"):
+        Speaker(RATE_HZ, prefill_ms=80, capacity_ms=50)
 
 
 async def test_without_pyaudio_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

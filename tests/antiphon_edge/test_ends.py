@@ -61,3 +61,13 @@ def test_text_goes_to_standard_output(path: Path | None, capsys: pytest.CaptureF
 def test_a_text_file_that_cannot_be_written_is_explained(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputFileError, match="cannot be written"), transcript(tmp_path / name):
         pass
+
+
+def test_what_else_goes_wrong_meanwhile_is_not_the_files_fault(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError), transcript(tmp_path / "said.txt"):
+        raise ConnectionResetError
+
+
+def test_a_full_disk_is_told() -> None:
+    with pytest.raises(OutputFileError, match="/dev/full: cannot be written"), transcript(Path("/dev/full")) as write:
+        write("hello")

@@ -4,11 +4,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from antiphon.errors import AntiphonError
 from antiphon_edge.errors import AudioFileError
 from antiphon_edge.pcm import Pcm
 from antiphon_edge.sound_source import BLOCK_SAMPLES
@@ -106,7 +108,7 @@ def test_iterating_again_starts_again(tmp_path: Path) -> None:
 def test_writer_clips(tmp_path: Path) -> None:
     path = tmp_path / "out.wav"
     with WavWriter(path, RATE_HZ) as writer:
-        writer.write(np.array([-2, -1, 0, 1, 2], np.float32))
+        writer.write(np.array([-2e4, -1, 0, 1, 2], np.float32))  # whatever a model with random weights says
     pcm, rate_hz = soundfile.read(path, dtype="int16")
     assert rate_hz == RATE_HZ
     assert pcm.tolist() == [-32_768, -32_768, 0, 32_767, 32_767]
@@ -285,12 +287,44 @@ def test_unreadable_files_say_what_and_where(tmp_path: Path, case: str, reason: 
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("rate_hz", [1, 999, 768_001, 2**31 - 1])
+def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path, rate_hz: int) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, np.zeros(100), RATE_HZ)
+    data = path.read_bytes()
+    path.write_bytes(data[:24] + rate_hz.to_bytes(4, "little") + data[28:])
+    with pytest.raises(AudioFileError, match=f"in.wav is damaged: it claims {rate_hz} samples a second"):
+        WavReader(path, RATE_HZ, FRAME_SAMPLES)
+
+
 @pytest.mark.parametrize(("sample", "reason"), [(np.nan, "not numbers"), (-3e4, "a sample of 30000 where full scale")])
 def test_samples_that_are_none(tmp_path: Path, sample: float, reason: str) -> None:
     path = tmp_path / "in.wav"
     soundfile.write(path, np.array([0, sample], np.float32), RATE_HZ, subtype="FLOAT")
     with WavReader(path, RATE_HZ, FRAME_SAMPLES) as reader, pytest.raises(AudioFileError, match=reason):
         list(reader)
+
+
+@pytest.mark.parametrize(
+    ("pcm", "sentence"),
+    [
+        ([0.0, float("nan")], "holds samples that are not numbers"),
+        (np.zeros((4, 2)), r"expected samples \[N\], got shape \[4, 2\]"),
+        ([1, 2], "expected floats"),
+    ],
+)
+def test_samples_that_cannot_be_written_are_refused(tmp_path: Path, pcm: Any, sentence: str) -> None:
+    with WavWriter(tmp_path / "out.wav", RATE_HZ) as writer, pytest.raises(AntiphonError, match=f"^pcm: {sentence}"):
+        writer.write(pcm)
+
+
+def test_the_writer_takes_samples_as_a_caller_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "out.wav"
+    with WavWriter(path, RATE_HZ, channels=2) as writer:
+        writer.write(np.array([[1, -1], [32_767, -32_768]], np.int16))
+        writer.write([[0.5, -0.5]])
+    pcm, _ = soundfile.read(path, dtype="int16")
+    assert pcm.tolist() == [[1, -1], [32_767, -32_768], [16_384, -16_384]]
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "{folder}", "{folder}/missing/out.wav"])
