@@ -62,9 +62,16 @@ class Envoy:
 @contextmanager
 def envoy(workers: Sequence[str]) -> Iterator[Envoy]:
     """The shipped configuration in front of `workers` (HOST:PORT each), on ports of its own."""
+    with started(configuration(workers)) as running:
+        yield running
+
+
+@contextmanager
+def started(settings: dict[str, Any]) -> Iterator[Envoy]:
+    """Envoy with these settings, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="antiphon-envoy-") as name:
         folder = Path(name)
-        (folder / "envoy.json").write_text(json.dumps(configuration(workers)))
+        (folder / "envoy.json").write_text(json.dumps(settings))
         admin_file, log = folder / "admin", folder / "log"
         command = [BIN / "envoy", "-c", folder / "envoy.json", "--concurrency", "1", "--disable-hot-restart"]
         command += ["--admin-address-path", admin_file, "--log-path", log, "--log-level", "warning"]
@@ -154,8 +161,8 @@ def fleet(
         with ThreadPoolExecutor(size) as starters:
             starting = [starters.submit(running.start, address) for address in addresses]
         stack.callback(running.end)
-        for started in starting:
-            running.workers.append(started.result())
+        for each in starting:
+            running.workers.append(each.result())
         proxy.wait_until_healthy(size)
         yield running
 

@@ -31,11 +31,11 @@ from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.cache import rows_on
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.loading import named_dtype, torch_setup
 from antiphon_cloud.machine import GPUS, PRODUCT_S, REACHED, Machine
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.plan import cost, plan
 from antiphon_cloud.runner import Runner
-from antiphon_cloud.serving import named_dtype, torch_setup
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 96)
 LOGITS_ERROR = 0.08  # relative: half precision against the CPU's 14 bits

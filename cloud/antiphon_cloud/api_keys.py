@@ -12,13 +12,12 @@ passwords; it costs a microsecond of every call instead of milliseconds.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
 import os
 import re
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -45,6 +44,7 @@ class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Allowance(
             default.sessions if self.sessions is None else self.sessions,
             default.opens_per_minute if self.opens_per_minute is None else self.opens_per_minute,
+            default.calls_per_second,
         )
 
 
@@ -84,13 +84,40 @@ def make_key(path: Path, name: str, sessions: int | None = None, opens_per_minut
     key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
     limits = {"sessions": sessions, "opens_per_minute": opens_per_minute}
     lines = [f"[keys.{name}]", f'sha256 = "{digest(key)}"']
-    lines += [f"{limit} = {value:g}" for limit, value in limits.items() if value is not None]
+    lines += [f"{limit} = {_toml(value)}" for limit, value in limits.items() if value is not None]
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600), "a+") as file:
             file.write(("\n" if file.tell() else "") + "\n".join(lines) + "\n")
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
     return key
+
+
+def save_key(key_file: Path, path: Path, name: str, **limits: Any) -> None:
+    """As `make_key`, with the new key in a file of its own that only its owner reads.
+
+    Raises:
+        KeyFileError: as `make_key`, or there is such a file already, or it cannot be written.
+    """
+    try:
+        with os.fdopen(os.open(key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            try:
+                file.write(make_key(path, name, **limits) + "\n")
+                file.flush()
+            except BaseException:
+                key_file.unlink()
+                raise
+    except FileExistsError:
+        raise KeyFileError(
+            f"{key_file}: there is such a file already: remove it, or choose another with --out"
+        ) from None
+    except OSError as error:
+        raise KeyFileError(f"{key_file}: cannot be written: {error.strerror}") from None
+
+
+def _toml(value: float) -> str:
+    """A number as TOML has it: what is whole as an integer, which a number of sessions must be."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 class ApiKeys:
@@ -119,11 +146,8 @@ class ApiKeys:
         self._follow_changes()
         if key is None:
             raise UnauthenticatedError("this worker asks for an API key: give one with --api-key-file")
-        presented = digest(key)
-        found = None
-        for known, client in self._clients:  # all of them, each in constant time: how long it takes tells nothing
-            if hmac.compare_digest(known, presented):
-                found = client
+        # Looked up by its hash: how long that takes tells something of a hash at the most, and nobody can choose one.
+        found = self._clients.get(digest(key))
         if found is None:
             raise UnauthenticatedError("this worker does not know the API key: ask its operator for another")
         return found
@@ -149,9 +173,9 @@ class ApiKeys:
             return None
         return found.st_mtime_ns, found.st_ino, found.st_size
 
-    def _read(self) -> list[tuple[str, Client]]:
+    def _read(self) -> dict[str, Client]:
         entries = read_key_file(self._path).items()
-        return [
-            (entry.sha256, Client(f"the API key {name}", entry.allowance(self._default), proven=True))
+        return {
+            entry.sha256: Client(f"the API key {name}", entry.allowance(self._default), proven=True)
             for name, entry in entries
-        ]
+        }

@@ -122,7 +122,8 @@ def serve_command(
     """Serve a model until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
     from antiphon_cloud.server import ServerConfig
     from antiphon_cloud.server import run as run_server
-    from antiphon_cloud.serving import ServingConfig, load
+    from antiphon_cloud.serving import load
+    from antiphon_cloud.serving_config import ServingConfig
 
     server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
     serving = ServingConfig(
@@ -171,7 +172,7 @@ def export_codec_command(
         raise click.UsageError("--report-wav compares int8 with fp32: it needs --precision int8")
     if out is None and model.resolve() == NUMBER_CLERK.resolve():
         raise click.UsageError("the embedded number clerk keeps the codec that it came with: give --model or --out")
-    from antiphon_cloud.serving import export_model_codec
+    from antiphon_cloud.codec_export import export_model_codec
 
     folder, codec = export_model_codec(model, out, codebooks, precision, report_wav)
     manifest = codec.manifest
@@ -212,10 +213,10 @@ def replay_command(
     import numpy as np
 
     from antiphon_cloud.checkpoint import is_int8
+    from antiphon_cloud.loading import named_dtype, torch_setup
     from antiphon_cloud.model_directory import ModelDirectory
     from antiphon_cloud.replay import replay
     from antiphon_cloud.runner import model_spec
-    from antiphon_cloud.serving import named_dtype, torch_setup
 
     different_files(user_codes, out)
     directory = ModelDirectory.open(model)
@@ -253,11 +254,22 @@ def replay_command(
     type=Number(0, min_open=True),
     help="Sessions opened in a minute; what the worker gives every client where absent.",
 )
-def make_key_command(name: str, path: Path, sessions: int | None, opens_per_minute: float | None) -> None:
-    """Make an API key called NAME and print it; the file keeps its hash, so this is the only time it is seen."""
-    from antiphon_cloud.api_keys import make_key
+@option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write the key to, which only you may read; it must not exist. The key is printed where absent.",
+)
+def make_key_command(
+    name: str, path: Path, sessions: int | None, opens_per_minute: float | None, out: Path | None
+) -> None:
+    """Make an API key called NAME; the file of keys keeps its hash, so this is the only time it is seen."""
+    from antiphon_cloud.api_keys import make_key, save_key
 
-    click.echo(make_key(path, name, sessions, opens_per_minute))
+    if out is None:
+        click.echo(make_key(path, name, sessions, opens_per_minute))
+    else:
+        different_files(path, out)
+        save_key(out, path, name, sessions=sessions, opens_per_minute=opens_per_minute)
 
 
 @commands.command("plan")
@@ -292,9 +304,9 @@ def plan_command(
     import torch
 
     from antiphon_cloud.checkpoint import is_int8
+    from antiphon_cloud.loading import named_dtype
     from antiphon_cloud.model_directory import ModelDirectory
     from antiphon_cloud.plan import cost, plan, table
-    from antiphon_cloud.serving import named_dtype
 
     given = (memory_gb, bandwidth_gb_s, peak_tflops)
     if any(given) and not (memory_gb and bandwidth_gb_s and peak_tflops):

@@ -31,6 +31,7 @@ class Refusal(enum.Enum):
     CLIENT_SESSIONS = "client_sessions"
     OPEN_RATE = "open_rate"
     CALLS = "calls"
+    CALL_RATE = "call_rate"
 
 
 class RefusedError(NoFreeSlotError):

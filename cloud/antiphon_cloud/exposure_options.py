@@ -35,7 +35,14 @@ _options = (
         "--client-opens-per-minute",
         type=Number(0, min_open=True),
         default=6000.0,
-        help="Sessions that one client may open in a minute.",
+        help="Sessions that one client may open, or go on with, in a minute.",
+    ),
+    option(
+        "--client-calls-per-second",
+        type=Number(0, min_open=True),
+        default=100.0,
+        help="Calls of one kind (conversations; queries; health checks) that one client may make in a second; those of "
+        "two seconds at once.",
     ),
     option(
         "--metrics-listen",
@@ -59,6 +66,7 @@ def exposure_options(command: F) -> F:
         api_keys: Path | None,
         client_sessions: int | None,
         client_opens_per_minute: float,
+        client_calls_per_second: float,
         metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
@@ -74,7 +82,7 @@ def exposure_options(command: F) -> F:
             "insecure": insecure,
             "api_keys": api_keys,
             "metrics_listen": metrics_listen,
-            "allowance": Allowance(client_sessions, client_opens_per_minute),
+            "allowance": Allowance(client_sessions, client_opens_per_minute, client_calls_per_second),
         }
         return command(*args, exposure=exposure, **kwargs)
 

@@ -1,17 +1,22 @@
 """The port for operators: /metrics, /healthz and /readyz over plain HTTP, answered by a thread of its own.
 
-So they are answered while the event loop or the engine is stuck, which is when somebody looks.
+So they are answered while the event loop or the engine is stuck, which is when somebody looks. The port asks for no
+key, so whoever reaches it shares a bounded number of connections, each of which lasts a bounded time: where all are
+taken, the oldest makes room for the next.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -23,7 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S = 5.0  # for one who connects and says nothing
+REQUEST_TIMEOUT_S = 5.0  # from the connection to the answer, however slowly a request comes
+CONNECTIONS = 32  # at once, each on a thread
+LOOK_S = 0.1  # how often connections that are too old are looked for
+DESCRIPTORS_S = 0.1  # to wait where the process has no file descriptor left
 LOOP_TIMEOUT_S = 1.0  # the event loop answers within this, or it is stuck
 
 Check = Callable[[], str | None]  # what is wrong; None where nothing is
@@ -62,7 +70,7 @@ class Monitor:
             ) from None
         server.set_app(self._answer)
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
+        self._thread = threading.Thread(target=server.serve_forever, args=(LOOK_S,), name="metrics", daemon=True)
         self._thread.start()
         return f"{host}:{server.server_port}"
 
@@ -91,6 +99,49 @@ class Monitor:
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # the default of 5 is full at once, and then a probe waits for seconds
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._since_s: dict[socket.socket, float] = {}  # of connections that are served, the oldest first
+        self._lock = threading.Lock()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection. Where there is no descriptor for it, it stays in the queue and we do not spin."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(DESCRIPTORS_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves the connection on a thread of its own; the oldest makes room for it."""
+        with self._lock:
+            if len(self._since_s) >= CONNECTIONS:
+                self._end(next(iter(self._since_s)))
+            self._since_s[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Ends connections that have lasted too long; called by and by."""
+        with self._lock:
+            for request, since_s in list(self._since_s.items()):
+                if time.monotonic() - since_s < REQUEST_TIMEOUT_S:
+                    break
+                self._end(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Closes the connection."""
+        with self._lock:
+            self._since_s.pop(request, None)
+            super().shutdown_request(request)
+
+    def _end(self, request: socket.socket) -> None:
+        """Wakes the thread that serves the connection: whatever it waits for, nothing more comes or goes."""
+        del self._since_s[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
         """As usual, but without looking up this machine's name, which may take seconds."""
@@ -106,8 +157,6 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_TIMEOUT_S
-
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         logger.debug(format, *args)
 

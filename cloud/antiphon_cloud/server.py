@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from antiphon.channel import FLOW_CONTROL
+from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
-from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud import descriptors
 from antiphon_cloud.api_keys import ApiKeys
-from antiphon_cloud.authentication import ApiKeyInterceptor
 from antiphon_cloud.clients import Allowance
+from antiphon_cloud.gate import HEALTH_SERVICE, SERVICE_NAME, Gate
+from antiphon_cloud.health_service import HealthService
 from antiphon_cloud.monitoring import Monitor, loop_is_stuck
 from antiphon_cloud.service import DialogueService
 from antiphon_cloud.transport import TlsFiles, server_credentials
@@ -34,20 +35,20 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
 MAX_MESSAGE_BYTES = 256 * 1024  # a frame is 20 bytes; the rest is room for a resumed session's history
 
 CHANNEL_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.server_handshake_timeout_ms", 10_000),  # TLS and HTTP/2, for one who connects and says nothing
-    ("grpc.max_connection_idle_ms", 300_000),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 30_000),  # without a call
+    ("grpc.max_concurrent_streams", 256),  # of a connection; a load balancer opens another for more
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 500),  # a load balancer looks every second whether we are there
+    *KEEPALIVE,
     *FLOW_CONTROL,
 )
+END_S = 0.25  # for calls that have ended to be told so
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,15 @@ class Server:
         self._monitor: Monitor | None = None
         self._config = config
         self._service = DialogueService(self.worker)
-        self._health = health.aio.HealthServicer()
-        interceptors = [ApiKeyInterceptor(self.keys, self.worker.metrics)] if self.keys else []
-        self._server = grpc.aio.server(interceptors=interceptors, options=CHANNEL_OPTIONS)
+        self._health = HealthService("", SERVICE_NAME)
+        self._gate = Gate(self.keys, config.allowance, self.worker.metrics)
+        connections = descriptors.connections(descriptors.raise_limit())
+        options = (*CHANNEL_OPTIONS, ("grpc.max_allowed_incoming_connections", connections))
+        self._server = grpc.aio.server(interceptors=[self._gate], options=options)
         dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if config.reflection:
-            names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (SERVICE_NAME, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
 
     async def bind(self) -> str:
@@ -111,25 +114,32 @@ class Server:
                 f"cannot listen on {self._config.listen}: the port is in use or the address is not this machine's; "
                 "choose another with --listen HOST:PORT"
             )
-        await self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
         return f"{host}:{port}"
 
     async def serve(self, served: ServedModel) -> None:
         """Opens the doors to sessions."""
-        served.engine.start(self.worker.metrics)
+        await served.engine.start(self.worker.metrics)
+        self._gate.seat(served.engine.slots)
         self.worker.serve(served)
-        await self._announce(health_pb2.HealthCheckResponse.SERVING)
+        self._health.announce(health_pb2.HealthCheckResponse.SERVING)
+
+    def reload(self) -> None:
+        """Reads again what the worker was started with and may have changed: the API keys."""
+        if self.keys:
+            self.keys.reload()
+        else:
+            logger.info("SIGHUP: there are no API keys to read again")
 
     async def drain(self) -> None:
         """Refuses new sessions, asks the live ones to move, and returns when the last has left or the time is up."""
         self.worker.drain()
-        await self._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health.announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._service.drain(self._config.drain_s)
 
     async def stop(self) -> None:
         """Ends all calls and the engine."""
-        await self._server.stop(grace=1.0)
+        await self._server.stop(grace=END_S)
         if served := self.worker.serving:
             await served.engine.stop()
         if self._monitor:
@@ -144,10 +154,6 @@ class Server:
             "/readyz": lambda: loop_is_stuck(loop) or self.worker.not_ready(),
         }
         return Monitor(listen, self.worker.metrics.registry, checks)
-
-    async def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", SERVICE_NAME):
-            await self._health.set(name, status)
 
 
 async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Callable[[str], None]) -> None:
@@ -166,21 +172,24 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
-    if server.keys:
-        loop.add_signal_handler(signal.SIGHUP, server.keys.reload)
+    loop.add_signal_handler(signal.SIGHUP, server.reload)  # unheard, it would end the process
     address = await server.bind()
     loading, ending = _in_thread(load), asyncio.create_task(ended.wait())
     try:
         either: set[asyncio.Future[Any]] = {loading, ending}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
-            await server.serve(loading.result())
-            # Torch and the model are hundreds of thousands of objects that stay: looking through them for garbage would
-            # hold up every session for as long as several frames last.
+            served = loading.result()
+            await server.serve(served)
+            # What was loaded stays: looking through it for garbage would hold up every session for a frame or two.
             gc.collect()
             gc.freeze()
             ready(address)
-            await ending
+            failing = asyncio.create_task(served.engine.failed())
+            await asyncio.wait({ending, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                raise AntiphonError(f"{failing.result()}: start the worker again")
+            failing.cancel()
             ended.clear()  # a second signal does not wait for the sessions
             logger.info("draining for at most %g s", config.drain_s)
             draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())
@@ -191,8 +200,8 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
         ending.cancel()
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-        loop.remove_signal_handler(signal.SIGHUP)
         await server.stop()
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:

@@ -11,30 +11,24 @@ from contextlib import asynccontextmanager
 import grpc
 from google.protobuf.message import DecodeError
 
-from antiphon.errors import (
-    AntiphonError,
-    PermissionDeniedError,
-    ProtocolError,
-    UnavailableError,
-)
+from antiphon.errors import AntiphonError, PermissionDeniedError, ProtocolError, UnavailableError
 from antiphon.history import PastTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.admission import RETRY_SHORTEST_S
-from antiphon_cloud.authentication import caller
-from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.errors import RefusedError
+from antiphon_cloud.gate import place, write
 from antiphon_cloud.patience import Patience
 from antiphon_cloud.session import FrameReceived, OpenRequested, Session, State
 from antiphon_cloud.sessions import LiveSession
-from antiphon_cloud.statuses import Context, statuses
+from antiphon_cloud.statuses import Context
 from antiphon_cloud.worker import Phase, Worker
 
 logger = logging.getLogger(__name__)
 
-OPEN_TIMEOUT_S = 5.0
+OPEN_TIMEOUT_S = 5.0  # for Open to come
+TAKE_TIMEOUT_S = 5.0  # for Opened, and for Closed, to be taken
 CODEC_CHUNK_BYTES = 64 * 1024
-EVICTION_S = 1.0  # for a call that was ended to end
-CALLS_AWAITING_OPEN = 512  # at once; the next is refused
+EVICTION_S = 0.25  # for a call that was ended to end
 
 
 class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
@@ -48,10 +42,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
 
     async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Context) -> None:  # noqa: N802
         """One conversation, from Open to Closed."""
-        async with statuses(context), self._counted():
-            served = self._worker.admit()
-            if len(self._calls) >= served.engine.slots + CALLS_AWAITING_OPEN:
-                raise RefusedError(Refusal.CALLS, "too many calls wait to open: try again later", RETRY_SHORTEST_S)
+        async with self._counted():
             call = _Call(self._worker, context)
             self._calls.add(call)
             self._idle.clear()
@@ -82,42 +73,35 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """What is served, and how busy the worker is."""
-        async with statuses(context):
-            served = self._worker.served
-            load = served.engine.load()
-            return pb.GetModelResponse(
-                model=served.engine.spec.to_message(),
-                codec=served.codec.spec.to_message(),
-                limits=served.limits.to_message(),
-                load=pb.Load(
-                    sessions=load.sessions,
-                    draining=self._worker.phase is Phase.DRAINING,
-                    step_p50_ms=load.steps.p50_ms,
-                    step_p99_ms=load.steps.p99_ms,
-                    lone_step_ms=load.steps.lone_ms,
-                    slower_than_real_time=load.steps.slower_than_real_time,
-                ),
-            )
-        raise AssertionError("abort always raises")
+        served = self._worker.served
+        steps = served.steps.now()
+        response = pb.GetModelResponse()
+        response.CopyFrom(served.description)
+        response.load.sessions = served.sessions.carried
+        response.load.draining = self._worker.phase is Phase.DRAINING
+        response.load.step_p50_ms = steps.p50_ms
+        response.load.step_p99_ms = steps.p99_ms
+        response.load.lone_step_ms = steps.lone_ms
+        response.load.slower_than_real_time = steps.slower_than_real_time
+        return response
 
     async def GetCodec(self, request: pb.GetCodecRequest, context: Context) -> None:  # noqa: N802
         """The codec's files: a manifest, then their bytes in its order."""
-        async with statuses(context):
-            codec = self._worker.served.codec
-            manifest = pb.CodecManifest(codec=codec.spec.to_message())
+        codec = self._worker.served.codec
+        manifest = pb.CodecManifest(codec=codec.spec.to_message())
+        for file in codec.files:
+            manifest.files.add(name=file.path.name, size_bytes=file.size_bytes, sha256=file.sha256)
+        await write(context, pb.GetCodecResponse(manifest=manifest))
+        if request.manifest_only:
+            return
+        try:
             for file in codec.files:
-                manifest.files.add(name=file.path.name, size_bytes=file.size_bytes, sha256=file.sha256)
-            await context.write(pb.GetCodecResponse(manifest=manifest))
-            if request.manifest_only:
-                return
-            try:
-                for file in codec.files:
-                    with file.path.open("rb") as opened:
-                        while chunk := await asyncio.to_thread(opened.read, CODEC_CHUNK_BYTES):
-                            await context.write(pb.GetCodecResponse(chunk=chunk))
-            except OSError as error:
-                logger.exception("the codec that was there at the start is gone")
-                raise AntiphonError("this worker's codec is gone: pull from another one") from error
+                with file.path.open("rb") as opened:
+                    while chunk := await asyncio.to_thread(opened.read, CODEC_CHUNK_BYTES):
+                        await write(context, pb.GetCodecResponse(chunk=chunk))
+        except OSError as error:
+            logger.exception("the codec that was there at the start is gone")
+            raise AntiphonError("this worker's codec is gone: pull from another one") from error
 
     async def drain(self, time_left_s: float) -> None:
         """Asks every live call's edge to move on, and returns when the last has left or was made to."""
@@ -145,9 +129,11 @@ class _Call:
         self._worker = worker
         self._served = served = worker.admit()
         self._context = context
-        self._client = caller(context, worker.allowance)
+        self._place = place()
+        self._client = self._place.client
         self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
         self._writing = asyncio.Lock()
+        self._opened = False  # the edge has taken Opened
         self._evicted: str | None = None
         self._task = asyncio.current_task()
 
@@ -165,14 +151,16 @@ class _Call:
             event = self._session.receive(request)
             assert isinstance(event, OpenRequested), "the session accepts nothing else first"
             self._worker.admit()  # again: Open may come long after the call
+            self._worker.open_rate.take(self._client, time.monotonic())
             sessions = self._served.sessions
             live = sessions.resume(event, self._client, self.evict)
             if live is not None:
                 self._worker.metrics.resumed("slot")
             else:
-                self._worker.open_rate.take(self._client, time.monotonic())
                 live = sessions.open(event, self._client, self.evict)
-            await self._carry(live, requests, event.past)
+            self._place.give_back()
+            if await self._carry(live, requests, event.past):
+                await self._close()
         except asyncio.CancelledError:
             if self._evicted is None:
                 raise
@@ -182,31 +170,37 @@ class _Call:
 
     async def _carry(
         self, live: LiveSession, requests: AsyncIterator[pb.ConverseRequest], past: PastTokens | None
-    ) -> None:
-        """Serves the session until the edge closes it; a stream that breaks leaves it to the edge's next call."""
+    ) -> bool:
+        """Serves the session until the edge closes it, and says whether Closed is still due: after Close the slot is
+        free first. A stream that breaks leaves the session to the edge's next call, if the edge knows of it."""
         broken = False
         try:
             rebuilt = 0 if past is None or live.lease.ready.done() else len(past)
             await asyncio.shield(live.lease.ready)
-            await self._write(self._session.opened(live.id, live.resume_token, rebuilt))
-            await self._converse(requests, live)
-            await self._write(self._session.closed())
+            await self._say(self._session.opened(live.id, live.resume_token, rebuilt), "the edge took no Opened")
+            self._opened = True
+            if await self._converse(requests, live):
+                return True
+            await self._close()  # fails where the stream did not end but broke, which looks the same from here
+            return False
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            broken = self._evicted is None
+            broken = self._opened and self._evicted is None
             raise
         finally:
             self._served.sessions.leave(live, self.evict, keep=broken)
+            self._place.take()
 
-    async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], live: LiveSession) -> None:
+    async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], live: LiveSession) -> bool:
+        """Answers frame after frame; True at Close, False at the end of the stream."""
         with Patience(self._served.limits.idle_timeout_ms / 1000) as patience:
             while True:
                 with patience.waiting("no frame came"):
                     request = await self._read(requests)
                 if request is None:
-                    return
+                    return False
                 event = self._session.receive(request)
                 if not isinstance(event, FrameReceived):
-                    return  # Close is as good as the end of the stream
+                    return True
                 reply = await live.answer(event.sequence, event.codes)
                 with patience.waiting("the edge took no reply"):
                     await self._write(self._session.reply(reply))
@@ -219,19 +213,31 @@ class _Call:
         except DecodeError as error:
             raise ProtocolError(f"request: the bytes are no ConverseRequest ({error})") from error
 
+    async def _close(self) -> None:
+        await self._say(self._session.closed(), "the edge took no Closed")
+
+    async def _say(self, response: pb.ConverseResponse, otherwise: str) -> None:
+        """Writes what begins or ends a session; `otherwise` is what went wrong where it is not taken."""
+        with Patience(TAKE_TIMEOUT_S) as patience, patience.waiting(otherwise):
+            await self._write(response)
+
     async def _write(self, response: pb.ConverseResponse) -> None:
         async with self._writing:
             await self._context.write(response)
 
     async def go_away(self, reason: str, time_left_s: float) -> None:
-        """Tells the edge to move, and ends the call when the time is up, or at once where no session is open."""
-        if self._session.state is State.OPEN:
+        """Tells the edge to move, and ends the call when the time is up; at once where the edge has no Opened yet, to
+        which GoAway would be no answer."""
+        if self._session.state in (State.CLOSING, State.CLOSED):
+            return  # all is answered, and Closed has little time
+        if self._opened and self._session.state is State.OPEN:
             go_away = pb.GoAway(reason=reason, time_left_ms=round(time_left_s * 1000))
             telling = asyncio.create_task(self._write(pb.ConverseResponse(go_away=go_away)))
             try:
                 await asyncio.sleep(time_left_s)
             finally:
                 telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
         self.evict(reason)
 
     def evict(self, reason: str) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
 from antiphon.codes import Codes
-from antiphon.errors import AntiphonError, PermissionDeniedError, SequenceError
+from antiphon.errors import AntiphonError, PermissionDeniedError, PreconditionError, SequenceError
 from antiphon.spec import Limits
 from antiphon_cloud.clients import Client
 from antiphon_cloud.engine import Engine
@@ -25,6 +26,12 @@ from antiphon_cloud.lease import Lease, Reply
 from antiphon_cloud.session import OpenRequested
 
 logger = logging.getLogger(__name__)
+
+# An edge that lost its stream takes its session from a call that still hangs, once, and again when the next stream
+# breaks. Two edges that hold one token take it from each other as soon as they have lost it.
+TAKEN_AGAIN_S = 1.0  # no edge notices sooner that a stream hangs
+TAKEN_A_MINUTE = 12
+MINUTE_S = 60.0
 
 
 class LiveSession:
@@ -43,6 +50,8 @@ class LiveSession:
         """Ends the call that carries the session, with a reason; None while no call does."""
         self.expiry: asyncio.TimerHandle | None = None
         self._next = first_step  # the first frame that was not submitted yet
+        self._taken_s: deque[float] = deque(maxlen=TAKEN_A_MINUTE)  # when a call took it from another
+        self._fought_over = False
         self._frames: deque[tuple[int, Codes]] = deque(maxlen=replies_kept)
         self._replies: deque[Reply] = deque(maxlen=replies_kept)
         self._failure: AntiphonError | None = None
@@ -55,6 +64,23 @@ class LiveSession:
         else:
             self._replies.append(reply)
         self._news.set()
+
+    def take(self, now_s: float) -> None:
+        """A call takes the session from another that still carries it.
+
+        Raises:
+            PreconditionError: it was taken just before, or over and over: two edges hold its token.
+        """
+        taken_s = self._taken_s
+        just = bool(taken_s) and now_s - taken_s[-1] < TAKEN_AGAIN_S
+        if just or (len(taken_s) == TAKEN_A_MINUTE and now_s - taken_s[0] < MINUTE_S):
+            if not self._fought_over:
+                logger.warning("session %s: two edges hold its token; it stays with the one that took it", self.id)
+            self._fought_over = True
+            raise PreconditionError(
+                "open.resume_token: another edge holds this session and has just taken it: open a new one"
+            )
+        taken_s.append(now_s)
 
     def can_go_on_from(self, step: int) -> bool:
         """Whether an edge that has seen the replies to all frames before `step` finds the rest here."""
@@ -90,14 +116,21 @@ class Sessions:
     Args:
         engine: whose slots they take.
         limits: what an edge may have unanswered, and for how long a session is kept.
+        clock: seconds.
     """
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._clock = clock
         self._keep_s = limits.keep_slot_ms / 1000
         self._replies_kept = limits.max_frames_in_flight
         self._by_token: dict[bytes, LiveSession] = {}
         self._kept: dict[LiveSession, None] = {}  # in the order of their coming
+
+    @property
+    def carried(self) -> int:
+        """Sessions that a call carries now."""
+        return len(self._by_token) - len(self._kept)
 
     def resume(self, request: OpenRequested, client: Client, evict: Callable[[str], None]) -> LiveSession | None:
         """The session that the request goes on with, where this worker still holds it, taken from the call that still
@@ -110,6 +143,7 @@ class Sessions:
 
         Raises:
             PermissionDeniedError: another client's key or certificate opened the session.
+            PreconditionError: two edges take it from each other.
         """
         session = self._by_token.get(request.resume_token)
         if session is None or request.past is None:
@@ -117,6 +151,8 @@ class Sessions:
         owner = session.lease.client
         if (owner.proven or client.proven) and owner.name != client.name:
             raise PermissionDeniedError("open.resume_token: the session belongs to another client: open a new one")
+        if session.evict is not None:
+            session.take(self._clock())
         if not session.lease.ready.done() or not session.can_go_on_from(request.past.steps):
             self._end(session)
             return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
+from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -24,15 +26,25 @@ async def abort(context: Context, error: AntiphonError) -> NoReturn:
 
     The details go along in any case: they tell the edge that the worker itself said so, and not the network.
     """
-    details: tuple[any_pb2.Any, ...] = ()
-    if isinstance(error, NoFreeSlotError):
+    retry_ms = round(error.retry_after_s * 1000) if isinstance(error, NoFreeSlotError) else None
+    status = _status(error.status, str(error), retry_ms)
+    try:
+        await context.abort(status.code, status.details, status.trailing_metadata)
+    except grpc.aio.InternalError:
+        # The client has gone, perhaps long after its window shut before the status. So the call is cancelled, too.
+        raise asyncio.CancelledError from None
+    raise AssertionError("abort always raises")
+
+
+@lru_cache(maxsize=64)  # a flood is refused with the same words
+def _status(code: str, message: str, retry_ms: int | None) -> Any:
+    """What gRPC takes of a status with its details."""
+    rich = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
+    if retry_ms is not None:
         delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(error.retry_after_s * 1000))
-        details = (any_pb2.Any(),)
-        details[0].Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-    rich = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=str(error), details=details)
-    status = rpc_status.to_status(rich)
-    await context.abort(status.code, status.details, status.trailing_metadata)
+        delay.FromMilliseconds(retry_ms)
+        rich.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return rpc_status.to_status(rich)
 
 
 @asynccontextmanager

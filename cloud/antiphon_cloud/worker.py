@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from antiphon.errors import UnavailableError
 from antiphon.spec import Limits
+from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.clients import Allowance, OpenRate
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.recent_steps import RecentSteps
 from antiphon_cloud.sessions import Sessions
 
 
@@ -32,9 +34,16 @@ class ServedModel:
     piece_of: Callable[[int], bytes]
     limits: Limits
     sessions: Sessions = field(init=False)
+    steps: RecentSteps = field(init=False)
+    description: pb.GetModelResponse = field(init=False)
+    """What GetModel answers, but for the load."""
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(self.engine, self.limits)
+        self.steps = RecentSteps(lambda: self.engine.load().steps)
+        self.description = pb.GetModelResponse(
+            model=self.engine.spec.to_message(), codec=self.codec.spec.to_message(), limits=self.limits.to_message()
+        )
 
 
 class Worker:

@@ -12,7 +12,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from antiphon.channel import FLOW_CONTROL
+from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError, UnavailableError, from_status
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
@@ -20,10 +20,9 @@ from antiphon_edge.credentials import PLAINTEXT, Credentials, Metadata
 from antiphon_edge.errors import CredentialsError
 
 CHANNEL_OPTIONS = (
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
     # A new channel tries at once, whatever an earlier one to the same address has been waiting for.
     ("grpc.use_local_subchannel_pool", 1),
+    *KEEPALIVE,
     *FLOW_CONTROL,
 )
 CONNECT_TIMEOUT_S = 10.0

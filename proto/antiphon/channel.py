@@ -1,4 +1,11 @@
-"""How both ends of a channel set HTTP/2's flow control, for frames of a few bytes."""
+"""How both ends of a channel set HTTP/2: flow control for frames of a few bytes, and how soon they miss each other."""
+
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC waits for the answer to its ping as long as the longer of these two says; this one's default is a minute.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+)
 
 FLOW_CONTROL = (
     # Probing the bandwidth would cost more than the frames do.

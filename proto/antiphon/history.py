@@ -20,6 +20,8 @@ from antiphon.v1 import dialogue_pb2 as pb
 
 Tokens = npt.NDArray[np.int32]
 
+LONGEST_STEPS = 2**30  # of a session: 2.7 years; beyond twice that no step's number fits 32 bits with a sign
+
 
 def fewest_steps(model: ModelSpec) -> int:
     """Steps of history without which a session that has taken more cannot go on: what the next step looks back to.
@@ -128,6 +130,8 @@ class PastTokens:
             ProtocolError: it is damaged, or lacks steps that the model still looks back to; the message names the
                 field.
         """
+        if message.steps > LONGEST_STEPS:
+            raise ProtocolError(f"open.history.steps: {message.steps} is more than any session takes ({LONGEST_STEPS})")
         layout = RowLayout.of(model)
         count, rest = divmod(len(message.rows), layout.size_bytes)
         if rest:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
+from click.testing import CliRunner
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from antiphon.errors import NoFreeSlotError, UnauthenticatedError
 from antiphon.history import History
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.api_keys import ApiKeys, digest, make_key, read_key_file
+from antiphon_cloud.api_keys import ApiKeys, digest, make_key, read_key_file, save_key
+from antiphon_cloud.cli import commands
 from antiphon_cloud.clients import Allowance
 from antiphon_cloud.errors import KeyFileError
 from antiphon_cloud.server import ServerConfig
@@ -41,6 +46,37 @@ def test_a_key_is_kept_as_its_hash_in_a_file_of_its_owners_only(tmp_path: Path) 
     assert keys.client(kitchen).name == "the API key kitchen"
     assert keys.client(kitchen).allowance == Allowance(2, 0.5)
     assert keys.client(garden).allowance == DEFAULT
+
+
+@given(st.none() | st.integers(1, 10**12), st.none() | st.floats(1e-6, 1e12) | st.integers(1, 10**12))
+@example(1_000_000, 1_000_000.0)
+def test_whatever_limits_a_key_is_made_with_are_read_back(sessions: int | None, opens: float | None) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "keys.toml"
+        key = make_key(path, "kitchen", sessions, opens)
+        assert ApiKeys(path, Allowance()).client(key).allowance == Allowance(sessions, opens)
+
+
+def test_a_key_is_saved_where_only_its_owner_reads_it_and_over_nothing(tmp_path: Path) -> None:
+    path, out = tmp_path / "keys.toml", tmp_path / "kitchen.key"
+    save_key(out, path, "kitchen", sessions=2)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert ApiKeys(path, DEFAULT).client(out.read_text().strip()).name == "the API key kitchen"
+    with pytest.raises(KeyFileError, match=r"kitchen\.key: there is such a file already"):
+        save_key(out, path, "garden")
+    with pytest.raises(KeyFileError, match="a key named kitchen already"):
+        save_key(tmp_path / "again.key", path, "kitchen")
+    assert not (tmp_path / "again.key").exists()  # nothing of a key that was not made
+    assert list(read_key_file(path)) == ["kitchen"]
+
+
+def test_make_key_writes_the_key_to_a_file_and_prints_nothing(tmp_path: Path) -> None:
+    path, out = tmp_path / "keys.toml", tmp_path / "kitchen.key"
+    arguments = ["make-key", "kitchen", "--api-keys", str(path), "--sessions", "1000000", "--out", str(out)]
+    made = CliRunner().invoke(commands, arguments)
+    assert (made.exit_code, made.output) == (0, "")
+    assert read_key_file(path)["kitchen"].sha256 == digest(out.read_text().strip())
+    assert "sessions = 1000000\n" in path.read_text()
 
 
 @pytest.mark.parametrize("key", [None, "", "antiphon_wrong", "é" * 40])
@@ -114,8 +150,8 @@ async def test_only_a_known_key_gets_in_and_health_needs_none(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ([("authorization", "Basic abc")], "INVALID_ARGUMENT"),
-        ([("authorization", "Bearer a"), ("authorization", "Bearer b")], "INVALID_ARGUMENT"),
+        ([("authorization", "Basic abc")], "UNAUTHENTICATED"),
+        ([("authorization", "Bearer a"), ("authorization", "Bearer b")], "UNAUTHENTICATED"),
         ([("authorization", "Bearer ")], "UNAUTHENTICATED"),
         ([("x-api-key", "abc")], "UNAUTHENTICATED"),
     ],

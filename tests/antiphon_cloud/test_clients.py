@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_cloud import clients
-from antiphon_cloud.clients import ANYONE, Allowance, Client, OpenRate
+from antiphon_cloud.clients import ANYONE, Allowance, Buckets, CallRate, Client, OpenRate, Shares
 from antiphon_cloud.errors import Refusal, RefusedError
 
 KITCHEN = Client("the API key kitchen", Allowance(opens_per_minute=30))
@@ -74,10 +74,46 @@ def test_without_a_limit_nothing_is_counted() -> None:
 
 def test_a_crowd_of_clients_takes_bounded_memory_and_the_busiest_stay_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "CLIENTS_KEPT", 100)
-    rate = OpenRate()
+    buckets = Buckets()
     for _ in range(30):
-        rate.take(KITCHEN, 0)
+        assert not buckets.take("kitchen", 2, 60, 0)
     for number in range(1000):
-        rate.take(Client(f"the address {number}", Allowance(opens_per_minute=30)), 0.001 * number)
-    assert len(rate) <= 100
-    assert not taken(rate, KITCHEN, 1)
+        buckets.take(f"the address {number}", 2, 60, 0.001 * number)
+    assert len(buckets) <= 100
+    assert buckets.take("kitchen", 2, 60, 1) == 1
+
+
+def test_calls_of_one_kind_take_nothing_from_another() -> None:
+    rate, often = CallRate(), Client("c", Allowance(calls_per_second=10))
+    for _ in range(20):  # two seconds' worth at once
+        rate.take(often, "calls", 0)
+    with pytest.raises(RefusedError, match="c makes more than 10 calls a second: wait") as raised:
+        rate.take(often, "calls", 0)
+    assert raised.value.reason is Refusal.CALL_RATE
+    assert raised.value.retry_after_s == pytest.approx(0.1)
+    rate.take(often, "health checks", 0)
+    rate.take(often, "calls", 0.1)
+    for _ in range(1000):
+        rate.take(ANYONE, "calls", 0)
+
+
+@given(st.integers(1, 40), st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=200))
+def test_whatever_others_hold_a_client_without_a_place_gets_one(places: int, moves: list[tuple[str, bool]]) -> None:
+    shares, held = Shares(places, "calls"), dict.fromkeys("abc", 0)
+    for name, comes in moves:
+        client = Client(name)
+        if not comes:
+            if held[name]:
+                shares.give_back(client)
+                held[name] -= 1
+            continue
+        fits = held[name] < places - sum(held.values())
+        if fits:
+            shares.check(client)
+            shares.take(client)
+            held[name] += 1
+        else:
+            with pytest.raises(RefusedError, match=f"{name} holds {held[name]} calls, as many as are left"):
+                shares.check(client)
+    if places > 8:  # three hold a quarter each at the most, and one for each that rounds up
+        shares.check(Client("a newcomer"))

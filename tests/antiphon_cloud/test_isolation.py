@@ -17,8 +17,9 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud import service
 from antiphon_cloud.engine import Engine
-from antiphon_cloud.server import SERVICE_NAME
+from antiphon_cloud.gate import SERVICE_NAME
 from antiphon_edge.client import connect
+from stepper_thread import StepperThread
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.half_message import half_message
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
@@ -171,8 +172,8 @@ async def test_half_an_open_ends_after_the_time_to_open(monkeypatch: pytest.Monk
 
 async def test_a_frame_joins_the_next_step_however_many_a_neighbour_has_waiting() -> None:
     runner = StubRunner()
-    engine = Engine(runner)
-    engine.start()
+    engine = Engine(StepperThread(runner))
+    await engine.start()
     codes = np.arange(8, dtype=np.int32)
     answered: asyncio.Queue[Any] = asyncio.Queue()
     flood = engine.lease(1, Sampling(), lambda reply: None)
@@ -186,21 +187,3 @@ async def test_a_frame_joins_the_next_step_however_many_a_neighbour_has_waiting(
     await asyncio.wait_for(answered.get(), 10)
     await engine.stop()
     assert runner.batches[:2] == [[flood.slot], [flood.slot, quiet.slot]]
-
-
-async def test_calls_that_wait_to_open_are_bounded_and_the_next_is_told_when_to_return(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(service, "CALLS_AWAITING_OPEN", 3)
-    async with (
-        stub_server(StubOptions(runner=StubRunner(slots=1))) as server,
-        grpc.aio.insecure_channel(server.address) as channel,
-    ):
-        stub = dialogue_pb2_grpc.DialogueServiceStub(channel)
-        waiting = [stub.Converse() for _ in range(5)]
-        done, _ = await asyncio.wait(
-            [asyncio.ensure_future(call.code()) for call in waiting], timeout=10, return_when=asyncio.FIRST_COMPLETED
-        )
-        assert {task.result() for task in done} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        for call in waiting:
-            call.cancel()

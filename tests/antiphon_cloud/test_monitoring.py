@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+import threading
+import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon.errors import AntiphonError, NoFreeSlotError, ProtocolError, UnauthenticatedError, UnavailableError
 from antiphon.spec import Sampling
+from antiphon_cloud import monitoring
 from antiphon_cloud.api_keys import make_key
 from antiphon_cloud.metrics import LATENCY_BUCKETS_S, REFUSALS, Metrics
 from antiphon_cloud.server import Server, ServerConfig
@@ -136,9 +142,9 @@ async def test_ready_and_alive_follow_the_workers_life() -> None:
         server.server.worker.drain()
         assert await look(server.server, "/readyz") == (503, "this worker is draining\n")
         assert await look(server.server, "/healthz") == (200, "ok\n")
-        assert server.server.worker.serving is not None
-        await server.server.worker.serving.engine.stop()
-        assert await look(server.server, "/healthz") == (503, "the engine's thread has ended\n")
+        server.stepper.end()
+        await asyncio.wait_for(server.server.worker.served.engine.failed(), 10)
+        assert await look(server.server, "/healthz") == (503, "the stepper's thread has ended\n")
 
 
 async def test_a_step_that_never_ends_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +174,62 @@ async def test_who_connects_and_says_nothing_holds_up_nobody() -> None:
         assert (await look(server.server, "/readyz"))[0] == 200
         for each in silent:
             each.close()
+
+
+def metrics_threads() -> int:
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+async def test_a_crowd_that_says_nothing_takes_a_bounded_number_of_threads_and_the_probe_is_answered() -> None:
+    async with stub_server(StubOptions(config=WATCHED)) as server:
+        assert server.server.metrics_address is not None
+        host, _, port = server.server.metrics_address.rpartition(":")
+        crowd = [socket.create_connection((host, int(port))) for _ in range(3 * monitoring.CONNECTIONS)]
+        assert (await look(server.server, "/healthz"))[0] == 200
+        async with asyncio.timeout(20):
+            while metrics_threads() > monitoring.CONNECTIONS:  # noqa: ASYNC110 - threads tell nobody that they end
+                await asyncio.sleep(0.01)
+        assert (await look(server.server, "/readyz"))[0] == 200
+        for each in crowd:
+            each.close()
+
+
+async def test_a_request_that_comes_byte_by_byte_has_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "REQUEST_TIMEOUT_S", 0.2)
+    async with stub_server(StubOptions(config=WATCHED)) as server:
+        assert server.server.metrics_address is not None
+        host, _, port = server.server.metrics_address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /healthz HTTP/1.0\r\nX: ")
+
+        async def drip() -> None:
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(0.01)
+
+        dripping = asyncio.create_task(drip())
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 10)  # until the worker closes it
+        dripping.cancel()
+        writer.close()
+        await asyncio.gather(dripping, return_exceptions=True)
+        assert (await look(server.server, "/healthz"))[0] == 200
+
+
+def test_without_a_descriptor_the_port_waits_rather_than_spins(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(monitoring, "time", SimpleNamespace(sleep=waited.append, monotonic=time.monotonic))
+    server = monitoring._Server(("127.0.0.1", 0), monitoring._Handler)
+
+    class Full:
+        def accept(self) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    with server.socket, monkeypatch.context() as patch:
+        patch.setattr(server, "socket", Full())
+        with pytest.raises(OSError, match="Too many open files"):
+            server.get_request()
+    assert waited == [monitoring.DESCRIPTORS_S]
 
 
 async def test_a_port_that_is_taken_is_one_sentence() -> None:

@@ -58,6 +58,26 @@ async def test_sighup_reads_the_api_keys_again(tmp_path: Path, caplog: pytest.Lo
     assert "read 1 API keys" in caplog.text
 
 
+async def test_sighup_without_api_keys_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    loading, release = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        release.wait()
+        raise AntiphonError("no model after all")
+
+    server = asyncio.create_task(
+        run(ServerConfig(listen="127.0.0.1:0"), load, lambda ready: pytest.fail("never ready"))
+    )
+    await asyncio.to_thread(loading.wait, 10)
+    os.kill(os.getpid(), signal.SIGHUP)
+    release.set()
+    with pytest.raises(AntiphonError, match="no model after all"):
+        await asyncio.wait_for(server, 10)
+    assert "no API keys to read again" in caplog.text
+
+
 async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:
     def load() -> ServedModel:
         raise AntiphonError("no such model")

@@ -14,22 +14,22 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud import service
 from antiphon_cloud.admission import Admission
-from antiphon_cloud.server import MAX_MESSAGE_BYTES, SERVICE_NAME
+from antiphon_cloud.gate import SERVICE_NAME
+from antiphon_cloud.server import MAX_MESSAGE_BYTES
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.calls import (
     CODES,
     OPEN,
-    PACKED,
     connected,
     converse,
     frame,
     load_of,
     open_session,
+    resuming,
     status_of,
     wait_until_free,
 )
@@ -86,22 +86,6 @@ async def test_a_bad_call_gets_its_status_and_disturbs_nobody(case: str) -> None
         reply = await neighbour.read()
         assert (SPEC.model_packer.unpack(reply.codes) == expected(CODES, seed=3, step=1)).all()
         neighbour.cancel()
-
-
-def history(steps: int) -> History:
-    """What an edge keeps of the stub's first steps."""
-    kept = History(SPEC, 1000)
-    for step in range(steps):
-        reply = SPEC.model_packer.pack(expected(CODES, seed=3, step=step)) if step else b""
-        kept.append(PACKED, step or None, reply)
-    return kept
-
-
-def resuming(steps: int, token: bytes = b"") -> pb.ConverseRequest:
-    past = history(steps).to_message()
-    return pb.ConverseRequest(
-        open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=3, history=past, resume_token=token)
-    )
 
 
 async def test_a_session_goes_on_from_its_history_on_a_worker_that_never_saw_it() -> None:
@@ -185,6 +169,11 @@ BAD_HISTORIES = {
         pb.History(model_fingerprint=OURS, steps=1, rows=b"x"),
         "INVALID_ARGUMENT",
         "open.history.rows",
+    ),
+    "more steps than there are": (
+        pb.History(model_fingerprint=OURS, steps=2**32 - 1, rows=bytes(24 * 100)),
+        "INVALID_ARGUMENT",
+        "open.history.steps: 4294967295 is more than any session takes",
     ),
     "none of its rows": (
         pb.History(model_fingerprint=OURS, steps=7),

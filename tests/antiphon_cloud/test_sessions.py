@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from antiphon.errors import AntiphonError, NoFreeSlotError, PermissionDeniedError, SequenceError
+from antiphon.errors import AntiphonError, NoFreeSlotError, PermissionDeniedError, PreconditionError, SequenceError
 from antiphon.history import PastTokens
 from antiphon.spec import Limits, Sampling
 from antiphon_cloud.admission import Admission
@@ -18,6 +19,7 @@ from antiphon_cloud.clients import Allowance, Client
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.session import OpenRequested
 from antiphon_cloud.sessions import LiveSession, Sessions
+from stepper_thread import StepperThread
 from stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
@@ -38,11 +40,16 @@ class Call:
 
 
 @asynccontextmanager
-async def sessions(slots: int = 2, keep_ms: int = 60_000, runner: StubRunner | None = None) -> AsyncIterator[Sessions]:
-    engine = Engine(runner or StubRunner(slots), Admission(budget_ms=1e9))
-    engine.start()
+async def sessions(
+    slots: int = 2,
+    keep_ms: int = 60_000,
+    runner: StubRunner | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Sessions]:
+    engine = Engine(StepperThread(runner or StubRunner(slots)), Admission(budget_ms=1e9))
+    await engine.start()
     try:
-        yield Sessions(engine, Limits(slots, max_frames_in_flight=4, keep_slot_ms=keep_ms))
+        yield Sessions(engine, Limits(slots, max_frames_in_flight=4, keep_slot_ms=keep_ms), clock)
     finally:
         await engine.stop()
 
@@ -104,6 +111,43 @@ async def test_a_call_that_still_carries_the_session_is_ended_and_cannot_end_it_
         all_of_them.leave(session, old.evict, keep=False)
         await talk(session, 1)
         assert new.ended == []
+
+
+async def test_an_edge_may_take_its_session_from_a_hanging_call_now_and_then_and_not_over_and_over() -> None:
+    now = [0.0]
+    async with sessions(clock=lambda: now[0]) as all_of_them:
+        session = all_of_them.open(NEW, KITCHEN, Call().evict)
+
+        def taken() -> bool:
+            try:
+                return all_of_them.resume(again(session, 0), KITCHEN, Call().evict) is session
+            except PreconditionError:
+                return False
+
+        assert taken()
+        now[0] = 0.9
+        assert not taken()
+        now[0] = 1.0
+        assert taken()
+        for second in range(2, 12):
+            now[0] = second
+            assert taken()  # twelve in a minute
+        now[0] = 59.9
+        assert not taken()
+        now[0] = 60.0
+        assert taken()
+
+
+async def test_coming_back_to_a_kept_session_takes_it_from_nobody() -> None:
+    async with sessions(clock=lambda: 0.0) as all_of_them:
+        call = Call()
+        session = all_of_them.open(NEW, KITCHEN, call.evict)
+        for _ in range(30):
+            all_of_them.leave(session, call.evict, keep=True)
+            assert all_of_them.carried == 0
+            call = Call()
+            assert all_of_them.resume(again(session, 0), KITCHEN, call.evict) is session
+            assert all_of_them.carried == 1
 
 
 async def test_a_session_belongs_to_the_key_that_opened_it() -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import http.server
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,3 +147,26 @@ def test_the_deletion_cost_is_the_number_of_sessions(tmp_path: Path) -> None:
             {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "5"}}},
         )
     ]
+
+
+def test_the_sidecar_ends_on_sigterm_even_as_the_first_process_of_its_container(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    # What the kernel does for such a process is to leave out signals that are not handled.
+    first = f"""
+import pathlib, signal, sys, time
+sys.path.insert(0, {str(DEPLOY / "kubernetes")!r})
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+import deletion_cost
+deletion_cost.sessions = lambda metrics: (pathlib.Path({str(ready)!r}).touch(), time.sleep(600))
+deletion_cost.main()
+"""
+    environment = os.environ | {"POD_NAME": "worker-1", "POD_NAMESPACE": "antiphon"}
+    with subprocess.Popen([sys.executable, "-c", first], env=environment) as sidecar:
+        deadline_s = time.monotonic() + 60
+        while not ready.exists() and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        sidecar.terminate()
+        try:
+            assert sidecar.wait(30) == 0
+        finally:
+            sidecar.kill()

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from antiphon.history import RowLayout
+from antiphon.history import LONGEST_STEPS, RowLayout
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import MAX_MESSAGE_BYTES
 from stub_runner import SPEC, expected
@@ -71,6 +71,12 @@ wrong_openings = st.one_of(
         ),
         wrong_temperatures,
         numbers,
+    ),
+    st.builds(
+        damaged,
+        st.integers(LONGEST_STEPS + 1, 2**32 - 1),
+        st.integers(0, 100).map(lambda rows: bytes(RowLayout.of(SPEC).size_bytes * rows)),
+        st.just(SPEC.name),
     ),
     st.builds(
         damaged,

@@ -18,7 +18,7 @@ import numpy as np
 
 from antiphon.channel import FLOW_CONTROL
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server import SERVICE_NAME
+from antiphon_cloud.gate import SERVICE_NAME
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 
@@ -147,26 +147,37 @@ class WorkerUnderFire:
 @contextmanager
 def worker_under_fire(slots: int = 8) -> Iterator[WorkerUnderFire]:
     """Serves from a thread of its own until the block ends; the neighbour must be well then, and the log clean."""
-    loop = asyncio.new_event_loop()
-    switching_s = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)  # client, worker and engine take turns at every message
-    thread = threading.Thread(target=loop.run_forever, name="worker")
-    thread.start()
-    serving = stub_server(StubOptions(runner=StubRunner(slots=slots), idle_timeout_ms=round(LONGEST_RUN_S * 1000)))
-
-    def run(coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
-
-    try:
-        worker = WorkerUnderFire(run(serving.__aenter__()))
+    options = StubOptions(runner=StubRunner(slots=slots), idle_timeout_ms=round(LONGEST_RUN_S * 1000))
+    with serving(options) as server:
+        worker = WorkerUnderFire(server)
         try:
             yield worker
             worker.neighbour.talk()
             assert worker.errors.messages == []
         finally:
             worker.close()
+
+
+@contextmanager
+def serving(options: StubOptions) -> Iterator[StubServer]:
+    """A worker on a thread of its own, until the block ends."""
+    loop = asyncio.new_event_loop()
+    switching_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # client, worker and engine take turns at every message
+    thread = threading.Thread(target=loop.run_forever, name="worker")
+    thread.start()
+    running = stub_server(options)
+
+    def run(coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
+
+    try:
+        server = run(running.__aenter__())
+        try:
+            yield server
+        finally:
             with suppress(AssertionError):
-                run(serving.__aexit__(None, None, None))
+                run(running.__aexit__(None, None, None))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)

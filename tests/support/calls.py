@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from antiphon.channel import FLOW_CONTROL
+from antiphon.history import History
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from stub_runner import SPEC
+from stub_runner import SPEC, expected
 from tests.support.servers import CODEC, StubServer
 
 CODES = np.arange(8, dtype=np.int32)
@@ -24,6 +25,22 @@ OPEN = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed
 
 def frame(sequence: int, codes: bytes = PACKED) -> pb.ConverseRequest:
     return pb.ConverseRequest(sequence=sequence, codes=codes)
+
+
+def history(steps: int) -> History:
+    """What an edge keeps of the stub's first steps."""
+    kept = History(SPEC, 1000)
+    for step in range(steps):
+        reply = SPEC.model_packer.pack(expected(CODES, seed=3, step=step)) if step else b""
+        kept.append(PACKED, step or None, reply)
+    return kept
+
+
+def resuming(steps: int, token: bytes = b"") -> pb.ConverseRequest:
+    past = history(steps).to_message()
+    return pb.ConverseRequest(
+        open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=3, history=past, resume_token=token)
+    )
 
 
 @asynccontextmanager

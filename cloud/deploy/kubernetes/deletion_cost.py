@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import ssl
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -60,7 +62,10 @@ def annotate(api: str, account: Path, namespace: str, pod: str, cost: int) -> No
 
 
 def main() -> None:
-    """Runs until the pod ends."""
+    """Runs until SIGTERM."""
+    # The first process of a container is not ended by a signal that it does not handle: it would hold its pod until
+    # Kubernetes kills it.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     namespace, pod = os.environ["POD_NAMESPACE"], os.environ["POD_NAME"]
     told: int | None = None
     while True:
