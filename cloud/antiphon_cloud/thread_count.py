@@ -13,12 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import numpy as np
+import numpy.typing as npt
 
-from antiphon_cloud.runner_protocol import Runner
+from antiphon.history import PastTokens
+from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.runner_protocol import Rebuild, Runner, StepResult
 
 logger = logging.getLogger(__name__)
 
 ROUNDS = 5  # of all counts, in turn: what else runs meanwhile meets each of them
+SESSIONS = 4  # whose step is timed, or as many as there are slots
 LONGEST_MS = 3000.0  # of trying, in all; a round that has begun is ended
 CLEARLY = 0.9  # of the time that fewer threads take: more of them must save as much
 RECENT = 16  # steps that tell how slow they are now
@@ -74,14 +78,21 @@ def choose_threads(
     return chosen, times_ms
 
 
+def shown_times(times_ms: Mapping[int, Sequence[float]]) -> str:
+    """For people: what a step took with each count, in the middle."""
+    return ", ".join(f"{count}: {median(times):.1f} ms" for count, times in times_ms.items() if times)
+
+
 def timed_step(runner: Runner, clock_s: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
-    """A step of one session of an idle runner, that says how many milliseconds it took."""
-    runner.reset(0, 0, runner.spec.sampling)
-    codes = np.zeros((1, runner.spec.user_codebooks), np.int32)
+    """A step over a few sessions of an idle runner, that says how many milliseconds it took."""
+    slots = range(min(runner.slots, SESSIONS))
+    for slot in slots:
+        runner.reset(slot, 0, runner.spec.sampling)
+    codes = np.zeros((len(slots), runner.spec.user_codebooks), np.int32)
 
     def step_ms() -> float:
         start_s = clock_s()
-        runner.step([0], codes)
+        runner.step(slots, codes)
         return (clock_s() - start_s) * 1e3
 
     return step_ms
@@ -144,8 +155,9 @@ class ThreadWatch:
         best = fastest({count: tried[1:] for count, tried in self._trying.items()})
         self._use(best)
         if best != self.chosen:
-            logger.warning(
-                "steps have grown slow, and go on with fewer or more threads: %d, not %d; --threads %d keeps them there",
+            logger.info(
+                "steps had grown slow: they are faster with another number of threads, %d instead of %d; --threads %d "
+                "keeps it",
                 best, self.chosen, best,
             )  # fmt: skip
             self._next_rest = REST_STEPS
@@ -153,3 +165,35 @@ class ThreadWatch:
             self._next_rest = min(2 * self._next_rest, LONGEST_REST_STEPS)
         self.chosen, self._rest, self._trying = best, self._next_rest, None
         self._recent.clear()
+
+
+class WatchedRunner:
+    """A runner whose steps are told to a `ThreadWatch`."""
+
+    def __init__(self, runner: Runner, watch: ThreadWatch, clock_s: Callable[[], float] = time.perf_counter) -> None:
+        self._runner, self._watch, self._clock_s = runner, watch, clock_s
+
+    @property
+    def slots(self) -> int:
+        """As the runner's; so are the rest."""
+        return self._runner.slots
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model that is stepped."""
+        return self._runner.spec
+
+    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+        """Starts a new session in `slot`."""
+        self._runner.reset(slot, seed, sampling)
+
+    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
+        """Starts a session in `slot` that goes on from `past`."""
+        return self._runner.rebuild(slot, seed, sampling, past)
+
+    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
+        """Advances `slots` by one frame each, and lets the watch know how long it took."""
+        start_s = self._clock_s()
+        result = self._runner.step(slots, user_codes)
+        self._watch.stepped(len(slots), (self._clock_s() - start_s) * 1e3)
+        return result

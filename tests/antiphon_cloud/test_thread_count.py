@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from antiphon_cloud.thread_count import (
@@ -14,12 +15,13 @@ from antiphon_cloud.thread_count import (
     ROUNDS,
     TRIED_STEPS,
     ThreadWatch,
+    WatchedRunner,
     choose_threads,
     counts_up_to,
     fastest,
     timed_step,
 )
-from stub_runner import StubRunner
+from stub_runner import StubRunner, expected
 
 
 class Machine:
@@ -81,10 +83,25 @@ def test_a_count_that_is_given_is_not_tried() -> None:
 
 
 def test_a_step_is_timed_by_the_clock() -> None:
-    now_s = iter([1.0, 1.013])
-    runner = StubRunner()
-    assert timed_step(runner, lambda: next(now_s))() == pytest.approx(13)
-    assert runner.batches == [[0]]
+    for slots, batch in ((2, [0, 1]), (8, [0, 1, 2, 3])):
+        now_s, runner = iter([1.0, 1.013]), StubRunner(slots)
+        assert timed_step(runner, lambda now_s=now_s: next(now_s))() == pytest.approx(13)  # type: ignore[misc]
+        assert runner.batches == [batch]
+
+
+def test_a_watched_runner_is_the_runner_and_tells_how_long_its_steps_take() -> None:
+    told: list[tuple[int, float]] = []
+    machine = Machine({1: 1, 2: 1})
+    watch = ThreadWatch((1, 2), machine.use, 1, {1: 1.0})
+    watch.stepped = lambda batch, took_ms: told.append((batch, round(took_ms, 6)))  # type: ignore[method-assign]
+    now_s, runner = iter([1.0, 1.013, 2.0, 2.5]), StubRunner()
+    watched = WatchedRunner(runner, watch, lambda: next(now_s))
+    assert (watched.slots, watched.spec) == (runner.slots, runner.spec)
+    watched.reset(2, 7, runner.spec.sampling)
+    codes = np.zeros((1, 8), np.int32)
+    assert (watched.step([2], codes).codes == -2).all()
+    assert (watched.step([2], codes).codes == expected(codes[0], 7, 1)).all()
+    assert told == [(1, 13.0), (1, 500.0)]
 
 
 def serve(watch: ThreadWatch, machine: Machine, steps: int, batch: int = 1) -> None:
@@ -107,10 +124,10 @@ def test_a_machine_that_grows_busy_is_looked_at_again(caplog: pytest.LogCaptureF
     serve(watch, machine, REST_STEPS + 2 * RECENT)
     assert (watch.chosen, machine.threads) == (4, 4)
     machine.takes_ms = {1: 45, 2: 137, 4: 329}
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         serve(watch, machine, RECENT + LOOK)
     assert (watch.chosen, machine.threads) == (1, 1)
-    assert "go on with fewer or more threads: 1, not 4; --threads 1 keeps them there" in caplog.text
+    assert "another number of threads, 1 instead of 4; --threads 1 keeps it" in caplog.text
 
 
 def test_a_machine_that_is_slow_whatever_the_threads_is_looked_at_ever_more_rarely() -> None:
@@ -126,9 +143,9 @@ def test_a_machine_that_is_slow_whatever_the_threads_is_looked_at_ever_more_rare
     watch._use = note
     serve(watch, machine, REST_STEPS - 1)
     assert not used  # not at once: the start has just been measured
-    serve(watch, machine, 40 * LONGEST_REST_STEPS)
+    serve(watch, machine, 10 * LONGEST_REST_STEPS)
     assert used[:8] == [1, 2, 4, 4, 1, 2, 4, 4]
-    assert 40 <= len(used) / 4 <= 40 + 6
+    assert 10 <= len(used) / 4 <= 10 + 6
     assert machine.threads == 4
 
 
