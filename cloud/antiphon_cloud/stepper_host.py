@@ -19,8 +19,8 @@ from antiphon_cloud.stepper_messages import Failed, FromStepper, Load, Loaded, S
 
 END_S = 0.5  # for a process whose socket is closed to end by itself
 READ_BYTES = 64 * 1024
-# torch's threads wait for each other at the end of each product: asleep, as else they use up the time of those that they
-# wait for. Where other programs want the processors too, a step takes 40 ms instead of 300.
+# torch's threads wait for each other at the end of each product: asleep, as else they use up the time of those that
+# they wait for. Where other programs want the processors too, a step takes 40 ms instead of 300.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
 
 
