@@ -75,6 +75,7 @@ def _tell(profile: dict[int, float], slots: int, budget_ms: float) -> None:
     else:
         logger.warning(
             "a step takes %.0f ms for one session alone, where a frame lasts %.0f: this worker serves one session at a "
-            "time%s; use a faster device, --quantize int8 or a smaller model",
+            "time%s; use a faster device, --quantize int8, a smaller model, or "
+            "on a CPU that has other work too, fewer --threads",
             profile[1], FRAME_MS, ", slower than real time" if profile[1] > FRAME_MS else "",
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from antiphon_cloud.admission import STEP_BUDGET_MS
 from antiphon_cloud.exposure_options import exposure_options
 from antiphon_cloud.machine import GPUS, gpu
 from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_cloud.stepper_host import ENVIRONMENT
 
 MAX_SECONDS = 86_400
 
@@ -55,7 +57,7 @@ step_budget_option = option(
     default=STEP_BUDGET_MS,
     help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
 )
-threads_option = option("--threads", type=THREADS, help="Threads of a step; all cores where absent.")
+threads_option = option("--threads", type=THREADS, help="Threads of a step; where absent, as many as make it fastest.")
 
 
 @commands.command("serve")
@@ -332,4 +334,6 @@ def plan_command(
 
 def main() -> None:
     """Entry point of `antiphon-cloud`."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)  # before any command imports torch
     run(commands, "antiphon-cloud")

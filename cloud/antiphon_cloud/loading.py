@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,14 +22,23 @@ from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library, set_threads
 from antiphon_cloud.rebuild import history_steps
 from antiphon_cloud.runner import Runner
+from antiphon_cloud.runner_protocol import Runner as AnyRunner
 from antiphon_cloud.serving_config import ModelFacts, ServingConfig
+from antiphon_cloud.thread_count import (
+    ThreadWatch,
+    WatchedRunner,
+    choose_threads,
+    counts_up_to,
+    shown_times,
+    timed_step,
+)
 
 HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
 
 logger = logging.getLogger(__name__)
 
 
-def load_stepper(arguments: Mapping[str, Any]) -> tuple[Runner, dict[str, Any]]:
+def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any]]:
     """The runner of a `ServingConfig`, and what the event loop's process is told of it.
 
     Raises:
@@ -38,7 +48,8 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[Runner, dict[str, Any]]:
     """
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
     directory = ModelDirectory.open(config.model)
-    dtype = torch_setup(config.device, config.dtype, config.threads, is_int8(directory, config.quantize))
+    int8 = is_int8(directory, config.quantize)
+    dtype = torch_setup(config.device, config.dtype, config.threads, int8)
     codec = config.codec or directory.codec
     if config.codec is None and not (codec / MANIFEST_FILE).exists():
         logger.warning("%s has no exported codec yet: exporting it once", config.model)
@@ -52,15 +63,29 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[Runner, dict[str, Any]]:
         cache=named_dtype(config.kv_cache) if config.kv_cache else None,
         graphs=config.graphs,
     )
+    spec = replace(runner.spec, random_weights=config.random_weights)
+    measured, profile = measure(runner, config, int8)
     facts = ModelFacts(
         codec=str(codec),
         tokenizer=str(directory.tokenizer),
         text_padding_token=directory.config.lm.existing_text_padding_id,
         history_steps=max(fewest_steps(runner.spec), min(history_steps(directory.config.lm), HISTORY_STEPS)),
-        profile=profile_steps(runner, config.step_budget_ms),
+        profile=profile,
     )
-    spec = replace(runner.spec, random_weights=config.random_weights)
-    return runner, {"spec": spec, "slots": runner.slots, "model": facts}
+    return measured, {"spec": spec, "slots": runner.slots, "model": facts}
+
+
+def measure(runner: Runner, config: ServingConfig, int8: bool) -> tuple[AnyRunner, dict[int, float]]:
+    """The runner, on the number of threads that makes it fastest unless one is asked for, and its steps' times by
+    their batch; see `profile_steps`."""
+    if config.device != "cpu" or config.threads is not None:
+        return runner, profile_steps(runner, config.step_budget_ms)
+    use = partial(set_step_threads, compiled=int8 and library() is not None)
+    counts = counts_up_to(usable_cpus())
+    chosen, times_ms = choose_threads(counts, use, timed_step(runner))
+    logger.info("steps take %d of %d threads; tried: %s", chosen, counts[-1], shown_times(times_ms) or "none other")
+    profile = profile_steps(runner, config.step_budget_ms)
+    return WatchedRunner(runner, ThreadWatch(counts, use, chosen, profile)), profile
 
 
 def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool = False) -> torch.dtype:

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 FRAME_MS = 80.0
 LATE_STEPS = 10  # in a row, before the log says so
 READ_BYTES = 256 * 1024
+FASTER = "on a CPU that has other work too, fewer --threads may be faster"
 
 
 class Socket:
@@ -181,7 +182,7 @@ class Stepper:
         self._chunk.stepped(step_ms)
         self._late = self._late + 1 if step_ms > FRAME_MS else 0
         if self._late == LATE_STEPS:
-            logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind", step_ms)
+            logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind; %s", step_ms, FASTER)
 
     def _rebuild(self, seat: _Seat) -> None:
         """Takes a session a chunk further."""

@@ -19,6 +19,9 @@ from antiphon_cloud.stepper_messages import Failed, FromStepper, Load, Loaded, S
 
 END_S = 0.5  # for a process whose socket is closed to end by itself
 READ_BYTES = 64 * 1024
+# torch's threads wait for each other at the end of each product: asleep, as else they use up the time of those that
+# they wait for. Where other programs want the processors too, a step takes 40 ms instead of 300.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
 
 
 class StepperHost(Protocol):
@@ -69,7 +72,7 @@ class StepperProcess:
                 process_group=0,  # a terminal's signals are for the worker, which then ends it
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # whose first line says where the worker listens
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         weakref.finalize(self, _end, self._process, self.socket)
         try:

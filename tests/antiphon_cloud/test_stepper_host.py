@@ -55,6 +55,15 @@ def test_what_cannot_be_loaded_is_told_in_the_loaders_words(capfd: pytest.Captur
     assert "Traceback" in capfd.readouterr().err  # a bug of ours: whoever mends it needs to see where
 
 
+@pytest.mark.parametrize("asked", [None, "active"])
+def test_torchs_threads_wait_asleep_unless_asked_otherwise(asked: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_WAIT_POLICY", asked)
+    with pytest.raises(AntiphonError, match=f"^{asked or 'passive'}$"):
+        StepperProcess("tests.support.loaders:tell_waiting", {})
+
+
 async def test_a_worker_whose_stepper_is_killed_sends_its_sessions_on_and_ends_with_the_reason() -> None:
     processes: list[StepperProcess] = []
     ready = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -16,6 +17,11 @@ def refuse(arguments: object) -> None:
 def break_down(arguments: object) -> None:
     """As nobody thought of."""
     raise KeyError("layers")
+
+
+def tell_waiting(arguments: object) -> None:
+    """Says how the threads of its process wait for each other."""
+    raise AntiphonError(os.environ["OMP_WAIT_POLICY"])
 
 
 def never(arguments: object) -> None:
