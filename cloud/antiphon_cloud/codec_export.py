@@ -76,7 +76,7 @@ def export_codec(
             weights.check_all_used()
             manifest = CodecManifest(
                 format=FORMAT,
-                fingerprint=_fingerprint(checkpoint, sizes, codebooks),
+                fingerprint=codec_fingerprint(checkpoint, sizes, codebooks),
                 sample_rate_hz=sizes.sample_rate,
                 frame_samples=sizes.frame_samples,
                 codebooks=codebooks,
@@ -199,7 +199,8 @@ def _strip(model: onnx.ModelProto) -> None:
         entry.ClearField("doc_string")
 
 
-def _fingerprint(checkpoint: Path, sizes: MimiConfig, codebooks: int) -> str:
+def codec_fingerprint(checkpoint: Path, sizes: MimiConfig, codebooks: int) -> str:
+    """Hexadecimal SHA-256 of what decides the codes."""
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(f"{sizes.canonical_json()}{codebooks}".encode())

@@ -9,17 +9,19 @@ from pathlib import Path
 
 import torch
 
+from antiphon.cache_folder import Kind, cache_folder, is_writable
 from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.history import fewest_steps
 from antiphon.spec import Limits
 from antiphon_cloud.admission import STEP_BUDGET_MS, Admission
 from antiphon_cloud.calibration import profile_steps
 from antiphon_cloud.checkpoint import is_int8
-from antiphon_cloud.codec_export import ExportedCodec, Precision, export_codec
+from antiphon_cloud.codec_export import ExportedCodec, Precision, codec_fingerprint, export_codec
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.config import MAX_TOP_K
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.mimi import MimiConfig
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library, set_threads
 from antiphon_cloud.rebuild import history_steps
@@ -98,10 +100,7 @@ def load(config: ServingConfig) -> ServedModel:
     directory = ModelDirectory.open(config.model)
     int8 = is_int8(directory, config.quantize)
     dtype = torch_setup(config.device, config.dtype, config.threads, int8)
-    codec_folder = config.codec or directory.codec
-    if config.codec is None and not (codec_folder / MANIFEST_FILE).exists():
-        logger.warning("%s has no exported codec yet: exporting it once", config.model)
-        export_model_codec(config.model)
+    codec_folder = config.codec or find_codec(directory)
     codec = CodecFolder.open(codec_folder)
     lm = directory.config.lm
     tokenizer = Tokenizer(directory.tokenizer, padding=(lm.existing_text_padding_id,))
@@ -129,6 +128,34 @@ def load(config: ServingConfig) -> ServedModel:
     )
     admission = Admission(profile_steps(runner, config.step_budget_ms), config.step_budget_ms)
     return ServedModel(Engine(runner, admission), codec, tokenizer.text, limits)
+
+
+def find_codec(directory: ModelDirectory) -> Path:
+    """The folder of the directory's exported codec, which is exported once where there is none yet: into the directory,
+    or, where that cannot be written, into the cache.
+
+    Raises:
+        CheckpointError: neither can be written.
+        AntiphonError: as `export_codec`.
+    """
+    folder = directory.codec
+    if (folder / MANIFEST_FILE).exists():
+        return folder
+    if not is_writable(folder if folder.exists() else directory.root):
+        codebooks = directory.config.lm.user_codebooks
+        fingerprint = codec_fingerprint(directory.mimi, MimiConfig.load(directory.mimi_config), codebooks)
+        try:
+            folder = cache_folder(Kind.EXPORTED_CODECS) / f"{fingerprint[:24]}"
+        except OSError as error:
+            raise CheckpointError(
+                f"{directory.root} holds no exported codec and cannot be written, and neither can the cache "
+                f"({error.filename}: {error.strerror}): run antiphon-cloud export-codec --model {directory.root} "
+                "--out DIR, and serve with --codec DIR"
+            ) from None
+    if not (folder / MANIFEST_FILE).exists():
+        logger.warning("%s has no exported codec yet: exporting it once, into %s", directory.root, folder)
+        export_model_codec(directory.root, folder)
+    return folder
 
 
 def export_model_codec(
