@@ -174,7 +174,7 @@ def export_codec_command(
         raise click.UsageError("--report-wav compares int8 with fp32: it needs --precision int8")
     if out is None and model.resolve() == NUMBER_CLERK.resolve():
         raise click.UsageError("the embedded number clerk keeps the codec that it came with: give --model or --out")
-    from antiphon_cloud.codec_export import export_model_codec
+    from antiphon_cloud.model_codec import export_model_codec
 
     folder, codec = export_model_codec(model, out, codebooks, precision, report_wav)
     manifest = codec.manifest

@@ -21,7 +21,6 @@ from antiphon.errors import AntiphonError
 from antiphon_cloud.codec_graph import keep_tables_once, multiply_by_vectors, quantize, split_elu
 from antiphon_cloud.codec_report import REPORT_FILE, CodecReport, compare, load_wav
 from antiphon_cloud.mimi import Checkpoint, Decoder, Encoder, MimiConfig
-from antiphon_cloud.model_directory import ModelDirectory
 
 Precision = Literal["fp32", "int8"]
 
@@ -77,7 +76,7 @@ def export_codec(
             weights.check_all_used()
             manifest = CodecManifest(
                 format=FORMAT,
-                fingerprint=_fingerprint(checkpoint, sizes, codebooks),
+                fingerprint=codec_fingerprint(checkpoint, sizes, codebooks),
                 sample_rate_hz=sizes.sample_rate,
                 frame_samples=sizes.frame_samples,
                 codebooks=codebooks,
@@ -96,38 +95,6 @@ def export_codec(
     except OSError as error:
         raise AntiphonError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
     return ExportedCodec(manifest, report)
-
-
-def export_model_codec(
-    model: Path,
-    out: Path | None = None,
-    codebooks: int | None = None,
-    precision: Precision = "fp32",
-    report_wav: Path | None = None,
-) -> tuple[Path, ExportedCodec]:
-    """Exports the codec of a model directory, and says where.
-
-    Args:
-        model: the directory.
-        out: the folder to write; None for the directory's own.
-        codebooks: None for as many as the model hears.
-        precision: as `export_codec`.
-        report_wav: as `export_codec`.
-
-    Raises:
-        AntiphonError: as `export_codec`.
-    """
-    directory = ModelDirectory.open(model)
-    folder = out or directory.codec
-    codebooks = codebooks or directory.config.lm.user_codebooks
-    return folder, export_codec(
-        directory.mimi,
-        directory.mimi_config,
-        folder,
-        codebooks=codebooks,
-        precision=precision,
-        report_wav=report_wav,
-    )
 
 
 class _Frame(nn.Module):
@@ -232,7 +199,8 @@ def _strip(model: onnx.ModelProto) -> None:
         entry.ClearField("doc_string")
 
 
-def _fingerprint(checkpoint: Path, sizes: MimiConfig, codebooks: int) -> str:
+def codec_fingerprint(checkpoint: Path, sizes: MimiConfig, codebooks: int) -> str:
+    """Hexadecimal SHA-256 of what decides the codes."""
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(f"{sizes.canonical_json()}{codebooks}".encode())

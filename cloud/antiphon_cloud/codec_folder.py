@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
-from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, CodecManifest
+from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, MAX_MANIFEST_BYTES, CodecManifest
+from antiphon.regular_file import open_regular, read_regular
 from antiphon.spec import CodecSpec
 from antiphon_cloud.errors import CheckpointError
 
@@ -19,11 +24,58 @@ class _Format(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class CodecFile:
-    """A file of the codec."""
+    """A file of the codec, held open: what was announced can be read, even where another export has taken its place."""
 
     path: Path
     size_bytes: int
     sha256: bytes
+    held: _Held | None = field(default=None, repr=False, compare=False)
+    """What `path` was when it was looked at; opened where absent."""
+
+    def __post_init__(self) -> None:
+        if self.held is None:
+            with open_regular(self.path) as file:
+                object.__setattr__(self, "held", _Held(file))
+
+    def open(self) -> Reading:
+        """The file from its start; any number may read at a time."""
+        assert self.held is not None, "opened with the file"
+        return Reading(self.held, self.path, self.size_bytes)
+
+
+class _Held:
+    """A descriptor of its own for an open file, closed with the last who knows it."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self.number = os.dup(file.fileno())
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+class Reading:
+    """Reads a held file from start to end; a context manager."""
+
+    def __init__(self, held: _Held, path: Path, size_bytes: int) -> None:
+        self._held, self._path, self._size, self._at = held, path, size_bytes, 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size`; none at the end.
+
+        Raises:
+            OSError: the disk fails, or the file was cut short where it lies.
+        """
+        data = os.pread(self._held.number, size, self._at)
+        self._at += len(data)
+        if not data and self._at < self._size:
+            raise OSError(errno.ESTALE, "it has been cut short", str(self._path))
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +95,16 @@ class CodecFolder:
         """
         path = folder / MANIFEST_FILE
         try:
-            data = path.read_bytes()
+            data = read_regular(path, MAX_MANIFEST_BYTES)
             found = msgspec.json.decode(data, type=_Format).format
             if found > FORMAT:
                 raise CheckpointError(
                     f"{path}: made by a newer version (format {found}, this one reads {FORMAT}): upgrade antiphon"
                 )
             manifest = msgspec.json.decode(data, type=CodecManifest)
+            for name in (manifest.encoder.file, manifest.decoder.file):
+                if Path(name).name != name:
+                    raise ValueError(f"`file` {name!r} leads out of the folder")
             files = tuple(
                 _read(folder / name) for name in (MANIFEST_FILE, manifest.encoder.file, manifest.decoder.file)
             )
@@ -70,6 +125,6 @@ class CodecFolder:
 
 
 def _read(path: Path) -> CodecFile:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256")
-    return CodecFile(path, path.stat().st_size, digest.digest())
+        return CodecFile(path, os.fstat(file.fileno()).st_size, digest.digest(), _Held(file))

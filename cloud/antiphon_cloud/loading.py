@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 import torch
 
-from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.history import fewest_steps
 from antiphon_cloud.calibration import profile_steps
 from antiphon_cloud.checkpoint import is_int8
-from antiphon_cloud.codec_export import export_model_codec
 from antiphon_cloud.cpu_quota import usable_cpus
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model_codec import find_codec
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library, set_threads
 from antiphon_cloud.rebuild import history_steps
@@ -50,10 +49,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     directory = ModelDirectory.open(config.model)
     int8 = is_int8(directory, config.quantize)
     dtype = torch_setup(config.device, config.dtype, config.threads, int8)
-    codec = config.codec or directory.codec
-    if config.codec is None and not (codec / MANIFEST_FILE).exists():
-        logger.warning("%s has no exported codec yet: exporting it once", config.model)
-        export_model_codec(config.model)
+    codec = config.codec or find_codec(directory)
     runner = Runner.load(
         directory,
         config.slots,

@@ -39,6 +39,8 @@ class ModelDirectory:
             raise CheckpointError(f"{root}: no such directory; a model directory holds config.json and the weights")
         path = root / "config.json"
         if path.exists():
+            if not path.is_file():  # a pipe would be waited for
+                raise ConfigError(f"{path}: is no regular file; put the config.json of the checkpoint there")
             return cls(root, read_config(path))
         config = ModelConfig()
         bare_codec = not (root / config.mimi_name).exists() and (root / "mimi.safetensors").exists()

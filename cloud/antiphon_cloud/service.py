@@ -96,7 +96,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
             return
         try:
             for file in codec.files:
-                with file.path.open("rb") as opened:
+                with file.open() as opened:
                     while chunk := await asyncio.to_thread(opened.read, CODEC_CHUNK_BYTES):
                         await write(context, pb.GetCodecResponse(chunk=chunk))
         except OSError as error:

@@ -61,7 +61,7 @@ def cache_folder(kind: Kind, root: Path | None = None) -> Path:
             raise OSError(errno.ENOENT, "there is no home folder")
         folder = found / kind.value
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not is_writable(folder):
             raise OSError(errno.EACCES, "it cannot be written", str(folder))
     except OSError as error:
         if root is not None or os.environ.get(VARIABLE):
@@ -74,6 +74,11 @@ def cache_folder(kind: Kind, root: Path | None = None) -> Path:
         folder = _scratch() / kind.value
         folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in an existing folder."""
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 @functools.cache

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import tokenize
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError
+from antiphon.plain_text import plain_line
+from antiphon.regular_file import open_regular
+
+REASON_CHARACTERS = 200
 
 
 class CodesFileError(AntiphonError):
@@ -22,11 +27,15 @@ def read_codes(path: Path, codebooks: int, cardinality: int) -> Codes:
         CodesFileError: the file is missing or no .npy, or its shape or a code does not fit.
     """
     try:
-        codes = np.lib.format.open_memmap(path, mode="r")
+        with open_regular(path):  # it is mapped: a pipe would be waited for
+            pass
+        with warnings.catch_warnings(action="ignore"):  # sizes that overflow, numbers that run into words
+            codes = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise CodesFileError(f"{path}: cannot be read ({error.strerror}); name a .npy file of codes") from error
-    except (ValueError, SyntaxError, tokenize.TokenError) as error:
-        raise CodesFileError(f"{path}: not a whole .npy file of numbers ({error}); encode a wav again") from error
+    except (ValueError, SyntaxError, tokenize.TokenError, ArithmeticError, MemoryError, RecursionError) as error:
+        reason = plain_line(str(error))[:REASON_CHARACTERS] or "its header is too deep"
+        raise CodesFileError(f"{path}: not a whole .npy file of numbers ({reason}); encode a wav again") from error
     if not np.issubdtype(codes.dtype, np.integer):
         raise CodesFileError(f"{path}: expected integers, got {codes.dtype}")
     if codes.ndim != 2 or codes.shape[1] != codebooks:

@@ -1,5 +1,6 @@
 """Codes in numpy files: what does not fit is named."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,32 @@ def test_files_that_are_no_array_are_named(tmp_path: Path) -> None:
         (tmp_path / "bad.npy").write_bytes(content)
         with pytest.raises(CodesFileError, match=r"bad\.npy: not a whole \.npy file"):
             read_codes(tmp_path / "bad.npy", 2, 24)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "in.npy")
+    with pytest.raises(CodesFileError, match=r"in\.npy: cannot be read \(it is no regular file\)"):
+        read_codes(tmp_path / "in.npy", 2, 24)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"{{'descr':'<i4','fortran_order':False,'shape':({1 << 62},2)}}",
+        f"{{'descr':'<i4','fortran_order':False,'shape':({1 << 70},2)}}",
+        "{'descr':'<i4','fortran_order':False,'shape':(-4,2)}",
+        "(" * 9000,
+        "-" * 9000 + "1",
+        "{'descr':[('\\x1b','<i4')],'fortran_order':False,'shape':(4,2)}",
+        "{1if 2else 3}",
+    ],
+)
+def test_whatever_a_header_says_it_is_one_sentence(header: str, tmp_path: Path) -> None:
+    data = header.encode() + b"\n"
+    np.save(tmp_path / "in.npy", np.zeros((4, 2), np.int32))
+    whole = (tmp_path / "in.npy").read_bytes()
+    (tmp_path / "in.npy").write_bytes(whole[:8] + len(data).to_bytes(2, "little") + data + whole[128:])
+    with pytest.raises(CodesFileError, match=r"in\.npy: ") as refused:
+        read_codes(tmp_path / "in.npy", 2, 24)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400 + len(str(tmp_path))

@@ -1,5 +1,6 @@
 """Which file is what."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,13 @@ def test_bad_names_and_directories_are_named(tmp_path: Path) -> None:
         _ = ModelDirectory.open(root).tokenizer
     with pytest.raises(ConfigError, match="mimi_name: expected hf://org/repo/path"):
         _ = ModelDirectory.open(root).mimi
+
+
+def test_a_pipe_as_config_and_a_name_that_leads_out_of_a_repository_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ConfigError, match=r"config\.json: is no regular file"):
+        ModelDirectory.open(tmp_path)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text('{"mimi_name": "hf://org/repo/../../secret.safetensors"}')
+    with pytest.raises(ConfigError, match=r"expected hf://org/repo/path, got hf://org/repo/\.\./\.\./secret"):
+        _ = ModelDirectory.open(tmp_path).mimi

@@ -327,12 +327,26 @@ async def test_an_edge_that_vanishes_amid_the_codec_leaves_no_traceback(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+async def test_a_codec_that_another_export_replaced_is_served_as_it_was_announced(tmp_path: Path) -> None:
+    (tmp_path / "codec.json").write_bytes(b"{}")
+    async with (
+        stub_server(StubOptions(codec_files=codec_files(tmp_path))) as server,
+        connected(server.address) as (stub, _),
+    ):
+        (tmp_path / "another").write_bytes(b"another export")
+        (tmp_path / "another").replace(tmp_path / "codec.json")
+        manifest, *parts = [part async for part in stub.GetCodec(pb.GetCodecRequest())]
+    data = b"".join(part.chunk for part in parts)
+    assert data == b"{}"
+    assert hashlib.sha256(data).digest() == manifest.manifest.files[0].sha256
+
+
 async def test_a_codec_that_is_gone_is_internal_and_tells_no_path(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "codec.json").write_bytes(b"{}")
     options = StubOptions(codec_files=codec_files(tmp_path))
-    (tmp_path / "codec.json").unlink()
+    (tmp_path / "codec.json").write_bytes(b"")  # in place
     async with stub_server(options) as server, connected(server.address) as (stub, _):
         with pytest.raises(grpc.aio.AioRpcError, match="codec is gone") as raised:
             [part async for part in stub.GetCodec(pb.GetCodecRequest())]
