@@ -210,7 +210,29 @@ async def test_a_call_lasts_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatc
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_every_kind_of_call_has_its_rate_and_its_own() -> None:
+async def test_who_calls_too_often_gets_the_answer_late_while_there_is_room_to_wait(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 600.0)
+    monkeypatch.setattr(gate, "QUERIES", 4)
+    monkeypatch.setattr(gate, "STRANGERS", 4)
+    key = [("authorization", f"Bearer {make_key(tmp_path / 'keys', 'kitchen')}")]
+    allowance = Allowance(calls_per_second=0.001)
+    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys", allowance=allowance)
+    async with stub_server(StubOptions(config=config)) as server, connection(server.address) as attacker:
+        for metadata in (key, ()):
+            await asyncio.wait_for(attacker.end_of(attacker.call(GET_MODEL, b"", metadata=metadata)), END_S)
+            too_often = [attacker.call(GET_MODEL, b"", metadata=metadata) for _ in range(4)]
+            for stream in too_often[2:]:  # of four places, half may be one client's
+                await asyncio.wait_for(attacker.end_of(stream), END_S)
+            assert not any(attacker.ended[stream].is_set() for stream in too_often[:2])
+        count = server.server.worker.metrics.registry.get_sample_value
+        await asyncio.wait_for(server.server.stop(), END_S)
+    assert count("antiphon_refusals_total", {"reason": "unauthenticated"}) == 5
+
+
+async def test_every_kind_of_call_has_its_rate_and_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 0.0)
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, allowance=Allowance(calls_per_second=0.001))
     async with stub_server(StubOptions(config=config)) as server, connected(server.address) as (stub, channel):
         assert (await stub.GetModel(pb.GetModelRequest())).model.name
