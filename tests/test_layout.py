@@ -51,5 +51,12 @@ def test_loading_the_edge_loads_no_cloud_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["serving", "server", "stepper", "stepper_messages"])
+def test_neither_the_event_loop_nor_the_batch_needs_torch(module: str) -> None:
+    code = f"import sys, antiphon_cloud.{module}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 def test_source_roots_are_not_packages() -> None:
     assert not [root for root in ("proto", "edge", "cloud") if (ROOT / root / "__init__.py").exists()]

@@ -23,7 +23,7 @@ import numpy as np
 
 from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon.spec import CodecSpec
-from antiphon_cloud.serving import export_model_codec
+from antiphon_cloud.codec_export import export_model_codec
 from antiphon_edge import client
 from load_session import Outcome, run_session
 from load_test import Load, scripts, served

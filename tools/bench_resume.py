@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from antiphon.codes import Codes
 from antiphon.spec import CodecSpec
-from antiphon_cloud.serving import export_model_codec
+from antiphon_cloud.codec_export import export_model_codec
 from antiphon_edge.client import Change, Reconnect, Reconnecting, Reply, Resumed, Session, connect
 from load_test import served
 from relay import Relay, relay

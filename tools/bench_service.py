@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from antiphon.errors import AntiphonError
-from antiphon_cloud.serving import export_model_codec
+from antiphon_cloud.codec_export import export_model_codec
 from antiphon_edge.hops import Hops, format_table
 from load_session import Outcome, run_session
 from load_test import Load, scripts, served

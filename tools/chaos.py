@@ -262,7 +262,7 @@ def main() -> None:
     match arguments.experiment:
         case "kill":
             if not (arguments.codec / "codec.json").exists():
-                from antiphon_cloud.serving import export_model_codec  # torch takes seconds
+                from antiphon_cloud.codec_export import export_model_codec  # torch takes seconds
 
                 export_model_codec(arguments.model, arguments.codec)
             trials = []

@@ -4,7 +4,7 @@ Builds the random 7B unless given a model, then: tokens and logits against the C
 conversation. For keys and values in floats and in int8: a whole step where anything that waits for the device, but for
 the one wait for its results, is an error; a session rebuilt from its history, in chunks that take either product;
 sessions that come and go in batches of changing size, so that graphs of all sizes take turns and pad, captured against
-eager token by token, and against each session alone; then batches of 1 to 64, eager against captured: tokens, memory
+eager token by token, and against each session alone; then batches of 1 to 96, eager against captured: tokens, memory
 taken after the warm-up (none may be), p50 and p99, bytes a second against the card's peak and against its own copies.
 Fails loudly, at the first check that fails, and where nothing could be timed.
 """
@@ -31,16 +31,16 @@ from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.cache import rows_on
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.loading import named_dtype, torch_setup
 from antiphon_cloud.machine import GPUS, PRODUCT_S, REACHED, Machine
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.plan import cost, plan
 from antiphon_cloud.runner import Runner
-from antiphon_cloud.serving import named_dtype, torch_setup
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 96)
 LOGITS_ERROR = 0.08  # relative: half precision against the CPU's 14 bits
 AGREEMENT = 0.8  # of likeliest tokens: random weights have many near-ties
-CHUNKS = (64, 128)  # steps of a rebuild at a time: in int8 our kernel multiplies the one, BLAS the other
+CHUNKS = (64, 128, 384)  # steps of a rebuild at a time: in int8 one tile of our kernel, two of them, and BLAS
 STEPS = 100
 WARM_UP = 10
 SLOTS = 5  # of `alone_and_together`: graphs of 1, 2, 4 and 5

@@ -63,7 +63,7 @@ class Outcome:
 
 def replies_to(script: Script, model: ModelSpec) -> npt.NDArray[np.int32] | None:
     """The codes that the stub model answers [frames, model_codebooks]; None for a model that is not arithmetic."""
-    if model.name != STUB.name:
+    if model.fingerprint != STUB.fingerprint:
         return None
     return stub_reply(script.codes, script.seed, 0, model)
 

@@ -55,9 +55,10 @@ def of_worker(metrics: str) -> Footprint:
     with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as response:
         families = text_string_to_metric_families(response.read().decode())
     values = {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
-    return Footprint(
-        values["process_resident_memory_bytes"] / 1024, values["process_open_fds"], values["antiphon_tasks"]
+    memory, files = (
+        values[f"process_{what}"] + values[f"stepper_process_{what}"] for what in ("resident_memory_bytes", "open_fds")
     )
+    return Footprint(memory / 1024, files, values["antiphon_tasks"])
 
 
 def of_edges() -> Footprint:

@@ -24,6 +24,7 @@ from antiphon_cloud.checkpoint import load_model
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.footprint import check_fits, footprint
 from antiphon_cloud.lm import LanguageModel
+from antiphon_cloud.loading import named_dtype, set_step_threads
 from antiphon_cloud.machine import Machine
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library
@@ -31,7 +32,6 @@ from antiphon_cloud.native.model import accelerated
 from antiphon_cloud.plan import cost
 from antiphon_cloud.quant import int8_module, quantize_rows
 from antiphon_cloud.runner import Runner, model_spec
-from antiphon_cloud.serving import named_dtype, set_step_threads
 from antiphon_cloud.transformer import Linear
 from process_memory import memory_bytes
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import MutableSequence, Sequence
+from collections import deque
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ import numpy.typing as npt
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
 
-SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32")
+SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32", fingerprint=b"\x05" * 32)
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,9 @@ def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec
     steps = step + np.arange(len(codes))[:, None] if codes.ndim > 1 else step
     answers = (codes[..., : spec.model_codebooks] + seed % spec.cardinality + steps) % spec.cardinality
     return np.asarray(answers, np.int32)
+
+
+def load(arguments: Mapping[str, Any]) -> tuple[StubRunner, dict[str, Any]]:
+    """A runner for a stepper in a process of its own; the arguments are `slots` and `step_s`."""
+    runner = StubRunner(batches=deque(maxlen=100), **arguments)
+    return runner, {"spec": runner.spec, "slots": runner.slots}

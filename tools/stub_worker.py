@@ -8,7 +8,6 @@ Its first line is that of `antiphon-cloud serve`. Loads and chaos of the service
 from __future__ import annotations
 
 import argparse
-from collections import deque
 
 import uvloop
 
@@ -16,8 +15,8 @@ from antiphon.spec import CodecSpec, Limits
 from antiphon_cloud.codec_folder import CodecFolder
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.server import ServerConfig, run
+from antiphon_cloud.stepper_host import StepperProcess
 from antiphon_cloud.worker import ServedModel
-from stub_runner import StubRunner
 
 CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
 
@@ -34,9 +33,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     def load() -> ServedModel:
-        runner = StubRunner(arguments.slots, step_s=arguments.step_ms / 1000, batches=deque(maxlen=100))
+        runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000}
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
-        return ServedModel(Engine(runner), CodecFolder(CODEC, ()), lambda token: "", limits)
+        engine = Engine(StepperProcess("stub_runner:load", runner))
+        return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", limits)
 
     config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)
     uvloop.run(run(config, load, lambda address: print(f"listening on {address}", flush=True)))

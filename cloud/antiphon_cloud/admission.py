@@ -3,11 +3,12 @@
 A new session is admitted while a slot is free, its client has not all that it may, and a step over every session, the
 new one included, is forecast to take at most `budget_ms` of a frame's 80. The forecast is the p99 step:
 
-    forecast(n) = slowdown · profile(n) + hiccup
+    forecast(n) = slowdown · profile(n) + hiccup + chunk
 
 - `profile(n)`: milliseconds of a step over n sessions, measured before the worker opens its doors (`calibration`);
 - `slowdown`: the median of step ÷ profile over the last steps, so that a slower machine is noticed at any batch;
-- `hiccup`: the 99th percentile of what the last steps took beyond slowdown · profile, so that the tail counts too.
+- `hiccup`: the 99th percentile of what the last steps took beyond slowdown · profile, so that the tail counts too;
+- `chunk`: where a session goes on from its past, the part of it that is computed between two steps.
 
 "The last steps" are at most 1,000 and at most 30 s old: a bad minute is forgotten although nobody was let in during it.
 No hiccup comes from fewer than three slow steps, so one or two stalls lock no door. Decisions keep no state: the same
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from antiphon_cloud.chunks import SHORTEST_MS
 from antiphon_cloud.clients import Client
 from antiphon_cloud.errors import Refusal, RefusedError
 
@@ -34,6 +36,7 @@ FRAME_MS = 80.0
 STEP_BUDGET_MS = 64.0  # of a frame: the rest is for gRPC, the event loop and whatever else the machine does
 KEPT_STEPS = 1000
 KEPT_S = 30.0
+KEPT_CHUNKS = 20
 STEPS_FOR_SLOWDOWN = 20
 STEPS_FOR_HICCUP = 3
 
@@ -72,6 +75,7 @@ class Admission:
         self._lone_ms = (profile or {}).get(1, 0.0)
         self._steps = np.zeros((KEPT_STEPS, 3))  # when (s), batch, milliseconds: a ring
         self._seen = 0
+        self._chunk_ms: deque[float] = deque(maxlen=KEPT_CHUNKS)
         self._pace = RetryPace()
 
     def observe(self, batch: int, step_ms: float, now_s: float) -> None:
@@ -79,8 +83,22 @@ class Admission:
         self._steps[self._seen % KEPT_STEPS] = now_s, batch, step_ms
         self._seen += 1
 
-    def check(self, client: Client, held: int, sessions: int, slots: int, now_s: float) -> None:
+    def observe_chunk(self, took_ms: float) -> None:
+        """Takes in one chunk of a session's past, computed between two steps of the others."""
+        self._chunk_ms.append(took_ms)
+
+    def check(
+        self, client: Client, held: int, sessions: int, slots: int, now_s: float, rebuilding: bool = False
+    ) -> None:
         """Returns where `client`, which has `held` of the `sessions`, may have one of the `slots`.
+
+        Args:
+            client: who asks.
+            held: the client's sessions.
+            sessions: all sessions.
+            slots: as many as there can be.
+            now_s: seconds of any clock, the one that `observe` is given.
+            rebuilding: whether a session's past is computed between the steps that are to come.
 
         Raises:
             RefusedError: it may not; the error says why and when to come back.
@@ -95,11 +113,16 @@ class Admission:
         if sessions >= slots:
             message = f"all {slots} slots are taken: try again later, or on another worker"
             raise self._refused(Refusal.SLOTS, message, now_s)
-        if sessions and (forecast_ms := self.forecast_ms(sessions + 1, now_s)) > self.budget_ms:
+        if not sessions:
+            return
+        forecast_ms = self.forecast_ms(sessions + 1, now_s)
+        chunk_ms = self.chunk_ms() if rebuilding else 0.0
+        if forecast_ms + chunk_ms > self.budget_ms:
+            beside = f", beside {chunk_ms:.0f} for a session that goes on from its past" if chunk_ms else ""
             raise self._refused(
                 Refusal.STEP_TIME,
-                f"a step over {sessions + 1} sessions would take {forecast_ms:.0f} ms of a frame's {FRAME_MS:.0f}, "
-                f"more than {self.budget_ms:.0f}: try again later, or on another worker",
+                f"a step over {sessions + 1} sessions would take {forecast_ms:.0f} ms of a frame's {FRAME_MS:.0f}"
+                f"{beside}, more than {self.budget_ms:.0f}: try again later, or on another worker",
                 now_s,
             )
 
@@ -113,6 +136,10 @@ class Admission:
             slowdown = float(np.median(step_ms / self._expected(batches)))
         beyond = step_ms - slowdown * self._expected(batches)
         return slowdown * float(self._expected(np.array([sessions]))[0]) + _tail(beyond)
+
+    def chunk_ms(self) -> float:
+        """The longest of the last chunks; `SHORTEST_MS` before the first."""
+        return max(self._chunk_ms, default=SHORTEST_MS)
 
     def step_times(self) -> StepTimes:
         """Percentiles of the last steps, whatever their batch and age; 0 before the first."""

@@ -9,14 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from antiphon_cloud.errors import CheckpointError, ConfigError
@@ -25,7 +22,9 @@ from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.native.library import library
 from antiphon_cloud.native.memory import Arena
 from antiphon_cloud.native.model import accelerated
+from antiphon_cloud.other_formats import refuse_other_layout
 from antiphon_cloud.quant import LEVELS, int8_module, multiplies_integers, quantize_rows
+from antiphon_cloud.tensor_file import TensorFile
 from antiphon_cloud.transformer import Linear
 
 _FLOATS = ("BF16", "F16", "F32")
@@ -37,9 +36,9 @@ def load_model(
 ) -> LanguageModel:
     """The directory's language model, ready for inference.
 
-    Files are mapped into memory: a tensor that needs no conversion is not copied, one that does is converted by itself,
-    and at no time do two copies of the model exist. An adapter is merged, `W + scaling * B A` (Hu et al., "LoRA",
-    2021), before its matrix is quantized.
+    Each tensor is read into memory and converted by itself: at no time do two copies of the model exist, and none of it
+    is the file's, which may be replaced while the model steps. An adapter is merged, `W + scaling * B A` (Hu et al.,
+    "LoRA", 2021), before its matrix is quantized.
 
     Args:
         directory: the model.
@@ -59,13 +58,13 @@ def load_model(
     linears = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
     activations = torch.float32 if int8 and multiplies_integers(device) else dtype
     with ExitStack() as stack:
-        file = stack.enter_context(_opened(directory.weights, shapes))
+        file = _Files([stack.enter_context(TensorFile(path)) for path in directory.weight_files], shapes)
         published = linears if config.quantize else set()
         sources = {name: file.locate(name, shape, quantized=name in published) for name, shape in shapes.items()}
         file.refuse_rest()
         adapter = None
         if directory.lora is not None:
-            lora = stack.enter_context(_opened(directory.lora, shapes))
+            lora = _Files([stack.enter_context(TensorFile(directory.lora))], shapes)
             adapter = _Adapter(lora, shapes, linears, config.lora_rank, config.lora_scaling)
         arena = None
         if int8 and device.type == "cpu" and library() is not None:
@@ -75,15 +74,15 @@ def load_model(
             if int8 and name in linears:
                 out = None if arena is None else arena.empty(shapes[name])
                 if name in published:
-                    values, scale = source.read_apart(), source.read_apart("_scb") / LEVELS
+                    values, scale = source.read(), source.read("_scb") / LEVELS
                     values = values if out is None else out.copy_(values)
                 else:
-                    values, scale = quantize_rows(_merged(adapter, name, source.read_apart()), out)
+                    values, scale = quantize_rows(_merged(adapter, name, source.read()), out)
                 model.set_submodule(module, int8_module(values, scale, dtype, device))
                 del values, scale, out
             else:
                 table = int8 and name not in linears and not name.endswith("alpha")
-                value = source.read_apart().clone() if table else source.read_as(activations)
+                value = source.read() if table else source.read().to(activations)
                 value = _merged(adapter, name, value).to(value.dtype)
                 if name == "text_emb.weight" and config.model_type == "hibiki":
                     value = _hear_early_end_as_padding(value)
@@ -119,7 +118,7 @@ class _Adapter:
     """A low-rank adapter's file: pairs of matrices to add, and whole tensors that replace the model's."""
 
     def __init__(
-        self, file: _File, shapes: Mapping[str, tuple[int, ...]], linears: set[str], rank: int, scaling: float
+        self, file: _Files, shapes: Mapping[str, tuple[int, ...]], linears: set[str], rank: int, scaling: float
     ) -> None:
         self._scaling = scaling
         self._pairs = {}
@@ -135,60 +134,42 @@ class _Adapter:
     def merge(self, name: str, value: Tensor) -> Tensor:
         """The adapted tensor; float32 where a product was added to it."""
         if name in self._replaced:
-            value = self._replaced[name].read_apart().to(value.dtype)
+            value = self._replaced[name].read().to(value.dtype)
         if name in self._pairs:
-            down, up = (source.read_apart().float() for source in self._pairs[name])
+            down, up = (source.read().float() for source in self._pairs[name])
             value = value.float().addmm(up, down, alpha=self._scaling)
         return value
 
 
-@contextmanager
-def _opened(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[_File]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield _File(path, file, shapes)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); download it again") from error
-
-
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A tensor of the file, or one of the equal parts that it stacks."""
+    """A tensor of the model's files, or one of the equal parts that it stacks."""
 
-    path: Path
-    file: Any
+    files: Mapping[str, TensorFile]  # by their tensors' names: a companion may be in another one
     name: str
     part: int = 0
     parts: int = 1
 
-    def read_as(self, dtype: torch.dtype) -> Tensor:
-        """The tensor in `dtype`: where the file holds it so, a view of the mapped file."""
-        whole: Tensor = self.file.get_tensor(self.name)
-        if dtype == whole.dtype:
-            return whole.chunk(self.parts)[self.part]
-        del whole
-        return self.read_apart().to(dtype)
-
-    def read_apart(self, suffix: str = "") -> Tensor:
-        """The tensor through a mapping of its own, which goes with it: what is converted is in memory once."""
-        with safe_open(self.path, framework="pt") as file:
-            whole: Tensor = file.get_tensor(self.name + suffix)
-        return whole.chunk(self.parts)[self.part]
+    def read(self, suffix: str = "") -> Tensor:
+        """The tensor, or its companion whose name ends so, as the file holds it."""
+        name = self.name + suffix
+        return self.files[name].read(name, self.part, self.parts)
 
 
-class _File:
-    """An open safetensors file whose tensors are asked for by the model's names."""
+class _Files:
+    """Open safetensors files that hold a model together; its tensors are asked for by the model's names."""
 
-    def __init__(self, path: Path, file: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self._path = path
-        self._file = file
-        self._names = set(file.keys())
+    def __init__(self, files: Sequence[TensorFile], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for file in files:
+            refuse_other_layout(file.path, file.tensors)
+        self._path = files[0].path  # where a tensor that is nowhere would be
+        self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
         self._sets = Counter(match[1] for name in shapes if (match := _PROJECTION.fullmatch(name)) and match[2] == "in")
 
     def has(self, name: str) -> bool:
-        """Whether the file holds the tensor, by itself or within a fused one."""
-        return self._place(name).name in self._names
+        """Whether a file holds the tensor, by itself or within a fused one."""
+        return self._place(name)[0] in self._files
 
     def locate(self, name: str, shape: tuple[int, ...], quantized: bool = False) -> _Source:
         """Where the tensor is.
@@ -196,42 +177,41 @@ class _File:
         Raises:
             CheckpointError: it is not there, or not of that shape, or neither float nor, if `quantized`, int8.
         """
-        source = self._place(name)
-        rows = shape[0] * source.parts
-        self._check(source.name, (rows, *shape[1:]), ("I8",) if quantized else _FLOATS)
+        found, part, parts = self._place(name)
+        rows = shape[0] * parts
+        self._check(found, (rows, *shape[1:]), ("I8",) if quantized else _FLOATS)
         if quantized:
-            self._check(source.name + "_scb", (rows,), ("F32",))
-        return source
+            self._check(found + "_scb", (rows,), ("F32",))
+        return _Source(self._files, found, part, parts)
 
     def refuse_rest(self) -> None:
-        """Raises CheckpointError if the file holds a tensor that nothing asked for."""
-        rest = sorted(self._names - self._used)
+        """Raises CheckpointError if a file holds a tensor that nothing asked for."""
+        rest = sorted(self._files.keys() - self._used)
         if rest:
             more = f" (and {len(rest) - 1} more)" if len(rest) > 1 else ""
-            raise CheckpointError(
-                f"{self._path}: {rest[0]}: unexpected{more}; config.json describes a model without it"
-            )
+            path = self._files[rest[0]].path
+            raise CheckpointError(f"{path}: {rest[0]}: unexpected{more}; config.json describes a model without it")
 
-    def _place(self, name: str) -> _Source:
-        """The tensor under its own name, or its part of a fused attention projection."""
+    def _place(self, name: str) -> tuple[str, int, int]:
+        """The tensor's own name, or a fused attention projection's; and which of how many parts of it."""
         match = _PROJECTION.fullmatch(name)
-        if match and name not in self._names:
+        if match and name not in self._files:
             prefix, kind, part, rest = match.groups()
             for fused in (f"{prefix}{kind}_proj.{rest}", f"{prefix}{kind}_proj_{rest}"):
-                if fused in self._names:
-                    return _Source(self._path, self._file, fused, int(part), self._sets[prefix])
-        return _Source(self._path, self._file, name)
+                if fused in self._files:
+                    return fused, int(part), self._sets[prefix]
+        return name, 0, 1
 
     def _check(self, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
-        if name not in self._names:
+        file = self._files.get(name)
+        if file is None:
             raise CheckpointError(f"{self._path}: {name}: missing; expected {_shown(shape)} of {' or '.join(dtypes)}")
-        header = self._file.get_slice(name)
-        found = tuple(header.get_shape())
-        if found != shape:
-            raise CheckpointError(f"{self._path}: {name}: expected shape {_shown(shape)}, found {_shown(found)}")
-        if header.get_dtype() not in dtypes:
+        held = file.tensors[name]
+        if held.shape != shape:
+            raise CheckpointError(f"{file.path}: {name}: expected shape {_shown(shape)}, found {_shown(held.shape)}")
+        if held.dtype not in dtypes:
             raise CheckpointError(
-                f"{self._path}: {name}: expected {' or '.join(dtypes)}, found {header.get_dtype()}; "
+                f"{file.path}: {name}: expected {' or '.join(dtypes)}, found {held.dtype}; "
                 "is quantize in config.json right?"
             )
         self._used.add(name)

@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 
 FRAME_MS = 80.0
-SHORTEST_MS, LONGEST_MS = 20.0, 40.0  # of a chunk: so long another session's frame may wait, half a frame at the most
+SHORTEST_MS, LONGEST_MS = 5.0, 12.0  # of a chunk beside other sessions: so long a frame of theirs may wait for it
+ALONE_MS = 40.0  # of a chunk while nobody steps: so long a new session's first frame may wait
+ALONE_S = 1.0  # without a step, after which nobody is taken to step
 RECENT_STEPS = 25  # that tell how much of a frame is spare
 FIRST_STEPS = 16  # before anything is measured, and at the most before a chunk is
 MOST_STEPS = 512
 
 
 class ChunkSize:
-    """Chooses chunks that take half of what the steps leave of a frame; for one thread."""
+    """Chooses chunks that take at most half of what the steps leave of a frame, and never long; for one thread.
 
-    def __init__(self) -> None:
-        self.steps = FIRST_STEPS
-        """Of the next chunk."""
+    Args:
+        clock_s: for tests.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
         self._step_ms: deque[float] = deque(maxlen=RECENT_STEPS)
-        self._measured = False
+        self._stepped_s = -ALONE_S + clock_s()
+        self._a_step_ms: float | None = None  # that a step of the past takes, by the last chunk
+        self._last = FIRST_STEPS
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody steps at present."""
+        return self._clock_s() - self._stepped_s >= ALONE_S
 
     @property
     def target_ms(self) -> float:
-        """How long a chunk may take."""
-        spare = FRAME_MS - max(self._step_ms, default=0.0)
+        """How long the next chunk may take."""
+        if self.alone:
+            return ALONE_MS
+        spare = FRAME_MS - max(self._step_ms)
         return min(max(spare / 2, SHORTEST_MS), LONGEST_MS)
 
+    @property
+    def steps(self) -> int:
+        """Of the next chunk."""
+        if self._a_step_ms is None:  # a step of the past takes no longer than one of the others
+            a_step_ms, most = max(self._step_ms, default=0.0), FIRST_STEPS
+        else:  # the last chunk may have been a lucky one
+            a_step_ms, most = self._a_step_ms, min(self._last * 2, MOST_STEPS)
+        return int(min(max(self.target_ms / max(a_step_ms, 1e-6), 1), most))
+
     def stepped(self, took_ms: float) -> None:
-        """A step of the other sessions took so long; a step of the past takes no longer."""
+        """A step of the other sessions took so long."""
         self._step_ms.append(took_ms)
-        if not self._measured:
-            self.steps = int(min(max(self.target_ms / max(took_ms, 1e-3), 1), FIRST_STEPS))
+        self._stepped_s = self._clock_s()
 
     def measured(self, steps: int, took_ms: float) -> None:
-        """A chunk took so long. Grows by no more than twice: the last chunk may have been a lucky one."""
-        self._measured = True
-        fitting = steps * self.target_ms / max(took_ms, 1e-3)
-        self.steps = int(min(max(fitting, self.steps / 4, 1), self.steps * 2, MOST_STEPS))
+        """A chunk of so many steps took so long."""
+        self._last = steps
+        self._a_step_ms = took_ms / steps

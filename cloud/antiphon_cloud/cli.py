@@ -122,7 +122,8 @@ def serve_command(
     """Serve a model until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
     from antiphon_cloud.server import ServerConfig
     from antiphon_cloud.server import run as run_server
-    from antiphon_cloud.serving import ServingConfig, load
+    from antiphon_cloud.serving import load
+    from antiphon_cloud.serving_config import ServingConfig
 
     server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
     serving = ServingConfig(
@@ -171,7 +172,7 @@ def export_codec_command(
         raise click.UsageError("--report-wav compares int8 with fp32: it needs --precision int8")
     if out is None and model.resolve() == NUMBER_CLERK.resolve():
         raise click.UsageError("the embedded number clerk keeps the codec that it came with: give --model or --out")
-    from antiphon_cloud.serving import export_model_codec
+    from antiphon_cloud.codec_export import export_model_codec
 
     folder, codec = export_model_codec(model, out, codebooks, precision, report_wav)
     manifest = codec.manifest
@@ -212,10 +213,10 @@ def replay_command(
     import numpy as np
 
     from antiphon_cloud.checkpoint import is_int8
+    from antiphon_cloud.loading import named_dtype, torch_setup
     from antiphon_cloud.model_directory import ModelDirectory
     from antiphon_cloud.replay import replay
     from antiphon_cloud.runner import model_spec
-    from antiphon_cloud.serving import named_dtype, torch_setup
 
     different_files(user_codes, out)
     directory = ModelDirectory.open(model)
@@ -303,9 +304,9 @@ def plan_command(
     import torch
 
     from antiphon_cloud.checkpoint import is_int8
+    from antiphon_cloud.loading import named_dtype
     from antiphon_cloud.model_directory import ModelDirectory
     from antiphon_cloud.plan import cost, plan, table
-    from antiphon_cloud.serving import named_dtype
 
     given = (memory_gb, bandwidth_gb_s, peak_tflops)
     if any(given) and not (memory_gb and bandwidth_gb_s and peak_tflops):

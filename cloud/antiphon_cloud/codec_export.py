@@ -21,6 +21,7 @@ from antiphon.errors import AntiphonError
 from antiphon_cloud.codec_graph import keep_tables_once, multiply_by_vectors, quantize, split_elu
 from antiphon_cloud.codec_report import REPORT_FILE, CodecReport, compare, load_wav
 from antiphon_cloud.mimi import Checkpoint, Decoder, Encoder, MimiConfig
+from antiphon_cloud.model_directory import ModelDirectory
 
 Precision = Literal["fp32", "int8"]
 
@@ -96,6 +97,38 @@ def export_codec(
     except OSError as error:
         raise AntiphonError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
     return ExportedCodec(manifest, report)
+
+
+def export_model_codec(
+    model: Path,
+    out: Path | None = None,
+    codebooks: int | None = None,
+    precision: Precision = "fp32",
+    report_wav: Path | None = None,
+) -> tuple[Path, ExportedCodec]:
+    """Exports the codec of a model directory, and says where.
+
+    Args:
+        model: the directory.
+        out: the folder to write; None for the directory's own.
+        codebooks: None for as many as the model hears.
+        precision: as `export_codec`.
+        report_wav: as `export_codec`.
+
+    Raises:
+        AntiphonError: as `export_codec`.
+    """
+    directory = ModelDirectory.open(model)
+    folder = out or directory.codec
+    codebooks = codebooks or directory.config.lm.user_codebooks
+    return folder, export_codec(
+        directory.mimi,
+        directory.mimi_config,
+        folder,
+        codebooks=codebooks,
+        precision=precision,
+        report_wav=report_wav,
+    )
 
 
 class _Frame(nn.Module):

@@ -17,6 +17,7 @@ import msgspec
 from antiphon.spec import Sampling
 from antiphon_cloud.config import MAX_TOP_K, LMConfig, ModelConfig
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.other_formats import LFS_ADVICE, LFS_POINTER, PYTORCH
 
 _ONLY: dict[str, tuple[Any, ...]] = {  # keys with one way that Antiphon runs
     "conditioners": (None, {}),
@@ -47,6 +48,11 @@ _NO_EFFECT = {  # on inference, whatever the value
     "depformer_context",
     "depformer_max_period",
     "gradient_checkpointing",
+}
+_ELSEWHERE = {  # keys that only other programs' configurations of the same models have
+    "architectures": "the transformers library",
+    "transformers_version": "the transformers library",
+    "lm_config": "candle",
 }
 _MOST = {  # far above any published model; beyond, even to count the bytes would take all of them
     "dim": 2**17,
@@ -81,9 +87,13 @@ def read_config(path: Path) -> ModelConfig:
         ConfigError: it cannot be read, is no JSON object, or `parse_config` refuses it.
     """
     try:
-        raw = msgspec.json.decode(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    if data.startswith(LFS_POINTER):
+        raise ConfigError(f"{path}: {LFS_ADVICE}")
+    try:
+        raw = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not JSON ({error})") from error
     if not isinstance(raw, dict):
@@ -101,6 +111,9 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
     Raises:
         ConfigError: a key is unknown, unsupported, of a wrong type, or contradicts another.
     """
+    for key, program in _ELSEWHERE.items():
+        if key in raw:
+            raise ConfigError(f"{where}: {key}: a configuration of {program}; {PYTORCH}")
     lm_keys, outer_keys = {}, {}
     for key, value in raw.items():
         if key in _ONLY:

@@ -1,62 +1,53 @@
-"""The engine: all sessions' frames, one batch, one thread.
+"""The engine: who has a slot, and whether one more may. The event loop's end of the stepper.
 
-The event loop leases slots and submits frames; the engine's thread gathers what waits, steps it, and hands the
-replies back. The two meet in two places only: `Lease.submit` under the condition, and `_call_soon`'s one
-`call_soon_threadsafe`. A step starts as soon as a frame waits and the thread is free: no tick, no polling. Between two
-steps a session that goes on from its past is rebuilt a chunk further.
+The event loop leases slots and submits frames; the stepper, in a process of its own, steps them and hands the replies
+back. The two share nothing but a socket (`stepper_messages`). A frame's way through is one write to it, one step, and
+one read; nothing here waits, and no lock is shared with whatever else the event loop is made to do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from antiphon.errors import AntiphonError
+from antiphon.codes import Codes
+from antiphon.errors import AntiphonError, UnavailableError
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.admission import Admission, StepTimes
-from antiphon_cloud.chunks import ChunkSize
 from antiphon_cloud.clients import ANYONE, Client
-from antiphon_cloud.lease import Deliver, Lease, Reply, Waiting
+from antiphon_cloud.lease import Deliver, Lease, Reply
 from antiphon_cloud.metrics import Metrics
-from antiphon_cloud.runner_protocol import Rebuild, Runner
+from antiphon_cloud.stepper_host import StepperHost
+from antiphon_cloud.stepper_messages import (
+    ROW_HEAD,
+    TOKENS,
+    Begin,
+    Chunk,
+    Failed,
+    Frame,
+    FromStepper,
+    Past,
+    Rebuilt,
+    Release,
+    Splitter,
+    Stepped,
+    ToStepper,
+    encoded,
+    from_stepper,
+)
 
 logger = logging.getLogger(__name__)
 
-FRAME_US = 80_000  # a step that takes longer cannot keep up with its sessions
 STUCK_S = 60.0  # that a step may take before the worker counts as dead; the slowest model takes seconds
-LATE_STEPS = 10  # in a row, before the log says so
-
-
-class _Entry(NamedTuple):
-    """One session's part of a batch."""
-
-    lease: Lease
-    frame: Waiting
-    reset: tuple[int, Sampling] | None  # seed and sampling, before the session's first frame
-
-
-@dataclass(slots=True)
-class _Rebuilding:
-    """A session whose past is still to be computed, in the order of their coming."""
-
-    seed: int
-    sampling: Sampling
-    past: PastTokens
-    since_s: float
-    under_way: Rebuild | None = None
-
-
-_Result = tuple[Lease, Reply | AntiphonError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +59,40 @@ class EngineLoad:
 
 
 class Engine:
-    """Owns the runner and its thread. `start` and `lease` belong to one event loop."""
+    """Leases the slots of a stepper, and carries frames and replies. Belongs to one event loop.
 
-    def __init__(self, runner: Runner, admission: Admission | None = None) -> None:
-        self._runner = runner
-        self._admission = admission or Admission(budget_ms=math.inf)  # under the condition; free slots alone decide
-        self._condition = threading.Condition()
-        self._free = list(range(runner.slots))  # a heap: low slots first, so that the batch stays short
-        self._leases: dict[int, Lease] = {}
-        self._resets: dict[Lease, tuple[int, Sampling]] = {}  # sessions whose slot is not theirs yet
-        self._rebuilding: dict[Lease, _Rebuilding] = {}
-        self._chunk = ChunkSize()
-        self._waiting = 0
-        self._stopping = False
+    Args:
+        stepper: where the model is stepped; it runs, and nobody reads its socket yet.
+        admission: who may have a slot; None leaves it to the free ones.
+    """
+
+    def __init__(self, stepper: StepperHost, admission: Admission | None = None) -> None:
+        self._stepper = stepper
+        self._admission = admission or Admission(budget_ms=math.inf)
+        self._free = list(range(stepper.slots))  # a heap: low slots first, so that the batch stays short
+        self._numbers = itertools.count()
+        self._leases: dict[int, Lease] = {}  # by their numbers
+        self._rebuilding: dict[Lease, float] = {}  # since when
+        self._unanswered = 0
+        self._heard_s = 0.0  # when the stepper last said something, or began to owe something
         self._metrics = Metrics()
-        self._busy_since_s: float | None = None
-        self._late = 0  # steps in a row that took longer than a frame
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._failure: str | None = None
+        self._failed = asyncio.Event()
 
     @property
     def spec(self) -> ModelSpec:
         """The model that is stepped."""
-        return self._runner.spec
+        return self._stepper.spec
 
     @property
     def slots(self) -> int:
         """Sessions at once."""
-        return self._runner.slots
+        return self._stepper.slots
 
     def load(self) -> EngineLoad:
         """Sessions now, and the percentiles of the last steps in milliseconds."""
-        with self._condition:
-            sessions, times = sum(not lease.kept for lease in self._leases.values()), self._admission.step_times()
-        return EngineLoad(sessions, times)
+        return EngineLoad(sum(not lease.kept for lease in self._leases.values()), self._admission.step_times())
 
     @property
     def sessions(self) -> int:
@@ -110,28 +101,37 @@ class Engine:
 
     @property
     def queue_depth(self) -> int:
-        """Frames that wait for a step."""
-        return self._waiting
+        """Frames that were not answered yet."""
+        return self._unanswered
 
     def stuck(self) -> str | None:
-        """What is wrong with the thread; None where nothing is."""
-        if self._loop is not None and not self._thread.is_alive():
-            return "the engine's thread has ended"
-        busy_s = time.monotonic() - self._busy_since_s if self._busy_since_s is not None else 0.0
-        return f"a step has not ended for {busy_s:.0f} s" if busy_s > STUCK_S else None
+        """What is wrong with the stepper; None where nothing is."""
+        if self._failure is not None:
+            return self._failure
+        silent_s = time.monotonic() - self._heard_s if self._unanswered or self._rebuilding else 0.0
+        return f"a step has not ended for {silent_s:.0f} s" if silent_s > STUCK_S else None
 
-    def start(self, metrics: Metrics | None = None) -> None:
-        """Starts the thread; replies are delivered on the running event loop, steps and frames counted in `metrics`."""
-        self._metrics = metrics or self._metrics
-        self._loop = asyncio.get_running_loop()
-        self._thread.start()
+    async def failed(self) -> str:
+        """Waits until the stepper has ended by itself, and says why; this worker can serve nobody any more."""
+        await self._failed.wait()
+        assert self._failure is not None
+        return self._failure
+
+    async def start(self, metrics: Metrics | None = None) -> None:
+        """Begins to read; replies are delivered on the running event loop, steps and frames counted in `metrics`."""
+        if metrics is not None:
+            self._metrics = metrics
+            metrics.watch_stepper(self._stepper.pid)
+        loop = asyncio.get_running_loop()
+        connection = _Connection(self._receive, self._ended)
+        self._transport, _ = await loop.create_unix_connection(lambda: connection, sock=self._stepper.socket)
 
     async def stop(self) -> None:
-        """Ends the thread after the step under way; waiting frames are dropped."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify()
-        await asyncio.to_thread(self._thread.join)
+        """Ends the stepper, whatever it is doing; waiting frames are dropped."""
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            transport.abort()
+        await asyncio.to_thread(self._stepper.close)
 
     def lease(
         self,
@@ -146,146 +146,134 @@ class Engine:
 
         Raises:
             RefusedError: no slot is free, the client has its share, or a step has no room for one more session.
+            UnavailableError: the stepper has ended.
         """
-        with self._condition:
-            held = sum(lease.client.name == client.name for lease in self._leases.values())
-            self._admission.check(client, held, len(self._leases), self.slots, time.monotonic())
-            slot = heapq.heappop(self._free)
-            lease = self._leases[slot] = Lease(self, slot, deliver, client)
-            self._metrics.opened()
-            if past is None:
-                self._resets[lease] = seed, sampling
-                lease.ready.set_result(None)
-            else:
-                self._rebuilding[lease] = _Rebuilding(seed, sampling, past, time.monotonic())
-                self._condition.notify()
-            return lease
+        if self._failure is not None:
+            raise UnavailableError(f"{self._failure}: connect to another worker")
+        held = sum(lease.client.name == client.name for lease in self._leases.values())
+        rebuilding = past is not None or bool(self._rebuilding)
+        self._admission.check(client, held, len(self._leases), self.slots, time.monotonic(), rebuilding)
+        lease = Lease(self, next(self._numbers), heapq.heappop(self._free), deliver, client)
+        self._leases[lease.number] = lease
+        self._metrics.opened()
+        if past is None:
+            lease.ready.set_result(None)
+        else:
+            self._owed()
+            self._rebuilding[lease] = time.monotonic()
+        begin = Begin(
+            lease.number, lease.slot, client.name, seed, sampling, Past.of(past) if past is not None else None
+        )
+        self._send(begin)
+        return lease
 
-    def submit(self, lease: Lease, waiting: Waiting) -> None:
+    def submit(self, lease: Lease, sequence: int, codes: Codes) -> None:
         """Called through the lease."""
-        with self._condition:
-            lease.inbox.append(waiting)
-            self._waiting += 1
-            self._condition.notify()
+        self._owed()
+        self._unanswered += 1
+        self._send(Frame(lease.number, sequence, time.perf_counter_ns(), codes.astype(TOKENS).tobytes()))
 
     def release(self, lease: Lease) -> None:
         """Called through the lease."""
-        with self._condition:
-            self._waiting -= len(lease.inbox)
-            lease.inbox.clear()
-            self._resets.pop(lease, None)
-            self._rebuilding.pop(lease, None)
-            del self._leases[lease.slot]
-            heapq.heappush(self._free, lease.slot)
+        self._unanswered -= lease.waiting
+        self._rebuilding.pop(lease, None)
+        del self._leases[lease.number]
+        heapq.heappush(self._free, lease.slot)
+        self._send(Release(lease.number))
 
-    def _run(self) -> None:
-        while (batch := self._gather()) is not None:
-            self._busy_since_s = time.monotonic()
-            if batch:
-                ready, failed = self._reset(batch)
-                self._scatter(failed + (self._step(ready) if ready else []))
-            self._rebuild()
-            self._busy_since_s = None
+    def _owed(self) -> None:
+        """Notes when the stepper, which owes nothing yet, begins to."""
+        if not self._unanswered and not self._rebuilding:
+            self._heard_s = time.monotonic()
 
-    def _gather(self) -> list[_Entry] | None:
-        """Waits for work, then takes a frame from every session that has any; None ends the thread."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._waiting or self._rebuilding or self._stopping)
-            if self._stopping:
-                return None
-            batch = [
-                _Entry(lease, lease.inbox.popleft(), self._resets.pop(lease, None))
-                for lease in self._leases.values()
-                if lease.inbox
-            ]
-            self._waiting -= len(batch)
-        return batch
+    def _send(self, message: ToStepper) -> None:
+        # Bounded by what the sessions may have unanswered, as frames and histories are all that takes room.
+        if self._transport is not None:
+            self._transport.write(encoded(message))
 
-    def _rebuild(self) -> None:
-        """Takes the session that has waited longest a chunk further, between two steps."""
-        with self._condition:
-            lease, job = next(iter(self._rebuilding.items()), (None, None))
-        if lease is None or job is None:
-            return
-        error = None
-        start_ns = time.perf_counter_ns()
-        try:
-            if job.under_way is None:
-                job.under_way = self._runner.rebuild(lease.slot, job.seed, job.sampling, job.past)
-            if job.under_way.left:
-                done = job.under_way.advance(self._chunk.steps)
-                self._chunk.measured(done, (time.perf_counter_ns() - start_ns) / 1e6)
-            if job.under_way.left:
-                return
-        except Exception as raised:  # whatever it was, only this session ends
-            logger.exception("rebuilding a session in slot %d failed", lease.slot)
-            error = AntiphonError(f"the session could not be rebuilt: {raised}")
+    def _receive(self, message: FromStepper) -> None:
+        self._heard_s = time.monotonic()
+        if isinstance(message, Stepped):
+            self._deliver(message)
+        elif isinstance(message, Chunk):
+            if message.beside:
+                self._admission.observe_chunk(message.took_ms)
+        elif isinstance(message, Rebuilt):
+            self._rebuilt(message.lease)
+        elif isinstance(message, Failed):
+            self._fail(message)
         else:
-            self._metrics.resumed("history")
-            self._metrics.prefilled(time.monotonic() - job.since_s)
-        with self._condition:
-            self._rebuilding.pop(lease, None)
-        self._call_soon(lambda: lease.rebuilt(error))
+            raise AssertionError(f"no {type(message).__name__} comes after the loading")
 
-    def _reset(self, batch: list[_Entry]) -> tuple[list[_Entry], list[_Result]]:
-        """Starts the sessions whose first frame this is; the rest are ready as they are."""
-        ready: list[_Entry] = []
-        failed: list[_Result] = []
-        for entry in batch:
-            try:
-                if entry.reset is not None:
-                    self._runner.reset(entry.lease.slot, *entry.reset)
-                ready.append(entry)
-            except Exception as error:  # whatever it was, only this session ends
-                logger.exception("starting a session in slot %d failed", entry.lease.slot)
-                failed.append((entry.lease, AntiphonError(f"the session could not be started: {error}")))
-        return ready, failed
-
-    def _step(self, batch: list[_Entry]) -> list[_Result]:
-        start_ns = time.perf_counter_ns()
-        try:
-            codes = np.stack([entry.frame.codes for entry in batch])
-            result = self._runner.step([entry.lease.slot for entry in batch], codes)
-        except Exception as error:  # whatever the step did, its sessions end and the others go on
-            logger.exception("a step over %d sessions failed", len(batch))
-            return [
-                (entry.lease, AntiphonError(f"the step of frame {entry.frame.sequence} failed: {error}"))
-                for entry in batch
-            ]
-        step_us = (time.perf_counter_ns() - start_ns) // 1000
-        with self._condition:
-            self._admission.observe(len(batch), step_us / 1000, time.monotonic())
-        self._metrics.step(len(batch), step_us / 1e6)
-        self._chunk.stepped(step_us / 1000)
-        self._late = self._late + 1 if step_us > FRAME_US else 0
-        if self._late == LATE_STEPS:
-            logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind", step_us / 1000)
-        results: list[_Result] = []
-        for row, entry in enumerate(batch):
-            sequence, wait_us = entry.frame.sequence, (start_ns - entry.frame.arrived_ns) // 1000
-            if result.finite[row]:
-                reply = Reply(sequence, int(result.text[row]), result.codes[row], wait_us, step_us)
-                results.append((entry.lease, reply))
+    def _deliver(self, step: Stepped) -> None:
+        step_us = (step.end_ns - step.start_ns) // 1000
+        self._admission.observe(step.sessions, step_us / 1000, self._heard_s)
+        self._metrics.step(step.sessions, step_us / 1e6)
+        table = step.table()
+        replies = table[:, ROW_HEAD:].astype(np.int32)
+        now_ns = time.perf_counter_ns()
+        for (number, sequence, finite, arrived_ns, text), codes in zip(
+            table[:, :ROW_HEAD].tolist(), replies, strict=True
+        ):
+            lease = self._answered(number)
+            if lease is None:
+                continue
+            if finite:
+                lease.deliver(Reply(sequence, text, codes, (step.start_ns - arrived_ns) // 1000, step_us))
+                self._metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
-                broken = AntiphonError(f"the model's logits at step {sequence} are no numbers: start a new session")
-                results.append((entry.lease, broken))
-        return results
+                lease.deliver(
+                    AntiphonError(f"the model's logits at step {sequence} are no numbers: start a new session")
+                )
 
-    def _scatter(self, replies: list[_Result]) -> None:
-        stepped_s = time.perf_counter()
+    def _answered(self, number: int) -> Lease | None:
+        """The lease of one answered frame; None where it is over."""
+        lease = self._leases.get(number)
+        if lease is not None:
+            lease.waiting -= 1
+            self._unanswered -= 1
+        return lease
 
-        def deliver() -> None:
-            crossing_s = time.perf_counter() - stepped_s
-            for lease, reply in replies:
-                lease.deliver(reply)
-                if isinstance(reply, Reply):
-                    self._metrics.frame((reply.wait_us + reply.step_us) / 1e6 + crossing_s)
+    def _rebuilt(self, number: int) -> None:
+        lease = self._leases.get(number)
+        if lease is not None:
+            self._metrics.resumed("history")
+            self._metrics.prefilled(time.monotonic() - self._rebuilding.pop(lease))
+            lease.ready.set_result(None)
 
-        self._call_soon(deliver)
+    def _fail(self, failed: Failed) -> None:
+        assert failed.lease is not None, "the loading is over"
+        lease = self._leases.get(failed.lease)
+        if lease is not None:
+            if self._rebuilding.pop(lease, None) is None:
+                self._answered(failed.lease)
+            lease.deliver(AntiphonError(failed.message))
 
-    def _call_soon(self, tell: Callable[[], None]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(tell)
-        except RuntimeError:  # the loop has closed: nobody is left to hear it
-            logger.debug("dropped what the engine had to tell after the event loop closed")
+    def _ended(self) -> None:
+        """The stepper has closed its end."""
+        if self._transport is None:
+            return  # it was told to
+        self._transport = None
+        self._failure = self._stepper.obituary()
+        logger.error("%s", self._failure)
+        self._rebuilding.clear()
+        for lease in list(self._leases.values()):
+            lease.deliver(UnavailableError(f"{self._failure}: connect to another worker"))
+        self._failed.set()
+
+
+class _Connection(asyncio.Protocol):
+    """Cuts what the stepper writes into messages."""
+
+    def __init__(self, receive: Callable[[FromStepper], None], ended: Callable[[], None]) -> None:
+        self._receive, self._ended = receive, ended
+        self._splitter = Splitter()
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes have come."""
+        for body in self._splitter.feed(data):
+            self._receive(from_stepper.decode(body))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The socket is closed, on either end."""
+        self._ended()

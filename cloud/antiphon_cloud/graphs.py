@@ -1,8 +1,9 @@
 """The step over static buffers, so that a captured CUDA graph can take its place.
 
 For each of a few batch sizes one set of inputs is allocated, once. A batch that is smaller is padded with the state's
-last row, which belongs to no session. The host hands over all inputs in one copy and gets all results in another,
-through memory that a GPU reaches by itself: a step is put into its queue whole, and only `told` waits.
+last row, which belongs to no session and stays at its first step. The host hands over all inputs in one copy and gets
+all results in another, through memory that a GPU reaches by itself: a step is put into its queue whole, and only `told`
+waits.
 """
 
 from __future__ import annotations
@@ -79,7 +80,6 @@ class StaticStep:
             with torch.cuda.graph(graph, pool=pool):
                 output, results = self._step(static)
             static.captured = _Captured(graph, output, results)
-        self._state.clear(self._spare)
 
     @property
     def captured(self) -> bool:
@@ -130,6 +130,7 @@ class StaticStep:
     def _step(self, static: _Static) -> tuple[StepOutput, Tensor]:
         attend = self._attend(static.slots, self._state.offsets[static.slots])
         output = self._model.step(self._state, static.slots, static.codes, attend)
+        self._state.offsets[self._spare].zero_()  # padding stays at its first step, and attends to no more than that
         return output, results(output)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,23 +29,16 @@ class Reply:
 Deliver = Callable[[Reply | AntiphonError], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A frame that waits for its step."""
-
-    sequence: int
-    codes: Codes
-    arrived_ns: int
-
-
 class Lease:
     """A slot on loan to one session. Results go to the lease, never to the slot: a late one finds no new owner."""
 
-    def __init__(self, engine: Engine, slot: int, deliver: Deliver, client: Client) -> None:
+    def __init__(self, engine: Engine, number: int, slot: int, deliver: Deliver, client: Client) -> None:
+        self.number = number  # no two leases of an engine share one
         self.slot = slot
         self.client = client
         self.released = False
-        self.inbox: deque[Waiting] = deque()  # bounded by the session's frames in flight
+        self.waiting = 0
+        """Frames that were not answered yet."""
         self.kept = False
         """Held for an edge that has lost its stream; another session may have the slot."""
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -57,21 +48,15 @@ class Lease:
 
     def submit(self, sequence: int, codes: Codes) -> None:
         """Queues one frame's user codes [user_codebooks]; its reply is delivered on the event loop, in order."""
-        self._engine.submit(self, Waiting(sequence, codes, time.perf_counter_ns()))
+        self.waiting += 1
+        self._engine.submit(self, sequence, codes)
 
     def deliver(self, reply: Reply | AntiphonError) -> None:
-        """Hands a reply to the session, unless it has left."""
-        if not self.released:
+        """Hands the session a reply, or why there will be none."""
+        if self.ready.done():
             self._deliver(reply)
-
-    def rebuilt(self, error: AntiphonError | None) -> None:
-        """The rebuild has ended, well or not."""
-        if self.released:
-            return
-        if error is None:
-            self.ready.set_result(None)
-        else:
-            self.ready.set_exception(error)
+        elif isinstance(reply, AntiphonError):
+            self.ready.set_exception(reply)
 
     def release(self) -> None:
         """Gives the slot back; safe to call twice. Replies still under way are dropped."""

@@ -89,6 +89,10 @@ class Metrics:
         """Reads the gauge `antiphon_NAME` from `value` at every scrape."""
         self._gauges[name].set_function(value)
 
+    def watch_stepper(self, pid: int) -> None:
+        """Shows memory, processor time and open files of the stepper's process too: `stepper_process_…`."""
+        ProcessCollector(namespace="stepper", pid=lambda: pid, registry=self.registry)
+
     def step(self, batch: int, step_s: float) -> None:
         """Counts one step over `batch` sessions."""
         self._step.observe(step_s)

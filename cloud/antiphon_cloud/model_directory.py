@@ -9,6 +9,8 @@ from pathlib import Path
 from antiphon_cloud.config import ModelConfig
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.other_formats import instead_of, refuse_other_format
+from antiphon_cloud.shards import INDEX_SUFFIX, shards
 
 _SAFETENSORS = (".safetensors", ".sft", ".sfts")
 
@@ -49,8 +51,12 @@ class ModelDirectory:
 
     @property
     def name(self) -> str:
-        """The directory's own name."""
-        return self.root.resolve().name
+        """The directory's own name; in a Hugging Face cache, where that is a commit's hash, the repository's."""
+        root = self.root.resolve()
+        repository = root.parent.parent.name
+        if root.parent.name == "snapshots" and repository.startswith("models--"):
+            return repository.removeprefix("models--").replace("--", "/")
+        return root.name
 
     @property
     def codec(self) -> Path:
@@ -59,8 +65,27 @@ class ModelDirectory:
 
     @property
     def weights(self) -> Path:
-        """The language model's weights."""
+        """The language model's weights, where one file holds them."""
         return self._safetensors("moshi_name", self.config.moshi_name)
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        """The files that hold the language model's weights together: one, or those that an index names.
+
+        Raises:
+            CheckpointError: one is missing, or the index is damaged or names files elsewhere.
+        """
+        name = self.config.moshi_name
+        if name.endswith(INDEX_SUFFIX):
+            return shards(self._find("moshi_name", name))
+        try:
+            return (self.weights,)
+        except CheckpointError as missing:
+            try:
+                index = self._find("moshi_name", name + INDEX_SUFFIX)
+            except CheckpointError:
+                raise missing from None
+            return shards(index)
 
     @property
     def mimi(self) -> Path:
@@ -76,7 +101,9 @@ class ModelDirectory:
     @property
     def tokenizer(self) -> Path:
         """The sentencepiece model of the text stream."""
-        return self._find("tokenizer_name", self.config.tokenizer_name)
+        path = self._find("tokenizer_name", self.config.tokenizer_name)
+        refuse_other_format(path)
+        return path
 
     @property
     def lora(self) -> Path | None:
@@ -91,10 +118,11 @@ class ModelDirectory:
         Raises:
             CheckpointError: a file is missing.
         """
-        _ = self.weights, self.lora
+        _ = self.weight_files, self.lora
 
     def _safetensors(self, key: str, name: str) -> Path:
         path = self._find(key, name)
+        refuse_other_format(path)
         if path.suffix not in _SAFETENSORS:
             raise CheckpointError(f"{path}: {key} must name a .safetensors file; other formats can run code when read")
         return path
@@ -104,13 +132,16 @@ class ModelDirectory:
             return self._find_hub(key, name.removeprefix("hf://"))
         path = self.root / name.removeprefix("file://")
         if not path.is_file():
-            raise CheckpointError(f"{path}: no such file; config.json's {key} (or its default) names it")
+            instead = instead_of(path) if key == "moshi_name" else ""
+            raise CheckpointError(
+                f"{path}: no such file; " + (instead or f"config.json's {key} (or its default) names it")
+            )
         return path
 
     def _find_hub(self, key: str, name: str) -> Path:
         """A file of another repository: in the directory by its bare name, or in Hugging Face's cache."""
         parts = name.split("/")
-        if len(parts) < 3 or not all(parts):
+        if len(parts) < 3 or not all(parts) or {".", ".."} & set(parts):
             raise ConfigError(f"{self.root / 'config.json'}: {key}: expected hf://org/repo/path, got hf://{name}")
         org, repo, inner = parts[0], parts[1], "/".join(parts[2:])
         local = self.root / parts[-1]

@@ -1,8 +1,10 @@
 """What a model costs on a machine, before one is rented: how many sessions fit, and how long their step takes.
 
-The model of cost has three terms. Matrices are read once a step, whatever the batch; each session adds its keys and
-values, read whole once its context is full; each matrix product brings a fixed time, that of the small operations
-around it. Where a large batch multiplies for longer than it reads, arithmetic takes the place of the first term.
+The model of cost has three terms. Matrices are read once a step, whatever the batch, or in int8 on a GPU once for each
+tile of 64 rows (`quant.readings`; a large cache may spare some of that, which is not counted on); each session adds its
+keys and values, read whole once its context is full; each matrix product brings a fixed time, that of the small
+operations around it. Where a large batch multiplies for longer than it reads, arithmetic takes the place of the first
+term.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from antiphon_cloud.cache import rows_on
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.footprint import footprint
 from antiphon_cloud.machine import Machine
+from antiphon_cloud.quant import readings
 
 USABLE = 0.92  # of a GPU's memory: the rest is the driver's, and what captured graphs hold
 
@@ -25,11 +28,12 @@ class Cost:
     """What a step of a model reads, multiplies and launches."""
 
     weights_bytes: int  # in memory
-    matrices_bytes: int  # read by each step
+    matrices_bytes: int  # read by each step, or by each tile of its rows
     session_bytes: int  # in memory, and read by each step once the context is full
     spare_rows: int  # of state in memory, as large as a session's, that are nobody's
     multiplications: int  # of one session's step
     products: int  # matrix products, one after the other
+    tiled_on: str | None = None  # the device, where matrices are in int8
 
     def step_s(self, machine: Machine, sessions: int, filled: float = 1.0) -> float:
         """Seconds of a step.
@@ -39,7 +43,8 @@ class Cost:
             sessions: that step together.
             filled: share of their contexts that they have used.
         """
-        reading = self.matrices_bytes / machine.bandwidth
+        times = 1 if self.tiled_on is None else readings(sessions, self.tiled_on)
+        reading = times * self.matrices_bytes / machine.bandwidth
         computing = 2 * self.multiplications * sessions / machine.peak
         caches = sessions * filled * self.session_bytes / machine.bandwidth
         return max(reading, computing) + caches + self.products * machine.product_s
@@ -73,6 +78,7 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache
         spare_rows=rows_on(torch.device(device), 0),
         multiplications=size.elements,
         products=4 * config.num_layers + 1 + config.extra_heads_num_heads + depformer,
+        tiled_on=device if int8 else None,
     )
 
 

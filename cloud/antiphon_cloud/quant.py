@@ -20,6 +20,8 @@ LEVELS = 127  # of a weight, on either side of zero
 DIGIT = 63  # of an activation's digit, on either side of zero: 7 bits, so that pairs of products fit 16
 ZERO_POINT = 64
 BASE = 2 * DIGIT  # what the first digit is worth of the second
+TILE_ROWS = 64  # that a GPU's kernel multiplies by a matrix while it reads it once
+MOST_READINGS = 5  # in bytes a weight: to make floats of int8 reads one and writes two, and the product reads those
 
 
 def quantize_rows(weight: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -39,7 +41,8 @@ def quantize_rows(weight: Tensor, out: Tensor | None = None) -> tuple[Tensor, Te
 
 
 class Int8Linear(nn.Module):
-    """A matrix [outputs, inputs] in int8. On a GPU a step's few rows go through a kernel that reads int8."""
+    """A matrix [outputs, inputs] in int8. On a GPU rows go through a kernel that reads it once for each tile of them,
+    up to so many that it is no more to make floats of the matrix first."""
 
     weight: Tensor
     scale: Tensor
@@ -51,12 +54,16 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiplies the last dimension of x."""
-        if x.device.type == "cuda":
+        if x.device.type == "cuda" and x.numel() // x.shape[-1] <= MOST_READINGS * TILE_ROWS:
             from antiphon_cloud.kernels import int8_linear
 
-            if x.numel() // x.shape[-1] <= int8_linear.MAX_ROWS:
-                return int8_linear.matmul(x, self.weight, self.scale)
+            return int8_linear.matmul(x, self.weight, self.scale)
         return F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+
+
+def readings(rows: int, device: str) -> int:
+    """How often the product of so many rows reads an int8 matrix, in bytes a weight; see `Int8Linear`."""
+    return min(-(-rows // TILE_ROWS), MOST_READINGS) if device == "cuda" else 1
 
 
 class PackedLinear(nn.Module):

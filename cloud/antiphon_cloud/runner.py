@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.cache import State, rows_on
 from antiphon_cloud.checkpoint import is_int8, load_model
 from antiphon_cloud.config import MAX_TOP_K
+from antiphon_cloud.fingerprint import model_fingerprint
 from antiphon_cloud.footprint import check_fits, footprint
 from antiphon_cloud.graphs import StaticStep, results
 from antiphon_cloud.lm import LanguageModel, StepOutput
@@ -90,6 +91,7 @@ class Runner:
         cache = cache or dtype  # where integers are multiplied, activations are float32 whatever the dtype
         check_fits(footprint(directory.config.lm, dtype, device, int8=int8, cache=cache), slots, device)
         spec = model_spec(directory, torch.int8 if int8 else dtype)
+        spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
         return cls(load_model(directory, dtype, device, quantize), slots, spec, cache, graphs)
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:

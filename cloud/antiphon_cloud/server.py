@@ -119,7 +119,7 @@ class Server:
 
     async def serve(self, served: ServedModel) -> None:
         """Opens the doors to sessions."""
-        served.engine.start(self.worker.metrics)
+        await served.engine.start(self.worker.metrics)
         self._gate.seat(served.engine.slots)
         self.worker.serve(served)
         self._health.announce(health_pb2.HealthCheckResponse.SERVING)
@@ -179,13 +179,17 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
         either: set[asyncio.Future[Any]] = {loading, ending}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
-            await server.serve(loading.result())
-            # Torch and the model are hundreds of thousands of objects that stay: looking through them for garbage would
-            # hold up every session for as long as several frames last.
+            served = loading.result()
+            await server.serve(served)
+            # What was loaded stays: looking through it for garbage would hold up every session for a frame or two.
             gc.collect()
             gc.freeze()
             ready(address)
-            await ending
+            failing = asyncio.create_task(served.engine.failed())
+            await asyncio.wait({ending, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                raise AntiphonError(f"{failing.result()}: start the worker again")
+            failing.cancel()
             ended.clear()  # a second signal does not wait for the sessions
             logger.info("draining for at most %g s", config.drain_s)
             draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())

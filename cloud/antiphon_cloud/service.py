@@ -131,7 +131,7 @@ class _Call:
         self._context = context
         self._place = place()
         self._client = self._place.client
-        self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.text_of)
+        self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
         self._writing = asyncio.Lock()
         self._opened = False  # the edge has taken Opened
         self._evicted: str | None = None

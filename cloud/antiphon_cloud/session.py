@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from antiphon.codes import Codes
 from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError, SequenceError
 from antiphon.history import PastTokens
-from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
+from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.lease import Reply
+from antiphon_cloud.text_stream import TextStream
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
 TIMINGS_KEPT = 1024  # frames whose timings Closed reports: 8 KiB at the most
@@ -66,15 +67,15 @@ class Session:
         model: the model that answers.
         codec: the codec that the worker's codes belong to.
         limits: what the worker allows.
-        text_of: a text token's text; empty for padding.
+        piece_of: a text token's bytes; see `TextStream`.
     """
 
-    def __init__(self, model: ModelSpec, codec: CodecSpec, limits: Limits, text_of: Callable[[int], str]) -> None:
+    def __init__(self, model: ModelSpec, codec: CodecSpec, limits: Limits, piece_of: Callable[[int], bytes]) -> None:
         self.state = State.AWAITING_OPEN
         self._model = model
         self._codec = codec
         self._limits = limits
-        self._text_of = text_of
+        self._text = TextStream(piece_of)
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
         self._received = 0  # frames of the whole session, also of earlier calls
@@ -134,7 +135,7 @@ class Session:
             response.codes = self._model_packer.pack(reply.codes)
             if reply.text_token != self._model.text_padding_token:
                 response.text_token = reply.text_token
-                response.text = self._text_of(reply.text_token)
+                response.text = self._text.add(reply.text_token)
         return response
 
     def closed(self) -> pb.ConverseResponse:
@@ -169,14 +170,18 @@ class Session:
             self._timings = deque(maxlen=TIMINGS_KEPT)
         past = self._past(message.history) if message.HasField("history") else None
         self.state = State.OPEN
-        self._received = self._answered = past.steps if past is not None else 0
+        if past is not None:
+            self._received = self._answered = past.steps
+            self._text.go_on_after(int(token) for token in reversed(past.text))
         return OpenRequested(message.seed, sampling, past, message.resume_token)
 
     def _past(self, history: pb.History) -> PastTokens:
-        if history.model != self._model.name:
+        model = self._model
+        if history.model_fingerprint != model.fingerprint:
             raise PreconditionError(
-                f"open.history.model: the session was held with {history.model[:64] or 'no model'}, this worker serves "
-                f"{self._model.name}; start a new session"
+                f"open.history.model_fingerprint: the session was held with {history.model[:64] or 'no model'} "
+                f"({shown(history.model_fingerprint)}), this worker serves {model.name} ({shown(model.fingerprint)}); "
+                "start a new session"
             )
         return PastTokens.from_message(history, self._model, self._limits.history_steps)
 

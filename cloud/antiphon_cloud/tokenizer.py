@@ -1,4 +1,4 @@
-"""Text tokens as text."""
+"""Text tokens as pieces of text."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ class Tokenizer:
         except RuntimeError as error:
             raise CheckpointError(f"{path}: not a sentencepiece model; download it again") from error
         silent = _SILENT.union(padding)
-        self._texts = ["" if i in silent else _text(processor, i) for i in range(processor.GetPieceSize())]
+        self._pieces = [b"" if i in silent else _piece(processor, i) for i in range(processor.GetPieceSize())]
 
-    def text(self, token: int) -> str:
-        """What the token adds to the text, spaces included; empty for tokens that carry none."""
-        return self._texts[token] if 0 <= token < len(self._texts) else ""
+    def piece(self, token: int) -> bytes:
+        """UTF-8 that the token adds to the text, spaces included; empty for tokens that carry none. It is whole
+        characters, or one byte of several that make a character together: see `TextStream`."""
+        return self._pieces[token] if 0 <= token < len(self._pieces) else b""
 
 
-def _text(processor: sentencepiece.SentencePieceProcessor, token: int) -> str:
+def _piece(processor: sentencepiece.SentencePieceProcessor, token: int) -> bytes:
     if processor.IsControl(token) or processor.IsUnknown(token) or processor.IsUnused(token):
-        return ""
+        return b""
     piece: str = processor.IdToPiece(token)
-    if processor.IsByte(token):  # "<0x41>": one byte of UTF-8, a character by itself only below 0x80
-        return bytes([int(piece[1:-1], 16)]).decode(errors="replace")
-    return piece.replace("▁", " ")
+    if processor.IsByte(token):  # "<0x41>"
+        return bytes([int(piece[1:-1], 16)])
+    return piece.replace("▁", " ").encode()

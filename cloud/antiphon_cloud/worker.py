@@ -31,7 +31,7 @@ class ServedModel:
 
     engine: Engine
     codec: CodecFolder
-    text_of: Callable[[int], str]
+    piece_of: Callable[[int], bytes]
     limits: Limits
     sessions: Sessions = field(init=False)
     steps: RecentSteps = field(init=False)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 from antiphon.codes import Codes
-from antiphon.errors import AntiphonError, SequenceError, SessionTimeoutError, UnavailableError
+from antiphon.errors import AntiphonError, PreconditionError, SequenceError, SessionTimeoutError, UnavailableError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec, Sampling
 from antiphon_edge.call import Call, Opening
@@ -294,17 +294,27 @@ class Session:
         start = self._at + elsewhere
         order = [(start + turn) % len(self._addresses) for turn in range(len(self._addresses))]
         by_address = {self._addresses[at]: at for at in order}
+        refusals: dict[str, PreconditionError] = {}
 
         async def attempt(address: str) -> tuple[Call, int]:
-            timeout_s = self._reconnect.connect_timeout_s
-            call = await Call.dial(address, self._opening, self.history, self._line.call.opened.resume_token, timeout_s)
+            timeout_s, token = self._reconnect.connect_timeout_s, self._line.call.opened.resume_token
+            try:
+                call = await Call.dial(address, self._opening, self.history, token, timeout_s)
+            except PreconditionError as error:  # another model, say: one of the others may have the session's
+                refusals[address] = error
+                if refusals.keys() == by_address.keys():
+                    raise
+                raise UnavailableError(str(error)) from error
             return call, by_address[address]
 
         def waiting(error: AntiphonError, delay_s: float) -> None:
             if delay_s:
                 self._on_change(Reconnecting(str(error), delay_s))
 
-        return await self._reconnect.until_it_works(attempt, list(by_address), waiting)
+        try:
+            return await self._reconnect.until_it_works(attempt, list(by_address), waiting)
+        except UnavailableError as error:  # of those who might have gone on; who refused has said more
+            raise next(iter(refusals.values()), error) from None
 
     def _take_over(self, call: Call) -> Line:
         """A line over the call, which the session goes on with from now on."""

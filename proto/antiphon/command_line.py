@@ -25,6 +25,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_PORT = 65_535
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 THREADS = click.IntRange(1, 256)  # far beyond that the libraries hang or crash
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -80,7 +81,7 @@ def group(help_text: str) -> click.Group:
         help="How much to say on standard error.",
     )
     def root(log_level: str) -> None:
-        logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT)
 
     return root
 

@@ -72,7 +72,7 @@ class History:
         self.layout = RowLayout.of(model)
         self.steps = 0
         """Steps that the session has taken."""
-        self._model = model.name
+        self._model = model
         self._capacity = capacity
         self._rows = bytearray()  # one array: an object for each row would take three times as much
 
@@ -99,7 +99,9 @@ class History:
 
     def to_message(self) -> pb.History:
         """What `Open` carries."""
-        return pb.History(steps=self.steps, rows=bytes(self._rows), model=self._model)
+        model = self._model
+        rows = bytes(self._rows)
+        return pb.History(steps=self.steps, rows=rows, model=model.name, model_fingerprint=model.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

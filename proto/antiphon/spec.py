@@ -60,7 +60,8 @@ class CodecSpec(_Spec):
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec(_Spec):
-    """What a session needs to know of the model."""
+    """What a session needs to know of the model. Workers with one fingerprint can go on with each other's sessions; a
+    model without one is told from others by nothing."""
 
     name: str
     model_type: str
@@ -99,6 +100,11 @@ class Limits(_Spec):
     max_top_k: int = 512
     history_steps: int = 0
     keep_slot_ms: int = 5_000
+
+
+def shown(fingerprint: bytes) -> str:
+    """A fingerprint for people: enough of it to tell two apart."""
+    return fingerprint.hex()[:8] or "none"
 
 
 _NESTED: dict[str, type[_Spec]] = {"Sampling": Sampling}

@@ -53,6 +53,19 @@ def test_the_forecast_in_a_refusal_is_told() -> None:
         Admission(PROFILE).check(ANYONE, 0, 28, SLOTS, 0)
 
 
+def test_a_session_that_is_rebuilt_between_the_steps_counts_with_its_chunk() -> None:
+    admission = Admission(PROFILE)
+    admission.check(ANYONE, 0, 27, SLOTS, 0)  # 28 sessions: 64 ms
+    with pytest.raises(RefusedError, match="64 ms of a frame's 80, beside 5 for a session that goes on from its past"):
+        admission.check(ANYONE, 0, 27, SLOTS, 0, rebuilding=True)
+    admission.check(ANYONE, 0, 24, SLOTS, 0, rebuilding=True)  # 25: 58 and 5
+    for took_ms in (9.0, 12.0, 3.0):
+        admission.observe_chunk(took_ms)
+    with pytest.raises(RefusedError, match="58 ms of a frame's 80, beside 12"):
+        admission.check(ANYONE, 0, 24, SLOTS, 0, rebuilding=True)
+    admission.check(ANYONE, 0, 0, SLOTS, 0, rebuilding=True)  # an idle worker always admits
+
+
 def test_a_machine_that_got_slower_is_noticed_at_small_batches() -> None:
     admission = watched(PROFILE, [(1, 20.0), (2, 24.0)] * 20)
     assert admission.forecast_ms(16, 0) == 80

@@ -1,6 +1,7 @@
 """Weights files of every published layout, and damaged ones."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.lm import LanguageModel
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.replay import replay
+from antiphon_cloud.runner import Runner
+from antiphon_cloud.tensor_file import TensorFile
 from antiphon_cloud.transformer import Linear
 from tests.support.language_models import GOLDEN, copy_model, expected
 
@@ -59,14 +62,42 @@ def test_split_projections_give_the_same_tokens(case: str, tmp_path: Path) -> No
     np.testing.assert_array_equal(found["tokens"], wanted["tokens"][: STEPS - 1])
 
 
-def test_weights_need_not_be_copied(tmp_path: Path) -> None:
+def test_fused_projections_come_apart_as_they_were_published(tmp_path: Path) -> None:
     root = copy_model("moshi-tiny", tmp_path / "model")
     model, published = load(root, torch.bfloat16), load_file(root / "model.safetensors")
     assert all(p.dtype == torch.bfloat16 and not p.requires_grad for p in model.parameters())
     parts = [model.get_parameter(f"depformer.layers.0.self_attn.in_projs.{i}.weight").data for i in range(8)]
     assert torch.equal(torch.cat(parts), published["depformer.layers.0.self_attn.in_proj_weight"])
-    storages = {part.untyped_storage().data_ptr() for part in parts}
-    assert len(storages) == 1  # views of the mapped file
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+@pytest.mark.parametrize("damage", ["cut short", "written over"])
+def test_a_file_that_changes_after_loading_changes_nothing(damage: str, quantize: str | None, tmp_path: Path) -> None:
+    root = copy_model("moshi-tiny", tmp_path / "model")
+    path = root / "model.safetensors"
+    runners = [Runner.load(ModelDirectory.open(root), 1, torch.bfloat16, "cpu", quantize=quantize) for _ in range(2)]
+    codes = expected("moshi-tiny")["user_codes"][:STEPS]
+    for runner in runners:
+        runner.reset(0, 0, GREEDY)
+    wanted = [runners[0].step([0], frame[None]) for frame in codes]
+    with path.open("r+b") as file:
+        if damage == "cut short":
+            file.truncate(4096)  # a mapped page beyond the end kills the process
+        else:
+            file.write(bytes(path.stat().st_size))
+    found = [runners[1].step([0], frame[None]) for frame in codes]
+    assert [r.text[0] for r in found] == [r.text[0] for r in wanted]
+    np.testing.assert_array_equal([r.codes[0] for r in found], [r.codes[0] for r in wanted])
+    assert all(r.finite.all() for r in found)
+
+
+def test_a_file_that_is_cut_short_amid_its_reading_is_named(tmp_path: Path) -> None:
+    root = copy_model("moshi-tiny", tmp_path / "model")
+    path = root / "model.safetensors"
+    with TensorFile(path) as file:
+        os.truncate(path, 4096)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: grew shorter while it was read"):
+            file.read(max(file.tensors, key=lambda name: file.tensors[name].start))
 
 
 def adapter(model: LanguageModel, rank: int, split: bool) -> Tensors:

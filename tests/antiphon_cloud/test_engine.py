@@ -12,6 +12,7 @@ from antiphon.history import PastTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.lease import Lease, Reply
+from stepper_thread import StepperThread
 from stub_runner import StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
@@ -20,8 +21,8 @@ Outbox = asyncio.Queue[Reply | AntiphonError]
 
 @asynccontextmanager
 async def running(runner: StubRunner) -> AsyncIterator[Engine]:
-    engine = Engine(runner)
-    engine.start()
+    engine = Engine(StepperThread(runner))
+    await engine.start()
     try:
         yield engine
     finally:
@@ -202,7 +203,7 @@ async def test_logits_that_are_no_numbers_end_one_session_and_name_the_step() ->
 async def test_steps_that_take_longer_than_a_frame_are_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("antiphon_cloud.engine.FRAME_US", -1)
+    monkeypatch.setattr("antiphon_cloud.stepper.FRAME_MS", -1.0)
     async with running(StubRunner()) as engine:
         session, outbox = lease(engine)
         for sequence in range(25):

@@ -65,6 +65,22 @@ def test_static_buffers_give_the_runners_tokens_whatever_the_padding(
         assert results[1].finite.tolist() == [True] * len(slots)
 
 
+@pytest.mark.parametrize("graphs", [False, True], ids=["eager", "captured"])
+def test_padding_never_grows_older(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_cuda(monkeypatch)
+    runner = micro_runner(5)
+    runner = static_runner(runner.model, 5, runner.spec, graphs=graphs)
+    spare, ring = 5, runner._state.ring
+    assert runner._state.offsets[spare] == 0  # after the capture's own steps too
+    with torch.inference_mode():
+        ring.keys[:, spare] = ring.values[:, spare] = torch.nan  # what padding should not read
+    for step in range(1, 3 * MICRO.context):
+        runner.step([3, 1, 4], np.zeros((3, MICRO.user_codebooks), np.int32))  # a batch of four: one row is padding
+        assert runner._state.offsets.tolist() == [0, step, 0, step, step, 0]
+    written = ring.keys[:, spare].isfinite().all(-1).all(1).all(0)  # by its position in the ring
+    assert written.tolist() == [True] + [False] * (MICRO.context - 1)
+
+
 def test_a_result_is_the_hosts_own() -> None:
     runner = micro_runner(2)
     runner = static_runner(runner.model, 2, runner.spec, graphs=False)

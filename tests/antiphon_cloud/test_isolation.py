@@ -19,6 +19,7 @@ from antiphon_cloud import service
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.gate import SERVICE_NAME
 from antiphon_edge.client import connect
+from stepper_thread import StepperThread
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.half_message import half_message
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
@@ -171,8 +172,8 @@ async def test_half_an_open_ends_after_the_time_to_open(monkeypatch: pytest.Monk
 
 async def test_a_frame_joins_the_next_step_however_many_a_neighbour_has_waiting() -> None:
     runner = StubRunner()
-    engine = Engine(runner)
-    engine.start()
+    engine = Engine(StepperThread(runner))
+    await engine.start()
     codes = np.arange(8, dtype=np.int32)
     answered: asyncio.Queue[Any] = asyncio.Queue()
     flood = engine.lease(1, Sampling(), lambda reply: None)

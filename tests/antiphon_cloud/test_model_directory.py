@@ -33,6 +33,16 @@ def test_without_config_json_it_is_the_7b_model(tmp_path: Path) -> None:
         _ = directory.weights
 
 
+@pytest.mark.parametrize("link", [False, True], ids=["itself", "by a link"])
+def test_a_download_cache_gives_the_repositorys_name(link: bool, tmp_path: Path) -> None:
+    root = tmp_path / "hub" / "models--kyutai--moshiko-pytorch-bf16" / "snapshots" / ("2f3a" * 10)
+    root.mkdir(parents=True)
+    if link:
+        (tmp_path / "model").symlink_to(root)
+        root = tmp_path / "model"
+    assert ModelDirectory.open(root).name == "kyutai/moshiko-pytorch-bf16"
+
+
 def test_a_bare_codec_is_found() -> None:
     directory = ModelDirectory.open(GOLDEN / "mimi-tiny")
     assert directory.mimi == GOLDEN / "mimi-tiny" / "mimi.safetensors"

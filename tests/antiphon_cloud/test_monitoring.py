@@ -142,9 +142,9 @@ async def test_ready_and_alive_follow_the_workers_life() -> None:
         server.server.worker.drain()
         assert await look(server.server, "/readyz") == (503, "this worker is draining\n")
         assert await look(server.server, "/healthz") == (200, "ok\n")
-        assert server.server.worker.serving is not None
-        await server.server.worker.serving.engine.stop()
-        assert await look(server.server, "/healthz") == (503, "the engine's thread has ended\n")
+        server.stepper.end()
+        await asyncio.wait_for(server.server.worker.served.engine.failed(), 10)
+        assert await look(server.server, "/healthz") == (503, "the stepper's thread has ended\n")
 
 
 async def test_a_step_that_never_ends_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:

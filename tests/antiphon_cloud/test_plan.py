@@ -32,6 +32,18 @@ def test_a_large_batch_multiplies_for_longer_than_it_reads() -> None:
     assert SEVEN_B.step_s(machine, 64, filled=0.0) == pytest.approx(2 * 64 * SEVEN_B.multiplications / 100e12)
 
 
+@pytest.mark.parametrize(
+    ("sessions", "times"), [(1, 1), (64, 1), (65, 2), (128, 2), (129, 3), (149, 3), (320, 5), (321, 5), (1000, 5)]
+)
+def test_int8_matrices_are_read_once_for_each_tile_of_rows(sessions: int, times: int) -> None:
+    machine = Machine("even", 24e9, 1e12, float("inf"), 0.0)
+    floats = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
+    on_a_cpu = cost(LMConfig(), torch.bfloat16, "cpu", int8=True, cache=None)
+    assert SEVEN_B.step_s(machine, sessions, filled=0.0) == pytest.approx(times * SEVEN_B.matrices_bytes / 1e12)
+    for other in (floats, on_a_cpu):
+        assert other.step_s(machine, sessions, filled=0.0) == pytest.approx(other.matrices_bytes / 1e12)
+
+
 def test_every_product_of_the_7b_is_counted() -> None:
     assert SEVEN_B.products == 32 * 4 + 1 + 8 * (1 + 6 * 4 + 1)
 

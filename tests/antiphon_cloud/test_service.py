@@ -157,15 +157,29 @@ async def test_a_frame_that_was_sent_before_with_other_codes_is_refused() -> Non
     assert "frame 0 was sent before with other codes" in (error.details() or "")
 
 
+OURS = SPEC.fingerprint
 BAD_HISTORIES = {
-    "another model's": (pb.History(model="other"), "FAILED_PRECONDITION", "held with other, this worker serves stub"),
-    "a piece of a row": (pb.History(model="stub", steps=1, rows=b"x"), "INVALID_ARGUMENT", "open.history.rows"),
+    "another model's of the same name": (
+        pb.History(model="stub", model_fingerprint=b"\xab" * 32),
+        "FAILED_PRECONDITION",
+        "held with stub (abababab), this worker serves stub (05050505); start a new session",
+    ),
+    "nobody's": (pb.History(), "FAILED_PRECONDITION", "held with no model (none), this worker serves stub (05050505)"),
+    "a piece of a row": (
+        pb.History(model_fingerprint=OURS, steps=1, rows=b"x"),
+        "INVALID_ARGUMENT",
+        "open.history.rows",
+    ),
     "more steps than there are": (
-        pb.History(model="stub", steps=2**32 - 1, rows=bytes(24 * 100)),
+        pb.History(model_fingerprint=OURS, steps=2**32 - 1, rows=bytes(24 * 100)),
         "INVALID_ARGUMENT",
         "open.history.steps: 4294967295 is more than any session takes",
     ),
-    "none of its rows": (pb.History(model="stub", steps=7), "INVALID_ARGUMENT", "looks back to 7 steps"),
+    "none of its rows": (
+        pb.History(model_fingerprint=OURS, steps=7),
+        "INVALID_ARGUMENT",
+        "looks back to 7 steps",
+    ),
 }
 
 

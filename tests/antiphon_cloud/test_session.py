@@ -25,7 +25,7 @@ def frame(sequence: int | None = None, codes: bytes = CODES) -> pb.ConverseReque
 
 
 def new_session(model: ModelSpec = MODEL) -> Session:
-    return Session(model, CODEC, LIMITS, text_of=lambda token: f"<{token}>")
+    return Session(model, CODEC, LIMITS, piece_of=lambda token: f"<{token}>".encode())
 
 
 def open_session(**fields: object) -> Session:

@@ -19,6 +19,7 @@ from antiphon_cloud.clients import Allowance, Client
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.session import OpenRequested
 from antiphon_cloud.sessions import LiveSession, Sessions
+from stepper_thread import StepperThread
 from stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
@@ -45,8 +46,8 @@ async def sessions(
     runner: StubRunner | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Sessions]:
-    engine = Engine(runner or StubRunner(slots), Admission(budget_ms=1e9))
-    engine.start()
+    engine = Engine(StepperThread(runner or StubRunner(slots)), Admission(budget_ms=1e9))
+    await engine.start()
     try:
         yield Sessions(engine, Limits(slots, max_frames_in_flight=4, keep_slot_ms=keep_ms), clock)
     finally:

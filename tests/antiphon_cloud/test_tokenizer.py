@@ -17,15 +17,15 @@ def test_pieces_join_to_the_text() -> None:
     tokenizer = Tokenizer(TINY)
     processor = sentencepiece.SentencePieceProcessor(model_file=str(TINY))
     ids = processor.encode("hello moshi speaks")
-    assert "".join(tokenizer.text(i) for i in ids) == " hello moshi speaks"
+    assert b"".join(tokenizer.piece(i) for i in ids) == b" hello moshi speaks"
 
 
 @pytest.mark.parametrize("token", [0, 1, 2, 3, 7, -2, 256, 10_000])
 def test_tokens_without_text_are_empty(token: int) -> None:
-    assert Tokenizer(TINY, padding=(7,)).text(token) == ""
+    assert Tokenizer(TINY, padding=(7,)).piece(token) == b""
 
 
-def test_bytes_are_characters_where_they_can_be(tmp_path: Path) -> None:
+def test_a_byte_is_one_byte(tmp_path: Path) -> None:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["hello to all"] * 50), model_writer=model, vocab_size=275, byte_fallback=True,
@@ -34,8 +34,8 @@ def test_bytes_are_characters_where_they_can_be(tmp_path: Path) -> None:
     path = tmp_path / "bytes.model"
     path.write_bytes(model.getvalue())
     tokenizer, processor = Tokenizer(path), sentencepiece.SentencePieceProcessor(model_file=str(path))
-    assert tokenizer.text(processor.piece_to_id("<0x41>")) == "A"
-    assert tokenizer.text(processor.piece_to_id("<0xC3>")) == "\ufffd"
+    assert tokenizer.piece(processor.piece_to_id("<0x41>")) == b"A"
+    assert tokenizer.piece(processor.piece_to_id("<0xC3>")) == b"\xc3"
 
 
 def test_files_that_are_no_tokenizer_are_named(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 
 SEED = 5
+OTHER_MODEL = r"held with stub \(05050505\), this worker serves stub \(abababab\); start a new session"
 QUICK = Reconnect(first_s=0.01, longest_s=0.1, patience_s=20.0)
 
 
@@ -237,14 +238,43 @@ async def test_patience_ends_and_the_last_error_is_told() -> None:
 async def test_a_final_refusal_is_not_asked_for_again() -> None:
     changes: list[Change] = []
     async with two_workers() as (first, second), relay(first.address) as between:
-        second.runner.spec = replace(SPEC, name="another")
+        second.runner.spec = replace(SPEC, fingerprint=b"\xab" * 32)
         async with connect(between.address, CODEC, seed=SEED, reconnect=QUICK, on_change=changes.append) as session:
             await exchange(session, 2)
             between.target = second.address
             between.cut()
-            with pytest.raises(PreconditionError, match="held with stub, this worker serves another"):
+            with pytest.raises(PreconditionError, match=OTHER_MODEL):
                 await exchange(session, 1)
         assert not any(change.again_in_s for change in changes if isinstance(change, Reconnecting))
+
+
+async def test_workers_that_serve_another_model_under_the_same_name_do_not_go_on_with_a_session() -> None:
+    hasty = replace(QUICK, patience_s=0.3)
+    for where_the_first_was, patience in (("another", QUICK), ("nobody", hasty)):
+        async with two_workers() as (first, second), relay(first.address) as between:
+            second.runner.spec = replace(SPEC, fingerprint=b"\xab" * 32)
+            addresses = [between.address, second.address]
+            async with connect(addresses, CODEC, seed=SEED, reconnect=patience) as session:
+                await exchange(session, 2)
+                between.target = second.address if where_the_first_was == "another" else unused_address()
+                between.cut()
+                with pytest.raises(PreconditionError, match=OTHER_MODEL):
+                    await exchange(session, 1)
+            assert not second.runner.batches
+
+
+async def test_an_address_that_serves_another_model_is_passed_over() -> None:
+    async with stub_server() as third, two_workers() as (first, second), relay(first.address) as between:
+        second.runner.spec = replace(SPEC, fingerprint=b"\xab" * 32)
+        addresses = [between.address, second.address, third.address]
+        async with connect(addresses, CODEC, seed=SEED, reconnect=QUICK) as session:
+            replies = await exchange(session, 5)
+            between.target = unused_address()
+            between.cut()
+            replies += await exchange(session, 5)
+            assert session.address == third.address
+        assert not second.runner.batches
+    check_unbroken(replies)
 
 
 async def test_a_session_in_which_nobody_speaks_ends_as_before() -> None:

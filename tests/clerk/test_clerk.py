@@ -25,7 +25,8 @@ from antiphon_cloud.native.library import set_threads
 from antiphon_cloud.quant import quantize_rows
 from antiphon_cloud.sampling import sample
 from antiphon_cloud.server import Server, ServerConfig
-from antiphon_cloud.serving import ServingConfig, load
+from antiphon_cloud.serving import load
+from antiphon_cloud.serving_config import ServingConfig
 from antiphon_edge.codec import Codec, Decoder, Encoder
 from conversation import converse_all
 from eval_clerk import Scene, answers, false_starts, interruptions, turn_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import yaml
 from antiphon_cloud.metrics import REFUSALS, Metrics
 
 DEPLOY = Path(__file__).parents[2] / "cloud/deploy"
-NAME = re.compile(r"\b(?:antiphon|process)_[a-z_]+")
+NAME = re.compile(r"\b(?:antiphon|process|stepper)_[a-z_]+")
 
 
 def expressions() -> list[str]:
@@ -29,6 +30,7 @@ def exported() -> set[str]:
     metrics = Metrics()
     metrics.ended("OK")
     metrics.resumed("slot")
+    metrics.watch_stepper(os.getpid())
     return {sample.name for family in metrics.registry.collect() for sample in family.samples}
 
 

@@ -14,6 +14,7 @@ from antiphon_cloud.codec_folder import CodecFile, CodecFolder
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.server import Server, ServerConfig
 from antiphon_cloud.worker import ServedModel
+from stepper_thread import StepperThread
 from stub_runner import StubRunner
 
 CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
@@ -25,6 +26,7 @@ class StubServer:
     server: Server
     runner: StubRunner
     limits: Limits
+    stepper: StepperThread
 
 
 @dataclass
@@ -48,10 +50,11 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         max_frames_in_flight=options.max_frames_in_flight,
         idle_timeout_ms=options.idle_timeout_ms,
     )
-    engine, codec = Engine(options.runner, options.admission), CodecFolder(CODEC, options.codec_files)
-    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>", limits))
+    stepper = StepperThread(options.runner)
+    engine, codec = Engine(stepper, options.admission), CodecFolder(CODEC, options.codec_files)
+    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits))
     try:
-        yield StubServer(address, server, options.runner, limits)
+        yield StubServer(address, server, options.runner, limits, stepper)
     finally:
         options.runner.gate.set()
         await server.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.serving import export_model_codec
+from antiphon_cloud.codec_export import export_model_codec
 from train.layout import load, save
 from train.stage import run
 from train.text import tokenizer_model

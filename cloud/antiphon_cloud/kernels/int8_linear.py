@@ -1,7 +1,8 @@
-"""A step's matrix product on a GPU: few rows times a matrix in int8, which is read once and as int8.
+"""A step's matrix product on a GPU: rows of activations times a matrix in int8, which is read as int8.
 
-Each program owns some outputs and walks along the inputs, so sums are in one order whatever the batch and no two
-programs meet.
+Each program owns some outputs of a tile of rows and walks along the inputs, so sums are in one order whatever the batch
+and no two programs meet. The tiles of the same outputs are started one after the other, so that what one of them reads
+from memory the next ones find in the cache.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MAX_ROWS = 64  # more rows are a prefill's, which multiplies more than it reads
+from antiphon_cloud.quant import TILE_ROWS
+
 BLOCK_OUTPUTS = 32
 BLOCK_INPUTS = 128
 WARPS = 4
@@ -24,8 +26,8 @@ def kernel(
     BLOCK_ROWS: tl.constexpr, BLOCK_OUTPUTS: tl.constexpr, BLOCK_INPUTS: tl.constexpr,
 ):  # fmt: skip
     """y [rows, outputs] = x [rows, inputs] · weight [outputs, inputs]ᵀ · scale [outputs]."""
-    n = tl.program_id(0) * BLOCK_OUTPUTS + tl.arange(0, BLOCK_OUTPUTS)
-    m = tl.arange(0, BLOCK_ROWS)
+    m = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    n = tl.program_id(1) * BLOCK_OUTPUTS + tl.arange(0, BLOCK_OUTPUTS)
     total = tl.zeros((BLOCK_OUTPUTS, BLOCK_ROWS), dtype=tl.float32)
     for start in range(0, inputs, BLOCK_INPUTS):
         k = start + tl.arange(0, BLOCK_INPUTS)
@@ -39,18 +41,19 @@ def kernel(
 
 
 def block_rows(rows: int) -> int:
-    """Rows that a program multiplies; a tensor core takes no fewer than 16."""
-    return max(16, 1 << (rows - 1).bit_length())
+    """Rows that a program multiplies, of so many in all; a tensor core takes no fewer than 16."""
+    return min(max(16, 1 << (rows - 1).bit_length()), TILE_ROWS)
 
 
 def matmul(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """x [..., inputs] times int8 weight [outputs, inputs] and scale float32 [outputs]; at most `MAX_ROWS` rows."""
+    """x [..., inputs] times int8 weight [outputs, inputs] and scale float32 [outputs]."""
     outputs, inputs = weight.shape
     flat = x.reshape(-1, inputs).contiguous()
     y = torch.empty(len(flat), outputs, dtype=x.dtype, device=x.device)
-    kernel[(triton.cdiv(outputs, BLOCK_OUTPUTS),)](
+    rows = block_rows(len(flat))
+    kernel[(triton.cdiv(len(flat), rows), triton.cdiv(outputs, BLOCK_OUTPUTS))](
         flat, weight, scale, y, len(flat), outputs, inputs,
-        BLOCK_ROWS=block_rows(len(flat)), BLOCK_OUTPUTS=BLOCK_OUTPUTS, BLOCK_INPUTS=BLOCK_INPUTS,
+        BLOCK_ROWS=rows, BLOCK_OUTPUTS=BLOCK_OUTPUTS, BLOCK_INPUTS=BLOCK_INPUTS,
         num_warps=WARPS, num_stages=STAGES,
     )  # fmt: skip
     return y.view(*x.shape[:-1], outputs)

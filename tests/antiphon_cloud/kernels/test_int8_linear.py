@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from antiphon_cloud.config import LMConfig
 from antiphon_cloud.kernels import int8_linear
 from antiphon_cloud.lm import LanguageModel
-from antiphon_cloud.quant import quantize_rows
+from antiphon_cloud.quant import Int8Linear, quantize_rows
 from antiphon_cloud.transformer import Linear
 
 WHOLE = 1 << 21  # weights that the interpreter multiplies in about a second
@@ -46,7 +47,14 @@ def test_it_is_float32s_product(kind: tuple[int, int], rows: int) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, 16, 17, 64])
+@pytest.mark.parametrize("rows", [65, 128, 130])  # more than one tile of rows
+@pytest.mark.parametrize("kind", [(37, 100), (96, 1024)], ids=str)
+def test_rows_beyond_a_tile_are_multiplied_likewise(kind: tuple[int, int], rows: int) -> None:
+    found, wanted = product(kind, rows, torch.float32)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17, 64, 65])
 def test_half_precision_activations_lose_no_more_than_their_own_rounding(rows: int) -> None:
     dtype = torch.float16  # bfloat16 takes the same path, but the interpreter multiplies its bits as integers
     found, wanted = product((96, 1024), rows, dtype)
@@ -55,16 +63,40 @@ def test_half_precision_activations_lose_no_more_than_their_own_rounding(rows: i
     assert (found.float() - wanted).abs().max() < torch.finfo(dtype).eps * wanted.abs().max()
 
 
-def batch_of_20() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+@pytest.mark.parametrize(("rows", "by_kernel"), [(1, True), (64, True), (65, True), (149, True), (512, False)])
+def test_every_batch_of_a_plan_goes_through_the_kernel(
+    rows: int, by_kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def matmul(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        asked.append(len(x))
+        return x.new_empty(len(x), len(weight))
+
+    monkeypatch.setattr(int8_linear, "matmul", matmul)
+    with FakeTensorMode(), torch.device("cuda"):
+        module = Int8Linear(torch.empty(8, 16, dtype=torch.int8), torch.empty(8))
+        assert module(torch.empty(rows, 16, dtype=torch.bfloat16)).shape == (rows, 8)
+    assert asked == ([rows] if by_kernel else [])
+
+
+def batch_of_20(rows: int = 20) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Activations, and a matrix with its scales."""
     weight, scale = quantize_rows(torch.randn(37, 100, generator=torch.Generator().manual_seed(0)))
-    return torch.randn(20, 100, generator=torch.Generator().manual_seed(1)), weight, scale
+    return torch.randn(rows, 100, generator=torch.Generator().manual_seed(1)), weight, scale
 
 
 def test_a_row_is_the_same_in_any_batch() -> None:
     x, weight, scale = batch_of_20()
     together = int8_linear.matmul(x, weight, scale)
     assert torch.equal(together[7:8], int8_linear.matmul(x[7:8], weight, scale))
+
+
+def test_tiles_of_rows_do_not_meet() -> None:
+    x, weight, scale = batch_of_20(150)
+    together = int8_linear.matmul(x, weight, scale)
+    for tile in (slice(0, 64), slice(64, 128), slice(128, 150)):
+        torch.testing.assert_close(together[tile], int8_linear.matmul(x[tile], weight, scale), rtol=1e-6, atol=1e-6)
 
 
 def test_a_row_that_is_no_number_leaves_the_others_every_bit() -> None:

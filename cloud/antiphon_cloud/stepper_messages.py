@@ -1,0 +1,159 @@
+"""What crosses between the event loop's process and the stepper's: small messages over one socket.
+
+A message is msgpack behind its length; a frame takes 60 bytes, a step over 64 sessions 8 KB. Nothing is pickled, and
+nothing else crosses.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.history import PastTokens
+from antiphon.spec import Sampling
+
+T = TypeVar("T")
+
+LENGTH = struct.Struct("=I")
+TOKENS = np.dtype(np.int32)
+ROW_HEAD = 5  # columns of a `Stepped` row before its codes
+
+
+class Past(msgspec.Struct, array_like=True):
+    """`PastTokens` in bytes."""
+
+    steps: int
+    user: bytes  # [T, user_codebooks]
+    text: bytes  # [T]
+    codes: bytes  # [T, model_codebooks]
+
+    @classmethod
+    def of(cls, past: PastTokens) -> Past:
+        """The bytes of a session's past."""
+        return cls(past.steps, *(part.astype(TOKENS).tobytes() for part in (past.user, past.text, past.codes)))
+
+    def tokens(self) -> PastTokens:
+        """The past again."""
+        text = np.frombuffer(self.text, TOKENS)
+        user, codes = (np.frombuffer(part, TOKENS).reshape(len(text), -1) for part in (self.user, self.codes))
+        return PastTokens(self.steps, user, text, codes)
+
+
+class Load(msgspec.Struct, array_like=True, tag=0):
+    """The first message: what to load."""
+
+    loader: str  # MODULE:FUNCTION
+    arguments: dict[str, Any]
+    log_level: int
+
+
+class Begin(msgspec.Struct, array_like=True, tag=1):
+    """A slot has a new owner: a session that begins, or that goes on from its past."""
+
+    lease: int
+    slot: int
+    client: str
+    seed: int
+    sampling: Sampling
+    past: Past | None
+
+
+class Frame(msgspec.Struct, array_like=True, tag=2):
+    """One frame of user codes [user_codebooks]."""
+
+    lease: int
+    sequence: int
+    arrived_ns: int  # of a clock that both processes share
+    codes: bytes
+
+
+class Release(msgspec.Struct, array_like=True, tag=3):
+    """The lease is over; what still waits of it is dropped."""
+
+    lease: int
+
+
+ToStepper = Load | Begin | Frame | Release
+
+
+class Loaded(msgspec.Struct, array_like=True, tag=0):
+    """The model is there."""
+
+    facts: dict[str, Any]
+
+
+class Failed(msgspec.Struct, array_like=True, tag=1):
+    """A session, or where `lease` is None the loading, has failed; the message is for people."""
+
+    lease: int | None
+    message: str
+
+
+class Rebuilt(msgspec.Struct, array_like=True, tag=2):
+    """A session may step."""
+
+    lease: int
+
+
+class Chunk(msgspec.Struct, array_like=True, tag=3):
+    """Part of a session's past was computed."""
+
+    took_ms: float
+    beside: bool  # others step meanwhile
+
+
+class Stepped(msgspec.Struct, array_like=True, tag=4):
+    """One step over n sessions."""
+
+    start_ns: int
+    end_ns: int
+    sessions: int
+    rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: lease, sequence, finite, arrived (ns), text, codes
+
+    def table(self) -> npt.NDArray[np.int64]:
+        """The rows."""
+        return np.frombuffer(self.rows, np.int64).reshape(self.sessions, -1)
+
+
+FromStepper = Loaded | Failed | Rebuilt | Chunk | Stepped
+
+
+def encoded(message: ToStepper | FromStepper) -> bytes:
+    """A message as it crosses."""
+    body = _encoder.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+class Splitter:
+    """Cuts what a socket gives into messages' bytes."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The messages that `data` completes."""
+        self._rest += data
+        start, end = 0, len(self._rest)
+        while end - start >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._rest, start)
+            stop = start + LENGTH.size + size
+            if stop > end:
+                break
+            yield bytes(self._rest[start + LENGTH.size : stop])
+            start = stop
+        del self._rest[:start]
+
+
+_encoder = msgspec.msgpack.Encoder()
+to_stepper: msgspec.msgpack.Decoder[ToStepper] = msgspec.msgpack.Decoder(ToStepper)
+from_stepper: msgspec.msgpack.Decoder[FromStepper] = msgspec.msgpack.Decoder(FromStepper)
+
+
+def built(kind: type[T], facts: Mapping[str, Any]) -> T:
+    """A value of `kind`, a dataclass, from what `msgspec.to_builtins` made of one."""
+    return msgspec.convert(facts, kind)
