@@ -291,6 +291,10 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may(
     assert descriptors.connections(raised) == connections
 
 
+def test_an_unused_connection_is_closed_after_half_a_minute() -> None:
+    assert dict(server_options.CHANNEL_OPTIONS)["grpc.max_connection_idle_ms"] == 30_000
+
+
 def test_a_client_that_vanished_is_missed_after_half_a_minute_on_both_sides() -> None:
     for options in (server_options.CHANNEL_OPTIONS, connection_options.CHANNEL_OPTIONS):
         said = dict(options)
