@@ -26,7 +26,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.api_keys import ApiKeys
 from antiphon_cloud.authentication import bearer, caller
 from antiphon_cloud.clients import Allowance, CallRate, Client, Shares
-from antiphon_cloud.errors import RefusedError
+from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.statuses import Context, abort, statuses
 
@@ -156,14 +156,12 @@ class Gate(grpc.aio.ServerInterceptor):
             RefusedError: its client calls too often, or has too many calls.
         """
         try:
-            try:
-                self._rate.take(seat.client, seat.shares.what, self._clock())
-            except RefusedError:
-                await _hold(seat)
-                raise
+            self._rate.take(seat.client, seat.shares.what, self._clock())
             seat.shares.check(seat.client)
         except RefusedError as error:
             self._metrics.refused(error.reason.value)
+            if error.reason is Refusal.CALL_RATE:
+                await _hold(seat)
             raise
         seat.take()
 

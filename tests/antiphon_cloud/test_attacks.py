@@ -231,6 +231,18 @@ async def test_who_calls_too_often_gets_the_answer_late_while_there_is_room_to_w
     assert count("antiphon_refusals_total", {"reason": "unauthenticated"}) == 5
 
 
+async def test_calls_that_are_taken_back_at_once_leave_nothing_behind() -> None:
+    async with stub_server() as server, victim(server):
+        tasks = len(asyncio.all_tasks())
+        async with connection(server.address) as attacker:
+            for _ in range(500):
+                attacker.reset(attacker.call(CONVERSE, OPENING, end=False))
+            await newcomer(server)
+        await until(lambda: taken(server) == 1)
+        await until(lambda: not server.server._gate.dialogues._held)
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+
+
 async def test_every_kind_of_call_has_its_rate_and_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "REFUSED_AFTER_S", 0.0)
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, allowance=Allowance(calls_per_second=0.001))
