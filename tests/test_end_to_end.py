@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from antiphon_cloud.config import MAX_TOP_K
 from antiphon_edge import client
 from antiphon_edge.codec import Codec
 from antiphon_edge.connection import open_channel
-from tests.support.commands import one_sentence, run, worker
-from worker_process import Worker
+from antiphon_edge.hearing import Hearing
+from antiphon_edge.wav import WavReader, WavWriter
+from tests.support.commands import COMMAND_TIMEOUT_S, environment, one_sentence, run, worker
+from worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"  # by espeak-ng 1.51: `espeak-ng -v en-gb -s 150`
 SLOTS = 3
@@ -96,13 +99,11 @@ def test_talk_answers_a_wav_with_a_wav(served: Worker, codec: Codec, tiny_codec:
 
     # The same conversation in parts, offline: encode, replay, decode.
     codes, out, decoded = tmp_path / "codes.npy", tmp_path / "out.npz", tmp_path / "decoded.wav"
-    assert run("antiphon-edge", "encode", "--codec", tiny_codec, SENTENCE, codes).status == 0
-    user_codes = np.load(codes)
-    silence = codec.encoder()
-    for frame in frames_of(SENTENCE, codec):
-        silence.step(frame)
-    user_codes = np.concatenate([user_codes, silence.step(np.zeros(codec.spec.frame_samples, np.float32))[None]])
-    np.save(codes, user_codes)
+    with_a_silent_frame = tmp_path / "said.wav"  # while the model's delay runs out
+    silence = np.zeros(codec.spec.frame_samples, np.float32)
+    with WavWriter(with_a_silent_frame, codec.spec.sample_rate_hz) as writer:
+        writer.write(np.concatenate([*frames_of(SENTENCE, codec), silence]))
+    assert run("antiphon-edge", "encode", "--restart", "--codec", tiny_codec, with_a_silent_frame, codes).status == 0
     model = Path(__file__).parent / "golden/moshi-tiny"
     replayed = run("antiphon-cloud", "replay", "--model", model, "--user-codes", codes, "--out", out, "--seed", "1")
     assert replayed.status == 0, replayed.err
@@ -135,8 +136,6 @@ def test_a_recorded_conversation_is_heard_again(served: Worker, codec: Codec, ti
 
 
 def frames_of(path: Path, codec: Codec) -> list[np.ndarray]:
-    from antiphon_edge.wav import WavReader
-
     with WavReader(path, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader:
         return list(reader)
 
@@ -196,16 +195,53 @@ def test_a_port_in_use_is_one_sentence(served: Worker, golden: Path, tiny_codec:
     assert f"cannot listen on {served.address}" in one_sentence(second)
 
 
-async def test_a_model_that_only_listens_answers_with_text(golden: Path, tiny_codec: Path) -> None:
-    expected = load_file(golden / "stt-tiny/expected.safetensors")
-    codec = Codec.load(tiny_codec).spec
+@pytest.fixture(scope="module")
+def listening(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
     with worker("--model", golden / "stt-tiny", "--codec", tiny_codec) as started:
-        async with client.connect(started.address, codec) as session:
-            heard = []
-            for codes in expected["user_codes"]:
+        yield started
+
+
+async def test_a_model_that_only_listens_answers_with_text(listening: Worker, codec: Codec, golden: Path) -> None:
+    expected = load_file(golden / "stt-tiny/expected.safetensors")
+    async with client.connect(listening.address, codec.spec) as session:
+        heard = []
+        for codes in expected["user_codes"]:
+            await session.send(codes)
+            reply = await session.receive()
+            assert reply is not None
+            assert reply.codes is None
+            heard.append([reply.text_token])
+    assert (np.array(heard) == expected["tokens"]).all()
+
+
+def test_a_model_that_only_listens_needs_no_speaker_and_writes_all_that_it_hears(
+    listening: Worker, codec: Codec, tiny_codec: Path, tmp_path: Path
+) -> None:
+    async def transcribe() -> tuple[int, str]:
+        async with client.connect(listening.address, codec.spec) as session:
+            assert (session.model.silence_before_ms, session.model.silence_after_ms) == (0, 1500)
+            text = ""
+            for codes in Hearing(codec, session.model).codes(frames_of(SENTENCE, codec)):
                 await session.send(codes)
                 reply = await session.receive()
                 assert reply is not None
-                assert reply.codes is None
-                heard.append([reply.text_token])
-    assert (np.array(heard) == expected["tokens"]).all()
+                text += reply.text
+            return session.history.steps, text
+
+    frames, text = asyncio.run(transcribe())
+    assert frames == 1 + -(-(len(frames_of(SENTENCE, codec)) * 1920 + 36_000) // 1920)
+    common: list[str | Path] = ["talk", "--server", listening.address, "--codec", tiny_codec, "--as-fast-as-possible"]
+    written = tmp_path / "said.txt"
+    talked = run("antiphon-edge", *common, "--input-wav", SENTENCE, "--output-text", written)
+    assert (talked.status, talked.out, talked.err) == (0, "", "")
+    assert written.read_text() == text + "\n"
+
+    data = SENTENCE.read_bytes()
+    stream = data[:40] + b"\xff" * 4 + data[44:]  # as ffmpeg and arecord write to a pipe: of unknown length
+    piped = subprocess.run(
+        [BIN / "antiphon-edge", *map(str, common), "--input-wav", "-", "--output-wav", tmp_path / "never.wav"],
+        input=stream, capture_output=True, timeout=COMMAND_TIMEOUT_S, env=environment(), check=True,
+    )  # fmt: skip
+    assert piped.stdout.decode() == text + "\n"
+    assert piped.stderr.decode() == f"antiphon-edge: stt-tiny only listens: {tmp_path / 'never.wav'} is not written\n"
+    assert not (tmp_path / "never.wav").exists()

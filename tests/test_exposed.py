@@ -81,7 +81,7 @@ async def test_mutual_tls_lets_in_who_shows_a_certificate_of_the_authority(tmp_p
 async def test_one_side_without_tls_is_told_which(tmp_path: Path) -> None:
     files = issue(tmp_path)
     async with stub_server(serving(files)) as server:
-        with pytest.raises(UnavailableError, match=r"it may ask for TLS \(--tls\)"):
+        with pytest.raises(UnavailableError, match=r"it may ask for TLS \(`tls`\)"):
             await opens(server.address, Credentials())
     async with stub_server(StubOptions(config=ServerConfig(listen="localhost:0"))) as server:
         with pytest.raises(CredentialsError, match="it does not speak TLS"):
@@ -115,7 +115,7 @@ async def test_plaintext_for_other_machines_must_be_asked_for(listen: str) -> No
 
 @pytest.mark.parametrize("api_key", [None, "secret-key"])
 async def test_an_edge_sends_nothing_in_plaintext_to_another_machine(api_key: str | None) -> None:
-    with pytest.raises(CredentialsError, match="use --tls, or --insecure") as raised:
+    with pytest.raises(CredentialsError, match="use `tls`, or `insecure`") as raised:
         await opens("192.0.2.1:50051", Credentials(api_key=api_key))
     assert ("the API key" in str(raised.value)) is (api_key is not None)
     Credentials(api_key=api_key, insecure=True).check("192.0.2.1:50051")

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated service stub
+OF_BOTH_EXTRAS = {"command_line.py": {"click"}, "cache_folder.py": {"platformdirs"}}
 CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}
 
 
@@ -31,8 +32,7 @@ def files(folder: str) -> list[Path]:
 
 @pytest.mark.parametrize("path", files("proto"), ids=str)
 def test_the_contract_needs_protobuf_and_numpy_only(path: Path) -> None:
-    allowed = CONTRACT | ({"click"} if path.name == "command_line.py" else set())
-    assert imports(path) <= allowed
+    assert imports(path) <= CONTRACT | OF_BOTH_EXTRAS.get(path.name, set())
 
 
 @pytest.mark.parametrize("path", files("edge"), ids=str)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+import loopback
 import worker_process
 from worker_process import BIN, SERVE, Worker
 
@@ -187,8 +187,7 @@ def _started(process: subprocess.Popen[bytes], admin_file: Path, log: Path) -> s
 
 
 def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - Envoy's own port on this machine
-        return json.load(response)
+    return json.loads(loopback.get(url))
 
 
 def _address(found: dict[str, Any]) -> str:

@@ -28,12 +28,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from antiphon.codec_manifest import CodecGraph
+from antiphon.codec_manifest import CodecManifest
 from antiphon_cloud.codec_export import export_codec
 from antiphon_cloud.mimi import Decoder, Encoder, Mimi, MimiConfig
 from antiphon_cloud.mimi.model import POSITION
 from antiphon_edge.codec import Codec
-from antiphon_edge.codec_files import open_graph
+from antiphon_edge.codec_files import Half, open_graph
 from compare_codec import Floats, processor, speech
 from process_memory import memory_bytes
 
@@ -140,9 +140,9 @@ def compare(mimi: Mimi, codec: Codec, folder: Path, hear: Hear, frames: int, cod
 
     position = start * config.positions_per_frame
     pcm = (hear(number) for number in range(start, frames))
-    found = np.stack(list(run_half(folder, codec.manifest.encoder, pcm, position)))
+    found = np.stack(list(run_half(folder, codec.manifest, "encoder", pcm, position)))
     position += decoded_from * config.positions_per_frame
-    decoded = np.concatenate(list(run_half(folder, codec.manifest.decoder, found[decoded_from:], position)))
+    decoded = np.concatenate(list(run_half(folder, codec.manifest, "decoder", found[decoded_from:], position)))
     say("the same codec", found, decoded)
     for what, first in (("as the stream counts", start), ("from zero", 0)):
         found = encode(mimi.encoder, hear, start, frames, first * config.positions_per_frame)
@@ -156,10 +156,11 @@ def compare(mimi: Mimi, codec: Codec, folder: Path, hear: Hear, frames: int, cod
 
 
 def run_half(
-    folder: Path, graph: CodecGraph, rows: Iterable[npt.NDArray[Any]], position: int
+    folder: Path, manifest: CodecManifest, half: Half, rows: Iterable[npt.NDArray[Any]], position: int
 ) -> Iterator[npt.NDArray[Any]]:
     """One half of the codec over `rows`, by a stream that begins at the transformer's `position`."""
-    session = open_graph(folder, graph, threads=1)
+    session = open_graph(folder, manifest, half, threads=1)
+    graph = manifest.encoder if half == "encoder" else manifest.decoder
     outputs = [graph.output, *(state.output for state in graph.states)]
     states = {state.input: np.zeros(state.shape, state.dtype) for state in graph.states}
     states[POSITION][...] = position

@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import sys
-import urllib.request
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import astuple, dataclass
@@ -27,6 +26,7 @@ import numpy as np
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
+import loopback
 from antiphon.errors import AntiphonError
 from antiphon.spec import CodecSpec
 from antiphon_edge.client import NEVER, Session, connect
@@ -52,8 +52,7 @@ class Footprint:
 
 def of_worker(metrics: str) -> Footprint:
     """What the worker says of itself at `metrics` (HOST:PORT)."""
-    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as response:
-        families = text_string_to_metric_families(response.read().decode())
+    families = text_string_to_metric_families(loopback.get(f"http://{metrics}/metrics").decode())
     values = {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
     memory, files = (
         values[f"process_{what}"] + values[f"stepper_process_{what}"] for what in ("resident_memory_bytes", "open_fds")

@@ -190,6 +190,11 @@ def export_codec_command(
 @option("--out", type=click.Path(path_type=Path), required=True, help="Where `tokens` goes: .npz.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
 @option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Same seed, same tokens.")
+@option(
+    "--silence",
+    is_flag=True,
+    help="Put the silence around the codes that a speech-to-text model needs to write every word; its tokens come too.",
+)
 @option("--taps", is_flag=True, help="Also keep `text_logits` and `extra_heads` of every step.")
 @device_option
 @dtype_option
@@ -202,6 +207,7 @@ def replay_command(
     out: Path,
     greedy: bool,
     seed: int,
+    silence: bool,
     taps: bool,
     device: str,
     dtype: str | None,
@@ -217,6 +223,7 @@ def replay_command(
     from antiphon_cloud.model_directory import ModelDirectory
     from antiphon_cloud.replay import replay
     from antiphon_cloud.runner import model_spec
+    from antiphon_cloud.silence import with_silence
 
     different_files(user_codes, out)
     directory = ModelDirectory.open(model)
@@ -224,6 +231,8 @@ def replay_command(
     spec = model_spec(directory, torch_dtype)
     sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
     codes = read_codes(user_codes, spec.user_codebooks, spec.cardinality)
+    if silence:
+        codes = with_silence(directory, codes)
     with output_file(out) as file:
         arrays = replay(
             directory,

@@ -16,7 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, CodecGraph, CodecManifest, GraphState
+from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, OPSETS, CodecGraph, CodecManifest, GraphState
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec_graph import keep_tables_once, multiply_by_vectors, quantize, split_elu
 from antiphon_cloud.codec_report import REPORT_FILE, CodecReport, compare, load_wav
@@ -25,7 +25,6 @@ from antiphon_cloud.model_directory import ModelDirectory
 
 Precision = Literal["fp32", "int8"]
 
-_OPSET = 20  # the first with Gelu
 _FLOAT32 = "float32"  # folder of the float32 graphs while another precision is made of them
 _NEXT = ".next"  # the state `x` after the frame is the output `x.next`
 
@@ -175,7 +174,7 @@ def trace(frame: _Frame, x: Tensor) -> onnx.ModelProto:
             (x, *frame.mimi.initial_state().values()),
             input_names=[frame.source, *frame.names],
             output_names=[frame.result, *(name + _NEXT for name in frame.names)],
-            opset_version=_OPSET,
+            opset_version=OPSETS[""],
             dynamo=True,
             optimize=True,
             verbose=False,

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from antiphon.codec_manifest import OPSETS
+
 Floats = npt.NDArray[np.float32]
 
 INT8_ROWS = 16
@@ -145,7 +147,7 @@ def quantize(model: onnx.ModelProto, max_rows: int = INT8_ROWS) -> None:
         nodes.append(helper.make_node("DynamicQuantizeMatMul", inputs, [y], name=node.name, domain=_MICROSOFT))
     _replace_nodes(graph, nodes)
     _drop_unused(graph)
-    model.opset_import.append(helper.make_opsetid(_MICROSOFT, 1))
+    model.opset_import.append(helper.make_opsetid(_MICROSOFT, OPSETS[_MICROSOFT]))
 
 
 def quantize_columns(weight: Floats) -> tuple[npt.NDArray[np.uint8], Floats]:

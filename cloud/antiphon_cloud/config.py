@@ -103,6 +103,16 @@ class ModelConfig:
     tts_config: Mapping[str, Any] = field(default_factory=dict)
     model_id: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def silence_before_s(self) -> float:
+        """Silence that a speech-to-text model needs before the first sound."""
+        return float(self.stt_config.get("audio_silence_prefix_seconds", 0)) if self.model_type == "stt" else 0.0
+
+    @property
+    def silence_after_s(self) -> float:
+        """Silence after the last sound: as much as its text is late, and a second, or its last words never come."""
+        return float(self.stt_config.get("audio_delay_seconds", 0)) + 1 if self.model_type == "stt" else 0.0
+
 
 def swiglu_hidden(dim: int, feed_forward: int) -> int:
     """Width between a gated feed-forward layer's two matrices: about two thirds of the ungated layer's."""

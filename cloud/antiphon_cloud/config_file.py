@@ -70,6 +70,8 @@ _MOST = {  # far above any published model; beyond, even to count the bytes woul
     "extra_heads_num_heads": 2**7,
     "extra_heads_dim": 2**17,
 }
+_STT_KEYS = {"audio_delay_seconds", "audio_silence_prefix_seconds"}
+_MOST_SILENCE_S = 60
 _LM_KEYS = {f.name for f in fields(LMConfig)}
 _OUTER_KEYS = {f.name for f in fields(ModelConfig)} - {"lm", "sampling"}
 _GENERATION_KEYS = {
@@ -143,6 +145,7 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         raise ConfigError(f"{where}: lora_name is set but lora is not true; set lora to true, or remove lora_name")
     if config.lora and not (config.lora_rank > 0 and math.isfinite(config.lora_scaling)):
         raise ConfigError(f"{where}: lora_rank must be positive and lora_scaling finite")
+    _check_stt(config.stt_config, f"{where}: stt_config")
     return replace(config, lm=lm, sampling=_sampling(raw.get("lm_gen_config"), lm, where))
 
 
@@ -205,6 +208,15 @@ def _check_lm(lm: LMConfig, where: str) -> None:
     demand(max(lm.depformer_hidden) <= 2**20, "depformer_dim_feedforward", "is larger than any model's")
     rank = lm.depformer_low_rank_embeddings
     demand(rank is None or rank > 0, "depformer_low_rank_embeddings", f"expected a positive number, got {rank}")
+
+
+def _check_stt(stt: Mapping[str, Any], where: str) -> None:
+    for key, value in stt.items():
+        if key not in _STT_KEYS:
+            raise ConfigError(f"{where}: unknown key {key}: this version of Antiphon cannot run the model")
+        seconds = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_SILENCE_S
+        if not seconds:
+            raise ConfigError(f"{where}: {key}: expected 0 to {_MOST_SILENCE_S} seconds, got {_shown(value)}")
 
 
 def _check_heads(demand: Callable[[bool, str, str], None], key: str, dim: int, heads: int) -> None:

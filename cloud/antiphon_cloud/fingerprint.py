@@ -25,10 +25,10 @@ from pathlib import Path
 
 import msgspec
 
+from antiphon.cache_folder import Kind, cache_root
 from antiphon_cloud.config import LMConfig, ModelConfig
 from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.model_directory import ModelDirectory
-from antiphon_cloud.native.library import cache_folder
 from antiphon_cloud.tensor_file import TensorFile
 
 logger = logging.getLogger(__name__)
@@ -115,11 +115,9 @@ def _sampled(groups: Sequence[Sequence[TensorFile]]) -> bytes:
 def _places(root: Path) -> Iterator[Path]:
     """Where a fingerprint may be kept, the first choice first."""
     yield root / KEPT_FILE
-    try:
-        name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
-        yield cache_folder() / f"fingerprint-{name}.json"
-    except (OSError, RuntimeError):  # no home
-        return
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
+    if (cache := cache_root()) is not None:
+        yield cache / Kind.FINGERPRINTS.value / f"{name}.json"
 
 
 def _read_kept(path: Path) -> _Kept | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon_cloud.config import ModelConfig
 from antiphon_cloud.config_file import read_config
 from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.hub_cache import hub_cache
 from antiphon_cloud.other_formats import instead_of, refuse_other_format
 from antiphon_cloud.shards import INDEX_SUFFIX, shards
 
@@ -147,8 +147,7 @@ class ModelDirectory:
         local = self.root / parts[-1]
         if local.is_file():
             return local
-        home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-        cache = home / "hub" / f"models--{org}--{repo}"
+        cache = hub_cache() / f"models--{org}--{repo}"
         revision = cache / "refs" / "main"
         if revision.is_file():
             cached = cache / "snapshots" / revision.read_text().strip() / inner

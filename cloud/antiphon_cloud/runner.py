@@ -221,4 +221,6 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         weights=str(dtype).removeprefix("torch."),
         random_weights=random_weights,
         text_padding_token=config.lm.existing_text_padding_id,
+        silence_before_ms=round(1000 * config.silence_before_s),
+        silence_after_ms=round(1000 * config.silence_after_s),
     )

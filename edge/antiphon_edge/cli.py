@@ -5,41 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import numpy as np
-from tqdm import tqdm
 
 from antiphon.codes_file import read_codes
 from antiphon.command_line import THREADS, Address, different_files, group, option, run
 from antiphon.errors import CodecMismatchError
 from antiphon.output_file import output_file
-from antiphon.spec import GREEDY, CodecSpec
+from antiphon.spec import GREEDY
 from antiphon_edge import client
 from antiphon_edge.client import Change, Reply, Resumed
 from antiphon_edge.codec import Codec
 from antiphon_edge.connection_options import connection_options
 from antiphon_edge.credentials import Credentials
-from antiphon_edge.devices import Microphone, Speaker, list_devices
+from antiphon_edge.devices import list_devices
 from antiphon_edge.doctor import DEFAULT_SECONDS, examine, format_report
+from antiphon_edge.ends import loudspeaker, person, progress, say, transcript
 from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.hops import format_table
-from antiphon_edge.pcm import Pcm
-from antiphon_edge.pull import default_cache, pull_codec
+from antiphon_edge.pull_options import Pulling, pull_options
 from antiphon_edge.recording import Recorder, Recording
-from antiphon_edge.talk import paced, talk, with_silence
+from antiphon_edge.sound_source import STANDARD_INPUT
+from antiphon_edge.talk import talk
 from antiphon_edge.wav import WavReader, WavWriter
-
-T = TypeVar("T")
-
-LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
 
@@ -57,26 +49,31 @@ pulled_codec_option = option(
     help="Folder of an exported codec; pulled from the worker where absent.",
 )
 threads_option = option("--threads", type=THREADS, default=1, help="Threads for each of the encoder and the decoder.")
-
-
-def _progress(items: Iterable[T], frames: int, what: str) -> Iterator[T]:
-    """The same items, with a progress line on a terminal where the file is long."""
-    disable = True if frames < LONG_FILE_FRAMES else None  # None: tqdm looks whether standard error is a terminal
-    return iter(tqdm(items, total=frames, desc=what, unit="frame", disable=disable, leave=False))
+channel_option = option(
+    "--channel", type=click.IntRange(1), default=1, help="Which channel of the sound is heard, from 1; no others are."
+)
 
 
 @commands.command("encode")
 @codec_option
 @threads_option
+@option(
+    "--restart", is_flag=True, help="Start the encoder again after the first frame, as talk does: no model hears it."
+)
+@channel_option
 @click.argument("wav", type=click.Path(path_type=Path), metavar="IN.wav")
 @click.argument("codes", type=click.Path(path_type=Path), metavar="OUT.npy")
-def encode_command(codec_folder: Path, threads: int, wav: Path, codes: Path) -> None:
-    """Encode a wav file (any rate, any channels) to codes [frames, codebooks]."""
+def encode_command(codec_folder: Path, threads: int, restart: bool, channel: int, wav: Path, codes: Path) -> None:
+    """Encode a wav file of any rate, or standard input where it is -, to codes [frames, codebooks]."""
     different_files(wav, codes)
     codec = Codec.load(codec_folder, threads=threads, only="encoder")
-    encoder = codec.encoder()
-    with WavReader(wav, codec.spec.sample_rate_hz, codec.spec.frame_samples) as reader, output_file(codes) as out:
-        frames = _progress(reader, reader.frames, wav.name)
+    encoder = codec.encoder(restart=restart)
+    spec = codec.spec
+    with (
+        WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, warn=say) as reader,
+        output_file(codes) as out,
+    ):
+        frames = progress(reader, reader.frames, wav.name)
         np.save(out, np.stack([encoder.step(pcm) for pcm in frames]))
 
 
@@ -92,7 +89,7 @@ def decode_command(codec_folder: Path, threads: int, codes: Path, wav: Path) -> 
     decoder = codec.decoder()
     rows = read_codes(codes, codec.spec.codebooks, codec.spec.cardinality)
     with WavWriter(wav, codec.spec.sample_rate_hz) as writer:
-        for row in _progress(rows, len(rows), codes.name):
+        for row in progress(rows, len(rows), codes.name):
             writer.write(decoder.step(row))
 
 
@@ -108,6 +105,7 @@ def devices_command() -> None:
 
 @commands.command("doctor")
 @connection_options
+@pull_options
 @pulled_codec_option
 @threads_option
 @option(
@@ -122,44 +120,46 @@ def doctor_command(
     context: click.Context,
     server: str,
     credentials: Credentials,
+    pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
     seconds: int,
     as_json: bool,
 ) -> None:
     """Measure whether this device keeps up with a conversation; exit status 0 if it does, 1 if not."""
-    report = examine(codec_folder or asyncio.run(_pull(server, credentials, default_cache())), threads, seconds)
+    report = examine(codec_folder or asyncio.run(pulling.pull(server, credentials)), threads, seconds)
     click.echo(json.dumps(asdict(report), indent=1) if as_json else format_report(report))
     context.exit(0 if report.keeps_up else 1)
 
 
 @commands.command("pull")
 @connection_options
-@option("--cache", type=click.Path(path_type=Path), default=default_cache(), help="Folder of pulled codecs.")
-def pull_command(server: str, credentials: Credentials, cache: Path) -> None:
+@pull_options
+def pull_command(server: str, credentials: Credentials, pulling: Pulling) -> None:
     """Fetch the worker's codec, check it, and print its folder."""
-    folder = asyncio.run(_pull(server, credentials, cache))
+    folder = asyncio.run(pulling.pull(server, credentials, keep=True))
     Codec.load(folder)
     click.echo(os.fsencode(folder))  # whatever its bytes are
 
 
-async def _pull(server: str, credentials: Credentials, cache: Path) -> Path:
-    with tqdm(desc="codec", unit="B", unit_scale=True, disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return await pull_codec(server, cache, progress, credentials)
-
-
 @commands.command("talk")
 @connection_options
-@option("--input-wav", type=click.Path(path_type=Path), help="Speak this file instead of the microphone.")
+@option(
+    "--input-wav",
+    type=click.Path(path_type=Path),
+    help="Speak this file or pipe instead of the microphone; - for standard input.",
+)
 @option("--output-wav", type=click.Path(path_type=Path), help="Write the reply here instead of the speaker.")
+@option(
+    "--output-text",
+    type=click.Path(path_type=Path),
+    help="Write what the model says here as it comes; to standard output where absent or -.",
+)
 @option("--as-fast-as-possible", is_flag=True, help="Do not pace --input-wav in real time.")
 @option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
+@channel_option
+@pull_options
 @pulled_codec_option
 @threads_option
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
@@ -181,9 +181,12 @@ def talk_command(
     credentials: Credentials,
     input_wav: Path | None,
     output_wav: Path | None,
+    output_text: Path | None,
     as_fast_as_possible: bool,
     input_device: str | None,
     output_device: str | None,
+    channel: int,
+    pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
     seed: int | None,
@@ -192,17 +195,21 @@ def talk_command(
     record: Path | None,
     other_servers: tuple[str, ...],
 ) -> None:
-    """Talk: live through the microphone and the speaker, or from and to wav files."""
-    if as_fast_as_possible and (input_wav is None or output_wav is None):
+    """Talk: live through the microphone and the speaker, or from and to wav files.
+
+    A model that only listens needs neither speaker nor --output-wav: what it hears is written as text.
+    """
+    if as_fast_as_possible and input_wav is None:
         raise click.UsageError("--as-fast-as-possible needs --input-wav and --output-wav")
-    if input_wav is not None and output_wav is not None:
-        different_files(input_wav, output_wav)
+    for result in (output_wav, output_text):
+        if input_wav is not None and result is not None and str(result) != STANDARD_INPUT:
+            different_files(input_wav, result)
 
     async def main() -> None:
-        codec = Codec.load(codec_folder or await _pull(server, credentials, default_cache()), threads=threads)
+        codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
         sampling = GREEDY if greedy else None
         async with (  # the output last: nothing is written where the input or the worker fails
-            _microphone(input_wav, input_device, codec.spec, as_fast_as_possible) as microphone,
+            person(input_wav, input_device, channel, codec.spec, as_fast_as_possible) as said,
             client.connect(
                 [server, *other_servers],
                 codec.spec,
@@ -212,18 +219,21 @@ def talk_command(
                 credentials=credentials,
                 on_change=_print_change,
             ) as session,
-            _speaker(output_wav, output_device, codec.spec) as speaker,
+            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible) as speaker,
         ):
-            with Recorder(record, session, codec.spec) if record is not None else nullcontext() as recorder:
+            speaks = session.model.model_codebooks > 0
+            live = output_wav is None and (speaks or input_wav is None)
+            with (
+                transcript(output_text) as write,
+                Recorder(record, session, codec.spec) if record is not None else nullcontext() as recorder,
+            ):
 
                 def on_reply(reply: Reply) -> None:
-                    click.echo(reply.text, nl=False)
+                    write(reply.text)
                     if recorder is not None:
                         recorder.add(reply)
 
-                frames = microphone(session.model.delay_steps)
-                conversation = await talk(session, codec, frames, speaker, on_reply, live=output_wav is None)
-        click.echo()
+                conversation = await talk(session, codec, said(session.model, live), speaker, on_reply, live=live)
         if session.dropped_frames or conversation.skipped_replies:
             click.echo(
                 f"{session.dropped_frames} frames were never heard by the model, "
@@ -262,70 +272,12 @@ def replay_recording_command(codec_folder: Path, threads: int, recording: Path, 
     person, model = codec.decoder(), codec.decoder()
     silence = np.zeros(codec.spec.frame_samples, np.float32)
     with WavWriter(wav, codec.spec.sample_rate_hz, channels=2) as writer:
-        for step in _progress(read.steps, len(read.steps), recording.name):
+        for step in progress(read.steps, len(read.steps), recording.name):
             heard = silence if step.model is None else model.step(step.model[: codec.spec.codebooks])
             writer.write(np.stack((person.step(step.user), heard), 1))
     click.echo(read.transcript())
     if read.torn_bytes:
         click.echo(f"{recording} ends amid a frame ({read.torn_bytes} bytes), which was left out", err=True)
-
-
-@asynccontextmanager
-async def _speaker(wav: Path | None, device: str | None, spec: CodecSpec) -> AsyncIterator[Callable[[Pcm], None]]:
-    """Where the reply goes: a wav file, or a speaker that is heard to its end."""
-    if wav is not None:
-        with WavWriter(wav, spec.sample_rate_hz) as writer:
-            yield writer.write
-    else:
-        async with Speaker(spec.sample_rate_hz, device) as speaker:
-            yield speaker.write
-            await speaker.drain()
-
-
-@asynccontextmanager
-async def _microphone(
-    wav: Path | None, device: str | None, spec: CodecSpec, as_fast_as_possible: bool
-) -> AsyncIterator[Callable[[int], AsyncIterator[Pcm]]]:
-    """Where the person is heard: a wav file, with silence after it while the model's delays run out, or a microphone
-    until Ctrl-C. Yields a function of the model's delay in steps."""
-    if wav is not None:
-        with WavReader(wav, spec.sample_rate_hz, spec.frame_samples) as reader:
-
-            def frames(delay_steps: int) -> AsyncIterator[Pcm]:
-                whole = with_silence(reader, spec.frame_samples, delay_steps)
-                whole = _progress(whole, reader.frames + delay_steps, wav.name)
-                return paced(whole, 0 if as_fast_as_possible else spec.frame_s)
-
-            yield frames
-    else:
-        async with Microphone(spec.sample_rate_hz, spec.frame_samples, device) as microphone:
-            yield lambda delay_steps: _until_interrupted(microphone)
-
-
-async def _until_interrupted(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
-    """The same frames, until Ctrl-C or SIGTERM asks for an orderly end; a second signal interrupts at once."""
-    ended = False
-    loop = asyncio.get_running_loop()
-
-    def restore() -> None:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-
-    def end() -> None:
-        nonlocal ended
-        ended = True
-        restore()
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, end)
-    click.echo("listening; Ctrl-C ends the conversation", err=True)
-    try:
-        async for frame in frames:
-            if ended:
-                return
-            yield frame
-    finally:
-        restore()
 
 
 def main() -> None:

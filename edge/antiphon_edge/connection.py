@@ -14,10 +14,12 @@ from grpc_status import rpc_status
 
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError, UnavailableError, from_status
+from antiphon.plain_text import plain_line
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.credentials import PLAINTEXT, Credentials, Metadata
 from antiphon_edge.errors import CredentialsError
+from antiphon_edge.proxy import DIRECT, find_proxy, may_use_proxy
 
 CHANNEL_OPTIONS = (
     # A new channel tries at once, whatever an earlier one to the same address has been waiting for.
@@ -43,11 +45,11 @@ REASONS = (
     ("certificate has expired", "its certificate has expired: renew it on the worker, and check this machine's clock"),
     ("certificate is not yet valid", "its certificate is not valid yet: check this machine's clock, and the worker's"),
     ("Hostname Verification", "its certificate is for another name: connect to a name that the certificate lists"),
+    ("CERTIFICATE_VERIFY_FAILED", "an authority that is not trusted here signed its certificate: give it as `ca`"),
     (
-        "CERTIFICATE_VERIFY_FAILED",
-        "an authority that is not trusted here signed its certificate: give it with --tls-ca",
+        "WRONG_VERSION_NUMBER",
+        "it does not speak TLS: start antiphon-cloud serve with --tls-cert and --tls-key, or leave out `tls`",
     ),
-    ("WRONG_VERSION_NUMBER", "it does not speak TLS: start it with --tls-cert and --tls-key, or leave out --tls"),
 )
 
 
@@ -76,9 +78,11 @@ async def open_channel(
 
 
 def _channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
+    """The one place where a channel to a worker is made."""
+    options = CHANNEL_OPTIONS if may_use_proxy(address, credentials.tls) else (*CHANNEL_OPTIONS, *DIRECT)
     if tls := credentials.channel_credentials():
-        return grpc.aio.secure_channel(address, tls, options=CHANNEL_OPTIONS)
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(address, tls, options=options)
+    return grpc.aio.insecure_channel(address, options=options)
 
 
 class _WithMetadata:
@@ -118,8 +122,12 @@ async def _refusal(channel: grpc.aio.Channel, address: str, credentials: Credent
         if words in reason:
             return CredentialsError(f"no safe connection to the worker at {address}: {meaning}")
     if "Socket closed" in reason:
-        likely = "for a client certificate (--tls-client-cert)" if credentials.tls else "for TLS (--tls)"
+        likely = "for a client certificate (`client_cert`)" if credentials.tls else "for TLS (`tls`)"
         return UnavailableError(f"the worker at {address} closed the connection: it may ask {likely}")
+    if proxy := find_proxy(address, credentials.tls):
+        return UnavailableError(
+            f"no worker answers at {address} through {proxy}: check both, or name the worker's host in no_proxy"
+        )
     return UnavailableError(
         f"no worker answers at {address}: check the address, and that antiphon-cloud serve runs there"
     )
@@ -127,7 +135,7 @@ async def _refusal(channel: grpc.aio.Channel, address: str, credentials: Credent
 
 def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:
     """The error that a failed call stands for, with the worker's retry time where it gives one."""
-    message = error.details() or f"the call to {address} failed without a reason"
+    message = plain_line(error.details() or "") or f"the call to {address} failed without a reason"
     retry_after_s = None
     rich = rpc_status.from_call(error)
     for detail in rich.details if rich else ():

@@ -18,13 +18,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SERVER = "localhost:50051"
 API_KEY_VARIABLE = "ANTIPHON_API_KEY"
 
+# The parameters have the names of `Credentials`' arguments: an error that speaks of one is told with its flag.
 _pem = click.Path(path_type=Path)
 _options = (
     option("--server", type=Address(), default=DEFAULT_SERVER, metavar="HOST:PORT", help="Address of the worker."),
     option("--tls", is_flag=True, help="Encrypt, and check the worker's certificate; the other --tls flags imply it."),
-    option("--tls-ca", type=_pem, help="Authorities to trust (PEM); those that gRPC brings (Mozilla's) where absent."),
-    option("--tls-client-cert", type=_pem, help="Certificate chain of this edge (PEM), for mutual TLS."),
-    option("--tls-client-key", type=_pem, help="Its private key (PEM)."),
+    option(
+        "--tls-ca", "ca", type=_pem, help="Authorities to trust (PEM); those that gRPC brings (Mozilla's) where absent."
+    ),
+    option("--tls-client-cert", "client_cert", type=_pem, help="Certificate chain of this edge (PEM), for mutual TLS."),
+    option("--tls-client-key", "client_key", type=_pem, help="Its private key (PEM)."),
     option(
         "--api-key-file",
         type=click.Path(path_type=Path),
@@ -41,20 +44,20 @@ def connection_options(command: F) -> F:
     def with_credentials(
         *args: Any,
         tls: bool,
-        tls_ca: Path | None,
-        tls_client_cert: Path | None,
-        tls_client_key: Path | None,
+        ca: Path | None,
+        client_cert: Path | None,
+        client_key: Path | None,
         api_key_file: Path | None,
         insecure: bool,
         **kwargs: Any,
     ) -> Any:
-        if (tls_client_cert is None) != (tls_client_key is None):
+        if (client_cert is None) != (client_key is None):
             raise click.UsageError("--tls-client-cert and --tls-client-key belong together: give both")
         credentials = Credentials(
-            tls=tls or tls_ca is not None or tls_client_cert is not None,
-            ca=tls_ca,
-            client_cert=tls_client_cert,
-            client_key=tls_client_key,
+            tls=tls or ca is not None or client_cert is not None,
+            ca=ca,
+            client_cert=client_cert,
+            client_key=client_key,
             api_key=_api_key(api_key_file),
             insecure=insecure,
         )

@@ -43,7 +43,7 @@ class Credentials:
             return
         sent = "the conversation and the API key" if self.api_key else "the conversation"
         raise CredentialsError(
-            f"{address} is another machine and {sent} would go there in plaintext: use --tls, or --insecure on a "
+            f"{address} is another machine and {sent} would go there in plaintext: use `tls`, or `insecure` on a "
             "network that you trust"
         )
 

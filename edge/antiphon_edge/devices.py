@@ -11,6 +11,7 @@ loop in one line, the speaker's come out of a `PlayoutBuffer`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -20,7 +21,7 @@ import numpy as np
 
 from antiphon_edge.echo import EchoCanceller
 from antiphon_edge.errors import AudioDeviceError
-from antiphon_edge.pcm import BlockBuffer, Pcm, mono, resampler
+from antiphon_edge.pcm import BlockBuffer, Pcm, one_channel, resampler
 from antiphon_edge.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.portaudio import (
     CALLBACK_MS,
@@ -32,15 +33,17 @@ from antiphon_edge.portaudio import (
     list_devices,
     open_stream,
 )
+from antiphon_edge.stall import LOOK_S, STALL_S, Stall
 
 __all__ = ["AudioDevice", "Microphone", "Speaker", "list_devices"]
 
-STALL_S = 5.0  # without a single callback: the device has gone
 QUEUE_FRAMES = 4
 SETTLE_S = 0.04  # what the resampler and the callback before last still hold
 PLAYED_MS = 400  # of what was played, kept for the echo canceller
 CONTINUE, ABORT = 0, 2  # PortAudio's paContinue, paAbort
 INPUT_OVERFLOW, OUTPUT_UNDERFLOW = 2, 4  # PortAudio's paInputOverflow, paOutputUnderflow
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,16 +51,19 @@ T = TypeVar("T")
 class Microphone:
     """A microphone as an async iterator of frames [frame_samples], float32; an async context manager.
 
+    A device that falls silent, as after a laptop's sleep, is waited for and then opened once more.
+
     Args:
         sample_rate_hz: the rate of the frames, whatever the device's.
         frame_samples: samples in a frame.
         device: index or part of the name; None for the system's default.
+        channel: which one is heard, from 1; the others are left out.
         queue_frames: frames that wait for a slow reader; full: the oldest is dropped.
         canceller: removes from each frame what `speaker` played; None with headphones.
         speaker: an open speaker; needed with a canceller.
 
     Raises:
-        AudioDeviceError: PyAudio is missing, no such device, it refuses, or (while iterating) it went away.
+        AudioDeviceError: PyAudio is missing, no such device or channel, it refuses, or (while iterating) it went away.
     """
 
     def __init__(
@@ -66,18 +72,23 @@ class Microphone:
         frame_samples: int,
         device: int | str | None = None,
         *,
+        channel: int = 1,
         queue_frames: int = QUEUE_FRAMES,
         canceller: EchoCanceller | None = None,
         speaker: Speaker | None = None,
     ) -> None:
-        assert canceller is None or speaker is not None, "a canceller needs to know what was played"
+        if canceller is not None and speaker is None:
+            raise AudioDeviceError("canceller: needs a speaker, to know what was played")
         self._rate_hz = sample_rate_hz
         self._frame_samples = frame_samples
         self._choice = device
+        self._channel = channel
         self._canceller = canceller
         self._speaker = speaker
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue(queue_frames)  # full: drop the oldest frame
         self._stream: OpenStream | None = None
+        self._stall: Stall
+        self._reopened = False  # and not heard since
         self.dropped_frames = 0
         """Frames dropped because the reader was slow."""
         self.overflows = 0
@@ -94,16 +105,15 @@ class Microphone:
         return _running(self._stream).latency_s
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._stream = await _open("input", self._choice, self._rate_hz, partial(self._attach, loop))
+        self._stall = Stall(asyncio.get_running_loop().time)
+        await self._open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        stream, self._stream = _running(self._stream), None
         try:
-            await _to_the_end(stream.close)
+            await self._close()
         finally:
             self._put(None)  # after the last frame: whoever still iterates is done
 
@@ -111,17 +121,38 @@ class Microphone:
         return self
 
     async def __anext__(self) -> Pcm:
-        try:
-            async with asyncio.timeout(STALL_S):
-                frame = await self._queue.get()
-        except TimeoutError:
-            raise AudioDeviceError(
-                f"the microphone has sent no sound for {STALL_S:.0f} s: check that it is connected, then start again"
-            ) from None
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    frame = await self._queue.get()
+                break
+            except TimeoutError:
+                if self._stall.look() >= STALL_S:
+                    await self._reopen()
         if frame is None:
             self._put(None)
             raise StopAsyncIteration
         return frame
+
+    async def _open(self) -> None:
+        attach = partial(self._attach, asyncio.get_running_loop())
+        self._stream = await _open("input", self._choice, self._rate_hz, attach, self._channel)
+        self._stall.heard()
+
+    async def _close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await _to_the_end(stream.close)
+
+    async def _reopen(self) -> None:
+        if self._reopened:
+            raise AudioDeviceError(
+                f"the microphone has sent no sound for {2 * STALL_S:.0f} s: check that it is connected, start again"
+            )
+        logger.info("the microphone has sent no sound for %.0f s: opening it again", STALL_S)
+        self._reopened = True
+        await self._close()
+        await self._open()
 
     def _attach(self, loop: asyncio.AbstractEventLoop, rate_hz: int, channels: int) -> Callback:
         resample = resampler(rate_hz, self._rate_hz)
@@ -129,8 +160,11 @@ class Microphone:
 
         def deliver(data: bytes | None, status: int) -> None:
             assert data is not None, "an input stream brings samples"
+            self._stall.heard()
+            self._reopened = False
             self.overflows += bool(status & INPUT_OVERFLOW)
-            buffer.put(resample(mono(np.frombuffer(data, np.float32).reshape(-1, channels))))
+            block = np.frombuffer(data, np.float32).reshape(-1, channels)
+            buffer.put(resample(one_channel(block, self._channel)))
             for frame in buffer.frames(self._frame_samples):
                 self._put(self._clean(frame))
 
@@ -158,6 +192,8 @@ class Microphone:
 class Speaker:
     """A speaker that plays what is written to it, through a playout buffer; an async context manager.
 
+    A device that stops playing, as after a laptop's sleep, is waited for and then opened once more.
+
     Args:
         sample_rate_hz: the rate of what is written, whatever the device's.
         device: index or part of the name; None for the system's default.
@@ -182,7 +218,8 @@ class Speaker:
         self._played = BlockBuffer()  # full: drop the oldest samples
         self._taken = False
         self._idle = asyncio.Event()
-        self._heard_of_s = 0.0  # when the device last asked for samples, by the loop's clock
+        self._stall: Stall
+        self._reopening: asyncio.Task[None] | None = None  # until the device asks for samples again
         self._stream: OpenStream | None = None
         self.underflows = 0
         """Times that the driver ran out of samples because this process was slow; the network's are in `stats`."""
@@ -203,33 +240,62 @@ class Speaker:
         return self._playout.stats
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._stream = await _open("output", self._choice, self._rate_hz, partial(self._attach, loop))
-        self._heard_of_s = loop.time()
+        self._stall = Stall(asyncio.get_running_loop().time)
+        await self._open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        stream, self._stream = _running(self._stream), None
-        await _to_the_end(stream.close)
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.gather(self._reopening, return_exceptions=True)
+        await self._close()
 
     def write(self, pcm: Pcm) -> None:
         """Hands `pcm` [N] to the playout buffer and returns at once."""
-        if asyncio.get_running_loop().time() - self._heard_of_s > STALL_S:
-            raise _no_speaker()
+        if self._stall.look() >= STALL_S:
+            self._reopen()
         self._idle.clear()
         self._playout.write(pcm)
+
+    def _reopen(self) -> None:
+        """Opens the device again in the background; the second time it has failed."""
+        if self._reopening is None:
+            logger.info("the speaker has played nothing for %.0f s: opening it again", STALL_S)
+
+            async def reopen() -> None:
+                await self._close()
+                await self._open()
+
+            self._reopening = asyncio.create_task(reopen())
+        elif self._reopening.done():
+            self._reopening.result()  # why it could not be opened
+            raise _no_speaker()
+
+    async def _open(self) -> None:
+        attach = partial(self._attach, asyncio.get_running_loop())
+        self._stream = await _open("output", self._choice, self._rate_hz, attach)
+        self._stall.heard()
+
+    async def _close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await _to_the_end(stream.close)
 
     async def drain(self) -> None:
         """Waits until all that was written has been heard; leaving the context without it cuts off the end."""
         self._idle.clear()
         self._playout.flush()
-        try:
-            async with asyncio.timeout(self.stats.level_ms / 1000 + STALL_S):
-                await self._idle.wait()
-        except TimeoutError:
-            raise _no_speaker() from None
+        patience_s = self.stats.level_ms / 1000 + STALL_S
+        waited = Stall(asyncio.get_running_loop().time)
+        while not self._idle.is_set():
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._idle.wait()
+            except TimeoutError:
+                if waited.look() > patience_s:
+                    raise _no_speaker() from None
         await asyncio.sleep(self.latency_s + SETTLE_S)
 
     def take_played(self, samples: int) -> Pcm:
@@ -253,7 +319,9 @@ class Speaker:
         ready = BlockBuffer()  # at the device's rate
 
         def played(blocks: list[Pcm], status: int) -> None:
-            self._heard_of_s = loop.time()
+            self._stall.heard()
+            if self._reopening is not None and self._reopening.done():
+                self._reopening = None
             self.underflows += bool(status & OUTPUT_UNDERFLOW)
             for block in blocks:
                 self._played.put(block)
@@ -287,8 +355,10 @@ def _no_speaker() -> AudioDeviceError:
     )
 
 
-async def _open(direction: Direction, choice: int | str | None, rate_hz: int, attach: Attach) -> OpenStream:
-    return await _to_the_end(partial(open_stream, direction, choice, rate_hz, attach), undo=OpenStream.close)
+async def _open(
+    direction: Direction, choice: int | str | None, rate_hz: int, attach: Attach, channel: int = 1
+) -> OpenStream:
+    return await _to_the_end(partial(open_stream, direction, choice, rate_hz, attach, channel), undo=OpenStream.close)
 
 
 async def _to_the_end(work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:

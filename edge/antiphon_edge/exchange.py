@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from antiphon.errors import AntiphonError, SequenceError
 from antiphon.history import History, fewest_steps
+from antiphon.plain_text import plain_text
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.replies import Reply, Totals
@@ -152,6 +153,6 @@ class Exchange:
             sequence,
             self._packer.unpack(message.codes) if self._model.model_codebooks else None,
             message.text_token if message.HasField("text_token") else self._model.text_padding_token,
-            message.text,
+            plain_text(message.text),
             round_trip_s,
         )

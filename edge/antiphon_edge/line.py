@@ -7,6 +7,7 @@ import logging
 import time
 
 from antiphon.errors import AntiphonError, SequenceError
+from antiphon.plain_text import plain_line
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.call import Call
@@ -86,7 +87,9 @@ class Line:
                     case None:
                         self._accept(response)
                     case "go_away":
-                        self._told_to_go(GoAway(response.go_away.reason, response.go_away.time_left_ms / 1000))
+                        self._told_to_go(
+                            GoAway(plain_line(response.go_away.reason), response.go_away.time_left_ms / 1000)
+                        )
                     case "closed":
                         timings = response.closed.timings
                         totals = Totals(response.closed.frames, list(timings.wait_us), list(timings.step_us))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
+from antiphon.errors import AntiphonError
+
 Pcm = npt.NDArray[np.float32]
 """Mono samples [N], full scale at ±1."""
+Samples = npt.ArrayLike
+"""The same as a caller may have them: floats, or 16-bit integers (a numpy array of int16)."""
+
+BEYOND = 10.0  # times full scale: loud sound stays below, the numbers of 16-bit samples do not
 
 
 class BlockBuffer:
@@ -40,9 +47,50 @@ class BlockBuffer:
             yield self.take(frame_samples)
 
 
-def mono(block: Pcm) -> Pcm:
-    """Averages the channels of `block` [N, channels] to [N]."""
-    return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+def as_pcm(samples: Samples) -> Pcm:
+    """Samples [N] as float32 with full scale at ±1.
+
+    Args:
+        samples: floats, which stay as they are, or int16, which are divided by 32,768.
+
+    Raises:
+        AntiphonError: more or fewer dimensions than one, another type, samples that are not numbers, or some far beyond
+            full scale (16-bit samples that were turned into floats and not scaled).
+    """
+    array = as_array(samples, "pcm", AntiphonError)
+    if array.ndim != 1:
+        raise AntiphonError(f"pcm: expected mono samples [N], got shape {list(array.shape)}; choose one channel")
+    if array.dtype == np.int16:
+        return array.astype(np.float32) / np.float32(32_768)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise AntiphonError(f"pcm: expected floats in [-1, 1] or int16, got {array.dtype}")
+    peak = np.abs(array).max(initial=0.0)
+    if not np.isfinite(peak):
+        raise AntiphonError("pcm: holds samples that are not numbers")
+    if peak > BEYOND:
+        raise AntiphonError(f"pcm: a sample of {peak:.0f} is far beyond full scale, which is 1: divide by 32768")
+    return array.astype(np.float32, copy=False)
+
+
+def as_array(values: npt.ArrayLike, name: str, error: type[AntiphonError]) -> npt.NDArray[Any]:
+    """`values` as an array, where they are one.
+
+    Raises:
+        AntiphonError: as `error`, naming the argument: rows of different lengths, or things that are no numbers.
+    """
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):
+        raise error(f"{name}: expected an array of numbers, got {type(values).__name__}") from None
+
+
+def one_channel(block: Pcm, channel: int) -> Pcm:
+    """Channel `channel`, counted from 1, of `block` [N, channels], as [N].
+
+    The others are left out: an average is silent where two channels are each other's inverse, and mixes what a
+    microphone array has cleaned with what it has not.
+    """
+    return np.ascontiguousarray(block[:, channel - 1])
 
 
 def resampler(from_hz: int, to_hz: int) -> Callable[[Pcm], Pcm]:

@@ -131,29 +131,51 @@ def choose_device(devices: list[AudioDevice], direction: Direction, choice: int 
     return found[0]
 
 
-def open_stream(direction: Direction, choice: int | str | None, rate_hz: int, attach: Attach) -> OpenStream:
-    """Opens and starts a float32 callback stream, at `rate_hz` mono if the device allows it, else at what it does.
+def open_stream(
+    direction: Direction, choice: int | str | None, rate_hz: int, attach: Attach, channel: int = 1
+) -> OpenStream:
+    """Opens and starts a float32 callback stream, at `rate_hz` if the device allows it, else at what it does.
 
     Args:
         direction: "input" for a microphone, "output" for a speaker.
         choice: as in `choose_device`.
         rate_hz: the wanted rate; a device that refuses it is opened at its own default rate.
         attach: makes the callback once rate and channels are known; called for every attempt.
+        channel: of a microphone, from 1: the stream has at least as many.
 
     Raises:
-        AudioDeviceError: PyAudio is missing, there is no such device, or it refuses.
+        AudioDeviceError: PyAudio is missing, there is no such device or channel, or it refuses.
     """
     pyaudio = _import_pyaudio()
     with quiet():
         portaudio = pyaudio.PyAudio()
         try:
             device = choose_device(_devices(portaudio), direction, choice)
-            stream = _open_somehow(portaudio, pyaudio.paFloat32, direction, device, rate_hz, attach)
+            counts = channel_counts(device, direction, channel)
+            stream = _open_somehow(portaudio, pyaudio.paFloat32, direction, device, rate_hz, counts, attach)
         except BaseException:
             portaudio.terminate()
             raise
         _hush_alsa()
         return stream
+
+
+def channel_counts(device: AudioDevice, direction: Direction, channel: int) -> list[int]:
+    """How many channels to open the device with, in the order of preference.
+
+    A speaker is opened with one, where it allows it. A microphone is not: the system would then average its channels.
+
+    Raises:
+        AudioDeviceError: the device has fewer channels.
+    """
+    has = device.channels(direction)
+    if not 1 <= channel <= has:
+        count = "1 channel" if has == 1 else f"{has} channels"
+        raise AudioDeviceError(f"{WORDS[direction]} {device.name!r} has {count}: there is no channel {channel}")
+    most = max(channel, min(has, MAX_CHANNELS))
+    two = max(channel, min(2, most))
+    counts = (1, two, most) if direction == "output" else (two, most, channel)
+    return list(dict.fromkeys(counts))
 
 
 def _open_somehow(
@@ -162,12 +184,12 @@ def _open_somehow(
     direction: Direction,
     device: AudioDevice,
     rate_hz: int,
+    counts: list[int],
     attach: Attach,
 ) -> OpenStream:
-    most = min(device.channels(direction), MAX_CHANNELS)
     reason: OSError | None = None
     for rate in dict.fromkeys((rate_hz, device.default_rate_hz)):
-        for channels in dict.fromkeys((1, min(2, most), most)):
+        for channels in counts:
             try:
                 stream = portaudio.open(
                     rate=rate,

@@ -12,6 +12,7 @@ every step would take an SD card longer than a frame lasts; the disk is waited f
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -23,10 +24,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgpack
+import msgspec
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError
 from antiphon.history import RowLayout
+from antiphon.plain_text import plain_line, plain_text
 from antiphon.spec import CodecSpec, ModelSpec, Sampling
 from antiphon_edge.errors import RecordingError
 from antiphon_edge.replies import Reply
@@ -35,6 +38,8 @@ from antiphon_edge.session import Session
 FORMAT, VERSION = "antiphon", 1
 PAUSE_S = 1.0  # without text: the transcript begins a new line
 MAX_OBJECT_BYTES = 1 << 20
+MAX_ENTRIES = 1 << 10  # of an array or a map
+REASON_CHARACTERS = 200
 
 
 class Recorder:
@@ -47,7 +52,7 @@ class Recorder:
     def __init__(self, path: Path, session: Session, codec: CodecSpec) -> None:
         self._path, self._session = path, session
         try:
-            self._file = path.open("xb", buffering=0)
+            self._file = open(path, "xb", buffering=0, opener=_for_its_owner)  # noqa: SIM115 -- as pathlib cannot
         except FileExistsError:
             raise RecordingError(f"{path} exists already: choose another name for the recording") from None
         except OSError as error:
@@ -127,12 +132,14 @@ class Recording:
         try:
             recording = cls._from_header(next(items, None), path)
             layout = RowLayout.of(recording.model)
-            recording.steps.extend(_step(item, layout, recording.model) for item in items)
-        except (AntiphonError, msgpack.UnpackException, ValueError, TypeError, KeyError) as error:
-            if isinstance(error, RecordingError):
-                raise
+            for item in items:
+                recording.steps.append(_step(item, layout, recording))
+        except RecordingError:
+            raise
+        except (AntiphonError, msgpack.UnpackException, ValueError) as error:  # msgspec's are ValueErrors
+            reason = plain_line(str(error))[:REASON_CHARACTERS]
             raise RecordingError(
-                f"{path} is damaged after {items.end} bytes ({error}): what is before can be saved with "
+                f"{path} is damaged after {items.end} bytes ({reason}): what is before can be saved with "
                 f"head -c {items.end}"
             ) from None
         object.__setattr__(recording, "torn_bytes", len(data) - items.end)
@@ -142,16 +149,12 @@ class Recording:
     def _from_header(cls, header: Any, path: Path) -> Recording:
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise RecordingError(f"{path} is no recording of a conversation: choose one made with talk --record")
-        if header["version"] > VERSION:
+        if msgspec.convert(header, _Version).version > VERSION:
             raise RecordingError(f"{path} was recorded by a newer version of Antiphon: upgrade this one")
-        model = header["model"] | {"sampling": Sampling(**header["model"]["sampling"])}
-        return cls(
-            header["started"],
-            header["seed"],
-            Sampling(**header["sampling"]),
-            ModelSpec(**model),
-            CodecSpec(**header["codec"]),
-        )
+        known = msgspec.convert(header, _Header)
+        model = ModelSpec.from_message(known.model.to_message())  # which checks the numbers, and cleans the texts
+        codec = CodecSpec.from_message(known.codec.to_message())
+        return cls(plain_line(known.started), known.seed, known.sampling, model, codec)
 
     def transcript(self) -> str:
         """The model's words, a line for each time it spoke, with the time of its first word."""
@@ -169,11 +172,34 @@ class Recording:
         return "\n".join(lines)
 
 
+class _Version(msgspec.Struct):
+    version: int
+
+
+class _Header(msgspec.Struct):
+    started: str
+    seed: int
+    sampling: Sampling
+    model: ModelSpec
+    codec: CodecSpec
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """A conversation is nobody else's to read."""
+    return os.open(path, flags, 0o600)
+
+
 class _Items(Iterator[Any]):
     """The whole objects of a stream; `end` is where the last one ends."""
 
     def __init__(self, data: bytes) -> None:
-        self._unpacker = msgpack.Unpacker(max_buffer_size=0, max_str_len=MAX_OBJECT_BYTES, max_bin_len=MAX_OBJECT_BYTES)
+        self._unpacker = msgpack.Unpacker(
+            max_buffer_size=0,
+            max_str_len=MAX_OBJECT_BYTES,
+            max_bin_len=MAX_OBJECT_BYTES,
+            max_array_len=MAX_ENTRIES,
+            max_map_len=MAX_ENTRIES,
+        )
         self._unpacker.feed(data)
         self.end = 0
 
@@ -183,10 +209,15 @@ class _Items(Iterator[Any]):
         return item
 
 
-def _step(item: Any, layout: RowLayout, model: ModelSpec) -> Step:
-    sequence, at_s, row, text = item
-    user = layout.user.unpack(layout.user_codes(row))
+def _step(item: Any, layout: RowLayout, recording: Recording) -> Step:
+    sequence, at_s, row, text = msgspec.convert(item, tuple[int, float, bytes, str])
+    last = recording.steps[-1].sequence if recording.steps else -1
+    if not last < sequence < 1 << 32 or not 0 <= at_s < math.inf:
+        raise ValueError(f"step {sequence} at {at_s} s, after {last}")
+    if len(row) != layout.size_bytes:
+        raise ValueError(f"a row of {len(row)} bytes, expected {layout.size_bytes}")
+    user, model = layout.user.unpack(layout.user_codes(row)), recording.model
     codes = None
     if model.model_codebooks and sequence >= model.delay_steps:
         codes = layout.model.unpack(row[-layout.model.size_bytes :])
-    return Step(int(sequence), float(at_s), user, codes, str(text))
+    return Step(sequence, at_s, user, codes, plain_text(text))

@@ -6,20 +6,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 
 import numpy as np
 
-from antiphon.errors import PreconditionError
 from antiphon_edge.client import Reply, Session
 from antiphon_edge.codec import Codec
+from antiphon_edge.hearing import Hearing
 from antiphon_edge.hops import Hops
 from antiphon_edge.lag import LagBudget
 from antiphon_edge.pcm import Pcm
+
+READ_AHEAD = 4  # frames of a pipe: the rest waits in it
 
 
 @dataclass(slots=True)
@@ -45,7 +48,8 @@ async def talk(
 ) -> Conversation:
     """Sends every frame of `microphone` and hands every reply's audio to `speaker`, until the microphone ends.
 
-    Encoding and decoding each have a thread, so that neither holds up the network or the other.
+    Encoding and decoding each have a thread, so that neither holds up the network or the other. The model hears the
+    frames as `Hearing` gives them to it: one that only listens gets silence before and after them, as fast as it goes.
 
     Args:
         session: an open session.
@@ -60,10 +64,10 @@ async def talk(
         PreconditionError: the codec makes fewer codebooks than the model hears.
         AntiphonError: whatever ended the session.
     """
-    _check_codebooks(session, codec)
+    hearing = Hearing(codec, session.model)
     conversation = Conversation()
     with ThreadPoolExecutor(1, "encode") as encoding, ThreadPoolExecutor(1, "decode") as decoding:
-        up = asyncio.create_task(_up(session, codec, microphone, encoding, conversation, live))
+        up = asyncio.create_task(_up(session, hearing, microphone, encoding, conversation, live))
         down = asyncio.create_task(_down(session, codec, speaker, decoding, conversation, on_reply, live))
         try:
             # Down ends last when all is well; up ends first when the microphone or the codec fails.
@@ -81,24 +85,29 @@ async def talk(
 
 async def _up(
     session: Session,
-    codec: Codec,
+    hearing: Hearing,
     microphone: AsyncIterator[Pcm],
     thread: ThreadPoolExecutor,
     conversation: Conversation,
     live: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
-    encoder = codec.encoder()
-    user_codebooks = session.model.user_codebooks
+
+    async def send(frames: Iterable[Pcm], live: bool) -> None:
+        for pcm in frames:
+            start = time.perf_counter()
+            codes = await loop.run_in_executor(thread, hearing.step, pcm)  # [user_codebooks]
+            conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
+            if live:
+                session.send_live(codes)
+            else:
+                await session.send(codes)
+            conversation.frames_up += 1
+
+    await send(hearing.lead_in(), live)
     async for pcm in microphone:
-        start = time.perf_counter()
-        codes = await loop.run_in_executor(thread, encoder.step, pcm)  # [codebooks]
-        conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
-        if live:
-            session.send_live(codes[:user_codebooks])
-        else:
-            await session.send(codes[:user_codebooks])
-        conversation.frames_up += 1
+        await send(hearing.frames(pcm), live)
+    await send(hearing.lead_out(), live=False)  # faster than speech: it waits for room, and nothing of it is dropped
     await session.end()
 
 
@@ -112,13 +121,13 @@ async def _down(
     live: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
-    decoder = codec.decoder()
+    decoder = codec.decoder() if session.model.model_codebooks else None
     lag = LagBudget()
     async for reply in session:
         conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
         conversation.text_tokens += bool(reply.text)
         on_reply(reply)
-        if reply.codes is None:
+        if reply.codes is None or decoder is None:
             continue
         if lag.is_late(reply.round_trip_s) and live:
             conversation.skipped_replies += 1
@@ -130,26 +139,69 @@ async def _down(
         speaker(pcm)
 
 
-def _check_codebooks(session: Session, codec: Codec) -> None:
-    needed = session.model.user_codebooks
-    if codec.spec.codebooks < needed or codec.spec.cardinality != session.model.cardinality:
-        raise PreconditionError(
-            f"this codec makes {codec.spec.codebooks} codebooks of {codec.spec.cardinality}, the model hears "
-            f"{needed} of {session.model.cardinality}: pull the worker's codec with antiphon-edge pull"
-        )
-
-
-async def paced(frames: Iterable[Pcm], frame_s: float) -> AsyncIterator[Pcm]:
-    """A file as a microphone: each frame [frame_samples] at the moment when a listener would have heard it whole.
+async def paced(frames: Iterable[Pcm] | AsyncIterator[Pcm], frame_s: float, ahead_s: float = 0.0) -> AsyncIterator[Pcm]:
+    """A file as a microphone: each frame [frame_samples] at the moment when a listener would have heard it whole, or up
+    to `ahead_s` before it.
 
     A `frame_s` of 0 does not wait.
     """
     loop = asyncio.get_running_loop()
-    start = loop.time()
-    for count, frame in enumerate(frames, 1):
+    start = loop.time() - ahead_s
+    count = 0
+    async for frame in _each(frames):
+        count += 1
         if frame_s:
             await asyncio.sleep(start + count * frame_s - loop.time())
         yield frame
+
+
+async def _each(frames: Iterable[Pcm] | AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
+    if isinstance(frames, AsyncIterator):
+        async for frame in frames:
+            yield frame
+    else:
+        for frame in frames:
+            yield frame
+
+
+async def in_thread(frames: Iterable[Pcm]) -> AsyncGenerator[Pcm]:
+    """The same frames of a source that waits, such as a pipe, read by a thread of its own, `READ_AHEAD` ahead at most.
+
+    The thread outlives this where its source brings nothing: it ends with the source, or with the program.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Pcm | Exception | None] = asyncio.Queue()  # bounded by `room`
+    room = threading.Semaphore(READ_AHEAD)
+    ended = False
+
+    def hand_over(item: Pcm | Exception | None) -> None:
+        try:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+        except RuntimeError:  # the loop was closed
+            return
+
+    def read() -> None:
+        try:
+            for frame in frames:
+                room.acquire()
+                if ended:
+                    return
+                hand_over(frame)
+        except Exception as error:  # noqa: BLE001 -- whoever reads the frames hears of it
+            hand_over(error)
+        else:
+            hand_over(None)
+
+    threading.Thread(target=read, name="antiphon-pipe", daemon=True).start()
+    try:
+        while (item := await queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            room.release()
+    finally:
+        ended = True
+        room.release()
 
 
 def with_silence(frames: Iterable[Pcm], frame_samples: int, delay_steps: int) -> Iterator[Pcm]:

@@ -1,9 +1,9 @@
-"""Wav files as streams of frames: any file in, 16-bit mono out, in memory never more than a block."""
+"""Wav files as streams of frames: any file or pipe in, 16-bit out, in memory never more than a block."""
 
 from __future__ import annotations
 
+import logging
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -14,40 +14,67 @@ import soundfile
 import soxr
 
 from antiphon_edge.errors import AudioFileError
-from antiphon_edge.pcm import BlockBuffer, Pcm, mono
+from antiphon_edge.pcm import BlockBuffer, Pcm, one_channel
+from antiphon_edge.sound_source import Warn, open_source, reason
 
-BLOCK_SAMPLES = 16_384
+logger = logging.getLogger(__name__)
 
 
 class WavReader:
-    """A wav file of any rate, channel count and sample format, read as mono frames; a context manager.
+    """One channel of a wav file of any rate and sample format, read as frames; a context manager.
 
-    Iterating yields float32 frames [frame_samples] at `sample_rate_hz`, the last one padded with zeros; each
-    iteration starts at the beginning of the file.
+    Iterating yields float32 frames [frame_samples] at `sample_rate_hz`, the last one padded with zeros; each iteration
+    starts at the beginning of the file. A pipe is read as it comes, once.
+
+    Args:
+        path: a sound file, or a pipe that brings a wav; "-" for standard input.
+        sample_rate_hz: the rate of the frames, whatever the file's.
+        frame_samples: samples in a frame.
+        channel: which one, from 1; the others are left out.
+        warn: told in a sentence where the file is cut off; what there is of it is read. By default the log is.
 
     Raises:
-        AudioFileError: there is no such file, it is no sound file, it holds no audio, or (while iterating) it ends
-            early or holds samples that are not numbers.
+        AudioFileError: there is no such file or channel, it is no sound file, it holds no audio, or (while iterating)
+            it holds samples that are not numbers.
     """
 
-    def __init__(self, path: str | Path, sample_rate_hz: int, frame_samples: int) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate_hz: int,
+        frame_samples: int,
+        *,
+        channel: int = 1,
+        warn: Warn = logger.warning,
+    ) -> None:
         self._frame_samples = frame_samples
         self._rate_hz = sample_rate_hz
-        self._file = _open(path)
-        if self.samples == 0:
-            self._file.close()
-            raise AudioFileError(f"{path} holds no audio: choose a wav file with at least a few samples")
+        self._channel = channel
+        self._source = open_source(path, warn)
+        try:
+            if not 1 <= channel <= self._source.channels:
+                count = "1 channel" if self._source.channels == 1 else f"{self._source.channels} channels"
+                raise AudioFileError(f"{path} has {count}: there is no channel {channel}")
+            if self.samples == 0:
+                raise AudioFileError(f"{path} holds no audio: choose a wav file with at least a few samples")
+        except BaseException:
+            self._source.close()
+            raise
 
     @property
-    def samples(self) -> int:
-        """Samples at `sample_rate_hz`, before the last frame is padded."""
-        return self._resampled(self._file.frames)
+    def is_pipe(self) -> bool:
+        """Whether it is read as it comes, and `next` may wait for long."""
+        return self._source.is_pipe
 
     @property
-    def frames(self) -> int:
-        """Frames that an iteration yields."""
-        return -(-self.samples // self._frame_samples)
+    def samples(self) -> int | None:
+        """Samples at `sample_rate_hz`, before the last frame is padded; None where a pipe does not say."""
+        return None if self._source.samples is None else self._resampled(self._source.samples)
+
+    @property
+    def frames(self) -> int | None:
+        """Frames that an iteration yields, where nothing of the file is missing; None where a pipe does not say."""
+        return None if self.samples is None else -(-self.samples // self._frame_samples)
 
     def __iter__(self) -> Iterator[Pcm]:
         buffer = BlockBuffer()
@@ -60,7 +87,7 @@ class WavReader:
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -71,43 +98,25 @@ class WavReader:
         self.close()
 
     def _blocks(self) -> Iterator[Pcm]:
-        """The file at our rate, in blocks that add up to `samples`."""
-        source_hz = self._file.samplerate
-        if source_hz == self._rate_hz:
-            yield from self._source_blocks()
+        """The channel at our rate, in blocks [N]."""
+        blocks = (one_channel(block, self._channel) for block in self._source.blocks())
+        if self._source.rate_hz == self._rate_hz:
+            yield from blocks
             return
-        resampler = soxr.ResampleStream(source_hz, self._rate_hz, 1, dtype="float32")
-        missing = self.samples
-        for block in self._source_blocks():
+        resampler = soxr.ResampleStream(self._source.rate_hz, self._rate_hz, 1, dtype="float32")
+        read = given = 0
+        for block in blocks:
+            read += len(block)
             resampled = resampler.resample_chunk(block)
-            missing -= len(resampled)
+            given += len(resampled)
             yield resampled
         # What the filter still holds; it rounds the length up or down where we do not, by one sample.
+        missing = self._resampled(read) - given
         rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
         yield np.pad(rest, (0, missing - len(rest)))
 
-    def _source_blocks(self) -> Iterator[Pcm]:
-        self._file.seek(0)
-        missing = self._file.frames
-        while missing:
-            block = self._read()  # [N, channels]
-            if not len(block):
-                raise AudioFileError(f"{self._path} is damaged: it ends {missing} samples early; record it again")
-            if not np.isfinite(block).all():
-                raise AudioFileError(f"{self._path} is damaged: it holds samples that are not numbers; record it again")
-            missing -= len(block)
-            yield mono(block)
-
-    def _read(self) -> Pcm:
-        try:
-            block: Pcm = self._file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioFileError(f"{self._path} cannot be read: {_reason(error)}") from None
-        return block
-
     def _resampled(self, samples: int) -> int:
-        source_hz: int = self._file.samplerate
-        return round(samples * self._rate_hz / source_hz)
+        return round(samples * self._rate_hz / self._source.rate_hz)
 
 
 class WavWriter:
@@ -127,7 +136,7 @@ class WavWriter:
                 os.fsencode(path), "w", samplerate=sample_rate_hz, channels=channels, format="WAV", subtype="PCM_16"
             )
         except (OSError, soundfile.LibsndfileError) as error:
-            raise AudioFileError(f"{path} cannot be written: {_reason(error)}; choose another path") from None
+            raise AudioFileError(f"{path} cannot be written: {reason(error)}; choose another path") from None
 
     def write(self, pcm: Pcm) -> None:
         """Appends `pcm` [N], or [N, channels]; what is beyond full scale is clipped."""
@@ -135,7 +144,7 @@ class WavWriter:
         try:
             self._file.write(integers)
         except soundfile.LibsndfileError as error:
-            raise AudioFileError(f"{self._path} cannot be written: {_reason(error)}; is the disk full?") from None
+            raise AudioFileError(f"{self._path} cannot be written: {reason(error)}; is the disk full?") from None
 
     def close(self) -> None:
         """Completes the header and closes the file."""
@@ -148,25 +157,3 @@ class WavWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _open(path: str | Path) -> soundfile.SoundFile:
-    try:
-        kind = Path(path).stat()
-        if stat.S_ISFIFO(kind.st_mode) or stat.S_ISCHR(kind.st_mode):
-            raise AudioFileError(f"{path} is a pipe or a device: choose a wav file")
-        if kind.st_size == 0:
-            raise AudioFileError(f"{path} is empty: choose a wav file")
-        Path(path).open("rb").close()
-    except OSError as error:
-        raise AudioFileError(f"{path} cannot be read: {_reason(error)}; choose a wav file") from None
-    try:
-        return soundfile.SoundFile(os.fsencode(path))  # bytes: a name may be none of the locale's
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: named *.raw, which would need a description
-        raise AudioFileError(f"{path} is not a wav file: choose one, or convert it (ffmpeg -i IN OUT.wav)") from None
-
-
-def _reason(error: OSError | soundfile.LibsndfileError) -> str:
-    if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
-    return str(error.error_string).rstrip(".").lower()

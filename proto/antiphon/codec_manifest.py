@@ -16,6 +16,12 @@ FORMAT = 1
 
 MANIFEST_FILE = "codec.json"
 
+OPSETS = {"": 20, "com.microsoft": 1}
+"""The versions of ONNX's operators and of onnxruntime's own that the graphs use; 20 is the first with Gelu."""
+
+MAX_MANIFEST_BYTES = 1 << 20  # the published sizes give 40 kB
+MAX_CODEC_BYTES = 1 << 30  # all files; the published sizes with all 32 codebooks in float32 give 450 MB
+
 
 @dataclass(frozen=True, slots=True)
 class GraphState:

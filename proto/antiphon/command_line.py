@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ import click
 
 from antiphon import __version__
 from antiphon.errors import AntiphonError
+from antiphon.plain_text import plain_line
 
 # Keeps gRPC's own lines from standard error; what matters of them comes as an error. Read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -69,10 +71,30 @@ def different_files(source: Path, result: Path) -> None:
         raise click.UsageError(f"{result} is the input: name another file for the output")
 
 
+class _Group(click.Group):
+    """Says of a failed command's error what the command line calls the `arguments` that the library speaks of."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Runs the command that was asked for."""
+        try:
+            return super().invoke(context)
+        except AntiphonError as error:
+            command = self.commands.get(context.invoked_subcommand or "")
+            if command is not None and error.args:
+                error.args = (in_flags(str(error), command), *error.args[1:])
+            raise
+
+
+def in_flags(message: str, command: click.Command) -> str:
+    """The message with each `argument` in backticks that is a flag of the command named as that flag."""
+    flags = {f"`{param.name}`": param.opts[0] for param in command.params if isinstance(param, click.Option)}
+    return re.sub(r"`\w+`", lambda found: flags.get(found[0], found[0]), message)
+
+
 def group(help_text: str) -> click.Group:
     """An empty group with --version and --log-level."""
 
-    @click.group(help=help_text, context_settings=CONTEXT)
+    @click.group(cls=_Group, help=help_text, context_settings=CONTEXT)
     @click.version_option(__version__)
     @option(
         "--log-level",
@@ -114,5 +136,5 @@ def _print_what_the_terminal_cannot_show_as_question_marks() -> None:
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
     with suppress(OSError):  # standard error may be full too
-        click.echo(f"{name}: {message}", err=True)
+        click.echo(f"{name}: {plain_line(message)}", err=True)  # it may quote a peer, or a file's name
     sys.exit(status)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from antiphon.codes import CodePacker
+from antiphon.errors import ProtocolError
+from antiphon.plain_text import plain_line
 from antiphon.v1 import dialogue_pb2 as pb
 
 
@@ -14,13 +16,30 @@ class _Spec:
 
     @classmethod
     def from_message(cls, message: Any) -> Self:
-        """The spec that `message` carries."""
+        """The spec that `message` carries; texts lose what a terminal would obey.
+
+        Raises:
+            ProtocolError: a number is out of the bounds of what can be; the message names it.
+        """
         values = {}
         for field in fields(cls):  # type: ignore[arg-type]
             value = getattr(message, field.name)
             nested = _NESTED.get(str(field.type))
+            value = plain_line(value) if isinstance(value, str) else value
             values[field.name] = nested.from_message(value) if nested else value
-        return cls(**values)
+        spec = cls(**values)
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Whether all numbers are of a size that can be: a peer, or a file, may say anything.
+
+        Raises:
+            ProtocolError: names the first that is not.
+        """
+        for name, (least, most) in _BOUNDS.get(type(self).__name__, {}).items():
+            if not least <= getattr(self, name) <= most:
+                raise ProtocolError(f"{type(self).__name__}: {name} {getattr(self, name)} is not {least} to {most}")
 
     def to_message(self) -> Any:
         """The message of the same name."""
@@ -107,4 +126,23 @@ def shown(fingerprint: bytes) -> str:
     return fingerprint.hex()[:8] or "none"
 
 
+# Far beyond any model, and far below what a number of 32 bits could make somebody allocate or wait for.
+_BOUNDS = {
+    "CodecSpec": {
+        "sample_rate_hz": (1, 192_000),
+        "frame_samples": (1, 1 << 16),
+        "codebooks": (1, 64),
+        "cardinality": (1, 1 << 16),
+    },
+    "ModelSpec": {
+        "user_codebooks": (0, 64),
+        "model_codebooks": (0, 64),
+        "cardinality": (1, 1 << 16),
+        "text_cardinality": (1, 1 << 24),
+        "delay_steps": (0, 1000),
+        "context_steps": (0, 1 << 20),
+        "silence_before_ms": (0, 60_000),
+        "silence_after_ms": (0, 60_000),
+    },
+}
 _NESTED: dict[str, type[_Spec]] = {"Sampling": Sampling}

@@ -7,6 +7,7 @@ import click
 import pytest
 
 from antiphon.command_line import Number, different_files, group, option, run
+from antiphon.errors import NoFreeSlotError
 from antiphon.start import start
 
 
@@ -45,6 +46,19 @@ def test_a_number_is_finite_and_within_its_range(
 ) -> None:
     assert status_of(commands, "speak", f"--seconds={value}", monkeypatch=monkeypatch) == 2
     assert "--seconds" in capsys.readouterr().err
+
+
+def test_an_error_of_the_library_is_told_with_the_flags_of_the_command(
+    commands: click.Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @commands.command("fail")
+    @option("--tls-ca", "ca", help="A file; none where absent.")
+    def fail(ca: str | None) -> None:
+        """Fail."""
+        raise NoFreeSlotError("give it as `ca`, or as `seconds`", retry_after_s=1.0)
+
+    assert status_of(commands, "fail", monkeypatch=monkeypatch) == 1
+    assert capsys.readouterr().err == "speaker: give it as --tls-ca, or as `seconds`\n"
 
 
 def test_what_the_locale_cannot_print_ends_nothing(

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from antiphon.errors import ProtocolError
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 
@@ -21,6 +22,30 @@ def test_a_spec_survives_the_wire(spec: ModelSpec | CodecSpec | Limits | Samplin
 def test_a_spec_has_every_field_of_its_message(spec: type) -> None:
     message = pb.DESCRIPTOR.message_types_by_name[spec.__name__]
     assert [field.name for field in message.fields] == [field.name for field in dataclasses.fields(spec)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "value"),
+    [
+        (MODEL, "model_codebooks", 1 << 31),
+        (MODEL, "cardinality", 0),
+        (MODEL, "delay_steps", 1 << 31),
+        (MODEL, "silence_after_ms", 1 << 31),
+        (CODEC, "sample_rate_hz", 0),
+        (CODEC, "frame_samples", 1 << 31),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(spec: ModelSpec | CodecSpec, name: str, value: int) -> None:
+    message = spec.to_message()
+    setattr(message, name, value)
+    with pytest.raises(ProtocolError, match=rf"Spec: {name} {value} is not \d+ to \d+"):
+        type(spec).from_message(message)
+
+
+def test_a_name_shows_nothing_but_itself() -> None:
+    message = MODEL.to_message()
+    message.name = "moshi\x1b]0;title\x07\n"
+    assert ModelSpec.from_message(message).name == "moshi]0;title"
 
 
 def test_a_frame_is_80_ms() -> None:

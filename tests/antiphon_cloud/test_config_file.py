@@ -25,7 +25,30 @@ def test_the_golden_configs_are_read() -> None:
     assert moshi.sampling == Sampling(0.7, 25, 0.8, 250)
     stt = read_config(GOLDEN / "stt-tiny" / "config.json")
     assert (stt.lm.dep_q, stt.lm.extra_heads_num_heads, stt.lm.weight_sets) == (0, 4, ())
-    assert stt.stt_config["audio_delay_seconds"] == 0.5
+    assert (stt.silence_before_s, stt.silence_after_s) == (0, 1.5)
+    assert (moshi.silence_before_s, moshi.silence_after_s) == (0, 0)
+
+
+def test_speech_to_text_gets_the_silence_that_its_config_asks_for() -> None:
+    stt = {"audio_delay_seconds": 2.5, "audio_silence_prefix_seconds": 1}
+    config = parse_config(golden(model_type="stt", stt_config=stt), "config.json")
+    assert (config.silence_before_s, config.silence_after_s) == (1, 3.5)
+    config = parse_config(golden(model_type="stt"), "config.json")
+    assert (config.silence_before_s, config.silence_after_s) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("stt", "words"),
+    [
+        ({"audio_delay_seconds": -1}, "audio_delay_seconds: expected 0 to 60 seconds, got -1"),
+        ({"audio_silence_prefix_seconds": 1e9}, "audio_silence_prefix_seconds: expected 0 to 60 seconds"),
+        ({"audio_delay_seconds": "long"}, "audio_delay_seconds: expected"),
+        ({"audio_delay": 1}, "unknown key audio_delay"),
+    ],
+)
+def test_silence_that_makes_no_sense_is_refused(stt: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"stt_config: {words}"):
+        parse_config(golden(model_type="stt", stt_config=stt), "config.json")
 
 
 def test_absent_keys_are_the_7b_models() -> None:

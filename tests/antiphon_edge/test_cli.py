@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from antiphon_edge.cli import main
 from tests.support.commands import one_sentence, run
 from tests.support.ports import unused_address
+from tests.support.servers import StubOptions, codec_files, stub_server
 
 
 @pytest.fixture
@@ -32,6 +35,8 @@ def test_a_variable_stands_for_its_flag(tiny_codec: Path, speech: Path, tmp_path
         (["shout"], "shout"),
         (["encode", "in.wav", "out.npy"], "--codec"),
         (["talk", "--as-fast-as-possible"], "needs --input-wav and --output-wav"),
+        (["talk", "--input-wav", "a.wav", "--output-text", "./a.wav"], "is the input"),
+        (["talk", "--channel", "0"], "--channel"),
         (["talk", "--input-wav", "a.wav", "--output-wav", "./a.wav"], "is the input"),
         (["encode", "--codec", "c", "a", "./a"], "is the input"),
         (["decode", "--codec", "c", "a", "./a"], "is the input"),
@@ -56,6 +61,45 @@ def test_nobody_at_the_address_is_one_sentence(tiny_codec: Path, speech: Path, t
     assert f"no worker answers at {address}" in one_sentence(talked)
 
 
+def status_here(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int | str | None:
+    """Runs the command line in this process, and gives its status."""
+    monkeypatch.setattr("sys.argv", ["antiphon-edge", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+async def test_a_cache_that_cannot_be_written_can_be_chosen(
+    tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    async with stub_server(StubOptions(codec_files=codec_files(tiny_codec))) as server:
+        for command in ("pull", "doctor", "talk"):
+            arguments = (command, "--server", server.address, "--cache", tmp_path / "file")
+            assert await asyncio.to_thread(status_here, monkeypatch, *arguments) == 1
+            assert capsys.readouterr().err.endswith("/file/codecs: Not a directory; choose another --cache\n")
+
+
+async def test_the_same_variable_names_the_cache_of_every_command(
+    tiny_codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path / "cache"))
+    async with stub_server(StubOptions(codec_files=codec_files(tiny_codec))) as server:
+        for command in ("pull", "doctor"):
+            await asyncio.to_thread(
+                status_here, monkeypatch, command, "--server", server.address, *["--seconds=1"] * (command == "doctor")
+            )
+    pulled = Path(capsys.readouterr().out.splitlines()[0])
+    assert [pulled] == list((tmp_path / "cache/codecs").iterdir())
+
+
+async def test_an_error_of_the_library_is_told_with_flags(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await asyncio.to_thread(status_here, monkeypatch, "pull", "--server", "worker.example:50051") == 1
+    assert "use --tls, or --insecure on a network that you trust" in capsys.readouterr().err
+
+
 def test_a_talk_that_fails_leaves_an_older_reply_alone(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
     reply = tmp_path / "reply.wav"
     reply.write_bytes(b"an older reply")
@@ -77,6 +121,18 @@ def test_a_bad_wav_is_one_sentence(content: bytes | None, tiny_codec: Path, tmp_
     finished = run("antiphon-edge", "encode", "--codec", tiny_codec, wav, tmp_path / "codes.npy")
     assert str(wav) in one_sentence(finished)
     assert not (tmp_path / "codes.npy").exists()
+
+
+def test_a_channel_that_is_not_there_is_one_sentence(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    finished = run("antiphon-edge", "encode", "--codec", tiny_codec, "--channel", "2", speech, tmp_path / "codes.npy")
+    assert f"{speech} has 1 channel: there is no channel 2" in one_sentence(finished)
+
+
+def test_a_wav_that_is_cut_off_is_encoded_and_told(tiny_codec: Path, speech: Path, tmp_path: Path) -> None:
+    speech.write_bytes(speech.read_bytes()[: 44 + 4800])
+    finished = run("antiphon-edge", "encode", "--codec", tiny_codec, speech, tmp_path / "codes.npy")
+    assert "speech.wav is cut off: 0.10 s of 0.20 s are missing" in one_sentence(finished, status=0)
+    assert np.load(tmp_path / "codes.npy").shape == (2, 8)
 
 
 def test_a_missing_codec_is_one_sentence(speech: Path, tmp_path: Path) -> None:

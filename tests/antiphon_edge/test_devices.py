@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -16,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_edge.devices import AudioDevice, Speaker, list_devices
+from antiphon_edge.devices import AudioDevice, Microphone, Speaker, list_devices
 from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.pcm import Pcm
-from antiphon_edge.portaudio import choose_device, quiet
+from antiphon_edge.portaudio import Direction, channel_counts, choose_device, quiet
+from antiphon_edge.stall import STALL_S
+from tests.support.fake_device import FakeDevice, FakeTime, install
 from tests.support.sound_server import SoundServer
 
 RATE_HZ = 24_000
@@ -214,6 +217,118 @@ def test_a_choice_that_fits_nothing_is_explained(
 ) -> None:
     with pytest.raises(AudioDeviceError, match=reason):
         choose_device(devices, "input", choice)
+
+
+@pytest.mark.parametrize(
+    ("index", "direction", "channel", "counts"),
+    [
+        (1, "input", 1, [1]),
+        (3, "input", 1, [2, 8, 1]),  # with one the system would average what the device has
+        (3, "input", 2, [2, 8]),
+        (3, "input", 6, [6, 8]),
+        (3, "input", 12, [12]),
+        (3, "output", 1, [1, 2, 8]),
+    ],
+)
+def test_a_microphone_is_opened_with_channels_enough_to_choose_from(
+    index: int, direction: Direction, channel: int, counts: list[int]
+) -> None:
+    assert channel_counts(DEVICES[index], direction, channel) == counts
+
+
+@pytest.mark.parametrize(("index", "channel", "count"), [(2, 2, "1 channel"), (3, 33, "32 channels")])
+def test_a_channel_that_a_microphone_has_not_is_explained(index: int, channel: int, count: str) -> None:
+    with pytest.raises(AudioDeviceError, match=f"microphone '.*' has {count}: there is no channel {channel}"):
+        channel_counts(DEVICES[index], "input", channel)
+
+
+@pytest.mark.parametrize("channel", [1, 2])
+async def test_one_channel_of_a_microphone_is_heard(monkeypatch: pytest.MonkeyPatch, channel: int) -> None:
+    install(monkeypatch, device := FakeDevice(channels=2))
+    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
+    async with Microphone(RATE_HZ, FRAME_SAMPLES, channel=channel) as microphone:
+        device.record(np.stack((said, -said / 2), 1))
+        np.testing.assert_array_equal(await anext(microphone), said if channel == 1 else -said / 2)
+
+
+SILENCE = np.zeros((FRAME_SAMPLES, 1), np.float32)
+
+
+async def test_a_microphone_that_wakes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
+        for _ in range(10):
+            heard = asyncio.create_task(anext(microphone))
+            await time.sleep_at_once(600)  # a laptop's lid
+            await time.watch(0.5)
+            assert not heard.done()
+            device.record(SILENCE)
+            assert len(await heard) == FRAME_SAMPLES
+    assert (device.opened, device.closed) == (1, 1)
+
+
+async def test_a_microphone_that_stays_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
+        for count in (2, 3):
+            heard = asyncio.create_task(anext(microphone))
+            await time.watch(STALL_S + 1)
+            while device.opened < count:
+                await time.settle()
+            device.record(SILENCE)
+            assert len(await heard) == FRAME_SAMPLES
+    assert device.closed == device.opened == 3
+
+
+async def test_a_microphone_that_is_gone_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
+        heard = asyncio.create_task(anext(microphone))
+        while not heard.done():
+            await time.watch(1)
+        with pytest.raises(AudioDeviceError, match="the microphone has sent no sound for 10 s"):
+            await heard
+    assert device.closed == device.opened == 2
+
+
+async def test_a_speaker_that_wakes_late_plays_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
+    async with Speaker(RATE_HZ) as speaker:
+        for _ in range(10):
+            await time.sleep_at_once(600)
+            for _ in range(6):
+                speaker.write(said)
+                await time.watch(0.08)
+            device.play(6 * FRAME_SAMPLES)
+            await time.settle()
+    assert (device.opened, device.closed) == (1, 1)
+
+
+async def test_a_speaker_that_stops_is_opened_again_and_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
+
+    async def play_to_nobody(seconds: float) -> None:
+        for _ in range(round(seconds / 0.08)):
+            speaker.write(said)
+            await time.watch(0.08)
+
+    async with Speaker(RATE_HZ) as speaker:
+        for count in (2, 3):
+            await play_to_nobody(STALL_S + 0.5)
+            while device.opened < count:
+                await time.settle()
+            assert np.abs(device.play(4 * FRAME_SAMPLES)).max() > 0
+            await time.settle()
+        with pytest.raises(AudioDeviceError, match="the speaker has played nothing"):
+            await play_to_nobody(60)
+    assert device.closed == device.opened == 4
 
 
 async def test_without_pyaudio_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

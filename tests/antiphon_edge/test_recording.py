@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
 import pytest
 
+from antiphon.plain_text import plain_line, plain_text
 from antiphon_edge.client import Session, connect
 from antiphon_edge.errors import RecordingError
 from antiphon_edge.recording import Recorder, Recording
@@ -158,6 +162,84 @@ def test_damage_amid_a_recording_is_said_with_its_place(recorded: Path) -> None:
     recorded.write_bytes(whole[:-400] + b"\xc1" * 400)  # 0xc1 is no msgpack
     with pytest.raises(RecordingError, match="is damaged after"):
         Recording.read(recorded)
+
+
+def test_a_recording_is_its_owners_alone(recorded: Path) -> None:
+    """As `Recorder` leaves it; the fixture's copy has the mode of any file."""
+    assert stat.S_IMODE(recorded.stat().st_mode) != 0o600
+    path = recorded.with_name("private.antiphon")
+    asyncio.run(record(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def replaced(value: Any, place: int, by: Any) -> tuple[Any, int]:
+    """The value with the leaf or the branch at `place`, counted depth first, replaced; and what is left of `place`."""
+    if place == 0:
+        return by, -1
+    place -= 1
+    if isinstance(value, dict | list):
+        made = value.copy()
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            made[key], place = replaced(entry, place, by)
+            if place < 0:
+                return made, place
+    return value, place
+
+
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1 << 63,
+    1e300,
+    float("nan"),
+    "text",
+    "\x1b]0;title\x07",
+    b"",
+    bytes(100),
+    [],
+    {},
+    {"a": 1},
+]
+
+
+def test_whatever_stands_in_a_recording_it_is_read_or_refused_in_one_sentence(recorded: Path) -> None:
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(recorded.read_bytes())
+    header, *steps = unpacker
+    refused = 0
+    for place in itertools.count(1):
+        if replaced([header, steps[0]], place, None)[1] >= 0:
+            break
+        for odd in ODD:
+            (first, step), _ = replaced([header, steps[0]], place, odd)
+            recorded.write_bytes(b"".join(map(msgpack.packb, (first, step, steps[1]))))
+            refused += is_refused(recorded)
+    assert refused > 300
+
+
+def test_whatever_the_bytes_of_a_recording_are_it_is_read_or_refused_in_one_sentence(recorded: Path) -> None:
+    whole, random = recorded.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        data = bytearray(whole)
+        for _ in range(random.integers(1, 4)):
+            data[random.integers(len(data) if random.random() < 0.5 else 700)] = random.integers(256)
+        recorded.write_bytes(data)
+        is_refused(recorded)
+
+
+def is_refused(path: Path) -> bool:
+    try:
+        recording = Recording.read(path)
+        shown = recording.transcript() + recording.started + recording.model.name
+        assert plain_text(shown) == shown
+    except RecordingError as error:
+        shown = str(error).removeprefix(str(path))
+        assert plain_line(shown) == shown
+        assert len(shown) < 400
+        return True
+    return False
 
 
 def test_the_transcript_has_a_line_for_each_time_the_model_spoke(recorded: Path) -> None:

@@ -1,4 +1,8 @@
 import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +11,8 @@ import soundfile
 
 from antiphon_edge.errors import AudioFileError
 from antiphon_edge.pcm import Pcm
-from antiphon_edge.wav import BLOCK_SAMPLES, WavReader, WavWriter
+from antiphon_edge.sound_source import BLOCK_SAMPLES
+from antiphon_edge.wav import WavReader, WavWriter
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920
@@ -56,12 +61,29 @@ def test_any_sample_format(tmp_path: Path, subtype: str, error: float) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_channels_are_averaged(tmp_path: Path, channels: int) -> None:
+def test_one_channel_is_heard_and_no_other(tmp_path: Path, channels: int) -> None:
     path = tmp_path / "in.wav"
     pcm = speechlike(FRAME_SAMPLES, RATE_HZ)
     gains = np.linspace(0.5, 1.5, channels) if channels > 1 else np.ones(1)
     soundfile.write(path, pcm[:, None] * gains, RATE_HZ, subtype="FLOAT")
-    assert np.allclose(read(path)[0], pcm, atol=1e-6)
+    assert np.allclose(read(path)[0], pcm * gains[0], atol=1e-6)
+    with WavReader(path, RATE_HZ, FRAME_SAMPLES, channel=channels) as reader:
+        assert np.allclose(next(iter(reader)), pcm * gains[-1], atol=1e-6)
+
+
+def test_stereo_in_antiphase_is_heard(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    pcm = speechlike(FRAME_SAMPLES, RATE_HZ)
+    soundfile.write(path, np.stack((pcm, -pcm), 1), RATE_HZ, subtype="FLOAT")
+    np.testing.assert_array_equal(read(path)[0], pcm)
+
+
+@pytest.mark.parametrize(("channels", "channel", "count"), [(1, 2, "1 channel"), (2, 3, "2 channels"), (2, 0, "2")])
+def test_a_channel_that_is_not_there_is_explained(tmp_path: Path, channels: int, channel: int, count: str) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, np.zeros((100, channels)), RATE_HZ)
+    with pytest.raises(AudioFileError, match=f"in.wav has {count}.*there is no channel {channel}"):
+        WavReader(path, RATE_HZ, FRAME_SAMPLES, channel=channel)
 
 
 def test_same_rate_is_bit_exact_through_reader_and_writer(tmp_path: Path) -> None:
@@ -91,11 +113,143 @@ def test_writer_clips(tmp_path: Path) -> None:
     assert soundfile.info(path).subtype == "PCM_16"
 
 
-def test_a_wav_whose_header_promises_more_than_there_is(tmp_path: Path) -> None:
-    path = tmp_path / "cut.wav"
+def test_a_gsm_file_is_read_as_any_other(tmp_path: Path) -> None:
+    path, plain = tmp_path / "gsm.wav", tmp_path / "plain.wav"
+    soundfile.write(path, speechlike(8_320, 8_000), 8_000, subtype="GSM610")
+    decoded, _ = soundfile.read(path, frames=8_320, dtype="float32")
+    soundfile.write(plain, decoded, 8_000, subtype="FLOAT")
+    with WavReader(path, RATE_HZ, FRAME_SAMPLES) as reader:
+        for _ in range(2):  # though libsndfile cannot go back to its beginning
+            np.testing.assert_array_equal(list(reader), read(plain))
+
+
+def cut(path: Path, share: float) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: round(len(data) * share)])
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "rate_hz", "missing_s"),
+    [("in.wav", "PCM_16", 24_000, 1.0), ("in.wav", "GSM610", 8_000, 1.0), ("in.flac", "PCM_16", 24_000, None)],
+)
+def test_a_file_that_is_cut_in_half_is_read_and_told(
+    tmp_path: Path, name: str, subtype: str, rate_hz: int, missing_s: float | None
+) -> None:
+    path = tmp_path / name
+    said: list[str] = []
+    soundfile.write(path, speechlike(2 * rate_hz, rate_hz), rate_hz, subtype=subtype)
+    whole = read(path)
+    cut(path, 0.5)
+    with WavReader(path, RATE_HZ, FRAME_SAMPLES, warn=said.append) as reader:
+        frames = list(reader)
+    assert 0 < len(frames) < 0.7 * len(whole)
+    np.testing.assert_array_equal(frames[: len(frames) - 2], whole[: len(frames) - 2])
+    assert len(said) == 1
+    told = re.search(rf"{name} is cut off: ([0-9.]+) s of 2.0\d s are missing", said[0])
+    assert told is not None, said
+    assert abs(float(told[1]) - (missing_s or 2 - len(frames) * 0.08)) < 0.1
+
+
+def test_a_file_that_is_whole_is_not_called_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("in.wav", "in.flac", "in.aiff"):
+        soundfile.write(tmp_path / name, speechlike(5_001, RATE_HZ), RATE_HZ, subtype="PCM_24")
+        assert len(read(tmp_path / name)) == 3
+    assert caplog.text == ""
+
+
+def with_length(data: bytes, length: int) -> bytes:
+    """A wav of soundfile's whose header claims so many bytes of samples."""
+    assert data[36:40] == b"data"
+    return data[:40] + length.to_bytes(4, "little") + data[44:]
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFF_FFFF, 0x7FFF_FFFF - 36, 0x8000_0000])
+def test_a_recorder_that_was_stopped_before_it_knew_the_length(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, speechlike(5_000, 16_000), 16_000, subtype="PCM_16")
+    whole = read(path)
+    path.write_bytes(with_length(path.read_bytes(), length))
+    said: list[str] = []
+    with WavReader(path, RATE_HZ, FRAME_SAMPLES, warn=said.append) as reader:
+        for _ in range(2):
+            np.testing.assert_array_equal(list(reader), whole)
+    assert said == []
+
+
+@contextmanager
+def piped(data: bytes, folder: Path) -> Iterator[Path]:
+    """A pipe that brings `data`."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    try:
+        yield path
+    finally:
+        writer.join(10)
+
+
+@pytest.mark.parametrize("length", [None, 0, 0xFFFF_FFFF])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_U8", "PCM_24", "ULAW"])
+def test_a_pipe_brings_what_the_file_holds(tmp_path: Path, subtype: str, length: int | None) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, np.stack([speechlike(5_000, 16_000)] * 2, 1), 16_000, subtype=subtype)
+    data = path.read_bytes()
+    if length is not None:
+        at = data.index(b"data") + 4
+        data = data[:at] + length.to_bytes(4, "little") + data[at + 4 :]
+    said: list[str] = []
+    with piped(data, tmp_path) as pipe, WavReader(pipe, RATE_HZ, FRAME_SAMPLES, warn=said.append) as reader:
+        assert reader.is_pipe
+        np.testing.assert_array_equal(list(reader), read(path))
+        assert reader.frames == (4 if length is None else None)
+        with pytest.raises(AudioFileError, match="a pipe, which can be read once"):
+            list(reader)
+    assert said == []
+
+
+def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
     soundfile.write(path, speechlike(4 * FRAME_SAMPLES, RATE_HZ), RATE_HZ, subtype="PCM_16")
-    path.write_bytes(path.read_bytes()[: -2 * FRAME_SAMPLES])
-    assert len(read(path)) == 3
+    data, pipe = path.read_bytes(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    half = len(data) // 2
+    heard = threading.Event()
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            file.write(data[:half])
+            assert heard.wait(10), "nothing was heard before the pipe's end"
+            file.write(data[half:-1000])
+
+    said: list[str] = []
+    writer = threading.Thread(target=write)
+    writer.start()
+    with WavReader(pipe, RATE_HZ, FRAME_SAMPLES, warn=said.append) as reader:
+        frames = iter(reader)
+        next(frames)
+        heard.set()
+        assert len(list(frames)) == 3
+    writer.join(10)
+    assert said == [f"{pipe} is cut off: 0.02 s of 0.32 s are missing; what is there is read"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "brings no wav"),
+        (bytes(range(256)) * 20, "brings no wav"),
+        (b"RIFF\0\0\0\0WAVE" + b"LIST\xff\xff\xff\xff" + bytes(100), "brings no wav"),
+        (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + bytes(16) + b"data\0\0\0\0", "brings no wav"),
+        (None, "a compressed wav, which cannot be read from a pipe: name the file instead"),
+    ],
+)
+def test_a_pipe_that_brings_something_else_is_explained(tmp_path: Path, data: bytes | None, reason: str) -> None:
+    if data is None:
+        soundfile.write(tmp_path / "gsm.wav", np.zeros(800), 8_000, subtype="GSM610")
+        data = (tmp_path / "gsm.wav").read_bytes()
+    with piped(data, tmp_path) as pipe, pytest.raises(AudioFileError, match=reason):
+        WavReader(pipe, RATE_HZ, FRAME_SAMPLES)
 
 
 def unreadable_files(folder: Path) -> dict[str, Path]:
@@ -106,8 +260,7 @@ def unreadable_files(folder: Path) -> dict[str, Path]:
     cases["text"].write_text("this is no sound\n" * 100)
     cases["raw"].write_bytes(bytes(1000))
     cases["folder"].mkdir()
-    cases["pipe"] = folder / "pipe.wav"
-    os.mkfifo(cases["pipe"])
+    cases["device"] = Path("/dev/null")
     soundfile.write(cases["short"], np.zeros(1, np.float32), 192_000)
     return cases
 
@@ -122,7 +275,7 @@ def unreadable_files(folder: Path) -> dict[str, Path]:
         ("text", "not a wav file"),
         ("raw", "not a wav file"),
         ("folder", "is a directory"),
-        ("pipe", "a pipe or a device"),
+        ("device", "is a device"),
     ],
 )
 def test_unreadable_files_say_what_and_where(tmp_path: Path, case: str, reason: str) -> None:
@@ -132,10 +285,11 @@ def test_unreadable_files_say_what_and_where(tmp_path: Path, case: str, reason: 
     assert str(path) in str(caught.value)
 
 
-def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "nan.wav"
-    soundfile.write(path, np.array([0, np.nan], np.float32), RATE_HZ, subtype="FLOAT")
-    with WavReader(path, RATE_HZ, FRAME_SAMPLES) as reader, pytest.raises(AudioFileError, match="not numbers"):
+@pytest.mark.parametrize(("sample", "reason"), [(np.nan, "not numbers"), (-3e4, "a sample of 30000 where full scale")])
+def test_samples_that_are_none(tmp_path: Path, sample: float, reason: str) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, np.array([0, sample], np.float32), RATE_HZ, subtype="FLOAT")
+    with WavReader(path, RATE_HZ, FRAME_SAMPLES) as reader, pytest.raises(AudioFileError, match=reason):
         list(reader)
 
 

@@ -1,4 +1,4 @@
-"""Compiles the step's C++ once a machine, keeps it in the user's cache, checks it and loads it.
+"""Compiles the step's C++ once a machine, keeps it in the cache, checks it and loads it.
 
 The library knows neither Python nor torch, so one file serves every version of both. Its name is a hash of all that it
 was made from, the processor's features included: a home directory that several machines share is safe.
@@ -13,6 +13,7 @@ import logging
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -21,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from antiphon.cache_folder import Kind, cache_folder, cache_root
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ def library() -> ctypes.CDLL | None:
         logger.info("the compiled CPU step is switched off (ANTIPHON_NATIVE=0)")
         return None
     try:
-        return load(build(find_compiler(), cache_folder()))
+        return load(build(find_compiler()))
     except BuildError as error:
         logger.warning("the CPU step is not compiled, so int8 steps take two to four times as long: %s", error)
         return None
@@ -76,29 +79,30 @@ def find_compiler() -> str:
     raise BuildError("no C++ compiler is installed (Debian: apt-get install g++)")
 
 
-def cache_folder() -> Path:
-    """Where compiled libraries stay: $ANTIPHON_CACHE, or antiphon in the user's cache."""
-    if folder := os.environ.get("ANTIPHON_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "antiphon"
+def build(compiler: str, root: Path | None = None) -> Path:
+    """The library, compiled unless the cache holds it already.
 
-
-def build(compiler: str, folder: Path) -> Path:
-    """The library in `folder`, compiled unless it is there already.
+    Args:
+        compiler: its command.
+        root: of the cache; None for the one that holds.
 
     Raises:
-        BuildError: the compiler fails, or the folder cannot be written.
+        BuildError: the compiler fails, or the cache cannot be written, or somebody else can.
     """
-    path = folder / f"step-{fingerprint(compiler)}.so"
-    if path.is_file():
-        return path
+    name, found = f"step-{fingerprint(compiler)}.so", cache_root(root)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if found is not None and (path := found / Kind.NATIVE.value / name).is_file():
+            require_private(path.parent, path)
+            return path
+        folder = cache_folder(Kind.NATIVE, root)
+        require_private(folder)
+        path = folder / name
         with tempfile.TemporaryDirectory(dir=folder) as work:
             made = Path(work) / path.name
             start = time.perf_counter()
             command = [compiler, *FLAGS, NATIVE, "-o", str(made), str(SOURCE / "step.cpp")]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)  # noqa: S603
+            made.chmod(0o700)  # whatever the umask lets others do
             made.rename(path)  # at once: another process may be looking
             logger.info("compiled the CPU step in %.1f s: %s", time.perf_counter() - start, path)
     except subprocess.CalledProcessError as error:
@@ -106,6 +110,24 @@ def build(compiler: str, folder: Path) -> Path:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"{error}; ANTIPHON_CACHE names another folder") from error
     return path
+
+
+def require_private(*paths: Path) -> None:
+    """Checks that nobody but this user (or root, who may do anything) can have put code there.
+
+    Raises:
+        BuildError: one of the paths is another user's, or others may write to it.
+        OSError: it cannot be looked at.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    for path in paths:
+        found = path.stat()
+        if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise BuildError(
+                f"{path} is another user's, or others may write to it: no code is loaded from there; ANTIPHON_CACHE "
+                "names another folder"
+            )
 
 
 def fingerprint(compiler: str) -> str:

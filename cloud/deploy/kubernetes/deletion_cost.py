@@ -14,7 +14,9 @@ import ssl
 import sys
 import time
 import urllib.request
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 logger = logging.getLogger("deletion_cost")
 
@@ -25,6 +27,15 @@ EVERY_S = 30.0
 TIMEOUT_S = 5.0
 
 
+def _open(
+    request: str | urllib.request.Request, context: ssl.SSLContext | None = None
+) -> AbstractContextManager[IO[bytes]]:
+    """Directly, whatever http_proxy says: both addresses are at home, and the token is nobody else's."""
+    handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    answer: AbstractContextManager[IO[bytes]] = urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S)
+    return answer
+
+
 def sessions(metrics: str) -> int:
     """The worker's sessions now.
 
@@ -32,7 +43,7 @@ def sessions(metrics: str) -> int:
         OSError: the worker does not answer.
         ValueError: its metrics do not tell.
     """
-    with urllib.request.urlopen(metrics, timeout=TIMEOUT_S) as response:  # noqa: S310 - an address of this file
+    with _open(metrics) as response:
         for line in response.read().decode().splitlines():
             if line.startswith("antiphon_sessions "):
                 return int(float(line.split()[1]))
@@ -57,7 +68,7 @@ def annotate(api: str, account: Path, namespace: str, pod: str, cost: int) -> No
     )
     authority = account / "ca.crt"
     context = ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context):  # noqa: S310
+    with _open(request, context):
         pass
 
 

@@ -2,8 +2,11 @@
 
 import ctypes
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,7 +34,7 @@ def script(path: Path, text: str) -> str:
 
 def test_a_second_process_finds_the_library_compiled(tmp_path: Path) -> None:
     path = build(find_compiler(), tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in (tmp_path / "native").iterdir()] == [path.name]
     changed = path.stat().st_mtime_ns
     assert build(find_compiler(), tmp_path) == path
     assert path.stat().st_mtime_ns == changed
@@ -75,6 +78,51 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BuildError, match="ANTIPHON_CACHE names another folder"):
         build(find_compiler(), tmp_path / "file" / "cache")
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("harm", ["file", "folder", "owner"])
+def test_a_library_that_somebody_else_may_have_written_is_not_loaded(
+    harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compiled = library()
+    assert compiled is not None
+    path = tmp_path / "native" / Path(compiled._name).name
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(compiled._name, path)
+    path.chmod(0o700)
+    library.cache_clear()
+    monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path))
+    assert build(find_compiler()) == path
+    if harm == "owner":
+        monkeypatch.setattr("os.geteuid", lambda: 4711)
+        found = os.stat_result((*path.stat()[:4], 4712, *path.stat()[5:]))
+        monkeypatch.setattr(Path, "stat", lambda self, **how: found)
+    else:
+        (path if harm == "file" else path.parent).chmod(0o770)
+    assert library() is None
+    assert "is another user's, or others may write to it: no code is loaded from there" in caplog.text
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_user_without_a_home_has_the_library_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "cache_root", lambda root=None: None)
+    monkeypatch.setattr("antiphon.cache_folder.cache_root", lambda root=None: None)
+    monkeypatch.delenv("ANTIPHON_CACHE", raising=False)
+    made = list[list[str]]()
+
+    def compile_nothing(command: list[str], **how: object) -> SimpleNamespace:
+        made.append(command)
+        if "-o" in command:
+            Path(command[command.index("-o") + 1]).write_bytes(b"no library")
+        return SimpleNamespace(stdout=b"")
+
+    monkeypatch.setattr("subprocess.run", compile_nothing)
+    path = build("c++")
+    assert path.read_bytes() == b"no library"
+    assert "there is no home folder" in caplog.text
 
 
 def test_a_damaged_library_is_named(tmp_path: Path) -> None:
