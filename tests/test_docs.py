@@ -81,3 +81,16 @@ def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str)
 
 def test_the_pages_show_commands() -> None:
     assert len(COMMANDS) > 10
+
+
+ATTACKS = (ROOT / "docs/operate.md").read_text().partition("| a client that |")[2].partition("\n\n")[0]
+NAMED = re.findall(r"`([a-z_/]+(?:\.py)?)`", " ".join(re.findall(r"\| ([^|]*) \|$", ATTACKS, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMED)))
+def test_every_limit_is_tested_where_the_page_says(name: str) -> None:
+    room = ROOT / "tests/antiphon_cloud"
+    if name.endswith(".py"):
+        assert (room / name).exists() or (ROOT / "tests" / name).exists()
+    else:
+        assert re.search(rf"def test_\w*{name}", (room / "test_attacks.py").read_text())

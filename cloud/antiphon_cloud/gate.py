@@ -12,6 +12,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.api_keys import ApiKeys
 from antiphon_cloud.authentication import bearer, caller
 from antiphon_cloud.clients import Allowance, CallRate, Client, Shares
-from antiphon_cloud.errors import RefusedError
+from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.statuses import Context, abort, statuses
 
@@ -38,6 +39,8 @@ LONG = {f"/{SERVICE_NAME}/GetCodec", f"{HEALTH}Watch"}
 CALLS_AWAITING_OPEN = 512  # places of calls that have no session
 QUERIES = 128  # places of GetModel, GetCodec and reflection
 HEALTH_CALLS = 256  # places of health checks and watches
+STRANGERS = 128  # places of calls without a key that are not answered yet
+REFUSED_AFTER_S = 1.0  # who calls too often gets the answer late: refusing is most of the work
 REQUEST_TIMEOUT_S = 5.0  # for the one message of a call that has one
 WRITE_TIMEOUT_S = 30.0  # for one message to be taken
 CALL_TIMEOUT_S = 60.0
@@ -102,6 +105,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self.dialogues = Shares(CALLS_AWAITING_OPEN, "calls without a session")
         self._queries = Shares(QUERIES, "calls")
         self._health = Shares(HEALTH_CALLS, "health checks")
+        self._strangers = Shares(STRANGERS, "calls without a key")
 
     def seat(self, slots: int) -> None:
         """Makes room beside those that wait for those whose sessions have ended and who do not take the news."""
@@ -116,9 +120,8 @@ class Gate(grpc.aio.ServerInterceptor):
         if self._keys is not None and not method.startswith(HEALTH):
             try:
                 client = self._keys.client(bearer(details.invocation_metadata))
-            except AntiphonError as error:  # the cheapest answer that there is: nothing of the call is looked at
-                self._metrics.refused("unauthenticated")
-                return _refusing(error)
+            except AntiphonError as error:
+                return self._refusing(error)
         handler = await continuation(details)
         return None if handler is None else self._guarded(handler, method, client)
 
@@ -132,7 +135,7 @@ class Gate(grpc.aio.ServerInterceptor):
             seat = Place(known or caller(context, self._allowance), shares)
             try:
                 async with statuses(context):
-                    self._admit(seat)
+                    await self._admit(seat)
                     _place.set(seat)
                     try:
                         async with asyncio.timeout(timeout_s) as limit:
@@ -146,14 +149,46 @@ class Gate(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(guarded, handler.request_deserializer, handler.response_serializer)
 
-    def _admit(self, seat: Place) -> None:
+    async def _admit(self, seat: Place) -> None:
+        """Gives a call its place.
+
+        Raises:
+            RefusedError: its client calls too often, or has too many calls.
+        """
         try:
             self._rate.take(seat.client, seat.shares.what, self._clock())
             seat.shares.check(seat.client)
         except RefusedError as error:
             self._metrics.refused(error.reason.value)
+            if error.reason is Refusal.CALL_RATE:
+                await _hold(seat)
             raise
         seat.take()
+
+    def _refusing(self, error: AntiphonError) -> Handler:
+        """A handler that ends a stranger's call with the error's status, whatever the method takes and gives."""
+
+        async def refuse(requests: Any, context: Context) -> None:
+            self._metrics.refused("unauthenticated")
+            seat = Place(caller(context, self._allowance), self._strangers)
+            try:
+                try:
+                    self._rate.take(seat.client, seat.shares.what, self._clock())
+                except RefusedError:
+                    await _hold(seat)
+                await abort(context, error)
+            finally:
+                seat.give_back()
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+async def _hold(seat: Place) -> None:
+    """Keeps one who calls too often waiting, while there is a place to wait in."""
+    with suppress(RefusedError):
+        seat.shares.check(seat.client)
+        seat.take()
+        await asyncio.sleep(REFUSED_AFTER_S)
 
 
 async def write(context: Context, response: Any) -> None:
@@ -202,12 +237,3 @@ async def _only(requests: AsyncIterator[Any]) -> Any:
     if request is None:
         raise ProtocolError("request: the call ended before it")
     return request
-
-
-def _refusing(error: AntiphonError) -> Handler:
-    """A handler that ends the call with the error's status, whatever the method takes and gives."""
-
-    async def refuse(requests: Any, context: Context) -> None:
-        await abort(context, error)
-
-    return grpc.stream_stream_rpc_method_handler(refuse)

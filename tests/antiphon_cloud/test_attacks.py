@@ -210,7 +210,41 @@ async def test_a_call_lasts_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatc
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_every_kind_of_call_has_its_rate_and_its_own() -> None:
+async def test_who_calls_too_often_gets_the_answer_late_while_there_is_room_to_wait(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 600.0)
+    monkeypatch.setattr(gate, "QUERIES", 4)
+    monkeypatch.setattr(gate, "STRANGERS", 4)
+    key = [("authorization", f"Bearer {make_key(tmp_path / 'keys', 'kitchen')}")]
+    allowance = Allowance(calls_per_second=0.001)
+    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys", allowance=allowance)
+    async with stub_server(StubOptions(config=config)) as server, connection(server.address) as attacker:
+        for metadata in (key, ()):
+            await asyncio.wait_for(attacker.end_of(attacker.call(GET_MODEL, b"", metadata=metadata)), END_S)
+            too_often = [attacker.call(GET_MODEL, b"", metadata=metadata) for _ in range(4)]
+            for stream in too_often[2:]:  # of four places, half may be one client's
+                await asyncio.wait_for(attacker.end_of(stream), END_S)
+            assert not any(attacker.ended[stream].is_set() for stream in too_often[:2])
+        count = server.server.worker.metrics.registry.get_sample_value
+        await asyncio.wait_for(server.server.stop(), END_S)
+    assert count("antiphon_refusals_total", {"reason": "unauthenticated"}) == 5
+
+
+async def test_calls_that_are_taken_back_at_once_leave_nothing_behind() -> None:
+    async with stub_server() as server, victim(server):
+        tasks = len(asyncio.all_tasks())
+        async with connection(server.address) as attacker:
+            for _ in range(500):
+                attacker.reset(attacker.call(CONVERSE, OPENING, end=False))
+            await newcomer(server)
+        await until(lambda: taken(server) == 1)
+        await until(lambda: not server.server._gate.dialogues._held)
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+
+
+async def test_every_kind_of_call_has_its_rate_and_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 0.0)
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, allowance=Allowance(calls_per_second=0.001))
     async with stub_server(StubOptions(config=config)) as server, connected(server.address) as (stub, channel):
         assert (await stub.GetModel(pb.GetModelRequest())).model.name
@@ -267,6 +301,10 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may(
     assert descriptors.raise_limit() == raised
     assert now[0] == (limits[0] if limits[0] in (raised, resource.RLIM_INFINITY) else raised, limits[1])
     assert descriptors.connections(raised) == connections
+
+
+def test_an_unused_connection_is_closed_after_half_a_minute() -> None:
+    assert dict(server_options.CHANNEL_OPTIONS)["grpc.max_connection_idle_ms"] == 30_000
 
 
 def test_a_client_that_vanished_is_missed_after_half_a_minute_on_both_sides() -> None:

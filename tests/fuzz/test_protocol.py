@@ -37,9 +37,9 @@ def opening(**fields: Any) -> pb.ConverseRequest:
     return pb.ConverseRequest(open=pb.Open(**{"codec_fingerprint": CODEC.fingerprint, **fields}))
 
 
-def damaged(steps: int, rows: bytes, model: str) -> Wrong:
-    history = pb.History(steps=steps, rows=rows, model=model)
-    return opening(history=history), "INVALID_ARGUMENT" if model == SPEC.name else "FAILED_PRECONDITION"
+def damaged(steps: int, rows: bytes, fingerprint: bytes) -> Wrong:
+    history = pb.History(steps=steps, rows=rows, model=SPEC.name, model_fingerprint=fingerprint)
+    return opening(history=history), "INVALID_ARGUMENT" if fingerprint == SPEC.fingerprint else "FAILED_PRECONDITION"
 
 
 def is_no_message(data: bytes) -> bool:
@@ -76,13 +76,13 @@ wrong_openings = st.one_of(
         damaged,
         st.integers(LONGEST_STEPS + 1, 2**32 - 1),
         st.integers(0, 100).map(lambda rows: bytes(RowLayout.of(SPEC).size_bytes * rows)),
-        st.just(SPEC.name),
+        st.just(SPEC.fingerprint),
     ),
     st.builds(
         damaged,
         numbers,
         st.binary(max_size=200).filter(lambda rows: len(rows) % RowLayout.of(SPEC).size_bytes > 0),
-        st.sampled_from([SPEC.name, "another", ""]),
+        st.sampled_from([SPEC.fingerprint, b"another", b""]),
     ),
 )
 wrong_frames = st.one_of(
@@ -144,7 +144,7 @@ class Edge(RuleBasedStateMachine):
             SPEC.user_packer.pack(data.draw(codes)), 7, SPEC.model_packer.pack(data.draw(codes))
         )
         message = pb.Open(codec_fingerprint=CODEC.fingerprint, seed=seed)
-        message.history.CopyFrom(pb.History(steps=steps, rows=row * steps, model=SPEC.name))
+        message.history.CopyFrom(pb.History(steps=steps, rows=row * steps, model_fingerprint=SPEC.fingerprint))
         self.opened(message, steps)
 
     @precondition(lambda self: self.step is not None)
