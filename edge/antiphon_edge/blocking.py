@@ -17,7 +17,8 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from antiphon.codes import Codes
+import numpy.typing as npt
+
 from antiphon.errors import SequenceError
 from antiphon.history import History
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
@@ -147,7 +148,7 @@ class Session:
         """Known once the replies have ended."""
         return self._session.totals
 
-    def send(self, codes: Codes) -> int:
+    def send(self, codes: npt.ArrayLike) -> int:
         """As `client.Session.send`, but never waits for room: nobody else could make it.
 
         Raises:
@@ -161,7 +162,7 @@ class Session:
         """As `client.Session.receive`."""
         return self._loop.run(self._session.receive())
 
-    def exchange(self, codes: Codes) -> client.Reply:
+    def exchange(self, codes: npt.ArrayLike) -> client.Reply:
         """Sends one frame [user_codebooks] and returns the reply to it.
 
         Raises:

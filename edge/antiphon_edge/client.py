@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.arguments import check_addresses, check_mode, check_sampling, check_seed, check_type
 from antiphon_edge.call import Opening
 from antiphon_edge.credentials import PLAINTEXT, Credentials
 from antiphon_edge.reconnect import NEVER, Reconnect
@@ -29,7 +30,7 @@ async def connect(
     *,
     sampling: Sampling | None = None,
     seed: int | None = None,
-    mode: pb.Mode = pb.MODE_UNSPECIFIED,
+    mode: pb.Mode | str | None = None,
     timings: bool = False,
     credentials: Credentials = PLAINTEXT,
     reconnect: Reconnect | None = None,
@@ -42,23 +43,31 @@ async def connect(
         codec: the codec that makes and reads the codes (`Codec.load(...).spec`).
         sampling: None takes the model's own.
         seed: the same seed, sampling and codes give the same reply; None draws one.
-        mode: what the model must be able to do; unspecified takes whatever it does.
+        mode: what the model must be able to do, "dialogue" or "transcription"; None takes whatever it does.
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
         on_change: told when the session looks for another worker, and when it has found one.
 
     Raises:
+        ArgumentError: an argument cannot be used; the message names it.
         CredentialsError: the worker is on another machine, and `credentials` neither encrypt nor allow plaintext.
         UnavailableError: nobody answers, or the worker is starting or draining; or no other was found in time.
         NoFreeSlotError: the worker is full.
         CodecMismatchError: as `PreconditionError`; the worker's codec is another.
         AntiphonError: any other status that ended the session.
     """
-    seed = secrets.randbits(63) if seed is None else seed
-    addresses = [address] if isinstance(address, str) else list(address)
-    opening = Opening(codec, seed, sampling, mode, timings, credentials)
-    session = Session(addresses, opening, reconnect or Reconnect(), on_change)
+    addresses = check_addresses(address)
+    opening = Opening(
+        check_type(codec, CodecSpec, "codec", " (Codec.load(...).spec)"),
+        secrets.randbits(63) if seed is None else check_seed(seed),
+        check_sampling(sampling),
+        check_mode(mode),
+        bool(timings),
+        check_type(credentials, Credentials, "credentials"),
+    )
+    policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
+    session = Session(addresses, opening, policy, on_change)
     try:
         await session.open()
         yield session

@@ -32,7 +32,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from antiphon.codes import Codes
+import numpy.typing as npt
+
 from antiphon.errors import AntiphonError, SequenceError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec, Sampling
@@ -133,7 +134,7 @@ class Session:
         await self._carrier.open()
         self._packer = self.model.user_packer
 
-    async def send(self, codes: Codes) -> int:
+    async def send(self, codes: npt.ArrayLike) -> int:
         """Sends one frame of user codes [user_codebooks] and returns its sequence number; waits for room.
 
         While no worker is there, frames are kept and sent later.
@@ -148,7 +149,7 @@ class Session:
         self._carrier.wake()
         return sequence
 
-    def send_live(self, codes: Codes) -> None:
+    def send_live(self, codes: npt.ArrayLike) -> None:
         """Sends one frame of user codes [user_codebooks] and never waits: while no worker hears them, the last 2 s of
         frames are kept, and older ones dropped and counted.
 

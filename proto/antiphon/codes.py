@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,12 +48,14 @@ class CodePacker:
 
     # A frame at a time as one number: numpy's calls would cost five times what these few shifts do.
 
-    def pack(self, codes: npt.NDArray[np.integer[Any]]) -> bytes:
-        """Packs `codes` [K], integers in `[0, cardinality)`.
+    def pack(self, codes: npt.ArrayLike) -> bytes:
+        """Packs `codes` [K], whole numbers in `[0, cardinality)`: an array, a list, or what numpy makes one of.
 
         Raises:
-            CodesError: another shape, or a code out of range.
+            CodesError: another shape, what is no whole number, or a code out of range.
         """
+        if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iu":
+            codes = _whole_numbers(codes)
         if codes.shape != (self.codebooks,):
             raise CodesError(f"codes: expected {self.codebooks} codes in a frame, got shape {codes.shape}")
         frame = 0
@@ -103,3 +104,23 @@ class CodePacker:
 
     def _out_of_range(self, code: int, codebook: int) -> CodesError:
         return CodesError(f"codes: code {code} of codebook {codebook} is outside [0, {self.cardinality})")
+
+
+def _whole_numbers(codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The codes of somebody who has them as a list, or as floats.
+
+    Raises:
+        CodesError: they are no whole numbers.
+    """
+    try:
+        array = np.asarray(codes)
+    except (TypeError, ValueError):
+        raise CodesError("codes: expected one frame of whole numbers, got lists of several lengths") from None
+    if array.dtype.kind not in "iuf":
+        raise CodesError(f"codes: expected whole numbers, got {array.dtype}")
+    if array.dtype.kind == "f" and not (np.abs(array) < 2**31).all():  # not a number is not less either
+        raise CodesError("codes: expected whole numbers, got one that is not finite or far too large")
+    whole = array.astype(np.int64)
+    if (whole != array).any():
+        raise CodesError(f"codes: expected whole numbers, got {array[whole != array].flat[0]:g}")
+    return whole

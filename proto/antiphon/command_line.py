@@ -19,14 +19,14 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from antiphon import __version__
-from antiphon.errors import AntiphonError
+from antiphon.address import split_address
+from antiphon.errors import AntiphonError, ArgumentError
 from antiphon.plain_text import plain_line
 
 # Keeps gRPC's own lines from standard error; what matters of them comes as an error. Read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 F = TypeVar("F", bound=Callable[..., Any])
-MAX_PORT = 65_535
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 THREADS = click.IntRange(1, 256)  # far beyond that the libraries hang or crash
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -59,9 +59,10 @@ class Address(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
         """The address as it was given."""
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdecimal() or int(port) > MAX_PORT:
-            self.fail(f"{value!r} is no HOST:PORT with a port of 0 to {MAX_PORT}", param, context)
+        try:
+            split_address(str(value))
+        except ArgumentError as error:
+            self.fail(str(error), param, context)
         return str(value)
 
 

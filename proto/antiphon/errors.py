@@ -11,7 +11,8 @@
     ├── SessionTimeoutError             DEADLINE_EXCEEDED     no Open in time, or idle for too long
     ├── UnauthenticatedError            UNAUTHENTICATED       no API key, or one that the worker does not know
     ├── PermissionDeniedError           PERMISSION_DENIED     a known key, but not for this
-    └── NotSupportedError               UNIMPLEMENTED         the peer lacks what was asked of it
+    ├── NotSupportedError               UNIMPLEMENTED         the peer lacks what was asked of it
+    └── ArgumentError                                         the caller's own argument: nothing was sent
 
 Each side hangs its own local errors (a wav that is no wav, a checkpoint with a missing tensor) below
 `AntiphonError`. Messages are one sentence: what, where, what to do.
@@ -91,6 +92,10 @@ class NotSupportedError(AntiphonError):
     """The peer does not offer what was asked of it."""
 
     status = "UNIMPLEMENTED"
+
+
+class ArgumentError(AntiphonError, ValueError):
+    """An argument that cannot be used; the message names it. Nothing was sent."""
 
 
 TAKEN_OVER = "the session goes on in another call"

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
+from antiphon.address import split_address
 from antiphon.errors import AntiphonError
 
 HANDSHAKE_TURNS = 4  # of bytes that cross: TLS 1.3 needs two
@@ -18,12 +19,10 @@ class CertificateError(AntiphonError):
 
 def is_loopback(address: str) -> bool:
     """Whether HOST:PORT never leaves this machine; a name other than localhost is taken to leave it."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
+        host, _ = split_address(address)
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, or no address at all
         return False
 
 

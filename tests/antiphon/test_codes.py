@@ -1,6 +1,7 @@
 """Codes on the wire: high bit first, no wasted bit but the last byte's, and nothing accepted that was not packed."""
 
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,3 +98,28 @@ def test_stray_padding_bits_are_refused() -> None:
 def test_a_wrong_shape_is_refused_before_it_is_sent() -> None:
     with pytest.raises(CodesError, match="expected 8 codes"):
         CodePacker(codebooks=8, cardinality=2048).pack(np.zeros((8, 1), np.int32))
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        ([1, 2.5], r"expected whole numbers, got 2.5$"),
+        ([1, float("nan")], r"one that is not finite"),
+        ([1, float("inf")], r"one that is not finite"),
+        (["1", "2"], r"expected whole numbers, got <U1"),
+        ([True, False], r"expected whole numbers, got bool"),
+        ([[1], [1, 2]], r"lists of several lengths"),
+        (None, r"expected whole numbers, got object"),
+        ([1, 2, 3], r"expected 2 codes in a frame, got shape \(3,\)"),
+        ([], r"expected 2 codes"),
+        ([1.0, 2048.0], r"code 2048 of codebook 1"),
+    ],
+)
+def test_what_is_no_frame_of_codes_is_said_in_a_sentence(codes: Any, words: str) -> None:
+    with pytest.raises(CodesError, match=words):
+        CodePacker(2, 2048).pack(codes)
+
+
+def test_lists_and_whole_floats_are_codes() -> None:
+    packer = CodePacker(2, 2048)
+    assert packer.pack([3, 2047]) == packer.pack(np.array([3.0, 2047.0])) == packer.pack(np.array([3, 2047], np.int32))

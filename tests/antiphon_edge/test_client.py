@@ -237,10 +237,25 @@ async def test_a_script_without_asyncio_has_the_same_session() -> None:
             assert session.in_flight == 1
             sequences += [reply.sequence for reply in session.end()]
             assert session.totals is not None
+            assert (session.history.steps, session.resumptions, session.address) == (4, 0, address)
+            assert session.sampling == SPEC.sampling
             return sequences
 
     async with stub_server() as server:
         assert await asyncio.to_thread(script, server.address) == [0, 1, 2, 3]
+
+
+async def test_several_threads_have_a_session_each() -> None:
+    def script(address: str, seed: int) -> list[int]:
+        with blocking.connect(address, CODEC, seed=seed) as session:
+            session.exchange(CODES)
+            reply = session.exchange(CODES)
+            assert reply.codes is not None
+            return [int(code) for code in reply.codes]
+
+    async with stub_server(StubOptions(StubRunner(8))) as server:
+        heard = await asyncio.gather(*(asyncio.to_thread(script, server.address, seed) for seed in range(6)))
+    assert heard == [expected(CODES, seed, 1).tolist() for seed in range(6)]
 
 
 async def test_a_script_sees_the_same_errors() -> None:

@@ -1,0 +1,108 @@
+"""What the caller of `client.connect` gave, checked before anything goes to a network."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from antiphon.address import split_address
+from antiphon.errors import ArgumentError
+from antiphon.spec import Sampling
+from antiphon.v1 import dialogue_pb2 as pb
+
+T = TypeVar("T")
+
+MAX_SEED = 2**64 - 1
+MAX_TOP_K = 2**32 - 1
+MODES = {"dialogue": pb.MODE_DIALOGUE, "transcription": pb.MODE_TRANSCRIPTION}
+
+
+def check_addresses(address: str | Sequence[str]) -> list[str]:
+    """The addresses, one or several.
+
+    Raises:
+        ArgumentError: there is none, or one is no HOST:PORT.
+    """
+    addresses = [address] if isinstance(address, str) else list(address)
+    if not addresses:
+        raise ArgumentError("address: the list is empty: give HOST:PORT of at least one worker")
+    for each in addresses:
+        if not isinstance(each, str):
+            raise ArgumentError(f"address: expected HOST:PORT, got {_shown(each)}")
+        try:
+            split_address(each, least_port=1)
+        except ArgumentError as error:
+            raise ArgumentError(f"address: {error}") from None
+    return addresses
+
+
+def check_seed(seed: Any) -> int:
+    """The seed as an int.
+
+    Raises:
+        ArgumentError: it is no whole number of 64 bits.
+    """
+    number = _whole(seed, "seed")
+    if not 0 <= number <= MAX_SEED:
+        raise ArgumentError(f"seed: {number} is outside [0, 2**64): give another, or None to draw one")
+    return number
+
+
+def check_mode(mode: pb.Mode | str | None) -> pb.Mode:
+    """The mode, which may be given by name: "dialogue" or "transcription"; None takes whatever the model does.
+
+    Raises:
+        ArgumentError: there is no such mode.
+    """
+    if mode is None:
+        return pb.MODE_UNSPECIFIED
+    if isinstance(mode, str) and mode.lower() in MODES:
+        return MODES[mode.lower()]
+    for known in (pb.MODE_UNSPECIFIED, *MODES.values()):
+        if isinstance(mode, int) and mode == known:
+            return known
+    raise ArgumentError(f"mode: expected {' or '.join(map(repr, MODES))}, got {_shown(mode)}")
+
+
+def check_sampling(sampling: Any) -> Sampling | None:
+    """The sampling; None for the model's own.
+
+    Raises:
+        ArgumentError: a field is of no use; the message names it.
+    """
+    if sampling is None:
+        return None
+    given = check_type(sampling, Sampling, "sampling")
+    for name in ("text_temperature", "audio_temperature"):
+        value = getattr(given, name)
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise ArgumentError(f"sampling.{name}: expected a number of 0 or more, got {_shown(value)}")
+    for name in ("text_top_k", "audio_top_k"):
+        if not 0 <= _whole(getattr(given, name), f"sampling.{name}") <= MAX_TOP_K:
+            raise ArgumentError(f"sampling.{name}: {getattr(given, name)} is outside [0, 2**32)")
+    return given
+
+
+def check_type(value: Any, wanted: type[T], name: str, instead: str = "") -> T:
+    """The value, where it is of that type.
+
+    Raises:
+        ArgumentError: it is not; the message names the argument.
+    """
+    if not isinstance(value, wanted):
+        raise ArgumentError(f"{name}: expected {wanted.__name__}{instead}, got {_shown(value)}")
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{name}: expected a whole number, got {_shown(value)}") from None
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence: as it was written where that is short, by its type otherwise."""
+    return repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
