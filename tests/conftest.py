@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from antiphon_cloud.codec_export import export_codec
+from tests.support.golden import GOLDEN
 from tests.support.sound_server import SoundServer, missing, sound_server
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
