@@ -17,7 +17,7 @@ from antiphon_cloud.config import MAX_TOP_K
 from antiphon_edge import client
 from antiphon_edge.codec import Codec
 from antiphon_edge.connection import open_channel
-from tests.support.commands import one_sentence, run, worker
+from tests.support.commands import call, one_sentence, run, worker
 from worker_process import Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"  # by espeak-ng 1.51: `espeak-ng -v en-gb -s 150`
@@ -73,7 +73,7 @@ async def test_concurrent_clients_get_what_each_would_get_alone(
     for seed, codes in enumerate(conversations):
         np.save(tmp_path / "user.npy", codes)
         out = tmp_path / f"{seed}.npz"
-        finished = run(
+        finished = call(
             "antiphon-cloud", "replay", "--model", golden / "moshi-tiny", "--user-codes", tmp_path / "user.npy",
             "--out", out, "--seed", str(seed),
         )  # fmt: skip
@@ -104,7 +104,7 @@ def test_talk_answers_a_wav_with_a_wav(served: Worker, codec: Codec, tiny_codec:
     user_codes = np.concatenate([user_codes, silence.step(np.zeros(codec.spec.frame_samples, np.float32))[None]])
     np.save(codes, user_codes)
     model = Path(__file__).parent / "golden/moshi-tiny"
-    replayed = run("antiphon-cloud", "replay", "--model", model, "--user-codes", codes, "--out", out, "--seed", "1")
+    replayed = call("antiphon-cloud", "replay", "--model", model, "--user-codes", codes, "--out", out, "--seed", "1")
     assert replayed.status == 0, replayed.err
     np.save(codes, np.load(out)["tokens"][:, 1:])
     assert run("antiphon-edge", "decode", "--codec", tiny_codec, codes, decoded).status == 0
@@ -190,7 +190,7 @@ def test_sigterm_ends_a_worker_cleanly(golden: Path, tiny_codec: Path) -> None:
 
 
 def test_a_port_in_use_is_one_sentence(served: Worker, golden: Path, tiny_codec: Path) -> None:
-    second = run(
+    second = call(
         "antiphon-cloud", "serve", "--model", golden / "moshi-tiny", "--codec", tiny_codec, "--listen", served.address
     )
     assert f"cannot listen on {served.address}" in one_sentence(second)

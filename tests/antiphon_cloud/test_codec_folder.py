@@ -1,3 +1,5 @@
+"""A codec's folder is checked once, before anybody is given its files."""
+
 import json
 import shutil
 from collections.abc import Callable
