@@ -8,7 +8,7 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python tools/demo.py
 test: .venv/sound
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,18 +1,19 @@
 """What tests of several rooms share."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from antiphon_cloud.codec_export import export_codec
+from tests.support.commands import run
+from tests.support.golden import GOLDEN
+from tests.support.shared import made_once
 from tests.support.sound_server import SoundServer, missing, sound_server
 
 # What tests connect to is on this machine: a proxy that the developer's network needs is not asked for it.
 os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy"), "localhost", "127.0.0.1", "::1")))
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,10 +29,15 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported codec of `golden/mimi-tiny`."""
-    out = tmp_path_factory.mktemp("codec") / "tiny"
-    export_codec(GOLDEN / "mimi-tiny/mimi.safetensors", GOLDEN / "mimi-tiny/mimi_config.json", out)
-    return out
+    """The codec of `golden/mimi-tiny`, as the command exports it into a directory that holds nothing else."""
+
+    def export(model: Path) -> None:
+        for name in ("mimi.safetensors", "mimi_config.json"):
+            shutil.copyfile(GOLDEN / "mimi-tiny" / name, model / name)
+        exported = run("antiphon-cloud", "export-codec", "--model", model)
+        assert exported.status == 0, exported.err
+
+    return made_once(tmp_path_factory, "tiny", export) / "codec"
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from antiphon_edge.codec import Codec
 from antiphon_edge.connection import open_channel
 from antiphon_edge.hearing import Hearing
 from antiphon_edge.wav import WavReader, WavWriter
-from tests.support.commands import COMMAND_TIMEOUT_S, environment, one_sentence, run, worker
+from tests.support.commands import COMMAND_TIMEOUT_S, call, environment, one_sentence, run, worker
 from worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"  # by espeak-ng 1.51: `espeak-ng -v en-gb -s 150`
@@ -76,7 +76,7 @@ async def test_concurrent_clients_get_what_each_would_get_alone(
     for seed, codes in enumerate(conversations):
         np.save(tmp_path / "user.npy", codes)
         out = tmp_path / f"{seed}.npz"
-        finished = run(
+        finished = call(
             "antiphon-cloud", "replay", "--model", golden / "moshi-tiny", "--user-codes", tmp_path / "user.npy",
             "--out", out, "--seed", str(seed),
         )  # fmt: skip
@@ -105,7 +105,7 @@ def test_talk_answers_a_wav_with_a_wav(served: Worker, codec: Codec, tiny_codec:
         writer.write(np.concatenate([*frames_of(SENTENCE, codec), silence]))
     assert run("antiphon-edge", "encode", "--restart", "--codec", tiny_codec, with_a_silent_frame, codes).status == 0
     model = Path(__file__).parent / "golden/moshi-tiny"
-    replayed = run("antiphon-cloud", "replay", "--model", model, "--user-codes", codes, "--out", out, "--seed", "1")
+    replayed = call("antiphon-cloud", "replay", "--model", model, "--user-codes", codes, "--out", out, "--seed", "1")
     assert replayed.status == 0, replayed.err
     np.save(codes, np.load(out)["tokens"][:, 1:])
     assert run("antiphon-edge", "decode", "--codec", tiny_codec, codes, decoded).status == 0
@@ -189,7 +189,7 @@ def test_sigterm_ends_a_worker_cleanly(golden: Path, tiny_codec: Path) -> None:
 
 
 def test_a_port_in_use_is_one_sentence(served: Worker, golden: Path, tiny_codec: Path) -> None:
-    second = run(
+    second = call(
         "antiphon-cloud", "serve", "--model", golden / "moshi-tiny", "--codec", tiny_codec, "--listen", served.address
     )
     assert f"cannot listen on {served.address}" in one_sentence(second)

@@ -19,7 +19,7 @@ from antiphon_edge.credentials import Credentials
 from antiphon_edge.errors import CredentialsError
 from antiphon_edge.pull import pull_codec
 from tests.support.certificates import PAST, Files, issue
-from tests.support.commands import one_sentence, run, worker
+from tests.support.commands import call, one_sentence, run, worker
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 
@@ -145,7 +145,7 @@ CLOUD_USAGE = {
 @pytest.mark.parametrize("case", CLOUD_USAGE)
 def test_a_worker_that_cannot_be_exposed_says_so_in_one_sentence(case: str) -> None:
     arguments, words, status = CLOUD_USAGE[case]
-    assert words in one_sentence(run("antiphon-cloud", "serve", "--model", "m", *arguments), status=status)
+    assert words in one_sentence(call("antiphon-cloud", "serve", "--model", "m", *arguments), status=status)
 
 
 EDGE_USAGE = {

@@ -1,8 +1,9 @@
 """How well the number clerk hears, answers, speaks and stops, through the real path: edge codec, gRPC, worker.
 
-    python tools/eval_clerk.py [--model DIR] [--utterances 200]     # as it is served: the codec in int8
-    python tools/eval_clerk.py --quantize int8                      # the weights too
-    antiphon-cloud export-codec --model DIR --out CODEC --precision fp32; python tools/eval_clerk.py --codec CODEC
+    python tools/eval_clerk.py [--utterances 200]                   # the packaged model as it is served, all in int8
+    python tools/eval_clerk.py --model DIR [--quantize int8]        # one that train.pack wrote: floats, or int8 weights
+    antiphon-cloud export-codec --model DIR --out CODEC --precision fp32
+    python tools/eval_clerk.py --model DIR --codec CODEC            # and its codec in floats, too
 
 The people are voices that training never heard: other variants of espeak-ng, a Scot of flite's, and where Debian's
 asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. All of them say other words, too, the
@@ -274,7 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
     parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
-    parser.add_argument("--quantize", choices=["none", "int8"], default="none")
+    parser.add_argument("--quantize", choices=["none", "int8"], help="weights (default: as the model holds them)")
     parser.add_argument(
         "--utterances",
         type=positive,
@@ -311,7 +312,8 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: a slow step only takes longer
     table: dict[str, dict[str, object]] = {}
     played_s, took_s = 0.0, 0.0
-    with worker(*options, "--quantize", arguments.quantize) as started, asyncio.Runner() as loop:
+    options += ["--quantize", arguments.quantize] if arguments.quantize else []
+    with worker(*options) as started, asyncio.Runner() as loop:
 
         def play(tracks: list[Pcm]) -> list[Heard]:
             nonlocal played_s, took_s

@@ -9,9 +9,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import yaml
@@ -22,7 +23,8 @@ from worker_process import BIN, SERVE, Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVOY_CONFIG = ROOT / "cloud/deploy/envoy/envoy.yaml"
-START_S = 20.0
+START_S = 120.0  # of the busiest machine; usually a second
+PORTS = range(20_000, 32_000)  # below those that a system gives to whoever asks for any
 
 
 @dataclass(frozen=True)
@@ -168,13 +170,16 @@ def fleet(
 
 
 def unused_addresses(count: int) -> list[str]:
-    """Addresses of this machine where nobody listens now."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Addresses of this machine where nobody listens now, and that nobody is given who does not ask for them."""
+    found: list[str] = []
+    with ExitStack() as stack:
+        for port in SystemRandom().sample(PORTS, len(PORTS)):
+            if len(found) == count:
+                break
+            with suppress(OSError):  # taken
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(f"127.0.0.1:{port}")
+    return found
 
 
 def _started(process: subprocess.Popen[bytes], admin_file: Path, log: Path) -> str:

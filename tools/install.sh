@@ -46,7 +46,7 @@ EOF
 fi
 cat <<EOF
 Antiphon's set-up downloads $size into .venv: torch $torch, onnxruntime, onnx, mypy, gRPC and others.
-The edge alone needs no torch: pip install '.[edge]' brings 228 MB on disk, 39 of them the model.
+The edge alone needs no torch: pip install '.[edge]' brings 211 MB on disk, 22 of them the model.
 EOF
 
 extras=edge,cloud,tools,dev

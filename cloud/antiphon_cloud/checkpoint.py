@@ -44,7 +44,8 @@ def load_model(
         directory: the model.
         dtype: of activations, and of weights that are not int8.
         device: where they go.
-        quantize: "none", "int8", or None for as the directory holds them. In int8, tables keep the file's dtype.
+        quantize: "none", "int8", or None for as the directory holds them. In int8, tables keep the file's dtype; those
+            of a file that holds them in int8 too become bfloat16.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tensor is missing, unexpected, or of a wrong shape or dtype.
@@ -59,7 +60,9 @@ def load_model(
     activations = torch.float32 if int8 and multiplies_integers(device) else dtype
     with ExitStack() as stack:
         file = _Files([stack.enter_context(TensorFile(path)) for path in directory.weight_files], shapes)
-        published = linears if config.quantize else set()
+        published = (
+            {name for name in shapes if name in linears or file.has(f"{name}_scb")} if config.quantize else set()
+        )
         sources = {name: file.locate(name, shape, quantized=name in published) for name, shape in shapes.items()}
         file.refuse_rest()
         adapter = None
@@ -82,7 +85,11 @@ def load_model(
                 del values, scale, out
             else:
                 table = int8 and name not in linears and not name.endswith("alpha")
-                value = source.read() if table else source.read().to(activations)
+                if name in published:
+                    scale = source.read("_scb") / LEVELS
+                    value = (source.read() * scale[:, None]).to(torch.bfloat16)
+                else:
+                    value = source.read() if table else source.read().to(activations)
                 value = _merged(adapter, name, value).to(value.dtype)
                 if name == "text_emb.weight" and config.model_type == "hibiki":
                     value = _hear_early_end_as_padding(value)

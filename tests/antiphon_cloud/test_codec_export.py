@@ -1,3 +1,5 @@
+"""The exported graphs: tidy, the same as torch, and written whole or not at all."""
+
 import hashlib
 import json
 import shutil

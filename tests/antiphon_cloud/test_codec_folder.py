@@ -1,3 +1,5 @@
+"""A codec's folder is checked once, before anybody is given its files."""
+
 import hashlib
 import json
 import os

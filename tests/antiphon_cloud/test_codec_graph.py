@@ -1,3 +1,5 @@
+"""Rewrites of a graph: the same function, in fewer bytes or operations."""
+
 import subprocess
 import sys
 from collections.abc import Sequence

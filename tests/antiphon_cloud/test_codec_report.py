@@ -1,3 +1,5 @@
+"""How int8 is compared with float32."""
+
 import json
 import wave
 from pathlib import Path

@@ -35,7 +35,8 @@ def test_teacher_forcing_gives_the_references_logits(case: str) -> None:
     np.testing.assert_array_equal(found.audio_mask[0].numpy(), mask)
     assert found.text_mask.all()
     assert relative_error(found.text_logits[0].numpy(), wanted["forced_text_logits"]) < 1e-4
-    assert relative_error(found.audio_logits[0].numpy()[mask], wanted["forced_audio_logits"][mask]) < 1e-4
+    audio = found.audio_logits[0].numpy()[..., ::8]  # the classes that the file holds
+    assert relative_error(audio[mask], wanted["forced_audio_logits"][mask]) < 1e-4
 
 
 def greedy_conversation(config: LMConfig, steps: int) -> tuple[torch.Tensor, np.ndarray]:

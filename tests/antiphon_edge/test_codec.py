@@ -1,3 +1,5 @@
+"""The codec on the edge: the reference's codes and sound, and folders that are refused."""
+
 import hashlib
 import json
 import os

@@ -84,10 +84,13 @@ def align(heard: Pcm, said: Pcm) -> tuple[float, float]:
 
 
 def undisturbed(attempt: Callable[[], tuple[float, int]]) -> float:
-    """The likeness of an attempt; one that a busy machine spoilt, by the driver's own count, is made again, twice."""
-    for _ in range(3):
+    """The likeness of an attempt; what a busy machine may have spoilt is made again.
+
+    The sound server loses some too, which no driver counts: it is a process like others.
+    """
+    for _ in range(6):
         likeness, losses = attempt()
-        if likeness > 0.99 or not losses:
+        if likeness > 0.99 or not (losses or os.getloadavg()[0] > (os.cpu_count() or 1)):
             break
     return likeness
 

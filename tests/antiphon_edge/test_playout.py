@@ -1,3 +1,5 @@
+"""The playout buffer, without a sound card."""
+
 import math
 import threading
 

@@ -1,3 +1,5 @@
+"""Files of sound: any rate and format in, 24 kHz out, and one sentence for what cannot be read."""
+
 import os
 import re
 import threading

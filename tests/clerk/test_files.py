@@ -1,12 +1,16 @@
 """The embedded model's files: small, and laid out as a published checkpoint's download."""
 
+import pytest
 from safetensors import safe_open
 
+from antiphon.errors import AntiphonError
 from antiphon_cloud.model_directory import ModelDirectory
 from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_cloud.serving import load
+from antiphon_cloud.serving_config import ServingConfig
 from antiphon_edge.codec import Codec
 
-MOST_MB = 40
+MOST_MB = 22
 
 
 def test_it_is_small_enough_to_ship() -> None:
@@ -14,12 +18,20 @@ def test_it_is_small_enough_to_ship() -> None:
     assert sum(path.stat().st_size for path in files) <= MOST_MB * 1e6
 
 
-def test_it_is_a_directory_like_any_published_one() -> None:
+def test_it_is_a_directory_like_any_published_one_in_int8() -> None:
     directory = ModelDirectory.open(NUMBER_CLERK)
     assert directory.config.lm.delays == (0, *(0, *[1] * 7) * 2)
-    for name in ("model.safetensors", "mimi.safetensors"):
-        with safe_open(NUMBER_CLERK / name, "pt") as file:
-            assert {file.get_slice(key).get_dtype() for key in file.keys()} <= {"BF16", "F16"}  # noqa: SIM118
+    assert directory.config.quantize
+    with safe_open(directory.weights, "pt") as file:
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    rows = {name.removesuffix("_scb") for name in kinds if name.endswith("_scb")}
+    assert {kinds[name] for name in rows} == {"I8"}
+    assert all(name.endswith("alpha") for name in kinds.keys() - rows - {f"{name}_scb" for name in rows})
+
+
+def test_what_needs_its_floats_says_so_in_one_sentence() -> None:
+    with pytest.raises(AntiphonError, match="the weights are int8 already; leave --quantize none out"):
+        load(ServingConfig(NUMBER_CLERK, quantize="none"))
 
 
 def test_its_codec_has_mimis_frame_and_codebooks() -> None:

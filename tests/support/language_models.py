@@ -20,8 +20,8 @@ from antiphon_cloud.native.modules import NativeLinear
 from antiphon_cloud.quant import Int8Linear, quantize_rows
 from antiphon_cloud.runner import Runner
 from antiphon_cloud.transformer import Linear
+from tests.support.golden import GOLDEN as GOLDEN
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 Array = npt.NDArray[Any]
 
 MICRO = LMConfig(

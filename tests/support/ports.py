@@ -1,10 +1,8 @@
-"""Addresses that the system picks."""
+"""Addresses where nobody listens."""
 
-import socket
+from fleet import unused_addresses
 
 
 def unused_address() -> str:
-    """An address of this machine where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """An address of this machine where nobody listens, and that the system gives to no other test meanwhile."""
+    return unused_addresses(1)[0]

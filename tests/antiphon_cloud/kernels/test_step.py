@@ -13,7 +13,7 @@ from antiphon_cloud.kernels import int8_linear, ring_attention
 from antiphon_cloud.quant import Int8Linear
 from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
 
-STEPS = 12  # the ring of 6 wraps
+STEPS = 8  # the ring of 6 wraps
 SLOTS = [2, 0, 4]  # of five: a batch of four, padded
 SAMPLING = Sampling(0.9, 8, 1.1, 16)
 

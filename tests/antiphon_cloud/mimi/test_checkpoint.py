@@ -1,3 +1,5 @@
+"""Mimi's published file: spellings that mean the same, and damage that is named."""
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""What of a mimi_config.json is read, and what is refused."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The codec in torch against the reference, however its stream is cut."""
+
 from pathlib import Path
 
 import pytest

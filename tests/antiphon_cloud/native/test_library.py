@@ -33,11 +33,14 @@ def script(path: Path, text: str) -> str:
 
 
 def test_a_second_process_finds_the_library_compiled(tmp_path: Path) -> None:
-    path = build(find_compiler(), tmp_path)
-    assert [file.name for file in (tmp_path / "native").iterdir()] == [path.name]
-    changed = path.stat().st_mtime_ns
-    assert build(find_compiler(), tmp_path) == path
-    assert path.stat().st_mtime_ns == changed
+    log, cache = tmp_path / "log", tmp_path / "cache"
+    compiles = f'echo compiled >> {log}; while [ "$1" != -o ]; do shift; done; echo library > "$2"'
+    compiler = script(tmp_path / "c++", f'test "$1" = --version && exit; {compiles}')
+    path = build(compiler, cache)
+    assert [file.name for file in (cache / "native").iterdir()] == [path.name]
+    assert path.read_text() == "library\n"
+    assert build(compiler, cache) == path
+    assert log.read_text() == "compiled\n"
 
 
 @pytest.mark.usefixtures("fresh")

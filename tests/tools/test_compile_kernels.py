@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TOOL = Path(__file__).parents[3] / "tools" / "compile_kernels.py"
+TOOL = Path(__file__).parents[2] / "tools" / "compile_kernels.py"
 
 
 def test_they_compile_ahead_of_time_and_spill_nothing() -> None:
