@@ -13,6 +13,7 @@ from antiphon_cloud.errors import Refusal, RefusedError
 
 CLIENTS_KEPT = 4096  # whose calls are remembered; those at rest are forgotten first, and lose nothing by it
 MINUTE_S = 60.0
+STEPS_AN_OPEN = 1024  # of a past that is rebuilt: 82 s of conversation
 RETRY_S = 1.0  # after which one who found no place may look again
 CALLS_AT_ONCE_S = 2.0  # of calls may come in one moment: a fleet's edges return together
 
@@ -78,13 +79,16 @@ class Buckets:
 
 
 class OpenRate:
-    """How often each client opens sessions, or goes on with one: a minute's worth at once at the most."""
+    """How often each client opens sessions, or goes on with one: a minute's worth at once at the most.
+
+    A past that is rebuilt costs the worker what its steps do: `STEPS_AN_OPEN` of them count as one more open.
+    """
 
     def __init__(self) -> None:
         self._buckets = Buckets()
 
-    def take(self, client: Client, now_s: float) -> None:
-        """Counts one open.
+    def take(self, client: Client, now_s: float, opens: float = 1.0) -> None:
+        """Counts one open, or what costs as much as `opens` of them.
 
         Raises:
             RefusedError: `client` has opened too many; the error says when the next may come.
@@ -92,7 +96,7 @@ class OpenRate:
         opens_per_minute = client.allowance.opens_per_minute
         if opens_per_minute is None:
             return
-        if over_s := self._buckets.take(client.name, MINUTE_S / opens_per_minute, MINUTE_S, now_s):
+        if over_s := self._buckets.take(client.name, opens * MINUTE_S / opens_per_minute, MINUTE_S, now_s):
             raise RefusedError(
                 Refusal.OPEN_RATE,
                 f"{client.name} opens more than {opens_per_minute:g} sessions a minute: wait {over_s:.1f} s",

@@ -15,6 +15,7 @@ from antiphon.errors import AntiphonError, PermissionDeniedError, ProtocolError,
 from antiphon.history import PastTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud.clients import STEPS_AN_OPEN
 from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.gate import place, write
 from antiphon_cloud.patience import Patience
@@ -157,6 +158,9 @@ class _Call:
             if live is not None:
                 self._worker.metrics.resumed("slot")
             else:
+                if event.past is not None:
+                    cost = len(event.past) / STEPS_AN_OPEN
+                    self._worker.open_rate.take(self._client, time.monotonic(), cost)
                 live = sessions.open(event, self._client, self.evict)
             self._place.give_back()
             if await self._carry(live, requests, event.past):

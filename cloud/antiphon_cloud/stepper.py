@@ -56,22 +56,20 @@ class Socket:
         self._splitter = Splitter()
 
     def receive(self, wait: bool) -> list[ToStepper] | None:
-        """What has come; None once the other end is closed.
+        """All that has come; None once the other end is closed.
 
         Args:
             wait: until something has.
         """
         messages: list[ToStepper] = []
-        while not messages:
-            if not self._poll.poll(None if wait else 0):
-                break
+        while self._poll.poll(None if wait and not messages else 0):
             try:
                 data = self._raw.recv(READ_BYTES)
             except OSError:
                 return None
             if not data:
                 return None
-            messages = [to_stepper.decode(body) for body in self._splitter.feed(data)]
+            messages += map(to_stepper.decode, self._splitter.feed(data))
         return messages
 
     def send(self, message: FromStepper) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_cloud import clients
-from antiphon_cloud.clients import ANYONE, Allowance, Buckets, CallRate, Client, OpenRate, Shares
+from antiphon_cloud.clients import ANYONE, STEPS_AN_OPEN, Allowance, Buckets, CallRate, Client, OpenRate, Shares
 from antiphon_cloud.errors import Refusal, RefusedError
 
 KITCHEN = Client("the API key kitchen", Allowance(opens_per_minute=30))
@@ -29,6 +29,15 @@ def test_a_minutes_opens_may_come_at_once_and_then_one_at_a_time() -> None:
     assert taken(rate, KITCHEN, 2)
     assert not taken(rate, KITCHEN, 2)
     assert taken(rate, GARDEN, 2)  # each has its own
+
+
+def test_a_past_that_is_rebuilt_counts_as_the_opens_that_it_costs() -> None:
+    rate = OpenRate()
+    for _ in range(6):
+        rate.take(KITCHEN, 0)
+        rate.take(KITCHEN, 0, opens=4096 / STEPS_AN_OPEN)
+    assert not taken(rate, KITCHEN, 0)  # 6 sessions of 4,096 steps, where 30 without a past may be opened
+    assert taken(rate, KITCHEN, 2)
 
 
 def test_a_refusal_says_when_the_next_may_come() -> None:

@@ -10,6 +10,7 @@ import pytest
 from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon.history import PastTokens
 from antiphon.spec import Sampling
+from antiphon_cloud.clients import Client
 from antiphon_cloud.engine import Engine
 from antiphon_cloud.lease import Lease, Reply
 from stepper_thread import StepperThread
@@ -147,6 +148,26 @@ async def test_a_session_is_rebuilt_between_the_others_steps() -> None:
     assert (reply.sequence, reply.text_token) == (60, 60)
     assert (reply.codes == expected(CODES, seed=3, step=60)).all()
     assert sum(runner.chunks) == 60
+
+
+async def test_a_short_past_is_rebuilt_before_another_clients_long_ones() -> None:
+    runner = StubRunner()
+    order: list[str] = []
+
+    def rebuild(engine: Engine, name: str, steps: int) -> Lease:
+        past = PastTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
+        going_on = engine.lease(3, Sampling(), lambda reply: None, client=Client(name), past=past)
+        going_on.ready.add_done_callback(lambda _: order.append(name))
+        return going_on
+
+    async with running(runner) as engine:
+        runner.gate.clear()
+        leases = [rebuild(engine, "greedy", 700) for _ in range(3)]
+        await asyncio.to_thread(runner.entered.wait, 10)
+        leases.append(rebuild(engine, "modest", 41))
+        runner.gate.set()
+        await asyncio.wait_for(asyncio.gather(*(going_on.ready for going_on in leases)), 60)
+    assert order == ["modest", "greedy", "greedy", "greedy"]
 
 
 async def test_a_rebuild_that_fails_ends_its_session_alone(caplog: pytest.LogCaptureFixture) -> None:
