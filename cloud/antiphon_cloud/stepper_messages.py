@@ -28,19 +28,23 @@ class Past(msgspec.Struct, array_like=True):
     """`PastTokens` in bytes."""
 
     steps: int
-    user: bytes  # [T, user_codebooks]
     text: bytes  # [T]
+    user: bytes  # [T, user_codebooks]
     codes: bytes  # [T, model_codebooks]
+    user_codebooks: int
+    model_codebooks: int
 
     @classmethod
     def of(cls, past: PastTokens) -> Past:
         """The bytes of a session's past."""
-        return cls(past.steps, *(part.astype(TOKENS).tobytes() for part in (past.user, past.text, past.codes)))
+        text, user, codes = (part.astype(TOKENS).tobytes() for part in (past.text, past.user, past.codes))
+        return cls(past.steps, text, user, codes, past.user.shape[1], past.codes.shape[1])
 
     def tokens(self) -> PastTokens:
         """The past again."""
+        user = np.frombuffer(self.user, TOKENS).reshape(-1, self.user_codebooks)
         text = np.frombuffer(self.text, TOKENS)
-        user, codes = (np.frombuffer(part, TOKENS).reshape(len(text), -1) for part in (self.user, self.codes))
+        codes = np.frombuffer(self.codes, TOKENS).reshape(len(text), self.model_codebooks)
         return PastTokens(self.steps, user, text, codes)
 
 

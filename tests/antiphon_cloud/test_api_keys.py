@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +28,7 @@ from antiphon_edge.credentials import Credentials
 from antiphon_edge.pull import pull_codec
 from stub_runner import SPEC
 from tests.support.commands import one_sentence, run
-from tests.support.servers import CODEC, StubOptions, stub_server
+from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 
 DEFAULT = Allowance(sessions=3, opens_per_minute=100)
 
@@ -132,7 +133,10 @@ def keyed(path: Path, slots_of: Allowance = DEFAULT) -> StubOptions:
 async def test_only_a_known_key_gets_in_and_health_needs_none(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     kitchen = Credentials(api_key=make_key(path, "kitchen"))
-    async with stub_server(keyed(path)) as server:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "codec.json").write_bytes(b"{}")
+    async with stub_server(replace(keyed(path), codec_files=codec_files(served))) as server:
         async with connect(server.address, CODEC, credentials=kitchen) as session:
             assert session.id
         await pull_codec(server.address, tmp_path / "cache", credentials=kitchen)

@@ -192,8 +192,10 @@ async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
     options = StubOptions(codec_files=codec_files(tmp_path))
     async with stub_server(options) as server, victim(server), connected(server.address) as (stub, _):
         calls = [stub.GetCodec(pb.GetCodecRequest()) for _ in range(5)]
-        await until(lambda: open_files(tmp_path) == 5)
-        await until(lambda: open_files(tmp_path) == 0)
+        queries = server.server._gate._queries
+        await until(lambda: sum(queries._held.values()) == 5)
+        assert open_files(tmp_path) == 1  # all read the one that the worker holds open
+        await until(lambda: not queries._held)
         for call in calls:
             with pytest.raises(grpc.aio.AioRpcError, match=r"no message was taken for 0\.1 s") as raised:
                 await asyncio.wait_for(_all(call), END_S)
