@@ -21,6 +21,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-messages", type=int, default=600, help="messages that tests/fuzz sends (default: 600)")
 
 
+# Coverage makes Python half as slow again; these compute much or run in real time, and cover little by themselves.
+NOT_MEASURED = {
+    "chaos",
+    "clerk",
+    "deploy",
+    "fuzz",
+    "kernels",
+    "tools",
+    "train",
+    "test_gpu_check.py",
+    "test_live_talk.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets pytest-cov, where it is on, stand still during them."""
+    for item in items:
+        if NOT_MEASURED & set(item.path.relative_to(Path(__file__).parent).parts):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of the golden vectors."""

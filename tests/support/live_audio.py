@@ -101,6 +101,7 @@ async def duplex(source: Path, out: Path) -> dict[str, Any]:
 
 
 async def main() -> dict[str, Any]:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["devices", "record", "play", "duplex"])
     parser.add_argument("files", nargs="*")
