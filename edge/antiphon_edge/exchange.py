@@ -7,6 +7,7 @@ network: lines (`antiphon_edge.line`) read frames and bring replies.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -38,10 +39,9 @@ class Exchange:
         self.in_flight_at_most = limits.max_frames_in_flight
         self.dropped_frames = 0
         """Live frames that were never sent."""
-        self._loop = asyncio.get_running_loop()
         self.ending = False
         """No more frames will come."""
-        self.finished: asyncio.Future[None] = self._loop.create_future()
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once no more frames will come and all are answered: only the totals may be missing."""
         self.totals: Totals | None = None
         self.failure: AntiphonError | None = None
@@ -101,7 +101,7 @@ class Exchange:
 
     def give(self, packed: bytes) -> int:
         """Adds a frame of packed user codes and returns its number."""
-        self._frames.append(_Frame(packed, self._loop.time()))
+        self._frames.append(_Frame(packed, time.perf_counter()))
         return self.end - 1
 
     def give_live(self, packed: bytes) -> None:
@@ -120,7 +120,7 @@ class Exchange:
     def answer(self, message: pb.ConverseResponse) -> None:
         """Takes the reply to the first frame that is unanswered."""
         frame = self._frames.popleft()
-        reply = self._reply(message, self._loop.time() - frame.given_s)
+        reply = self._reply(message, time.perf_counter() - frame.given_s)  # uvloop's clock counts whole milliseconds
         self.history.append(frame.codes, reply.text_token, message.codes)
         self._replies.append(reply)
         self._news.set()
