@@ -28,7 +28,6 @@ from antiphon_cloud.lease import Deliver, Lease, Reply
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.stepper_host import StepperHost
 from antiphon_cloud.stepper_messages import (
-    ROW_HEAD,
     TOKENS,
     Begin,
     Chunk,
@@ -209,17 +208,14 @@ class Engine:
         step_us = (step.end_ns - step.start_ns) // 1000
         self._admission.observe(step.sessions, step_us / 1000, self._heard_s)
         self._metrics.step(step.sessions, step_us / 1e6)
-        table = step.table()
-        replies = table[:, ROW_HEAD:].astype(np.int32)
         now_ns = time.perf_counter_ns()
-        for (number, sequence, finite, arrived_ns, text), codes in zip(
-            table[:, :ROW_HEAD].tolist(), replies, strict=True
-        ):
+        for (number, sequence, finite, arrived_ns, text), codes in step.table():
             lease = self._answered(number)
             if lease is None:
                 continue
             if finite:
-                lease.deliver(Reply(sequence, text, codes, (step.start_ns - arrived_ns) // 1000, step_us))
+                wait_us = (step.start_ns - arrived_ns) // 1000
+                lease.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us))
                 self._metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
                 lease.deliver(

@@ -10,7 +10,6 @@ The event loop is in another process (`stepper_process`), so that nothing that s
 from __future__ import annotations
 
 import logging
-import select
 import socket
 import time
 from collections import deque
@@ -51,8 +50,6 @@ class Socket:
 
     def __init__(self, raw: socket.socket) -> None:
         self._raw = raw
-        self._poll = select.poll()
-        self._poll.register(raw, select.POLLIN)
         self._splitter = Splitter()
 
     def receive(self, wait: bool) -> list[ToStepper] | None:
@@ -62,15 +59,18 @@ class Socket:
             wait: until something has.
         """
         messages: list[ToStepper] = []
-        while self._poll.poll(None if wait and not messages else 0):
+        while True:
             try:
-                data = self._raw.recv(READ_BYTES)
+                data = self._raw.recv(READ_BYTES, 0 if wait and not messages else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return messages
             except OSError:
                 return None
             if not data:
                 return None
             messages += map(to_stepper.decode, self._splitter.feed(data))
-        return messages
+            if messages and len(data) < READ_BYTES:  # that was all
+                return messages
 
     def send(self, message: FromStepper) -> None:
         """Writes a message; what nobody is left to read is dropped."""

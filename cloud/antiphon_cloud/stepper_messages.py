@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from antiphon.history import PastTokens
 from antiphon.spec import Sampling
@@ -119,9 +118,12 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
     sessions: int
     rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: lease, sequence, finite, arrived (ns), text, codes
 
-    def table(self) -> npt.NDArray[np.int64]:
-        """The rows."""
-        return np.frombuffer(self.rows, np.int64).reshape(self.sessions, -1)
+    def table(self) -> Iterator[tuple[list[int], list[int]]]:
+        """The rows, each as its first `ROW_HEAD` numbers and its codes."""
+        numbers = memoryview(self.rows).cast("q").tolist()
+        width = len(numbers) // self.sessions
+        for start in range(0, len(numbers), width):
+            yield numbers[start : start + ROW_HEAD], numbers[start + ROW_HEAD : start + width]
 
 
 FromStepper = Loaded | Failed | Rebuilt | Chunk | Stepped
