@@ -71,6 +71,7 @@ def test_a_folder_that_cannot_be_made_is_named(golden: Path, tmp_path: Path) -> 
         )
 
 
+@pytest.mark.no_cover  # computes much, and runs no line that the small sizes do not
 def test_full_widths_stream_alike_in_torch_and_onnx_past_the_context(golden: Path, tmp_path: Path) -> None:
     """The published widths, until the transformers' ring, cut to 100 positions, has wrapped."""
     values = json.loads((golden / "mimi-tiny/mimi_config.json").read_text())
