@@ -170,7 +170,7 @@ class Engine:
         """Called through the lease."""
         self._owed()
         self._unanswered += 1
-        self._send(Frame(lease.number, sequence, time.perf_counter_ns(), codes.astype(TOKENS).tobytes()))
+        self._send(Frame(lease.number, sequence, time.perf_counter_ns(), codes.astype(TOKENS, copy=False).tobytes()))
 
     def release(self, lease: Lease) -> None:
         """Called through the lease."""

@@ -14,7 +14,7 @@ class RecentSteps:
     """What `measure` said, at most `FRESH_S` ago.
 
     Args:
-        measure: works it out, which holds the engine up.
+        measure: works it out, which holds the event loop up.
         clock: seconds.
     """
 

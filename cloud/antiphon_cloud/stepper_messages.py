@@ -36,7 +36,7 @@ class Past(msgspec.Struct, array_like=True):
     @classmethod
     def of(cls, past: PastTokens) -> Past:
         """The bytes of a session's past."""
-        text, user, codes = (part.astype(TOKENS).tobytes() for part in (past.text, past.user, past.codes))
+        text, user, codes = (part.astype(TOKENS, copy=False).tobytes() for part in (past.text, past.user, past.codes))
         return cls(past.steps, text, user, codes, past.user.shape[1], past.codes.shape[1])
 
     def tokens(self) -> PastTokens:
