@@ -181,7 +181,8 @@ class _Call:
         try:
             rebuilt = 0 if past is None or live.lease.ready.done() else len(past)
             await asyncio.shield(live.lease.ready)
-            await self._say(self._session.opened(live.id, live.resume_token, rebuilt), "the edge took no Opened")
+            with self._served.sessions.telling(live):
+                await self._say(self._session.opened(live.id, live.resume_token, rebuilt), "the edge took no Opened")
             self._opened = True
             if await self._converse(requests, live):
                 return True

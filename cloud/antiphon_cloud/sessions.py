@@ -2,7 +2,8 @@
 
 A session has a slot of the engine and its last replies. A call that breaks leaves both behind for a few seconds: the
 edge that comes back with the resume token goes on at once, and frames whose replies were lost on the way are answered
-again without being stepped again. A kept slot is not a lost slot: a new session takes it where no other is free.
+again without being stepped again. A kept slot is not a lost slot: a new session takes it where no other is free. So it
+does with the slot of an edge that lets its Opened lie.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 TAKEN_AGAIN_S = 1.0  # no edge notices sooner that a stream hangs
 TAKEN_A_MINUTE = 12
 MINUTE_S = 60.0
+OPENED_GRACE_S = 0.25  # an edge takes Opened at once; the worker notices a moment later, with many at the same time
 
 
 class LiveSession:
@@ -126,6 +129,7 @@ class Sessions:
         self._replies_kept = limits.max_frames_in_flight
         self._by_token: dict[bytes, LiveSession] = {}
         self._kept: dict[LiveSession, None] = {}  # in the order of their coming
+        self._told: dict[LiveSession, float] = {}  # since when their edges let Opened lie, in that order
 
     @property
     def carried(self) -> int:
@@ -181,6 +185,15 @@ class Sessions:
         logger.info("session %s took slot %d at step %d", session.id, session.lease.slot, first_step)
         return session
 
+    @contextmanager
+    def telling(self, session: LiveSession) -> Iterator[None]:
+        """While Opened is on its way to the edge: where that takes long, another client may have the slot."""
+        self._told[session] = self._clock()
+        try:
+            yield
+        finally:
+            self._told.pop(session, None)
+
     def leave(self, session: LiveSession, evict: Callable[[str], None], *, keep: bool) -> None:
         """The call that `evict` ends has ended; nothing happens where another one carries the session by now.
 
@@ -206,24 +219,38 @@ class Sessions:
             self._end(session)
 
     def _lease(self, request: OpenRequested, client: Client, session: LiveSession) -> Lease:
-        """A slot, if need be one that was kept: the client's own first, then the one that was left first."""
+        """A slot, if need be another session's that has less right to it."""
         while True:
             try:
                 return self._engine.lease(request.seed, request.sampling, session.deliver, client, request.past)
             except RefusedError as refused:
-                own = [kept for kept in self._kept if kept.lease.client.name == client.name]
-                candidates = own if refused.reason is Refusal.CLIENT_SESSIONS else own or list(self._kept)
-                if not candidates:
+                other = self._own_kept(client)
+                if other is None and refused.reason is not Refusal.CLIENT_SESSIONS:
+                    other = next(iter(self._kept), None) or self._untaken(client)
+                if other is None:
                     raise
-                self._end(candidates[0])
+                self._end(other, "another session needs the slot")
 
-    def _end(self, session: LiveSession) -> None:
+    def _own_kept(self, client: Client) -> LiveSession | None:
+        """The client's session that has been kept longest."""
+        return next((kept for kept in self._kept if kept.lease.client.name == client.name), None)
+
+    def _untaken(self, client: Client) -> LiveSession | None:
+        """Another client's session whose Opened has been lying longest, and too long."""
+        told_by_s = self._clock() - OPENED_GRACE_S
+        for session, since_s in self._told.items():
+            if since_s <= told_by_s and session.lease.client.name != client.name:
+                return session
+        return None
+
+    def _end(self, session: LiveSession, reason: str = "the session was opened again") -> None:
         """Gives the slot back, and ends the call that still carries the session."""
         self._by_token.pop(session.resume_token, None)
         self._kept.pop(session, None)
+        self._told.pop(session, None)
         if session.expiry is not None:
             session.expiry.cancel()
         session.lease.release()
         if session.evict is not None:
             evict, session.evict = session.evict, None
-            evict("the session was opened again")
+            evict(reason)

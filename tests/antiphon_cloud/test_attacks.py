@@ -94,6 +94,24 @@ async def test_who_takes_no_opened_loses_its_slot(monkeypatch: pytest.MonkeyPatc
         await newcomer(server)
 
 
+async def test_who_takes_no_opened_keeps_no_slot_that_another_client_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(service, "TAKE_TIMEOUT_S", 600.0)
+    keys = {name: [("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}")] for name in ("bad", "good")}
+    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys")
+    options = StubOptions(runner=StubRunner(slots=4), config=config)
+    async with stub_server(options) as server, connection(server.address, SHUT) as attacker:
+        for _ in range(4):
+            attacker.call(CONVERSE, OPENING, end=False, metadata=keys["bad"])
+        await until(lambda: taken(server) == 4)
+        async with connected(server.address) as (stub, _):
+            call = await until_opened(stub, keys["good"])
+            await call.write(frame(0))
+            assert (await call.read()).sequence == 0
+            call.cancel()
+
+
 async def test_who_takes_no_closed_loses_its_slot_at_once() -> None:
     async with stub_server() as server, connection(server.address, SHUT) as attacker:
         stream = attacker.call(CONVERSE, OPENING, end=False)
@@ -419,6 +437,21 @@ async def until_admitted(server: StubServer) -> None:
                 return await newcomer(server)
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.01)
+
+
+async def until_opened(stub: Any, metadata: Any) -> Any:
+    """A call with a session, asked for until there is a slot."""
+    async with asyncio.timeout(2 * END_S):
+        while True:
+            call = stub.Converse(metadata=metadata)
+            await call.write(OPEN)
+            try:
+                assert (await call.read()).opened.session_id
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017
+                await asyncio.sleep(0.05)
+            else:
+                return call
 
 
 async def _all(call: Any) -> None:

@@ -239,3 +239,39 @@ async def test_a_session_whose_step_failed_is_not_gone_on_with() -> None:
             await asyncio.wait_for(session.answer(0, np.full(8, 2000, np.int32)), 10)
         all_of_them.leave(session, call.evict, keep=True)
         assert all_of_them.resume(again(session, 0), KITCHEN, Call().evict) is None
+
+
+async def test_an_edge_that_lets_opened_lie_loses_its_slot_to_another_client_that_needs_one() -> None:
+    now_s = 0.0
+    async with sessions(slots=2, clock=lambda: now_s) as all_of_them:
+        deaf, prompt = Call(), Call()
+        lying = all_of_them.open(NEW, GARAGE, deaf.evict)
+        taken = all_of_them.open(NEW, GARAGE, prompt.evict)
+        with all_of_them.telling(taken):
+            pass
+        with all_of_them.telling(lying):
+            now_s = 0.24  # the edge may still be taking it
+            with pytest.raises(NoFreeSlotError):
+                all_of_them.open(NEW, KITCHEN, Call().evict)
+            now_s = 0.25
+            with pytest.raises(NoFreeSlotError):  # who lets one lie gets no other for it
+                all_of_them.open(NEW, GARAGE, Call().evict)
+            all_of_them.open(NEW, KITCHEN, Call().evict)
+            assert deaf.ended == ["another session needs the slot"]
+            all_of_them.leave(lying, deaf.evict, keep=False)  # as the call does when it ends
+            with pytest.raises(NoFreeSlotError):
+                all_of_them.open(NEW, KITCHEN, Call().evict)
+        assert not prompt.ended
+
+
+async def test_a_session_that_was_kept_is_given_up_before_one_that_is_being_told() -> None:
+    now_s = 0.0
+    async with sessions(slots=2, clock=lambda: now_s) as all_of_them:
+        deaf, gone = Call(), Call()
+        lying = all_of_them.open(NEW, GARAGE, deaf.evict)
+        left = all_of_them.open(NEW, GARAGE, gone.evict)
+        all_of_them.leave(left, gone.evict, keep=True)
+        with all_of_them.telling(lying):
+            now_s = 1.0
+            all_of_them.open(NEW, KITCHEN, Call().evict)
+        assert not deaf.ended
