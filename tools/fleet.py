@@ -19,6 +19,7 @@ import yaml
 
 import loopback
 import worker_process
+from antiphon.address import split_address
 from worker_process import BIN, SERVE, Worker
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,8 +95,8 @@ def configuration(workers: Sequence[str]) -> dict[str, Any]:
     (locality,) = shipped["static_resources"]["clusters"][0]["load_assignment"]["endpoints"]
     locality["lb_endpoints"] = []
     for worker in workers:
-        host, _, port = worker.rpartition(":")
-        address = {"socket_address": {"address": host, "port_value": int(port)}}
+        host, port = split_address(worker)
+        address = {"socket_address": {"address": host, "port_value": port}}
         locality["lb_endpoints"].append({"endpoint": {"address": address}})
     return shipped
 

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from antiphon.address import split_address
+
 CHUNK_BYTES = 65_536
 CHUNKS_HELD = 64  # of a connection and direction; full: the sender's own TCP window fills
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, drop what is unsent
@@ -146,11 +148,10 @@ class Relay:
         await asyncio.gather(*self._served, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, _, port = self.target.rpartition(":")
         try:
             if self.refusing:
                 raise ConnectionRefusedError
-            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            far_reader, far_writer = await asyncio.open_connection(*split_address(self.target))
         except OSError:
             _Connection((writer, writer)).reset()
             return

@@ -21,6 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ class Monitor:
         Raises:
             AntiphonError: the address cannot be listened on.
         """
-        host, _, port = self._listen.rpartition(":")
-        bare = host.strip("[]")
+        host, port = split_address(self._listen)
         try:
-            family = socket.getaddrinfo(bare, int(port), type=socket.SOCK_STREAM)[0][0]
-            server = type("Server", (_Server,), {"address_family": family})((bare, int(port)), _Handler)
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            server = type("Server", (_Server,), {"address_family": family})((host, port), _Handler)
         except OSError as error:
             raise AntiphonError(
                 f"cannot listen on {self._listen} for metrics: {error.strerror}; choose another with --metrics-listen"
@@ -72,7 +72,7 @@ class Monitor:
         self._server = server
         self._thread = threading.Thread(target=server.serve_forever, args=(LOOK_S,), name="metrics", daemon=True)
         self._thread.start()
-        return f"{host}:{server.server_port}"
+        return join_address(host, server.server_port)
 
     def stop(self) -> None:
         """Closes the port; safe to call twice, and where it never opened."""

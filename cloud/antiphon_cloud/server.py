@@ -17,6 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
 from antiphon.v1 import dialogue_pb2_grpc
@@ -100,7 +101,7 @@ class Server:
             self._monitor = self._watched(self._config.metrics_listen)
             self.metrics_address = await asyncio.to_thread(self._monitor.start)
             logger.info("metrics on http://%s/metrics", self.metrics_address)
-        host = self._config.listen.rpartition(":")[0]
+        host, _ = split_address(self._config.listen)
         credentials = server_credentials(self._config.listen, self._config.tls, self._config.insecure)
         try:
             if credentials is None:
@@ -115,7 +116,7 @@ class Server:
                 "choose another with --listen HOST:PORT"
             )
         await self._server.start()
-        return f"{host}:{port}"
+        return join_address(host, port)
 
     async def serve(self, served: ServedModel) -> None:
         """Opens the doors to sessions."""

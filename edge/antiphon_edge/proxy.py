@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
+from antiphon.address import split_address
 from antiphon.tls import is_loopback
 
 VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")  # the first that is set counts
@@ -45,7 +46,7 @@ def find_proxy(address: str, tls: bool) -> Proxy | None:
     if variable is None or not may_use_proxy(address, tls):
         return None
     url = os.environ[variable]
-    if not url or _is_excepted(address.rpartition(":")[0].strip("[]")):
+    if not url or _is_excepted(split_address(address)[0]):
         return None
     return Proxy(variable, (urlsplit(url).netloc or url).rpartition("@")[2])
 

@@ -21,3 +21,8 @@ def split_address(address: str, least_port: int = 0) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdecimal() or not least_port <= int(port) <= MAX_PORT:
         raise ArgumentError(f"{address!r} is no HOST:PORT with a port of {least_port} to {MAX_PORT}")
     return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """HOST:PORT, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host and "/" not in host else f"{host}:{port}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.address import split_address
+from antiphon.address import join_address, split_address
 from antiphon.errors import ArgumentError
 
 
@@ -19,6 +19,7 @@ from antiphon.errors import ArgumentError
 )
 def test_host_and_port(address: str, parts: tuple[str, int]) -> None:
     assert split_address(address) == parts
+    assert join_address(*parts) == address
 
 
 @pytest.mark.parametrize(

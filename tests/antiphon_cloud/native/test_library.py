@@ -14,8 +14,9 @@ import torch
 from antiphon_cloud.native import library as module
 from antiphon_cloud.native.library import BuildError, build, find_compiler, library, load
 from antiphon_cloud.quant import Int8Linear, PackedLinear, int8_module, quantize_rows
+from tests.support.native import needs_library
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler is installed")
+pytestmark = needs_library
 
 
 @pytest.fixture

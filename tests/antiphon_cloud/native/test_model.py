@@ -17,8 +17,9 @@ from antiphon_cloud.native.modules import NativeTransformer
 from antiphon_cloud.runner import Runner
 from antiphon_cloud.sampling import noise_keys, sample
 from tests.support.language_models import MICRO, int8_models
+from tests.support.native import needs_library
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler is installed")
+pytestmark = needs_library
 
 WARM = Sampling(0.7, 5, 0.8, 12)
 WIDE = replace(MICRO, dim=160, num_heads=2, depformer_dim=96)  # rows longer than any register, and no multiple of one

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from antiphon_cloud.native.library import library
 from antiphon_cloud.native.modules import NativeLinear
 from antiphon_cloud.quant import Int8Linear, quantize_rows
 from antiphon_cloud.ring import allocate_ring
 from antiphon_cloud.transformer import rope
 from tests.support.language_models import MICRO, int8_models
+from tests.support.native import needs_library
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler is installed")
+pytestmark = needs_library
 
 SHAPES = [(192, 64), (256, 1024), (37, 100), (1, 7), (66, 193), (5, 11264)]
 ERROR = {1: 3e-4, 2: 1e-6}  # by digits, relative to the largest that the product can reach
