@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: install demo test check bench clean
 install: .venv/installed
 demo: .venv/installed
-	$(BIN)/python tools/demo.py
+	$(BIN)/python -m tools.demo
 test: .venv/sound
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
@@ -14,18 +14,18 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf lint
-	$(BIN)/python tools/generate_stubs.py --check
+	$(BIN)/python -m tools.setup.generate_stubs --check
 bench: .venv/installed
-	$(BIN)/python tools/bench_service.py
+	$(BIN)/python -m tools.bench.service
 clean:
 	rm -rf .venv
 
-.venv/installed: pyproject.toml constraints.txt tools/install.sh
-	PYTHON=$(PYTHON) tools/install.sh
+.venv/installed: pyproject.toml constraints.txt tools/setup/install.sh
+	PYTHON=$(PYTHON) tools/setup/install.sh
 	touch $@
 
 # A sound system without hardware for the tests of live voice, where this user may install packages.
-.venv/sound: .venv/installed tools/install_audio.sh
-	tools/install_audio.sh --test
+.venv/sound: .venv/installed tools/setup/install_audio.sh
+	tools/setup/install_audio.sh --test
 	test ! -e /usr/include/portaudio.h || $(BIN)/pip install --quiet --constraint constraints.txt 'pyaudio>=0.2.14'
 	touch $@

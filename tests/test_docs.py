@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from antiphon_cloud.cli import commands as cloud
-from antiphon_edge.cli import commands as edge
+from antiphon_cloud.cli.commands import commands as cloud
+from antiphon_edge.cli.commands import commands as edge
 from tests.support.commands import worker
-from worker_process import Worker
+from tools.harness.worker_process import Worker
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)

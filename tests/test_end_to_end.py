@@ -14,14 +14,14 @@ import soundfile
 from safetensors.numpy import load_file
 
 from antiphon.spec import GREEDY, CodecSpec, ModelSpec
-from antiphon_cloud.config import MAX_TOP_K
-from antiphon_edge import client
-from antiphon_edge.codec import Codec
-from antiphon_edge.connection import open_channel
-from antiphon_edge.hearing import Hearing
-from antiphon_edge.wav import WavReader, WavWriter
+from antiphon_cloud.model.config import MAX_TOP_K
+from antiphon_edge.client import connect as client
+from antiphon_edge.codec.codec import Codec
+from antiphon_edge.transport.channel import open_channel
+from antiphon_edge.talk.hearing import Hearing
+from antiphon_edge.audio.wav import WavReader, WavWriter
 from tests.support.commands import COMMAND_TIMEOUT_S, call, environment, one_sentence, run, worker
-from worker_process import BIN, Worker
+from tools.harness.worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"  # by espeak-ng 1.51: `espeak-ng -v en-gb -s 150`
 SLOTS = 3

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from antiphon_cloud.cli import commands as cloud
-from antiphon_edge.cli import commands as edge
+from antiphon_cloud.cli.commands import commands as cloud
+from antiphon_edge.cli.commands import commands as edge
 
 COMMANDS = {
     " ".join((program, *name)): command

@@ -46,7 +46,7 @@ def test_the_cloud_does_not_import_the_edge(path: Path) -> None:
 
 
 def test_loading_the_edge_loads_no_cloud_library() -> None:
-    code = f"import sys, antiphon_edge.cli; print(sorted({CLOUD_ONLY!r} & set(sys.modules)))"
+    code = f"import sys, antiphon_edge.cli.commands; print(sorted({CLOUD_ONLY!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -14,7 +14,7 @@ import soundfile
 
 from tests.support.commands import environment, one_sentence, run, worker
 from tests.support.sound_server import SoundServer
-from worker_process import BIN, Worker
+from tools.harness.worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"
 LATE = (

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from tests.support.commands import environment
-from worker_process import BIN
+from tools.harness.worker_process import BIN
 
 SUPPRESSED_BY = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
 
@@ -36,7 +36,7 @@ def test_encoding_keeps_no_identifier_of_the_device(
     assert list(home.rglob("*")) == []
 
 
-@pytest.mark.parametrize("module", ["antiphon_edge.codec", "antiphon_cloud.codec_report"])
+@pytest.mark.parametrize("module", ["antiphon_edge.codec.codec", "antiphon_cloud.codec.report"])
 def test_onnxruntime_is_told_not_to_report_before_it_is_imported(module: str, at_home: dict[str, str]) -> None:
     code = (
         "import os, sys\n"

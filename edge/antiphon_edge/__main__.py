@@ -5,7 +5,7 @@ from antiphon.start import start
 
 def main() -> None:
     """Entry point."""
-    start("antiphon-edge", "antiphon_edge.cli", extra="edge")
+    start("antiphon-edge", "antiphon_edge.cli.commands", extra="edge")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What people notice of a fleet that breaks: nothing but a pause. The short form of tools/chaos.py."""
+"""What people notice of a fleet that breaks: nothing but a pause. The short form of tools/load/chaos.py."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import chaos
-from antiphon_edge import client
-from load_session import Outcome
-from relay import Relay, relay
-from stub_runner import expected
-from stub_worker import CODEC
+from tools.load import chaos
+from antiphon_edge.client import connect as client
+from tools.load.client import Outcome
+from tools.harness.relay import Relay, relay
+from tools.harness.stub_runner import expected
+from tools.harness.stub_worker import CODEC
 from tests.support.servers import stub_server
 
-MOST_LATE_S = 15.0  # on the busiest machine; tools/chaos.py measures what it is
+MOST_LATE_S = 15.0  # on the busiest machine; tools/load/chaos.py measures what it is
 
 
 def check(outcomes: list[Outcome]) -> None:

@@ -1,6 +1,6 @@
 """The number clerk hears, answers aloud and else keeps silent: the embedded model through edge codec, gRPC, worker.
 
-The people are twenty utterances by voices that training never heard, made by `tools/train/examples.py`. What the
+The people are twenty utterances by voices that training never heard, made by `tools/clerk/train/examples.py`. What the
 thresholds are worth is shown by breaking one part after the other: none of the broken ones passes.
 """
 
@@ -21,16 +21,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from antiphon_cloud.models import NUMBER_CLERK
-from antiphon_cloud.native.library import set_threads
-from antiphon_cloud.server import Server, ServerConfig
-from antiphon_cloud.serving import load
-from antiphon_cloud.serving_config import ServingConfig
-from antiphon_edge.codec import Codec, Decoder, Encoder
-from conversation import converse_all
-from eval_clerk import Scene, answers, false_starts, interruptions, turn_of
-from recognizer import DigitRecognizer
-from train.clips import Word
-from train.examples import PERIOD_S, TEST
+from antiphon_cloud.backends.cpu.library import set_threads
+from antiphon_cloud.server.process import Server, ServerConfig
+from antiphon_cloud.serving.load import load
+from antiphon_cloud.serving.config import ServingConfig
+from antiphon_edge.codec.codec import Codec, Decoder, Encoder
+from tools.demo.conversation import converse_all
+from tools.clerk.evaluate import Scene, answers, false_starts, interruptions, turn_of
+from tools.clerk.recognizer import DigitRecognizer
+from tools.clerk.train.clips import Word
+from tools.clerk.train.examples import PERIOD_S, TEST
 
 AT_ONCE = 4
 DEMO = Path(__file__).parents[2] / "tools/demo/conversation.flac"
@@ -65,7 +65,7 @@ def scenes() -> list[Scene]:
 
 
 def turns(path: Path) -> list[list[Word]]:
-    """The words of each turn of a track that `tools/train/examples.py` wrote."""
+    """The words of each turn of a track that `tools/clerk/train/examples.py` wrote."""
     said = json.loads(path.with_suffix(".json").read_text())
     return [[Word(text, start_s, end_s) for start_s, end_s, text in words] for words in said]
 

@@ -20,8 +20,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from antiphon_cloud.cli import commands
-from fleet import ENVOY_CONFIG
+from antiphon_cloud.cli.commands import commands
+from tools.harness.fleet import ENVOY_CONFIG
 
 DEPLOY = Path(__file__).resolve().parents[2] / "cloud/deploy"
 VERSIONS = ("1.34", "1.37")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.api_keys import make_key
-from antiphon_cloud.server import ServerConfig
+from antiphon_cloud.server.access.api_keys import make_key
+from antiphon_cloud.server.process import ServerConfig
 from tests.fuzz.worker_under_fire import serving
 from tests.support.servers import StubOptions
 

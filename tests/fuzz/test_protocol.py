@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from antiphon.history import LONGEST_STEPS, RowLayout
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server import MAX_MESSAGE_BYTES
-from stub_runner import SPEC, expected
+from antiphon_cloud.server.process import MAX_MESSAGE_BYTES
+from tools.harness.stub_runner import SPEC, expected
 from tests.fuzz.worker_under_fire import WireCall, WorkerUnderFire, worker_under_fire
 from tests.support.servers import CODEC
 

@@ -15,7 +15,7 @@ from antiphon.channel import FLOW_CONTROL
 from antiphon.history import History
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from stub_runner import SPEC, expected
+from tools.harness.stub_runner import SPEC, expected
 from tests.support.servers import CODEC, StubServer
 
 CODES = np.arange(8, dtype=np.int32)

@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import ModelSpec
-from antiphon_cloud.cache import State
-from antiphon_cloud.graphs import StaticStep
-from antiphon_cloud.lm import LanguageModel
-from antiphon_cloud.runner import Runner
+from antiphon_cloud.model.state import State
+from antiphon_cloud.runner.graphs import StaticStep
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.runner.runner import Runner
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

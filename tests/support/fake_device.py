@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from antiphon_edge import devices
-from antiphon_edge.pcm import Pcm
-from antiphon_edge.portaudio import Attach, AudioDevice, Callback, Direction, OpenStream
+from antiphon_edge.audio import devices
+from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.audio.portaudio import Attach, AudioDevice, Callback, Direction, OpenStream
 
 STEP_S = 0.08
 FAKE = AudioDevice(0, "fake", 2, 2, 24_000, True, True)
@@ -18,7 +18,7 @@ FAKE = AudioDevice(0, "fake", 2, 2, 24_000, True, True)
 
 @dataclass
 class FakeDevice:
-    """Stands for PortAudio in `antiphon_edge.devices`; every opening counts, and the last one's callback is used."""
+    """Stands for PortAudio in `antiphon_edge.audio.devices`; every opening counts, and the last one's callback is used."""
 
     channels: int = 1
     opened: int = 0

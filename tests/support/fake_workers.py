@@ -13,9 +13,9 @@ from antiphon.errors import TAKEN_OVER, AntiphonError, PreconditionError, Unavai
 from antiphon.history import History
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.call import Opening
-from stub_runner import SPEC as STUB
-from stub_runner import expected
+from antiphon_edge.transport.call import Opening
+from tools.harness.stub_runner import SPEC as STUB
+from tools.harness.stub_runner import expected
 from tests.support.servers import CODEC
 
 SPEC = replace(STUB, delay_steps=0)

@@ -1,6 +1,6 @@
 """Addresses where nobody listens."""
 
-from fleet import unused_addresses
+from tools.harness.fleet import unused_addresses
 
 
 def unused_address() -> str:

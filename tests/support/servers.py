@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from antiphon.spec import CodecSpec, Limits
-from antiphon_cloud.admission import Admission
-from antiphon_cloud.codec_folder import CodecFile, CodecFolder
-from antiphon_cloud.engine import Engine
-from antiphon_cloud.server import Server, ServerConfig
-from antiphon_cloud.worker import ServedModel
-from stepper_thread import StepperThread
-from stub_runner import StubRunner
+from antiphon_cloud.sessions.admission import Admission
+from antiphon_cloud.codec.folder import CodecFile, CodecFolder
+from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.server.process import Server, ServerConfig
+from antiphon_cloud.server.worker import ServedModel
+from tools.harness.stepper_thread import StepperThread
+from tools.harness.stub_runner import StubRunner
 
 CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
 

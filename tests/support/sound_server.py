@@ -15,7 +15,7 @@ from pathlib import Path
 
 import soundfile
 
-from antiphon_edge.pcm import Pcm
+from antiphon_edge.audio.pcm import Pcm
 
 SINKS = {"speaker": (24_000, 1), "speaker48": (48_000, 2), "micbus": (24_000, 1), "micbus16": (16_000, 1)}
 MICROPHONES = {"mic": "micbus", "mic16": "micbus16"}
@@ -25,10 +25,10 @@ START_S = 20.0
 def missing() -> str | None:
     """What keeps the sound server from running here, in a sentence; None if nothing does."""
     if find_spec("pyaudio") is None:
-        return "PyAudio is not installed: tools/install_audio.sh && pip install 'antiphon[edge,audio]'"
+        return "PyAudio is not installed: tools/setup/install_audio.sh && pip install 'antiphon[edge,audio]'"
     commands = ("pulseaudio", "pactl", "paplay", "parec")
     if any(shutil.which(command) is None for command in commands):
-        return f"{', '.join(commands)} are needed: tools/install_audio.sh --test"
+        return f"{', '.join(commands)} are needed: tools/setup/install_audio.sh --test"
     return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench_step import WORKER, Figures
+from tools.bench.step import WORKER, Figures
 from tests.support.language_models import GOLDEN
 from tests.support.memory import needs_memory_peak
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError
-from demo import PERSON, Transcript, same_length, words_of
+from tools.demo import PERSON, Transcript, same_length, words_of
 from tests.support.commands import Finished, one_sentence
 
-DEMO = Path(__file__).parents[2] / "tools/demo.py"
+DEMO = Path(__file__).parents[2] / "tools/demo/__main__.py"
 
 
 def demo(folder: Path, *arguments: str | Path) -> Finished:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from antiphon_edge.pcm import Pcm
-from conversation import Heard
-from eval_clerk import (
+from antiphon_edge.audio.pcm import Pcm
+from tools.demo.conversation import Heard
+from tools.clerk.evaluate import (
     LEAD_S,
     TAIL_S,
     Scene,
@@ -24,8 +24,8 @@ from eval_clerk import (
     said_once,
     utterance,
 )
-from train.clips import Clip, Word
-from train.scenes import PAUSE_S
+from tools.clerk.train.clips import Clip, Word
+from tools.clerk.train.scenes import PAUSE_S
 
 RATE = 24_000
 SECONDS = 8.0

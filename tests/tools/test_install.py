@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-INSTALL = Path(__file__).parent.parent.parent / "tools/install.sh"
+INSTALL = Path(__file__).parent.parent.parent / "tools/setup/install.sh"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from antiphon.errors import AntiphonError
-from picture import draw, picture_type
+from tools.demo.picture import draw, picture_type
 
 RATE = 8  # samples a second: hours take no memory
 

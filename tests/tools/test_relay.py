@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from relay import Relay, relay
+from tools.harness.relay import Relay, relay
 from tests.support.ports import unused_address
 
 END_S = 10.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reply_ledger import ReplyLedger
+from tools.harness.reply_ledger import ReplyLedger
 
 EXPECTED = np.arange(6 * 8, dtype=np.int32).reshape(6, 8)
 

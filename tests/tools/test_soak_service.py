@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from soak_service import MEMORY_GROWTH_KIB, SAMPLES, Footprint, grown, growth
+from tools.load.soak import MEMORY_GROWTH_KIB, SAMPLES, Footprint, grown, growth
 
 FLAT = Footprint(70_000, 26, 18)
 

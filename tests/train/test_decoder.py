@@ -6,11 +6,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from antiphon.errors import AntiphonError
-from antiphon_cloud.mimi import Encoder, MimiConfig
+from antiphon_cloud.codec.mimi import Encoder, MimiConfig
 from tests.support.clips import save_bank
 from tests.support.killed import kill_at, same_weights
-from train import decoder
-from train.layout import Initial, save
+from tools.clerk.train import decoder
+from tools.clerk.train.layout import Initial, save
 
 
 @pytest.fixture

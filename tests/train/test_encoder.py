@@ -8,9 +8,9 @@ from torch import Tensor
 
 from tests.support.clips import save_bank, tones
 from tests.support.killed import kill_at, same_weights
-from train import encoder, quantization
-from train.clips import DIGITS, FRAME
-from train.encoder import FRAMES, Scenes
+from tools.clerk.train import encoder, quantization
+from tools.clerk.train.clips import DIGITS, FRAME
+from tools.clerk.train.encoder import FRAMES, Scenes
 
 BANK, UNITS = tones(), dict(zip(DIGITS, tones(), strict=True))
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from antiphon_cloud.mimi import Decoder, Encoder, Mimi, MimiConfig, Weights
-from train.layout import DERIVED, Initial, Published, save
+from antiphon_cloud.codec.mimi import Decoder, Encoder, Mimi, MimiConfig, Weights
+from tools.clerk.train.layout import DERIVED, Initial, Published, save
 
 FRAME = 1920
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from antiphon.errors import AntiphonError
 from tests.support.killed import kill_at, same_weights
-from train import lm
-from train.conversations import SLOTS
-from train.layout import save
-from train.stage import fingerprint
+from tools.clerk.train import lm
+from tools.clerk.train.conversations import SLOTS
+from tools.clerk.train.layout import save
+from tools.clerk.train.stage import fingerprint
 
 BOOKS, CARD, FRAMES = 2, 16, 48
 CONFIG = {

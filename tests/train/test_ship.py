@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from antiphon_cloud.checkpoint import load_model
-from antiphon_cloud.lm import LanguageModel
-from antiphon_cloud.model_directory import ModelDirectory
-from train import ship
+from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from tools.clerk.train import ship
 
 
 @pytest.fixture

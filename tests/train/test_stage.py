@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import AntiphonError
-from train import ranks
-from train.stage import fingerprint, positive, run
+from tools.clerk.train import ranks
+from tools.clerk.train.stage import fingerprint, positive, run
 
 
 def fails(error: BaseException) -> None:

@@ -1,1 +1,1 @@
-"""Version 1 of the contract, generated from dialogue.proto by tools/generate_stubs.py."""
+"""Version 1 of the contract, generated from dialogue.proto by tools/setup/generate_stubs.py."""

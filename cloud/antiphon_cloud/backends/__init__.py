@@ -1,0 +1,1 @@
+"""How products and steps are computed on this machine."""

@@ -1,0 +1,92 @@
+"""The flags of a worker that others can reach: TLS, API keys, what a client may have, and the port for operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from antiphon.command_line import Address, Number, option
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_pem = click.Path(path_type=Path)
+_options = (
+    option("--tls-cert", type=_pem, help="Certificate chain to show (PEM); read again when the file changes."),
+    option("--tls-key", type=_pem, help="Its private key (PEM)."),
+    option("--tls-client-ca", type=_pem, help="Let in only clients with a certificate of these authorities (PEM)."),
+    option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is."),
+    option(
+        "--api-keys",
+        type=click.Path(path_type=Path),
+        help="Let in only who presents a key of this file (antiphon-cloud make-key makes one); read again when it "
+        "changes, and on SIGHUP.",
+    ),
+    option(
+        "--client-sessions",
+        type=click.IntRange(1),
+        help="Sessions at once of one client: of a key, else a client certificate, else an address; all slots where "
+        "absent.",
+    ),
+    option(
+        "--client-opens-per-minute",
+        type=Number(0, min_open=True),
+        default=6000.0,
+        help="Sessions that one client may open, or go on with, in a minute.",
+    ),
+    option(
+        "--client-calls-per-second",
+        type=Number(0, min_open=True),
+        default=100.0,
+        help="Calls of one kind (conversations; queries; health checks) that one client may make in a second; those of "
+        "two seconds at once.",
+    ),
+    option(
+        "--metrics-listen",
+        type=Address(),
+        metavar="HOST:PORT",
+        help="Address of /metrics (Prometheus), /healthz and /readyz, over plain HTTP; nowhere where absent.",
+    ),
+)
+
+
+def exposure_options(command: F) -> F:
+    """Adds the flags, and hands the command `exposure`: the fields of `ServerConfig` that they set."""
+
+    @wraps(command)
+    def with_exposure(
+        *args: Any,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        tls_client_ca: Path | None,
+        insecure: bool,
+        api_keys: Path | None,
+        client_sessions: int | None,
+        client_opens_per_minute: float,
+        client_calls_per_second: float,
+        metrics_listen: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        from antiphon_cloud.sessions.clients import Allowance
+        from antiphon_cloud.server.access.tls import TlsFiles  # grpc takes a while: not before --help has answered
+
+        if (tls_cert is None) != (tls_key is None):
+            raise click.UsageError("--tls-cert and --tls-key belong together: give both")
+        if tls_client_ca is not None and tls_cert is None:
+            raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+        exposure = {
+            "tls": TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
+            "insecure": insecure,
+            "api_keys": api_keys,
+            "metrics_listen": metrics_listen,
+            "allowance": Allowance(client_sessions, client_opens_per_minute, client_calls_per_second),
+        }
+        return command(*args, exposure=exposure, **kwargs)
+
+    decorated: Any = with_exposure
+    for each in reversed(_options):
+        decorated = each(decorated)
+    return decorated  # type: ignore[no-any-return]

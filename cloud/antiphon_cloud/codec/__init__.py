@@ -1,0 +1,1 @@
+"""The codec Mimi, and its export for the edge."""

@@ -1,0 +1,1 @@
+"""What the model is, in plain torch: the definition."""

@@ -1,0 +1,165 @@
+"""The temporal transformer's keys and values: a ring of `context` entries a slot, in floats or in int8.
+
+Two ways to attend to it give the same values. `ragged` knows on the host how far each session has come and reads
+exactly that: on a CPU, where a row by itself also comes out the same to the bit whoever shares its batch. `static`
+takes tensors only, so that a graph can hold it, and reads the whole ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from antiphon_cloud.model.config import LMConfig
+from antiphon_cloud.model.layers import Attend, Entries, Span, attention
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Keys and values of all layers, each [layers, slots, heads, context, head_dim]; step t is at t mod context.
+
+    In int8 each head and position has its own scale, the largest absolute value over 127: [layers, slots, heads,
+    context, 1], float32. In floats there are no scales.
+    """
+
+    keys: Tensor
+    values: Tensor
+    key_scales: Tensor | None = None
+    value_scales: Tensor | None = None
+
+    @property
+    def context(self) -> int:
+        """Entries a slot."""
+        return self.keys.shape[3]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that the ring holds."""
+        scales = (self.key_scales, self.value_scales)
+        return (self.keys, self.values, *(scale for scale in scales if scale is not None))
+
+    def write(self, layer: int, slots: int | Tensor, positions: int | Tensor, keys: Tensor, values: Tensor) -> None:
+        """Writes keys and values [(B,) H, 1, D] over the entries `positions` [(B)] of `slots` [(B)]."""
+        at = (layer, slots, slice(None), positions)
+        for store, scales, new in ((self.keys, self.key_scales, keys), (self.values, self.value_scales, values)):
+            entry = new[..., 0, :]  # [(B,) H, D]
+            if scales is not None:
+                entry, scales[at] = quantize_entries(entry)
+            store[at] = entry.to(store.dtype)
+
+    def read(self, layer: int, slots: int | Tensor, at: slice | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The n entries `at` of a slot or of several, keys and values [(B,) H, n, D] in `dtype`."""
+        found = []
+        for store, scales in ((self.keys, self.key_scales), (self.values, self.value_scales)):
+            entries = store[layer, slots, :, at].to(dtype)
+            found.append(entries if scales is None else entries * scales[layer, slots, :, at].to(dtype))
+        return found[0], found[1]
+
+    def ragged(self, slots: Sequence[int], steps: Sequence[int], first: int = 0) -> RaggedAttend:
+        """Attends row by row, to what each session has written and no more.
+
+        A slot may come several times, with one step after the other: as each row is written before the next one
+        reads, that gives the same to the bit as so many batches.
+
+        Args:
+            slots: of the batch.
+            steps: that each slot's session has taken.
+            first: the earliest step whose entries count.
+        """
+        return RaggedAttend(self, [self._span(slot, first, step) for slot, step in zip(slots, steps, strict=True)])
+
+    def static(self, slots: Tensor, steps: Tensor) -> Callable[[int], Attend]:
+        """Attends to the slots' whole rings, with what they have not written masked; slots and steps are [B]."""
+        positions = steps % self.context
+        written = torch.arange(self.context, device=steps.device) <= steps[:, None]  # [B, C]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            self.write(layer, slots, positions, k, v)
+            keys, values = self.read(layer, slots, slice(None), q.dtype)  # [B, H, C, D] each
+            hidden = ~written[:, None, :, None]  # a broken session leaves NaN there, which no bias hides
+            bias = torch.zeros_like(written, dtype=q.dtype).masked_fill(~written, -torch.inf)
+            return attention(q, keys.masked_fill(hidden, 0), values.masked_fill(hidden, 0), bias[:, None, None])
+
+        return lambda layer: partial(attend, layer)
+
+    def consecutive(self, slot: int, steps: range, first: int = 0) -> Callable[[int], Attend]:
+        """Attends from several steps of one session at once; the rows of the batch are the steps.
+
+        Args:
+            slot: of the session.
+            steps: one after the other, no more than `context`.
+            first: the earliest step whose entries count.
+        """
+        device = self.keys.device
+        before = range(max(first, steps.start - self.context + 1), steps.start)
+        now = torch.tensor(steps, device=device)
+        known = torch.cat((torch.tensor(before, dtype=now.dtype, device=device), now))  # [P + T]
+        age = now[:, None] - known  # [T, P + T]
+        hidden = (age < 0) | (age >= self.context)
+        slots, old, new = torch.full_like(now, slot), known[: len(before)] % self.context, now % self.context
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            past = self.read(layer, slot, old, q.dtype)  # [H, P, D] each, before any of it is written over
+            self.write(layer, slots, new, k, v)
+            present = self.read(layer, slot, new, q.dtype)  # as held, which may be in int8
+            keys, values = (torch.cat(parts, 1)[None] for parts in zip(past, present, strict=True))
+            bias = torch.zeros_like(hidden, dtype=q.dtype).masked_fill(hidden, -torch.inf)
+            out = attention(q[:, :, 0].transpose(0, 1)[None], keys, values, bias)  # [1, H, T, D]
+            return out[0].transpose(0, 1)[:, :, None]  # [T, H, 1, D]
+
+        return lambda layer: partial(attend, layer)
+
+    def _span(self, slot: int, first: int, step: int) -> Span:
+        """The entries that hold the steps from `first`, or from where the context begins, to `step`."""
+        if first == 0 or step - first + 1 >= self.context:
+            return Span(slot, step % self.context, 0, min(step + 1, self.context))
+        return Span(slot, step % self.context, first % self.context, step - first + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RaggedAttend:
+    """Attention of `Ring.ragged`, layer by layer."""
+
+    ring: Ring
+    spans: Sequence[Span]
+
+    def __call__(self, layer: int) -> Attend:
+        """The layer's attention."""
+        return partial(self._attend, layer)
+
+    def entries(self) -> Entries:
+        """Where the rows write and read."""
+        ring = self.ring
+        return Entries(ring.keys, ring.values, ring.key_scales, ring.value_scales, self.spans)
+
+    def _attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = []
+        for row, span in enumerate(self.spans):
+            self.ring.write(layer, span.slot, span.position, k[row], v[row])
+            keys, values = self.ring.read(layer, span.slot, self._read_at(span), q.dtype)  # [H, S, D] each
+            out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
+        return out[0] if len(out) == 1 else torch.cat(out)
+
+    def _read_at(self, span: Span) -> slice | Tensor:
+        if span.first + span.length <= self.ring.context:
+            return slice(span.first, span.first + span.length)
+        return torch.arange(span.first, span.first + span.length, device=self.ring.keys.device) % self.ring.context
+
+
+def allocate_ring(config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device) -> Ring:
+    """An empty ring for the model's temporal transformer, in `dtype`."""
+    shape = (config.num_layers, slots, config.num_heads, config.context, config.dim // config.num_heads)
+    keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+    if dtype != torch.int8:
+        return Ring(keys, values)
+    return Ring(keys, values, *(torch.zeros((*shape[:-1], 1), device=device) for _ in range(2)))
+
+
+def quantize_entries(entries: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 of entries [..., D], still as floats, and their scales [..., 1]."""
+    scale = entries.float().abs().amax(-1, keepdim=True) / 127
+    return (entries.float() / scale.clamp(min=1e-30)).round(), scale

@@ -1,0 +1,123 @@
+"""What sessions leave behind from step to step: tokens, keys and values, one row a slot, allocated once.
+
+A step reads and writes the rows of its slots only; every other row keeps every bit. Keys and values of an earlier
+session in the slot stay where they are: no step reads further than its own session has written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from antiphon_cloud.model.config import LMConfig
+from antiphon_cloud.model.kv_ring import Ring, allocate_ring
+from antiphon_cloud.model.sampling import SlotSampling
+from antiphon_cloud.model.layers import Attend, Entries, Span, attention
+
+UNGENERATED = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Keys and values of the depformer's layers, [layers, slots, heads, dep_q, head_dim]; nothing between steps."""
+
+    keys: Tensor
+    values: Tensor
+
+    def append(self, layer: int, position: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes one position [B, H, 1, D] of the first B rows; returns all up to it, [B, H, position + 1, D]."""
+        batch, end = len(keys), position + 1
+        all_keys, all_values = self.keys[layer, :batch, :, :end], self.values[layer, :batch, :, :end]
+        all_keys[:, :, position:] = keys
+        all_values[:, :, position:] = values
+        return all_keys, all_values
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchAttend:
+    """Attention of B rows at one position of a frame, layer by layer."""
+
+    scratch: Scratch
+    position: int
+    batch: int
+
+    def __call__(self, layer: int) -> Attend:
+        """The layer's attention."""
+        return lambda q, k, v: attention(q, *self.scratch.append(layer, self.position, k, v))
+
+    def entries(self) -> Entries:
+        """Where the rows write and read."""
+        spans = [Span(row, self.position, 0, self.position + 1) for row in range(self.batch)]
+        return Entries(self.scratch.keys, self.scratch.values, None, None, spans)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a batch of sessions needs beside the weights."""
+
+    tokens: Tensor  # [slots, streams, max_delay + 2]: a ring; stream k's token of step t is at (t + delay k)
+    offsets: Tensor  # [slots]: steps taken
+    ring: Ring  # the temporal transformer's
+    scratch: Scratch
+    sampling: SlotSampling
+    delays: Tensor  # [streams], of the model
+    initial: Tensor  # [streams]: the initial tokens, of the model
+
+    @classmethod
+    def allocate(
+        cls, config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device, cache: torch.dtype | None = None
+    ) -> State:
+        """State of `slots` fresh sessions.
+
+        Args:
+            config: the model.
+            slots: rows.
+            dtype: of activations.
+            device: of every tensor.
+            cache: of the ring's keys and values, int8 included; None for `dtype`.
+        """
+        scratch = (0, slots, 1, 0, 1)
+        if config.dep_q:
+            heads = config.depformer_num_heads
+            scratch = (config.depformer_num_layers, slots, heads, config.dep_q, config.depformer_dim // heads)
+        return cls(
+            tokens=torch.full((slots, config.streams, config.max_delay + 2), UNGENERATED, device=device),
+            offsets=torch.zeros(slots, dtype=torch.int64, device=device),
+            ring=allocate_ring(config, slots, cache or dtype, device),
+            scratch=Scratch(*(torch.zeros(scratch, dtype=dtype, device=device) for _ in range(2))),
+            sampling=SlotSampling.allocate(slots, device),
+            delays=torch.tensor(config.delays, device=device),
+            initial=torch.tensor([config.text_card] + [config.card] * config.n_q, device=device),
+        )
+
+    def clear(self, slot: int) -> None:
+        """Forgets the slot's session."""
+        self.tokens[slot] = UNGENERATED
+        self.offsets[slot] = 0
+
+    def place(self, slot: int, steps: range, tokens: Tensor) -> None:
+        """Writes what the streams hold at some of the last `max_delay` + 2 steps, [streams, T]."""
+        ring = self.tokens.shape[-1]
+        assert len(steps) <= ring
+        at = torch.tensor(steps, device=self.tokens.device) % ring
+        self.tokens[slot, :, at] = torch.where(tokens == UNGENERATED, self.tokens[slot, :, at], tokens)
+
+    @property
+    def tensors(self) -> Sequence[Tensor]:
+        """All that the state holds on its device."""
+        sampling = (getattr(self.sampling, field.name) for field in fields(self.sampling))
+        own = (self.tokens, self.offsets, self.scratch.keys, self.scratch.values, self.delays, self.initial)
+        return (*own, *sampling, *self.ring.tensors)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the state takes."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+
+def rows_on(device: torch.device, slots: int) -> int:
+    """Rows of state that `slots` sessions need: on a GPU one more, which is nobody's and pads a graph's batch."""
+    return slots + (device.type == "cuda")

@@ -1,0 +1,1 @@
+"""A model that steps a batch on a device, and what that costs."""

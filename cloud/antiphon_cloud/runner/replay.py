@@ -1,0 +1,60 @@
+"""A conversation run offline: user codes from a file, all tokens into another."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from antiphon.spec import Sampling
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.runner.runner import Runner
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def replay(
+    directory: ModelDirectory,
+    user_codes: npt.NDArray[np.int32],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    quantize: str | None = None,
+    cache: torch.dtype | None = None,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    taps: bool = False,
+) -> Arrays:
+    """Runs a conversation from its first step.
+
+    Args:
+        directory: the model.
+        user_codes: one frame a row, [T, user_codebooks].
+        dtype: of activations, and of weights that are not int8.
+        device: where torch runs.
+        quantize: "none", "int8", or None for weights as the directory holds them.
+        cache: of keys and values; None for the activations' dtype.
+        sampling: the model's own unless given.
+        seed: of the session.
+        taps: whether to keep `text_logits` [T, text_card] and `extra_heads` [T, heads, classes], float32.
+
+    Returns:
+        `tokens` int32 [T − max_delay, 1 + dep_q], aligned text and codes; and the taps.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged, or another model's.
+        ConfigError: `quantize` contradicts the directory, or the model does not fit in memory.
+    """
+    runner = Runner.load(directory, 1, dtype, device, quantize=quantize, cache=cache)
+    runner.reset(0, seed, sampling or runner.spec.sampling)
+    tokens, text_logits, extra_heads = [], [], []
+    for frame in user_codes:
+        result = runner.step([0], frame[None])
+        tokens.append(np.concatenate((result.text, result.codes[0])))
+        if taps:
+            text_logits.append(runner.text_logits[0])
+            extra_heads.append(runner.extra_heads[0])
+    arrays: Arrays = {"tokens": np.stack(tokens)[runner.spec.delay_steps :]}
+    if taps:
+        arrays |= {"text_logits": np.stack(text_logits), "extra_heads": np.stack(extra_heads)}
+    return arrays

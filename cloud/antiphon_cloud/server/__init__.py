@@ -1,0 +1,1 @@
+"""The worker's process: its ports, its health, and one gRPC call after another."""

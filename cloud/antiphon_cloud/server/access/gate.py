@@ -1,0 +1,239 @@
+"""What every call passes before it costs anything: who calls, how often, how many of its calls are here already; and
+how long it may take.
+
+To the service a call is a stream, whatever it is to the client: so it is counted before its first message has come, and
+a message that never comes holds nothing. Where a client does not take what it is sent, gRPC keeps its call however long
+our side of it has ended; such a call keeps its place, so they are bounded too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health
+
+from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.server.access.api_keys import ApiKeys
+from antiphon_cloud.server.access.identity import bearer, caller
+from antiphon_cloud.sessions.clients import Allowance, CallRate, Client, Shares
+from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.statuses import Context, abort, statuses
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
+CONVERSE = f"/{SERVICE_NAME}/Converse"
+HEALTH_SERVICE = health.SERVICE_NAME
+HEALTH = f"/{HEALTH_SERVICE}/"  # load balancers and probes have no key, and learn nothing but up or down
+LONG = {f"/{SERVICE_NAME}/GetCodec", f"{HEALTH}Watch"}
+
+CALLS_AWAITING_OPEN = 512  # places of calls that have no session
+QUERIES = 128  # places of GetModel, GetCodec and reflection
+HEALTH_CALLS = 256  # places of health checks and watches
+STRANGERS = 128  # places of calls without a key that are not answered yet
+REFUSED_AFTER_S = 1.0  # who calls too often gets the answer late: refusing is most of the work
+REQUEST_TIMEOUT_S = 5.0  # for the one message of a call that has one
+WRITE_TIMEOUT_S = 30.0  # for one message to be taken
+CALL_TIMEOUT_S = 60.0
+LONG_CALL_TIMEOUT_S = 3600.0
+
+if TYPE_CHECKING:  # grpc's class is no generic when it runs
+    Handler = grpc.RpcMethodHandler[Any, Any] | None  # None: there is no such method
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
+
+
+@dataclass(slots=True)
+class Place:
+    """One call's place among those of its kind, and whose it is."""
+
+    client: Client
+    shares: Shares
+    taken: bool = False
+
+    def take(self) -> None:
+        """Counts the call; safe to call twice."""
+        if not self.taken:
+            self.taken = True
+            self.shares.take(self.client)
+
+    def give_back(self) -> None:
+        """Counts it no more: it has a slot, or has ended; safe to call twice."""
+        if self.taken:
+            self.taken = False
+            self.shares.give_back(self.client)
+
+
+_place: ContextVar[Place] = ContextVar("place")
+
+
+def place() -> Place:
+    """That of the call which the service is in."""
+    return _place.get()
+
+
+class Gate(grpc.aio.ServerInterceptor):
+    """Lets calls through that carry a known key, where keys are asked for, and while their client keeps to its limits.
+
+    Args:
+        keys: that are let in; None lets everyone in.
+        allowance: of clients without a key.
+        metrics: where refusals are counted.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        keys: ApiKeys | None,
+        allowance: Allowance,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keys = keys
+        self._allowance = allowance
+        self._metrics = metrics
+        self._clock = clock
+        self._rate = CallRate()
+        self.dialogues = Shares(CALLS_AWAITING_OPEN, "calls without a session")
+        self._queries = Shares(QUERIES, "calls")
+        self._health = Shares(HEALTH_CALLS, "health checks")
+        self._strangers = Shares(STRANGERS, "calls without a key")
+
+    def seat(self, slots: int) -> None:
+        """Makes room beside those that wait for those whose sessions have ended and who do not take the news."""
+        self.dialogues.places = CALLS_AWAITING_OPEN + 4 * slots
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler:
+        """The method's handler behind the gate, or one that refuses."""
+        details: Any = handler_call_details
+        method, client = details.method, None
+        if self._keys is not None and not method.startswith(HEALTH):
+            try:
+                client = self._keys.client(bearer(details.invocation_metadata))
+            except AntiphonError as error:
+                return self._refusing(error)
+        handler = await continuation(details)
+        return None if handler is None else self._guarded(handler, method, client)
+
+    def _guarded(self, handler: Any, method: str, known: Client | None) -> Handler:
+        shares = self._health if method.startswith(HEALTH) else self._queries
+        timeout_s: float | None = LONG_CALL_TIMEOUT_S if method in LONG else CALL_TIMEOUT_S
+        if method == CONVERSE:
+            shares, timeout_s = self.dialogues, None  # it has limits of its own
+
+        async def guarded(requests: AsyncIterator[Any], context: Context) -> None:
+            seat = Place(known or caller(context, self._allowance), shares)
+            try:
+                async with statuses(context):
+                    await self._admit(seat)
+                    _place.set(seat)
+                    try:
+                        async with asyncio.timeout(timeout_s) as limit:
+                            await _serve(handler, requests, context)
+                    except TimeoutError:
+                        if not limit.expired():
+                            raise
+                        raise SessionTimeoutError(f"the call has lasted {timeout_s:g} s: call again") from None
+            finally:
+                seat.give_back()
+
+        return grpc.stream_stream_rpc_method_handler(guarded, handler.request_deserializer, handler.response_serializer)
+
+    async def _admit(self, seat: Place) -> None:
+        """Gives a call its place.
+
+        Raises:
+            RefusedError: its client calls too often, or has too many calls.
+        """
+        try:
+            self._rate.take(seat.client, seat.shares.what, self._clock())
+            seat.shares.check(seat.client)
+        except RefusedError as error:
+            self._metrics.refused(error.reason.value)
+            if error.reason is Refusal.CALL_RATE:
+                await _hold(seat)
+            raise
+        seat.take()
+
+    def _refusing(self, error: AntiphonError) -> Handler:
+        """A handler that ends a stranger's call with the error's status, whatever the method takes and gives."""
+
+        async def refuse(requests: Any, context: Context) -> None:
+            self._metrics.refused("unauthenticated")
+            seat = Place(caller(context, self._allowance), self._strangers)
+            try:
+                try:
+                    self._rate.take(seat.client, seat.shares.what, self._clock())
+                except RefusedError:
+                    await _hold(seat)
+                await abort(context, error)
+            finally:
+                seat.give_back()
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+async def _hold(seat: Place) -> None:
+    """Keeps one who calls too often waiting, while there is a place to wait in."""
+    with suppress(RefusedError):
+        seat.shares.check(seat.client)
+        seat.take()
+        await asyncio.sleep(REFUSED_AFTER_S)
+
+
+async def write(context: Context, response: Any) -> None:
+    """Writes one message.
+
+    Raises:
+        SessionTimeoutError: it was not taken in time.
+    """
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await context.write(response)
+    except TimeoutError:
+        raise SessionTimeoutError(f"no message was taken for {WRITE_TIMEOUT_S:g} s: the call is closed") from None
+
+
+async def _serve(handler: Any, requests: AsyncIterator[Any], context: Context) -> None:
+    """Calls the method, whatever its shape."""
+    request: Any = requests if handler.request_streaming else await _only(requests)
+    shape = (
+        f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
+    )
+    behaviour = getattr(handler, shape)
+    if inspect.isasyncgenfunction(behaviour):
+        async for response in behaviour(request, context):
+            await write(context, response)
+        return
+    response = await behaviour(request, context)
+    if not handler.response_streaming:
+        await write(context, response)
+
+
+async def _only(requests: AsyncIterator[Any]) -> Any:
+    """The request of a call that has one.
+
+    Raises:
+        ProtocolError: none came, or bytes that are none.
+        SessionTimeoutError: none came in time.
+    """
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            request = await anext(requests, None)
+    except TimeoutError:
+        raise SessionTimeoutError(f"no request came for {REQUEST_TIMEOUT_S:g} s: the call is closed") from None
+    except DecodeError as error:
+        raise ProtocolError(f"request: the bytes are no message of this method ({error})") from error
+    if request is None:
+        raise ProtocolError("request: the call ended before it")
+    return request

@@ -1,0 +1,40 @@
+"""Who calls: the owner of an API key, else of a certificate, else whoever has the address."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from antiphon.errors import UnauthenticatedError
+from antiphon_cloud.sessions.clients import Allowance, Client
+from antiphon_cloud.server.statuses import Context
+
+HEADER = "authorization"
+SCHEME = "bearer"
+
+
+def bearer(metadata: Any) -> str | None:
+    """The key of `authorization: Bearer KEY`; None where there is none.
+
+    Raises:
+        UnauthenticatedError: the header is something else, or there are several.
+    """
+    values = [value for name, value in metadata if name == HEADER]
+    if not values:
+        return None
+    scheme, _, key = str(values[0]).partition(" ")
+    if len(values) > 1 or scheme.lower() != SCHEME:
+        raise UnauthenticatedError(f"{HEADER}: expected one `Bearer KEY`")
+    return key.strip()
+
+
+def caller(context: Context, default: Allowance) -> Client:
+    """Who made a call that carries no API key.
+
+    Args:
+        context: of the call.
+        default: what such clients may have.
+    """
+    if identities := context.peer_identities():
+        return Client(f"the certificate of {b', '.join(identities).decode(errors='replace')}", default, proven=True)
+    return Client(f"the address {unquote(context.peer()).rpartition(':')[0]}", default)

@@ -1,0 +1,104 @@
+"""A worker: one model, its codec and its engine, and whether it takes new sessions."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from antiphon.errors import UnavailableError
+from antiphon.spec import Limits
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.sessions.clients import Allowance, OpenRate
+from antiphon_cloud.codec.folder import CodecFolder
+from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.recent_steps import RecentSteps
+from antiphon_cloud.sessions.table import Sessions
+
+
+class Phase(enum.Enum):
+    """A worker's life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+@dataclass(slots=True)
+class ServedModel:
+    """All that a session needs: the engine, the codec, the tokenizer and the limits; and the sessions themselves."""
+
+    engine: Engine
+    codec: CodecFolder
+    piece_of: Callable[[int], bytes]
+    limits: Limits
+    sessions: Sessions = field(init=False)
+    steps: RecentSteps = field(init=False)
+    description: pb.GetModelResponse = field(init=False)
+    """What GetModel answers, but for the load."""
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(self.engine, self.limits)
+        self.steps = RecentSteps(lambda: self.engine.load().steps)
+        self.description = pb.GetModelResponse(
+            model=self.engine.spec.to_message(), codec=self.codec.spec.to_message(), limits=self.limits.to_message()
+        )
+
+
+class Worker:
+    """Holds the served model once it is loaded, the phase that admission asks for, and what clients may have.
+
+    Args:
+        allowance: of a client whose API key does not say otherwise.
+    """
+
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        self.metrics = Metrics()
+        self.allowance = allowance or Allowance()
+        self.open_rate = OpenRate()
+        self.phase = Phase.STARTING
+        self.serving: ServedModel | None = None
+
+    @property
+    def served(self) -> ServedModel:
+        """The loaded model.
+
+        Raises:
+            UnavailableError: the worker is still starting.
+        """
+        if self.serving is None:
+            raise UnavailableError("this worker is still loading its model: try again in a moment")
+        return self.serving
+
+    def admit(self) -> ServedModel:
+        """The loaded model, for a new session.
+
+        Raises:
+            UnavailableError: the worker is starting or draining.
+        """
+        if self.phase is not Phase.SERVING:
+            self.metrics.refused(self.phase.value)
+        if self.phase is Phase.DRAINING:
+            raise UnavailableError("this worker is draining: connect to another one")
+        return self.served
+
+    def serve(self, served: ServedModel) -> None:
+        """Opens the doors."""
+        self.metrics.watch("slots", lambda: served.engine.slots)
+        self.metrics.watch("sessions", lambda: served.engine.sessions)
+        self.metrics.watch("queue_depth", lambda: served.engine.queue_depth)
+        self.serving = served
+        self.phase = Phase.SERVING
+
+    def drain(self) -> None:
+        """Takes no new session from now on."""
+        self.phase = Phase.DRAINING
+
+    def not_ready(self) -> str | None:
+        """Why no new session is taken; None where one may be."""
+        return None if self.phase is Phase.SERVING else f"this worker is {self.phase.value}"
+
+    def not_alive(self) -> str | None:
+        """Why this worker should be started anew; None where it is well."""
+        return self.serving.engine.stuck() if self.serving else None

@@ -1,0 +1,81 @@
+"""How long a step takes by the number of sessions, measured before the first of them comes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from antiphon_cloud.sessions.admission import FRAME_MS, STEP_BUDGET_MS
+from antiphon_cloud.engine.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_STEPS = 2  # the first ones allocate, compile and fault pages in
+MEASURED_STEPS = 7
+LONGEST_MS = 1000.0  # a step that takes longer says enough by itself
+
+
+def profile_steps(
+    runner: Runner, budget_ms: float = STEP_BUDGET_MS, clock_s: Callable[[], float] = time.perf_counter
+) -> dict[int, float]:
+    """Batch → the milliseconds of a step over so many sessions, for powers of two up to all slots.
+
+    Of a few steps the fastest counts, as whatever else the machine does only adds to it; admission learns from live
+    steps how much. Ends at the first batch above the budget: a larger one is slower still. It also warms the model up,
+    so that the first session waits for nothing.
+
+    Args:
+        runner: idle; every session resets its slot before it uses it.
+        budget_ms: what a step may take.
+        clock_s: for tests.
+    """
+    profile: dict[int, float] = {}
+    for batch in _batches(runner.slots):
+        profile[batch] = _fastest_ms(runner, batch, clock_s)
+        if profile[batch] > budget_ms:
+            break
+    _tell(profile, runner.slots, budget_ms)
+    return profile
+
+
+def _batches(slots: int) -> list[int]:
+    powers = [2**exponent for exponent in range(slots.bit_length())]
+    return powers if powers[-1] == slots else [*powers, slots]
+
+
+def _fastest_ms(runner: Runner, batch: int, clock_s: Callable[[], float]) -> float:
+    slots = range(batch)
+    for slot in slots:
+        runner.reset(slot, 0, runner.spec.sampling)
+    codes = np.zeros((batch, runner.spec.user_codebooks), np.int32)
+    times_ms: list[float] = []
+    for _ in range(WARM_UP_STEPS + MEASURED_STEPS):
+        start_s = clock_s()
+        runner.step(slots, codes)
+        times_ms.append((clock_s() - start_s) * 1e3)
+        if times_ms[-1] > LONGEST_MS and len(times_ms) > WARM_UP_STEPS:
+            break
+    return min(times_ms[WARM_UP_STEPS:])
+
+
+def _tell(profile: dict[int, float], slots: int, budget_ms: float) -> None:
+    within = [batch for batch, step_ms in profile.items() if step_ms <= budget_ms]
+    if len(within) == len(profile):
+        logger.info("a step over all %d slots takes %.0f ms", slots, profile[slots])
+    elif within:
+        slow = max(profile)
+        logger.warning(
+            "a step over %d sessions takes %.0f ms, over %d it takes %.0f: not all %d slots can be used, since a step "
+            "may take %.0f",
+            within[-1], profile[within[-1]], slow, profile[slow], slots, budget_ms,
+        )  # fmt: skip
+    else:
+        logger.warning(
+            "a step takes %.0f ms for one session alone, where a frame lasts %.0f: this worker serves one session at a "
+            "time%s; use a faster device, --quantize int8, a smaller model, or "
+            "on a CPU that has other work too, fewer --threads",
+            profile[1], FRAME_MS, ", slower than real time" if profile[1] > FRAME_MS else "",
+        )  # fmt: skip

@@ -1,0 +1,38 @@
+"""What a worker is asked to serve, and what its stepper's process says that it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon_cloud.sessions.admission import STEP_BUDGET_MS
+
+
+@dataclass(frozen=True, slots=True)
+class ServingConfig:
+    """What to serve, and on what."""
+
+    model: Path
+    codec: Path | None = None
+    slots: int = 4
+    device: str = "cpu"
+    dtype: str | None = None
+    quantize: str | None = None
+    kv_cache: str | None = None
+    graphs: bool = True
+    threads: int | None = None
+    random_weights: bool = False
+    idle_timeout_ms: int = 30_000
+    step_budget_ms: float = STEP_BUDGET_MS
+    keep_slot_ms: int = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the stepper's process found when it loaded the model (`loading.load_stepper`)."""
+
+    codec: str  # folder
+    tokenizer: str  # file
+    text_padding_token: int
+    history_steps: int
+    profile: dict[int, float]  # batch → milliseconds of a step

@@ -1,0 +1,199 @@
+"""How many threads a step takes: as many as make it fastest on this machine, with what else runs there now.
+
+Threads that must wait for each other are slower than one by itself where other programs want the processors: a thread
+that is kept from running holds up the others at the end of each product. So counts are tried, not derived.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.history import PastTokens
+from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.engine.runner import Rebuild, Runner, StepResult
+
+logger = logging.getLogger(__name__)
+
+ROUNDS = 5  # of all counts, in turn: what else runs meanwhile meets each of them
+SESSIONS = 4  # whose step is timed, or as many as there are slots
+LONGEST_MS = 3000.0  # of trying, in all; a round that has begun is ended
+CLEARLY = 0.9  # of the time that fewer threads take: more of them must save as much
+RECENT = 16  # steps that tell how slow they are now
+SLOW_MS = 20.0  # a quarter of a frame; nobody hears whether a faster step grows slower
+GROWN = 2.0  # times as slow as measured at the start
+TRIED_STEPS = 6  # of each count amid serving, beside a first one that may have to start threads
+REST_STEPS, LONGEST_REST_STEPS = (
+    400,
+    6400,
+)  # between two looks: half a minute, and after looks that changed nothing more
+
+
+def counts_up_to(most: int) -> tuple[int, ...]:
+    """The counts that are tried: powers of two below `most`, and `most`."""
+    return (*(1 << i for i in range((most - 1).bit_length())), most)
+
+
+def fastest(times_ms: Mapping[int, Sequence[float]]) -> int:
+    """The count whose steps take least in the middle; fewer threads where more do not clearly save time."""
+    best, *more = sorted(times_ms)
+    for count in more:
+        if median(times_ms[count]) < CLEARLY * median(times_ms[best]):
+            best = count
+    return best
+
+
+def choose_threads(
+    counts: Sequence[int], use: Callable[[int], None], step_ms: Callable[[], float]
+) -> tuple[int, dict[int, list[float]]]:
+    """Tries each count and uses the fastest.
+
+    Args:
+        counts: to try; a single one is taken as it is.
+        use: lets steps take so many threads from now on.
+        step_ms: takes a step and says how many milliseconds it took.
+
+    Returns:
+        The count in use, and the times that were measured with each.
+    """
+    times_ms: dict[int, list[float]] = {count: [] for count in counts}
+    if len(counts) > 1:
+        spent_ms = 0.0
+        for _ in range(ROUNDS):
+            for count in counts:
+                use(count)
+                spent_ms += step_ms()  # the first one after a change may start threads
+                times_ms[count].append(step_ms())
+                spent_ms += times_ms[count][-1]
+            if spent_ms > LONGEST_MS:
+                break
+    chosen = counts[0] if len(counts) == 1 else fastest(times_ms)
+    use(chosen)
+    return chosen, times_ms
+
+
+def shown_times(times_ms: Mapping[int, Sequence[float]]) -> str:
+    """For people: what a step took with each count, in the middle."""
+    return ", ".join(f"{count}: {median(times):.1f} ms" for count, times in times_ms.items() if times)
+
+
+def timed_step(runner: Runner, clock_s: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """A step over a few sessions of an idle runner, that says how many milliseconds it took."""
+    slots = range(min(runner.slots, SESSIONS))
+    for slot in slots:
+        runner.reset(slot, 0, runner.spec.sampling)
+    codes = np.zeros((len(slots), runner.spec.user_codebooks), np.int32)
+
+    def step_ms() -> float:
+        start_s = clock_s()
+        runner.step(slots, codes)
+        return (clock_s() - start_s) * 1e3
+
+    return step_ms
+
+
+class ThreadWatch:
+    """Looks again when steps grow slow: tries the counts on live steps, and goes on with the fastest.
+
+    Belongs to the thread that steps, as torch keeps its count by thread.
+
+    Args:
+        counts: to try.
+        use: lets steps take so many threads from now on.
+        chosen: the count in use.
+        usual_ms: batch → the milliseconds of its step, as measured at the start.
+    """
+
+    def __init__(
+        self, counts: Sequence[int], use: Callable[[int], None], chosen: int, usual_ms: Mapping[int, float]
+    ) -> None:
+        self.chosen = chosen
+        self._counts, self._use = tuple(counts), use
+        self._usual_ms = dict(sorted(usual_ms.items()))
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # milliseconds, and times the usual
+        self._trying: dict[int, list[float]] | None = None
+        self._rest = self._next_rest = REST_STEPS
+
+    def stepped(self, batch: int, took_ms: float) -> None:
+        """Told after each step over `batch` sessions what it took."""
+        if len(self._counts) == 1 or not self._usual_ms:
+            return
+        times = took_ms / self._usual(batch)
+        if self._trying is not None:
+            self._try(times)
+            return
+        self._rest -= 1
+        self._recent.append((took_ms, times))
+        if self._rest > 0 or len(self._recent) < RECENT:
+            return
+        slow_ms, grown = (median(values) for values in zip(*self._recent, strict=True))
+        if slow_ms > SLOW_MS and grown > GROWN:
+            self._trying = {count: [] for count in self._counts}
+            self._use(self._counts[0])
+
+    def _usual(self, batch: int) -> float:
+        """What a step over as many sessions took, or over the next larger batch that was measured."""
+        larger = (took_ms for size, took_ms in self._usual_ms.items() if size >= batch)
+        return max(next(larger, list(self._usual_ms.values())[-1]), 1e-3)
+
+    def _try(self, times: float) -> None:
+        assert self._trying is not None
+        count = next(count for count, tried in self._trying.items() if len(tried) <= TRIED_STEPS)
+        self._trying[count].append(times)
+        if len(self._trying[count]) <= TRIED_STEPS:
+            return
+        left = [count for count, tried in self._trying.items() if not tried]
+        if left:
+            self._use(left[0])
+            return
+        best = fastest({count: tried[1:] for count, tried in self._trying.items()})
+        self._use(best)
+        if best != self.chosen:
+            logger.info(
+                "steps had grown slow: they are faster with another number of threads, %d instead of %d; --threads %d "
+                "keeps it",
+                best, self.chosen, best,
+            )  # fmt: skip
+            self._next_rest = REST_STEPS
+        else:
+            self._next_rest = min(2 * self._next_rest, LONGEST_REST_STEPS)
+        self.chosen, self._rest, self._trying = best, self._next_rest, None
+        self._recent.clear()
+
+
+class WatchedRunner:
+    """A runner whose steps are told to a `ThreadWatch`."""
+
+    def __init__(self, runner: Runner, watch: ThreadWatch, clock_s: Callable[[], float] = time.perf_counter) -> None:
+        self._runner, self._watch, self._clock_s = runner, watch, clock_s
+
+    @property
+    def slots(self) -> int:
+        """As the runner's; so are the rest."""
+        return self._runner.slots
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model that is stepped."""
+        return self._runner.spec
+
+    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+        """Starts a new session in `slot`."""
+        self._runner.reset(slot, seed, sampling)
+
+    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
+        """Starts a session in `slot` that goes on from `past`."""
+        return self._runner.rebuild(slot, seed, sampling, past)
+
+    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
+        """Advances `slots` by one frame each, and lets the watch know how long it took."""
+        start_s = self._clock_s()
+        result = self._runner.step(slots, user_codes)
+        self._watch.stepped(len(slots), (self._clock_s() - start_s) * 1e3)
+        return result

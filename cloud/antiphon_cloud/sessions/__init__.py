@@ -1,0 +1,1 @@
+"""A conversation: its protocol, and who may have one."""

@@ -1,0 +1,1 @@
+"""Sound as a stream of frames: microphones, speakers, files and pipes."""

@@ -1,0 +1,29 @@
+"""The place of the echo canceller in the live chain: microphone → `EchoCanceller.process` → codec.
+
+Whoever talks through a loudspeaker needs one, or the model hears itself. It compares two signals: what the microphone
+heard (with the echo in it) and what the speaker played, the far end. Three choices make that work:
+
+- The far end is taken where samples leave the playout buffer, at 24 kHz, with the silence of underruns in it: the
+  room echoes what was played, not what the model sent.
+- Both signals meet as soon as a microphone frame is whole, before it waits in any queue. From then on sample stands
+  beside sample, apart by a constant delay (`Speaker.latency_s + Microphone.latency_s`, and the air), which every
+  canceller can follow; behind a queue the delay would grow with every slow frame.
+- They meet in the event loop. A canceller takes a millisecond a frame: too slow for an audio callback, no matter here.
+
+    async with Speaker(24_000) as speaker, Microphone(24_000, 1920, canceller=canceller, speaker=speaker) as microphone:
+        async for near in microphone: ...
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from antiphon_edge.audio.pcm import Pcm
+
+
+class EchoCanceller(Protocol):
+    """Removes from the microphone's signal what the speaker played. Holds state: one for each conversation."""
+
+    def process(self, mic: Pcm, far: Pcm) -> Pcm:
+        """The near end alone, as many samples as `mic`; `mic` and `far` [N] have one length and stay as they are."""
+        ...

@@ -1,0 +1,1 @@
+"""The SDK: a session that outlives its streams."""

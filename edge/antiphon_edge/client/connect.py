@@ -1,0 +1,75 @@
+"""The asyncio client: a session of codes up, codes and text down.
+
+async with connect("localhost:50051", codec.spec) as session:
+    await session.send(codes)  # [user_codebooks]
+    async for reply in session: ...
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from antiphon.spec import CodecSpec, Sampling
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.client.arguments import check_addresses, check_mode, check_sampling, check_seed, check_type
+from antiphon_edge.transport.call import Opening
+from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
+from antiphon_edge.client.reconnect import NEVER, Reconnect
+from antiphon_edge.client.events import Change, GoAway, Reconnecting, Reply, Resumed, Totals
+from antiphon_edge.client.session import Session
+
+__all__ = ["NEVER", "Change", "GoAway", "Reconnect", "Reconnecting", "Reply", "Resumed", "Session", "Totals", "connect"]
+
+
+@asynccontextmanager
+async def connect(
+    address: str | Sequence[str],
+    codec: CodecSpec,
+    *,
+    sampling: Sampling | None = None,
+    seed: int | None = None,
+    mode: pb.Mode | str | None = None,
+    timings: bool = False,
+    credentials: Credentials = PLAINTEXT,
+    reconnect: Reconnect | None = None,
+    on_change: Callable[[Change], None] = lambda change: None,
+) -> AsyncIterator[Session]:
+    """Opens a session on a worker, keeps it alive when its stream is lost, and closes it on the way out.
+
+    Args:
+        address: HOST:PORT of a worker or of a load balancer; or several, in the order of preference.
+        codec: the codec that makes and reads the codes (`Codec.load(...).spec`).
+        sampling: None takes the model's own.
+        seed: the same seed, sampling and codes give the same reply; None draws one.
+        mode: what the model must be able to do, "dialogue" or "transcription"; None takes whatever it does.
+        timings: ask for the worker's own times in `Totals`.
+        credentials: TLS and API key; none will do for a worker on this machine only.
+        reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
+        on_change: told when the session looks for another worker, and when it has found one.
+
+    Raises:
+        ArgumentError: an argument cannot be used; the message names it.
+        CredentialsError: the worker is on another machine, and `credentials` neither encrypt nor allow plaintext.
+        UnavailableError: nobody answers, or the worker is starting or draining; or no other was found in time.
+        NoFreeSlotError: the worker is full.
+        CodecMismatchError: as `PreconditionError`; the worker's codec is another.
+        AntiphonError: any other status that ended the session.
+    """
+    addresses = check_addresses(address)
+    opening = Opening(
+        check_type(codec, CodecSpec, "codec", " (Codec.load(...).spec)"),
+        secrets.randbits(63) if seed is None else check_seed(seed),
+        check_sampling(sampling),
+        check_mode(mode),
+        bool(timings),
+        check_type(credentials, Credentials, "credentials"),
+    )
+    policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
+    session = Session(addresses, opening, policy, on_change)
+    try:
+        await session.open()
+        yield session
+    finally:
+        await session.abandon()

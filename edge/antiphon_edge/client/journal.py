@@ -1,0 +1,180 @@
+"""What was said and what was answered, whatever carries it: the part of a session that outlives its streams.
+
+Frames wait here until they are answered, replies until they are taken, and the tokens of both make the history. No
+network: lines (`antiphon_edge.client.stream`) read frames and bring replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from antiphon.errors import AntiphonError, ProtocolError, SequenceError
+from antiphon.history import History, fewest_steps
+from antiphon.plain_text import plain_text
+from antiphon.spec import Limits, ModelSpec
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.client.events import Reply, Totals
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    codes: bytes
+    given_s: float
+
+
+class Exchange:
+    """A session's frames and replies, in order.
+
+    Args:
+        model: whose tokens they are.
+        limits: of the worker that the session began on.
+        backlog: frames that `give_live` keeps while nobody takes them.
+    """
+
+    def __init__(self, model: ModelSpec, limits: Limits, backlog: int) -> None:
+        self.history = History(model, max(limits.history_steps, fewest_steps(model)))
+        self.in_flight_at_most = limits.max_frames_in_flight
+        self.dropped_frames = 0
+        """Live frames that were never sent."""
+        self.ending = False
+        """No more frames will come."""
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once no more frames will come and all are answered: only the totals may be missing."""
+        self.totals: Totals | None = None
+        self.failure: AntiphonError | None = None
+        self._model = model
+        self._packer = model.model_packer
+        self._backlog = backlog
+        self._frames: deque[_Frame] = deque()  # unanswered, from number history.steps on; bounded by `room`
+        self._sent = 0  # frames below this number have been on their way at least once
+        self._replies: deque[Reply] = deque()  # not taken yet; bounded as the frames
+        self._room = asyncio.Event()  # a reply was taken, or the session ended
+        self._news = asyncio.Event()  # a reply came, or the session ended
+
+    @property
+    def in_flight(self) -> int:
+        """Frames given whose replies were not taken yet."""
+        return len(self._frames) + len(self._replies)
+
+    @property
+    def end(self) -> int:
+        """The number of the next frame."""
+        return self.history.steps + len(self._frames)
+
+    def finish(self) -> None:
+        """No more frames will come.
+
+        Raises:
+            AntiphonError: the session has ended; the error says why.
+        """
+        if self.failure is not None:
+            raise self.failure
+        self.ending = True
+        self._check_finished()
+
+    @property
+    def all_answered(self) -> bool:
+        """Whether no frame waits for its reply."""
+        return not self._frames
+
+    def check_open(self) -> None:
+        """Returns where frames may be given.
+
+        Raises:
+            AntiphonError: the session has ended, or will.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self.ending:
+            raise SequenceError("send after end: open a new session")
+
+    async def room(self) -> None:
+        """Waits until one more frame may be under way; errors as in `check_open`."""
+        self.check_open()
+        while self.in_flight >= self.in_flight_at_most:
+            self._room.clear()
+            await self._room.wait()
+            self.check_open()
+
+    def give(self, packed: bytes) -> int:
+        """Adds a frame of packed user codes and returns its number."""
+        self._frames.append(_Frame(packed, time.perf_counter()))
+        return self.end - 1
+
+    def give_live(self, packed: bytes) -> None:
+        """The same, but where too many wait to be sent, the oldest of them goes."""
+        if self.end - self._sent >= self._backlog:
+            del self._frames[self._sent - self.history.steps]  # what was sent once is sent again: the worker knows it
+            self.dropped_frames += 1
+        self.give(packed)
+
+    def send(self, number: int) -> bytes:
+        """The packed codes of a frame that goes out on some line, perhaps not for the first time."""
+        self._sent = max(self._sent, number + 1)
+        answered = self.history.steps - number  # steps since, where another line has had it answered
+        return self.history.user_codes(number) if answered > 0 else self._frames[-answered].codes
+
+    def answer(self, message: pb.ConverseResponse) -> None:
+        """Takes the reply to the first frame that is unanswered."""
+        frame = self._frames.popleft()
+        reply = self._reply(message, time.perf_counter() - frame.given_s)  # uvloop's clock counts whole milliseconds
+        self.history.append(frame.codes, reply.text_token, message.codes)
+        self._replies.append(reply)
+        self._news.set()
+        self._check_finished()
+
+    async def take(self) -> Reply | None:
+        """The next reply; None after the last one, when `totals` is known.
+
+        Raises:
+            AntiphonError: the session has ended; the error says why.
+        """
+        while not self._replies:
+            if self.failure is not None:
+                raise self.failure
+            if self.totals is not None:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        self._room.set()
+        return self._replies.popleft()
+
+    def close(self, totals: Totals) -> None:
+        """The session has ended well."""
+        self.totals = totals
+        self._news.set()
+
+    def fail(self, error: AntiphonError) -> None:
+        """The session has ended; whoever gives or takes hears of it. The first reason stays."""
+        self.failure = self.failure or error
+        self._news.set()
+        self._room.set()
+
+    def abandon(self, error: AntiphonError) -> None:
+        """The owner leaves: replies that were not taken are dropped."""
+        self.ending = True
+        self._replies.clear()
+        self.fail(error)
+
+    def _check_finished(self) -> None:
+        if self.ending and self.all_answered and not self.finished.done():
+            self.finished.set_result(None)
+
+    def _reply(self, message: pb.ConverseResponse, round_trip_s: float) -> Reply:
+        sequence = self.history.steps
+        if sequence < self._model.delay_steps:
+            return Reply(sequence, None, None, "", round_trip_s)
+        if message.text_token >= self._model.text_cardinality:
+            raise ProtocolError(
+                f"text_token: {message.text_token} is outside [0, {self._model.text_cardinality}): open a new session"
+            )
+        return Reply(
+            sequence,
+            self._packer.unpack(message.codes) if self._model.model_codebooks else None,
+            message.text_token if message.HasField("text_token") else self._model.text_padding_token,
+            plain_text(message.text),
+            round_trip_s,
+        )

@@ -1,0 +1,161 @@
+"""A line: one call's share of a session. What went out on it, what was answered, and whether it still works."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from antiphon.errors import AntiphonError, SequenceError, UnavailableError
+from antiphon.plain_text import plain_line
+from antiphon.spec import Limits
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.transport.call import LEAVE_S, Call
+from antiphon_edge.client.journal import Exchange
+from antiphon_edge.client.events import GoAway, Totals
+
+logger = logging.getLogger(__name__)
+
+NUMBERED_EVERY = 256  # frames between two that carry their number: 20 s, for 0.2 bytes/s
+
+
+class Line:
+    """Carries `exchange` over `call`, in a task that writes and one that reads, until `leave`."""
+
+    def __init__(self, call: Call, exchange: Exchange) -> None:
+        self.call = call
+        self.limits = Limits.from_message(call.opened.limits)
+        self.answered = call.opened.step_offset  # the number of the next frame to be answered
+        self._loop = loop = asyncio.get_running_loop()
+        self.began_s = loop.time()
+        self.go_away: asyncio.Future[GoAway] = loop.create_future()
+        """Done when the worker asks the session to move."""
+        self.ended: asyncio.Future[AntiphonError | None] = loop.create_future()
+        """Done when nothing more comes: with None the session was closed, with an error the call is lost."""
+        self._exchange = exchange
+        self._first = self._sent = self.answered  # the number of the next frame to go out
+        self._leaving = False  # the session needs no more of it
+        self._closing = False  # Close has been said
+        self._moved_s = self.began_s  # when a frame was last answered, or sent with none before it
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._work = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
+        for task in self._tasks:
+            task.add_done_callback(self._check)
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._work.set()
+
+    def stalled_s(self) -> float:
+        """Seconds that the oldest unanswered frame has waited."""
+        return self._loop.time() - self._moved_s if self._sent > self.answered else 0.0
+
+    def reached(self, number: int) -> asyncio.Future[None]:
+        """Done once every frame below `number` was answered on this line."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((number, future))
+        self._tell_waiting()
+        return future
+
+    async def leave(self) -> None:
+        """Says Close, gives the worker `LEAVE_S` for its Closed, and ends the call and its tasks."""
+        self._leaving = True
+        self.wake()
+        if not self.ended.done():
+            await asyncio.wait((self.ended,), timeout=LEAVE_S)
+        await self.call.close()  # ends what the tasks wait for: cancelled, they would leave gRPC's operations behind
+        await asyncio.wait(self._tasks, timeout=LEAVE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._end(UnavailableError(f"the call to the worker at {self.call.address} was left"))
+
+    async def _write(self) -> None:
+        exchange = self._exchange
+        try:
+            while True:
+                self._work.clear()
+                while self._sent < min(exchange.end, self.answered + self.limits.max_frames_in_flight):
+                    if self._leaving:
+                        break
+                    await self.call.write(self._request())
+                over = exchange.ending and self._sent == exchange.end
+                if (over or self._leaving) and not self._closing:
+                    self._closing = True
+                    await self.call.write(pb.ConverseRequest(close=pb.Close()))
+                if self._leaving and self._closing:
+                    return
+                await self._work.wait()
+        except AntiphonError as error:
+            self._end(error)
+
+    def _request(self) -> pb.ConverseRequest:
+        """The message of the next frame, which is about to be sent."""
+        request = pb.ConverseRequest(codes=self._exchange.send(self._sent))
+        if self._sent % NUMBERED_EVERY == 0 or self._sent == self._first:
+            request.sequence = self._sent
+        if self._sent == self.answered:
+            self._moved_s = self._loop.time()
+        self._sent += 1
+        return request
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                response = await self.call.read()
+                match response.WhichOneof("control"):
+                    case None:
+                        self._accept(response)
+                    case "go_away":
+                        self._told_to_go(
+                            GoAway(plain_line(response.go_away.reason), response.go_away.time_left_ms / 1000)
+                        )
+                    case "closed":
+                        self._end(self._closed(response.closed))
+                        return
+        except AntiphonError as error:
+            self._end(error)
+
+    def _closed(self, closed: pb.Closed) -> AntiphonError | None:
+        """The worker has closed the session: nothing more comes; an error where the edge has not asked for that."""
+        if self._leaving:
+            return None
+        if not self._exchange.finished.done():
+            return UnavailableError(f"the worker at {self.call.address} closed a session that nobody had ended")
+        self._exchange.close(Totals(closed.frames, list(closed.timings.wait_us), list(closed.timings.step_us)))
+        return None
+
+    def _accept(self, message: pb.ConverseResponse) -> None:
+        """Takes a reply; one that another line has brought already is passed over."""
+        sequence = message.sequence if message.HasField("sequence") else self.answered
+        if self.answered == self._sent or sequence != self.answered:
+            raise SequenceError(
+                f"the worker at {self.call.address} answered frame {sequence} out of turn: open a new session"
+            )
+        self.answered += 1
+        self._moved_s = self._loop.time()
+        self._work.set()
+        if sequence == self._exchange.history.steps and not self._leaving:
+            self._exchange.answer(message)
+        if self._waiting:
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        for number, future in self._waiting:
+            if number <= self.answered and not future.done():
+                future.set_result(None)
+        self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
+
+    def _told_to_go(self, go_away: GoAway) -> None:
+        logger.info("%s; %.0f s left", go_away.reason, go_away.time_left_s)
+        if not self.go_away.done():
+            self.go_away.set_result(go_away)
+
+    def _end(self, error: AntiphonError | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        """A task that fails for a reason nobody thought of ends the line too."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._end(AntiphonError(f"the session's own code failed: {error!r}"))

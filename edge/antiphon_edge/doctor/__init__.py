@@ -1,0 +1,1 @@
+"""Whether this device keeps up with a conversation."""

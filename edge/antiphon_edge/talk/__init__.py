@@ -1,0 +1,1 @@
+"""A conversation from sound to sound, what is measured of it, and what is kept."""

@@ -1,0 +1,211 @@
+"""A conversation: audio → codec → session → codec → audio, for wav files and for live voice alike.
+
+`talk` is the whole path of a frame at the edge. Where the audio comes from and goes to is its arguments' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import repeat
+
+import numpy as np
+
+from antiphon_edge.client.connect import Reply, Session
+from antiphon_edge.codec.codec import Codec
+from antiphon_edge.talk.hearing import Hearing
+from antiphon_edge.talk.latency import Hops
+from antiphon_edge.talk.late_replies import LagBudget
+from antiphon_edge.audio.pcm import Pcm
+
+READ_AHEAD = 4  # frames of a pipe: the rest waits in it
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What `talk` has done so far."""
+
+    frames_up: int = 0
+    frames_down: int = 0
+    text_tokens: int = 0
+    skipped_replies: int = 0
+    """That came too late to be heard."""
+    hops: Hops = field(default_factory=Hops)
+
+
+async def talk(
+    session: Session,
+    codec: Codec,
+    microphone: AsyncIterator[Pcm],
+    speaker: Callable[[Pcm], None],
+    on_reply: Callable[[Reply], None] = lambda reply: None,
+    *,
+    live: bool = False,
+) -> Conversation:
+    """Sends every frame of `microphone` and hands every reply's audio to `speaker`, until the microphone ends.
+
+    Encoding and decoding each have a thread, so that neither holds up the network or the other. The model hears the
+    frames as `Hearing` gives them to it: one that only listens gets silence before and after them, as fast as it goes.
+
+    Args:
+        session: an open session.
+        codec: the codec that the session was opened with.
+        microphone: frames [frame_samples], float32 in [-1, 1].
+        speaker: takes decoded frames [frame_samples] and returns at once.
+        on_reply: called with every reply before it is decoded.
+        live: a person listens: after an outage the last 2 s that were said are sent, and replies that come later than
+            `LAG_BUDGET_S` are skipped, so that the conversation never stays behind. Files lose nothing.
+
+    Raises:
+        PreconditionError: the codec makes fewer codebooks than the model hears.
+        AntiphonError: whatever ended the session.
+    """
+    hearing = Hearing(codec, session.model)
+    conversation = Conversation()
+    with ThreadPoolExecutor(1, "encode") as encoding, ThreadPoolExecutor(1, "decode") as decoding:
+        up = asyncio.create_task(_up(session, hearing, microphone, encoding, conversation, live))
+        down = asyncio.create_task(_down(session, codec, speaker, decoding, conversation, on_reply, live))
+        try:
+            # Down ends last when all is well; up ends first when the microphone or the codec fails.
+            await asyncio.wait({up, down}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (down, up):  # the worker's own reason first: a failed send only follows from it
+                if task.done():
+                    task.result()
+        finally:
+            up.cancel()
+            down.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
+    conversation.hops.add_timings(session.totals)
+    return conversation
+
+
+async def _up(
+    session: Session,
+    hearing: Hearing,
+    microphone: AsyncIterator[Pcm],
+    thread: ThreadPoolExecutor,
+    conversation: Conversation,
+    live: bool,
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def send(frames: Iterable[Pcm], live: bool) -> None:
+        for pcm in frames:
+            start = time.perf_counter()
+            codes = await loop.run_in_executor(thread, hearing.step, pcm)  # [user_codebooks]
+            conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
+            if live:
+                session.send_live(codes)
+            else:
+                await session.send(codes)
+            conversation.frames_up += 1
+
+    await send(hearing.lead_in(), live)
+    async for pcm in microphone:
+        await send(hearing.frames(pcm), live)
+    await send(hearing.lead_out(), live=False)  # faster than speech: it waits for room, and nothing of it is dropped
+    await session.end()
+
+
+async def _down(
+    session: Session,
+    codec: Codec,
+    speaker: Callable[[Pcm], None],
+    thread: ThreadPoolExecutor,
+    conversation: Conversation,
+    on_reply: Callable[[Reply], None],
+    live: bool,
+) -> None:
+    loop = asyncio.get_running_loop()
+    decoder = codec.decoder() if session.model.model_codebooks else None
+    lag = LagBudget()
+    async for reply in session:
+        conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
+        conversation.text_tokens += bool(reply.text)
+        on_reply(reply)
+        if reply.codes is None or decoder is None:
+            continue
+        if lag.is_late(reply.round_trip_s) and live:
+            conversation.skipped_replies += 1
+            continue
+        start = time.perf_counter()
+        pcm = await loop.run_in_executor(thread, decoder.step, reply.codes[: codec.spec.codebooks])
+        conversation.hops.decode_ms.append((time.perf_counter() - start) * 1e3)
+        conversation.frames_down += 1
+        speaker(pcm)
+
+
+async def paced(frames: Iterable[Pcm] | AsyncIterator[Pcm], frame_s: float, ahead_s: float = 0.0) -> AsyncIterator[Pcm]:
+    """A file as a microphone: each frame [frame_samples] at the moment when a listener would have heard it whole, or up
+    to `ahead_s` before it.
+
+    A `frame_s` of 0 does not wait.
+    """
+    loop = asyncio.get_running_loop()
+    start = loop.time() - ahead_s
+    count = 0
+    async for frame in _each(frames):
+        count += 1
+        if frame_s:
+            await asyncio.sleep(start + count * frame_s - loop.time())
+        yield frame
+
+
+async def _each(frames: Iterable[Pcm] | AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
+    if isinstance(frames, AsyncIterator):
+        async for frame in frames:
+            yield frame
+    else:
+        for frame in frames:
+            yield frame
+
+
+async def in_thread(frames: Iterable[Pcm]) -> AsyncGenerator[Pcm]:
+    """The same frames of a source that waits, such as a pipe, read by a thread of its own, `READ_AHEAD` ahead at most.
+
+    The thread outlives this where its source brings nothing: it ends with the source, or with the program.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Pcm | Exception | None] = asyncio.Queue()  # bounded by `room`
+    room = threading.Semaphore(READ_AHEAD)
+    ended = False
+
+    def hand_over(item: Pcm | Exception | None) -> None:
+        try:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+        except RuntimeError:  # the loop was closed
+            return
+
+    def read() -> None:
+        try:
+            for frame in frames:
+                room.acquire()
+                if ended:
+                    return
+                hand_over(frame)
+        except Exception as error:  # noqa: BLE001 -- whoever reads the frames hears of it
+            hand_over(error)
+        else:
+            hand_over(None)
+
+    threading.Thread(target=read, name="antiphon-pipe", daemon=True).start()
+    try:
+        while (item := await queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            room.release()
+    finally:
+        ended = True
+        room.release()
+
+
+def with_silence(frames: Iterable[Pcm], frame_samples: int, delay_steps: int) -> Iterator[Pcm]:
+    """The frames [frame_samples], and as much silence after them as lets the model's delays run out: the reply is then
+    as long as what was said."""
+    yield from frames
+    yield from repeat(np.zeros(frame_samples, np.float32), delay_steps)

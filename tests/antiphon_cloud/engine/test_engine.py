@@ -1,0 +1,246 @@
+"""The engine's promises: replies in order, slots that forget, failures that stay where they happened."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from antiphon.errors import AntiphonError, NoFreeSlotError
+from antiphon.history import PastTokens
+from antiphon.spec import Sampling
+from antiphon_cloud.sessions.clients import Client
+from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.engine.slot import Lease, Reply
+from tools.harness.stepper_thread import StepperThread
+from tools.harness.stub_runner import StubRunner, expected
+
+CODES = np.arange(8, dtype=np.int32)
+Outbox = asyncio.Queue[Reply | AntiphonError]
+
+
+@asynccontextmanager
+async def running(runner: StubRunner) -> AsyncIterator[Engine]:
+    engine = Engine(StepperThread(runner))
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        runner.gate.set()
+        await engine.stop()
+
+
+def lease(engine: Engine, seed: int = 0) -> tuple[Lease, Outbox]:
+    outbox: Outbox = asyncio.Queue()
+    return engine.lease(seed, Sampling(), outbox.put_nowait), outbox
+
+
+async def receive(outbox: Outbox) -> Reply:
+    reply = await asyncio.wait_for(outbox.get(), 10)
+    assert isinstance(reply, Reply)
+    return reply
+
+
+async def test_a_frame_is_answered_with_its_own_step() -> None:
+    async with running(StubRunner()) as engine:
+        session, outbox = lease(engine, seed=3)
+        for sequence in range(5):
+            session.submit(sequence, CODES)
+        replies = [await receive(outbox) for _ in range(5)]
+    assert [reply.sequence for reply in replies] == list(range(5))
+    assert [reply.text_token for reply in replies] == [-2, 1, 2, 3, 4]
+    assert (replies[4].codes == expected(CODES, seed=3, step=4)).all()
+
+
+async def test_frames_that_wait_together_are_stepped_together() -> None:
+    runner = StubRunner()
+    async with running(runner) as engine:
+        runner.gate.clear()
+        sessions = [lease(engine) for _ in range(3)]
+        sessions[0][0].submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        for session, _ in sessions[1:]:
+            session.submit(0, CODES)
+        sessions[0][0].submit(1, CODES)
+        runner.gate.set()
+        for _, outbox in sessions:
+            await receive(outbox)
+    assert runner.batches == [[0], [0, 1, 2]]
+
+
+async def test_a_full_engine_refuses_and_a_released_slot_is_taken_again() -> None:
+    async with running(StubRunner(slots=2)) as engine:
+        (first, _), _ = lease(engine), lease(engine)
+        with pytest.raises(NoFreeSlotError, match="all 2 slots"):
+            lease(engine)
+        first.release()
+        first.release()  # twice does no harm
+        session, _ = lease(engine)
+        assert session.slot == 0
+
+
+async def test_a_late_reply_never_reaches_the_slots_next_owner() -> None:
+    runner = StubRunner(slots=1)
+    async with running(runner) as engine:
+        runner.gate.clear()
+        old, old_outbox = lease(engine, seed=1)
+        old.submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        old.release()
+        new, new_outbox = lease(engine, seed=9)
+        new.submit(0, CODES)
+        new.submit(1, CODES)
+        runner.gate.set()
+        replies = [await receive(new_outbox) for _ in range(2)]
+    assert [reply.text_token for reply in replies] == [-2, 1]
+    assert (replies[1].codes == expected(CODES, seed=9, step=1)).all()
+    assert old_outbox.empty()
+
+
+async def test_frames_of_a_session_that_left_are_not_stepped() -> None:
+    runner = StubRunner(slots=2)
+    async with running(runner) as engine:
+        runner.gate.clear()
+        blocker, outbox = lease(engine)
+        blocker.submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        gone, _ = lease(engine)
+        gone.submit(0, CODES)
+        gone.release()
+        runner.gate.set()
+        await receive(outbox)
+        blocker.submit(1, CODES)
+        await receive(outbox)
+    assert runner.batches == [[0], [0]]
+
+
+async def test_a_failed_step_ends_its_sessions_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    runner = StubRunner(fail_on_code=2000)
+    async with running(runner) as engine:
+        bad, bad_outbox = lease(engine)
+        good, good_outbox = lease(engine)
+        bad.submit(0, np.full(8, 2000, np.int32))
+        error = await asyncio.wait_for(bad_outbox.get(), 10)
+        assert isinstance(error, AntiphonError)
+        assert "frame 0" in str(error)
+        good.submit(0, CODES)
+        assert (await receive(good_outbox)).sequence == 0
+    assert "a step over 1 sessions failed" in caplog.text
+
+
+async def test_a_session_is_rebuilt_between_the_others_steps() -> None:
+    runner = StubRunner()
+    past = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    async with running(runner) as engine:
+        neighbour, outbox = lease(engine)
+        runner.gate.clear()
+        rebuilt_outbox: Outbox = asyncio.Queue()
+        rebuilt = engine.lease(3, Sampling(), rebuilt_outbox.put_nowait, past=past)
+        await asyncio.to_thread(runner.entered.wait, 10)  # amid its first chunk
+        for sequence in range(3):
+            neighbour.submit(sequence, CODES)
+        runner.gate.set()
+        assert [(await receive(outbox)).sequence for _ in range(3)] == [0, 1, 2]
+        await asyncio.wait_for(rebuilt.ready, 10)
+        rebuilt.submit(60, CODES)
+        reply = await receive(rebuilt_outbox)
+    assert (reply.sequence, reply.text_token) == (60, 60)
+    assert (reply.codes == expected(CODES, seed=3, step=60)).all()
+    assert sum(runner.chunks) == 60
+
+
+async def test_a_short_past_is_rebuilt_before_another_clients_long_ones() -> None:
+    runner = StubRunner()
+    order: list[str] = []
+
+    def rebuild(engine: Engine, name: str, steps: int) -> Lease:
+        past = PastTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
+        going_on = engine.lease(3, Sampling(), lambda reply: None, client=Client(name), past=past)
+        going_on.ready.add_done_callback(lambda _: order.append(name))
+        return going_on
+
+    async with running(runner) as engine:
+        runner.gate.clear()
+        leases = [rebuild(engine, "greedy", 700) for _ in range(3)]
+        await asyncio.to_thread(runner.entered.wait, 10)
+        leases.append(rebuild(engine, "modest", 41))
+        runner.gate.set()
+        await asyncio.wait_for(asyncio.gather(*(going_on.ready for going_on in leases)), 60)
+    assert order == ["modest", "greedy", "greedy", "greedy"]
+
+
+async def test_a_rebuild_that_fails_ends_its_session_alone(caplog: pytest.LogCaptureFixture) -> None:
+    past = PastTokens(1, np.zeros((1, 8), np.int32), np.zeros(1, np.int32), np.zeros((1, 8), np.int32))
+    async with running(StubRunner(fail_on_seed=13)) as engine:
+        unlucky = engine.lease(13, Sampling(), lambda reply: None, past=past)
+        with pytest.raises(AntiphonError, match="could not be rebuilt"):
+            await asyncio.wait_for(unlucky.ready, 10)
+        good, outbox = lease(engine)
+        good.submit(0, CODES)
+        assert (await receive(outbox)).sequence == 0
+    assert "rebuilding a session" in caplog.text
+
+
+async def test_a_session_that_leaves_amid_its_rebuild_is_forgotten() -> None:
+    runner = StubRunner(slots=1)
+    past = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    async with running(runner) as engine:
+        runner.gate.clear()
+        gone = engine.lease(3, Sampling(), lambda reply: None, past=past)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        gone.release()
+        new, outbox = lease(engine, seed=9)
+        new.submit(0, CODES)
+        new.submit(1, CODES)
+        runner.gate.set()
+        await receive(outbox)
+        assert ((await receive(outbox)).codes == expected(CODES, seed=9, step=1)).all()
+    assert len(runner.chunks) == 1
+
+
+async def test_logits_that_are_no_numbers_end_one_session_and_name_the_step() -> None:
+    runner = StubRunner(no_number_on_code=2000)
+    async with running(runner) as engine:
+        runner.gate.clear()
+        blocker, blocker_outbox = lease(engine)
+        blocker.submit(0, CODES)
+        await asyncio.to_thread(runner.entered.wait, 10)
+        (bad, bad_outbox), (good, good_outbox) = lease(engine), lease(engine)
+        bad.submit(0, CODES)
+        bad.submit(1, np.full(8, 2000, np.int32))
+        for sequence in range(3):
+            good.submit(sequence, CODES)
+        runner.gate.set()
+        await receive(bad_outbox)
+        error = await asyncio.wait_for(bad_outbox.get(), 10)
+        assert isinstance(error, AntiphonError)
+        assert "step 1 " in str(error)
+        assert [(await receive(good_outbox)).sequence for _ in range(3)] == [0, 1, 2]
+        await receive(blocker_outbox)
+    assert [1, 2] in runner.batches  # they shared the step
+
+
+async def test_steps_that_take_longer_than_a_frame_are_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("antiphon_cloud.engine.stepper.FRAME_MS", -1.0)
+    async with running(StubRunner()) as engine:
+        session, outbox = lease(engine)
+        for sequence in range(25):
+            session.submit(sequence, CODES)
+            await receive(outbox)
+    assert caplog.text.count("sessions fall behind") == 1
+
+
+async def test_load_counts_sessions_and_measures_steps() -> None:
+    async with running(StubRunner()) as engine:
+        assert engine.load().steps.p99_ms == 0
+        session, outbox = lease(engine)
+        session.submit(0, CODES)
+        await receive(outbox)
+        load = engine.load()
+        assert load.sessions == 1
+        assert 0 < load.steps.p50_ms <= load.steps.p99_ms
+        session.release()
+        assert engine.load().sessions == 0

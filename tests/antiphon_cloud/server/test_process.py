@@ -1,0 +1,86 @@
+"""The worker's process: what it answers while it loads, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from antiphon.errors import AntiphonError, UnavailableError
+from antiphon_cloud.server.access.api_keys import make_key
+from antiphon_cloud.server.process import ServerConfig, run
+from antiphon_cloud.server.worker import ServedModel
+from antiphon_edge.client.connect import connect
+from tests.support.ports import unused_address
+from tests.support.servers import CODEC
+
+
+async def test_sigterm_ends_a_worker_that_is_still_loading() -> None:
+    loading, release = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        release.wait()
+        raise AssertionError("nobody waits for this any more")
+
+    address = unused_address()
+    server = asyncio.create_task(run(ServerConfig(listen=address), load, lambda ready: pytest.fail("never ready")))
+    await asyncio.to_thread(loading.wait, 10)
+    with pytest.raises(UnavailableError, match="still loading"):
+        async with connect(address, CODEC):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(server, 10)
+    release.set()
+
+
+async def test_sighup_reads_the_api_keys_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    loading, release = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        release.wait()
+        raise AntiphonError("no model after all")
+
+    make_key(tmp_path / "keys.toml", "kitchen")
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys.toml")
+    server = asyncio.create_task(run(config, load, lambda ready: pytest.fail("never ready")))
+    await asyncio.to_thread(loading.wait, 10)
+    os.kill(os.getpid(), signal.SIGHUP)
+    release.set()
+    with pytest.raises(AntiphonError, match="no model after all"):
+        await asyncio.wait_for(server, 10)
+    assert "read 1 API keys" in caplog.text
+
+
+async def test_sighup_without_api_keys_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    loading, release = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        release.wait()
+        raise AntiphonError("no model after all")
+
+    server = asyncio.create_task(
+        run(ServerConfig(listen="127.0.0.1:0"), load, lambda ready: pytest.fail("never ready"))
+    )
+    await asyncio.to_thread(loading.wait, 10)
+    os.kill(os.getpid(), signal.SIGHUP)
+    release.set()
+    with pytest.raises(AntiphonError, match="no model after all"):
+        await asyncio.wait_for(server, 10)
+    assert "no API keys to read again" in caplog.text
+
+
+async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:
+    def load() -> ServedModel:
+        raise AntiphonError("no such model")
+
+    with pytest.raises(AntiphonError, match="no such model"):
+        await run(ServerConfig(listen="127.0.0.1:0"), load, lambda ready: pytest.fail("never ready"))

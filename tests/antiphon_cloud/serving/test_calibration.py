@@ -1,0 +1,71 @@
+"""What a worker learns of its steps before it opens its doors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from antiphon_cloud.sessions.admission import Admission
+from antiphon_cloud.serving.calibration import profile_steps
+from antiphon_cloud.sessions.clients import ANYONE
+from antiphon_cloud.errors import RefusedError
+from tools.harness.stub_runner import StubResult, StubRunner
+
+
+class TimedRunner(StubRunner):
+    """A stub whose step moves a clock instead of taking time."""
+
+    now_s = 0.0
+    first_ms, each_ms = 10.0, 1.0
+
+    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
+        warming_up = len(self.batches) % 9 < 2
+        self.now_s += (self.first_ms + self.each_ms * len(slots) + 1000 * warming_up) / 1e3
+        return super().step(slots, user_codes)
+
+
+def profile(runner: TimedRunner) -> dict[int, float]:
+    return {batch: round(step_ms, 6) for batch, step_ms in profile_steps(runner, clock_s=lambda: runner.now_s).items()}
+
+
+@pytest.mark.parametrize(
+    ("slots", "batches"), [(1, [1]), (4, [1, 2, 4]), (6, [1, 2, 4, 6]), (33, [1, 2, 4, 8, 16, 32, 33])]
+)
+def test_powers_of_two_and_all_slots_are_measured(slots: int, batches: list[int]) -> None:
+    assert profile(TimedRunner(slots=slots)) == {batch: 10.0 + batch for batch in batches}
+
+
+def test_it_ends_at_the_first_batch_that_takes_too_long(caplog: pytest.LogCaptureFixture) -> None:
+    runner = TimedRunner(slots=64)
+    runner.each_ms = 10.0
+    measured = profile(runner)
+    assert measured == {1: 20.0, 2: 30.0, 4: 50.0, 8: 90.0}
+    assert "over 4 sessions takes 50 ms, over 8 it takes 90: not all 64 slots can be used" in caplog.text
+    admission = Admission(measured)
+    admission.check(ANYONE, 0, 4, 64, 0)
+    with pytest.raises(RefusedError):
+        admission.check(ANYONE, 0, 5, 64, 0)
+
+
+def test_a_model_too_slow_for_real_time_is_told_and_serves_one(caplog: pytest.LogCaptureFixture) -> None:
+    runner = TimedRunner(slots=4)
+    runner.first_ms = 4000.0
+    measured = profile(runner)
+    assert measured == {1: 4001.0}
+    assert len(runner.batches) == 3  # nobody waits for more
+    assert "takes 4001 ms for one session alone" in caplog.text
+    assert "one session at a time, slower than real time" in caplog.text
+    admission = Admission(measured)
+    admission.check(ANYONE, 0, 0, 4, 0)
+    with pytest.raises(RefusedError, match="over 2 sessions would take 4001 ms"):
+        admission.check(ANYONE, 0, 1, 4, 0)
+
+
+def test_nothing_of_it_remains_for_the_first_session() -> None:
+    runner = StubRunner(slots=2)
+    profile_steps(runner)
+    runner.reset(0, 5, runner.spec.sampling)
+    assert (runner.step([0], np.zeros((1, 8), np.int32)).codes == -2).all()  # held back: its first step

@@ -1,0 +1,39 @@
+"""What the stepper's process measures before it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from antiphon_cloud.serving import load_stepper as loading
+from antiphon_cloud.serving.load_stepper import measure
+from antiphon_cloud.serving.config import ServingConfig
+from antiphon_cloud.serving.thread_count import WatchedRunner
+from tests.support.language_models import micro_runner
+
+MODEL = Path("model")
+
+
+@pytest.fixture(autouse=True)
+def used(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """The counts of threads that were in use; four processors may be."""
+    counts: list[int | None] = []
+    monkeypatch.setattr(loading, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(loading, "set_step_threads", lambda count, compiled: counts.append(count))
+    return counts
+
+
+def test_a_count_is_chosen_and_watched_where_none_is_asked_for(used: list[int | None]) -> None:
+    runner, profile = measure(micro_runner(2), ServingConfig(MODEL), int8=False)
+    assert used[:6] == [1, 2, 4, 1, 2, 4]
+    assert isinstance(runner, WatchedRunner)
+    assert list(profile) == [1, 2]
+    assert runner._watch.chosen == used[-1]
+
+
+@pytest.mark.parametrize("config", [ServingConfig(MODEL, threads=2), ServingConfig(MODEL, device="cuda")])
+def test_a_count_that_is_asked_for_stays_and_a_gpu_needs_none(config: ServingConfig, used: list[int | None]) -> None:
+    runner, profile = measure(micro_runner(2), config, int8=False)
+    assert not isinstance(runner, WatchedRunner)
+    assert (used, list(profile)) == ([], [1, 2])

@@ -1,0 +1,161 @@
+"""Who is let in, as a function of slots, limits and step times."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_cloud.sessions.admission import FRAME_MS, KEPT_S, RETRY_SPAN_S, Admission, RetryPace
+from antiphon_cloud.sessions.clients import ANYONE, Allowance, Client
+from antiphon_cloud.errors import Refusal, RefusedError
+
+PROFILE = {1: 10.0, 2: 12.0, 4: 16.0, 8: 24.0, 16: 40.0, 32: 72.0}
+SLOTS = 32
+
+batches = st.integers(1, SLOTS)
+step_ms = st.floats(0.01, 5000)
+steps = st.lists(st.tuples(batches, step_ms), max_size=60)
+profiles = st.builds(
+    lambda first, growth: {batch: first + growth * (batch - 1) for batch in (1, 2, 4, 8, 16, 32)},
+    st.floats(0.01, 500),
+    st.floats(0, 10),
+)
+
+
+def refusal(admission: Admission, sessions: int, now_s: float = 0, slots: int = SLOTS) -> Refusal | None:
+    """Why the next session is refused; None where it is admitted."""
+    try:
+        admission.check(ANYONE, 0, sessions, slots, now_s)
+    except RefusedError as error:
+        return error.reason if 1 <= error.retry_after_s <= RETRY_SPAN_S else None  # no time to come back is no refusal
+    return None
+
+
+def watched(profile: dict[int, float], seen: list[tuple[int, float]]) -> Admission:
+    admission = Admission(profile)
+    for batch, took_ms in seen:
+        admission.observe(batch, took_ms, 0)
+    return admission
+
+
+def test_a_cold_worker_goes_by_its_profile() -> None:
+    admission = Admission(PROFILE)
+    assert admission.forecast_ms(16, 0) == 40
+    assert admission.forecast_ms(24, 0) == 56  # between its points
+    assert [refusal(admission, sessions) for sessions in (0, 15, 27)] == [None] * 3
+    assert refusal(admission, 28) is Refusal.STEP_TIME  # 29 sessions: 66 ms
+    assert refusal(admission, 32) is Refusal.SLOTS
+
+
+def test_the_forecast_in_a_refusal_is_told() -> None:
+    with pytest.raises(RefusedError, match="over 29 sessions would take 66 ms of a frame's 80, more than 64"):
+        Admission(PROFILE).check(ANYONE, 0, 28, SLOTS, 0)
+
+
+def test_a_session_that_is_rebuilt_between_the_steps_counts_with_its_chunk() -> None:
+    admission = Admission(PROFILE)
+    admission.check(ANYONE, 0, 27, SLOTS, 0)  # 28 sessions: 64 ms
+    with pytest.raises(RefusedError, match="64 ms of a frame's 80, beside 5 for a session that goes on from its past"):
+        admission.check(ANYONE, 0, 27, SLOTS, 0, rebuilding=True)
+    admission.check(ANYONE, 0, 24, SLOTS, 0, rebuilding=True)  # 25: 58 and 5
+    for took_ms in (9.0, 12.0, 3.0):
+        admission.observe_chunk(took_ms)
+    with pytest.raises(RefusedError, match="58 ms of a frame's 80, beside 12"):
+        admission.check(ANYONE, 0, 24, SLOTS, 0, rebuilding=True)
+    admission.check(ANYONE, 0, 0, SLOTS, 0, rebuilding=True)  # an idle worker always admits
+
+
+def test_a_machine_that_got_slower_is_noticed_at_small_batches() -> None:
+    admission = watched(PROFILE, [(1, 20.0), (2, 24.0)] * 20)
+    assert admission.forecast_ms(16, 0) == 80
+    assert refusal(admission, 15) is Refusal.STEP_TIME
+    assert refusal(admission, 7) is None
+
+
+@given(profiles, steps)
+def test_an_idle_worker_with_a_slot_always_admits(profile: dict[int, float], seen: list[tuple[int, float]]) -> None:
+    assert refusal(watched(profile, seen), 0) is None
+
+
+@given(profiles, steps, st.integers(1, SLOTS), st.integers(1, SLOTS))
+def test_no_more_sessions_than_slots(
+    profile: dict[int, float], seen: list[tuple[int, float]], slots: int, over: int
+) -> None:
+    assert refusal(watched(profile, seen), slots + over - 1, slots=slots) is Refusal.SLOTS
+
+
+@given(profiles, steps, st.integers(1, SLOTS - 2))
+def test_where_one_more_is_refused_two_more_are(
+    profile: dict[int, float], seen: list[tuple[int, float]], sessions: int
+) -> None:
+    admission = watched(profile, seen)
+    if refusal(admission, sessions) is not None:
+        assert refusal(admission, sessions + 1) is not None
+
+
+@given(steps, st.integers(1, SLOTS - 1))
+def test_whoever_is_admitted_leaves_the_forecast_within_the_budget(
+    seen: list[tuple[int, float]], sessions: int
+) -> None:
+    admission = watched(PROFILE, seen)
+    if refusal(admission, sessions) is None:
+        assert admission.forecast_ms(sessions + 1, 0) <= admission.budget_ms < FRAME_MS
+
+
+@given(st.lists(st.tuples(batches, st.floats(80, 1e6)), max_size=2), st.integers(0, 1000), st.randoms())
+def test_one_or_two_hiccups_lock_no_door(hiccups: list[tuple[int, float]], calm: int, random: object) -> None:
+    seen = [*hiccups, *[(batch, PROFILE[batch]) for batch in (1, 2, 4, 8, 16) for _ in range(calm // 5)]]
+    random.shuffle(seen)  # type: ignore[attr-defined]
+    assert refusal(watched(PROFILE, seen), 7) is None
+
+
+def test_a_slow_hundredth_shuts_the_door_and_a_slow_thousandth_does_not() -> None:
+    def after(slow: int) -> Refusal | None:
+        return refusal(watched(PROFILE, [(8, 300.0)] * slow + [(8, 24.0)] * (1000 - slow)), 7)
+
+    assert after(slow=1) is None
+    assert after(slow=9) is None
+    assert after(slow=10) is Refusal.STEP_TIME
+
+
+@given(profiles, steps, st.integers(1, SLOTS - 1))
+def test_every_bad_time_is_forgotten(profile: dict[int, float], seen: list[tuple[int, float]], sessions: int) -> None:
+    later_s = 1.001 * KEPT_S
+    assert refusal(watched(profile, seen), sessions, later_s) == refusal(Admission(profile), sessions)
+
+
+def test_without_a_profile_the_last_steps_decide() -> None:
+    admission = watched({}, [(1, 70.0)] * 2)
+    assert refusal(admission, 5) is None
+    admission.observe(1, 70.0, 0)
+    assert refusal(admission, 5) is Refusal.STEP_TIME
+    assert refusal(admission, 0) is None
+
+
+def test_a_client_gets_no_more_sessions_than_it_may() -> None:
+    kitchen = Client("the API key kitchen", Allowance(sessions=2))
+    admission = Admission(PROFILE)
+    admission.check(kitchen, 1, 5, SLOTS, 0)
+    with pytest.raises(RefusedError, match="the API key kitchen has 2 sessions, as many as it may") as raised:
+        admission.check(kitchen, 2, 5, SLOTS, 0)
+    assert raised.value.reason is Refusal.CLIENT_SESSIONS
+
+
+def test_the_refused_come_back_later_the_more_they_are() -> None:
+    pace = RetryPace()
+    delays = [pace.delay_s(0) for _ in range(300)]
+    assert delays[:10] == [1] * 10
+    assert delays[49] == 5
+    assert delays[-1] == RETRY_SPAN_S
+    assert delays == sorted(delays)
+    assert pace.delay_s(1.001 * RETRY_SPAN_S) == 1
+
+
+def test_a_worker_knows_that_it_is_slower_than_real_time_before_the_first_step_and_after() -> None:
+    admission = Admission({1: 500.0})
+    assert admission.step_times().lone_ms == 500.0
+    assert admission.step_times().slower_than_real_time
+    admission.observe(1, 20.0, now_s=0.0)  # whatever slowed the measurement is gone
+    assert not admission.step_times().slower_than_real_time
+    assert not Admission().step_times().slower_than_real_time  # nothing is known

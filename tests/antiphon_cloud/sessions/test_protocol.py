@@ -1,0 +1,151 @@
+"""The protocol of one conversation, without sockets."""
+
+import numpy as np
+import pytest
+
+from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, ProtocolError, SequenceError
+from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.sessions.protocol import CloseRequested, FrameReceived, OpenRequested, Session, State
+
+MODEL = ModelSpec("tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32")
+STT = ModelSpec("tiny", "stt", 8, 0, 2048, 256, 0, 40, Sampling(0, 25, 0, 250), "float32")
+CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
+LIMITS = Limits(max_sessions=1, max_frames_in_flight=3)
+CODES = MODEL.user_packer.pack(np.arange(8))
+
+
+def open_request(**fields: object) -> pb.ConverseRequest:
+    return pb.ConverseRequest(open=pb.Open(**({"codec_fingerprint": CODEC.fingerprint} | fields)))  # type: ignore[arg-type]
+
+
+def frame(sequence: int | None = None, codes: bytes = CODES) -> pb.ConverseRequest:
+    return pb.ConverseRequest(sequence=sequence, codes=codes)
+
+
+def new_session(model: ModelSpec = MODEL) -> Session:
+    return Session(model, CODEC, LIMITS, piece_of=lambda token: f"<{token}>".encode())
+
+
+def open_session(**fields: object) -> Session:
+    session = new_session()
+    session.receive(open_request(**fields))
+    return session
+
+
+def engine_reply(sequence: int, text_token: int = 5) -> Reply:
+    return Reply(sequence, text_token, np.full(8, 9 if text_token >= 0 else -2, np.int32), 100, 2000)
+
+
+def test_a_conversation_goes_open_frames_close() -> None:
+    session = new_session()
+    opened = session.receive(open_request(seed=42))
+    assert opened == OpenRequested(42, MODEL.sampling)
+    assert ModelSpec.from_message(session.opened("s1", b"").opened.model) == MODEL
+
+    event = session.receive(frame(0))
+    assert isinstance(event, FrameReceived)
+    assert (event.sequence, event.codes.tolist()) == (0, list(range(8)))
+    reply = session.reply(engine_reply(0))
+    assert (reply.sequence, reply.text_token, reply.text) == (0, 5, "<5>")
+    assert MODEL.model_packer.unpack(reply.codes).tolist() == [9] * 8
+
+    assert session.receive(pb.ConverseRequest(close=pb.Close())) == CloseRequested()
+    assert session.closed().closed.frames == 1
+    assert session.state is State.CLOSED
+
+
+def test_a_reply_that_the_delays_hold_back_carries_neither_codes_nor_text() -> None:
+    session = open_session()
+    session.receive(frame(0))
+    reply = session.reply(engine_reply(0, text_token=-2))
+    assert (reply.codes, reply.HasField("text_token"), reply.text) == (b"", False, "")
+
+
+def test_frames_may_leave_their_numbers_out_and_then_so_do_the_replies() -> None:
+    session = open_session()
+    for sequence, given in enumerate([None, 1, None]):
+        event = session.receive(frame(given))
+        assert isinstance(event, FrameReceived)
+        assert event.sequence == sequence
+        reply = session.reply(engine_reply(sequence))
+        assert reply.HasField("sequence") == (given is not None)
+
+
+def test_padding_takes_no_bytes() -> None:
+    session = open_session()
+    session.receive(frame())
+    reply = session.reply(engine_reply(0, text_token=MODEL.text_padding_token))
+    assert (len(reply.codes), reply.HasField("text_token"), reply.text) == (11, False, "")
+    assert len(reply.SerializeToString()) == 13
+
+
+def test_timings_are_kept_only_for_those_who_ask() -> None:
+    for asked, expected in ((True, [100]), (False, [])):
+        session = open_session(timings=asked)
+        session.receive(frame(0))
+        session.reply(engine_reply(0))
+        assert list(session.closed().closed.timings.wait_us) == expected
+
+
+def test_sampling_takes_the_models_own_top_k_for_zero() -> None:
+    event = new_session().receive(open_request(sampling=pb.Sampling(audio_temperature=0.5, text_top_k=7)))
+    assert event == OpenRequested(0, Sampling(0.0, 7, 0.5, 250))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "field"),
+    [
+        (pb.Sampling(text_temperature=-1), "text_temperature"),
+        (pb.Sampling(audio_temperature=float("nan")), "audio_temperature"),
+        (pb.Sampling(audio_temperature=float("inf")), "audio_temperature"),
+        (pb.Sampling(text_temperature=1e300), "text_temperature"),
+        (pb.Sampling(audio_top_k=513), "audio_top_k"),
+    ],
+)
+def test_sampling_out_of_range_names_its_field(sampling: pb.Sampling, field: str) -> None:
+    with pytest.raises(ProtocolError, match=f"open.sampling.{field}"):
+        new_session().receive(open_request(sampling=sampling))
+
+
+def test_another_codec_is_refused_naming_both() -> None:
+    with pytest.raises(CodecMismatchError, match=r"abab.*0707"):
+        new_session().receive(open_request(codec_fingerprint=b"\xab" * 32))
+
+
+@pytest.mark.parametrize(("model", "mode"), [(STT, pb.MODE_DIALOGUE), (MODEL, pb.MODE_TRANSCRIPTION)])
+def test_a_mode_that_the_model_lacks_is_refused(model: ModelSpec, mode: pb.Mode) -> None:
+    with pytest.raises(PreconditionError, match=r"open\.mode"):
+        new_session(model).receive(open_request(mode=mode))
+
+
+@pytest.mark.parametrize(
+    ("messages", "error", "words"),
+    [
+        ([frame(0)], ProtocolError, "frame: came before Open"),
+        ([pb.ConverseRequest(close=pb.Close())], ProtocolError, "close: came before Open"),
+        ([open_request(), pb.ConverseRequest()], CodesError, "expected 11 bytes .* got 0"),
+        ([open_request(), open_request()], ProtocolError, "open already"),
+        ([open_request(), frame(1)], SequenceError, "expected 0, got 1"),
+        ([open_request(), frame(0), frame(0)], SequenceError, "expected 1, got 0"),
+        ([open_request(), frame(0), frame(2)], SequenceError, "expected 1, got 2"),
+        ([open_request(), frame(0, b"short")], CodesError, "expected 11 bytes"),
+        ([open_request(), frame(0, b"")], CodesError, "got 0"),
+        ([open_request(), pb.ConverseRequest(close=pb.Close()), frame(0)], ProtocolError, "after Close"),
+    ],
+)
+def test_a_message_out_of_turn_is_named(messages: list[pb.ConverseRequest], error: type[Exception], words: str) -> None:
+    session = new_session()
+    for message in messages[:-1]:
+        session.receive(message)
+    with pytest.raises(error, match=words):
+        session.receive(messages[-1])
+
+
+def test_a_code_beyond_the_cardinality_is_refused() -> None:
+    small = ModelSpec("tiny", "moshi", 8, 8, 2000, 256, 1, 40, Sampling(), "float32")
+    session = new_session(small)
+    session.receive(open_request())
+    with pytest.raises(CodesError, match="code 2047"):
+        session.receive(frame(0, b"\xff" * 11))

@@ -1,0 +1,362 @@
+"""Microphone and speaker, against real ones: PortAudio over ALSA over a private PulseAudio with null sinks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from antiphon.errors import AntiphonError
+from antiphon_edge.audio.devices import AudioDevice, Microphone, Speaker, list_devices
+from antiphon_edge.errors import AudioDeviceError
+from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.audio.portaudio import Direction, channel_counts, choose_device, quiet
+from antiphon_edge.audio.stall import STALL_S
+from tests.support.fake_device import FakeDevice, FakeTime, install
+from tests.support.sound_server import SoundServer
+
+RATE_HZ = 24_000
+FRAME_SAMPLES = 1920
+PROGRAM = Path(__file__).parents[1] / "support" / "live_audio.py"
+
+
+@contextmanager
+def program(env: dict[str, str], *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Runs live_audio.py; the body begins once its device is open."""
+    command = [sys.executable, "-W", "error", str(PROGRAM), *map(str, arguments)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the program printed last; nothing may be on standard error, where PortAudio's probes make their noise."""
+    out, err = process.communicate(timeout=60)
+    assert err == ""
+    assert process.returncode == 0
+    values: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return values
+
+
+def speech(seconds: float) -> Pcm:
+    """Noise below 3.5 kHz that swells like syllables, between stretches of silence: no two moments are alike."""
+    samples = round(seconds * RATE_HZ)
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(samples))
+    spectrum[np.fft.rfftfreq(samples, 1 / RATE_HZ) > 3_500] = 0
+    noise = np.fft.irfft(spectrum, samples)
+    swell = 0.6 + 0.4 * np.sin(2 * np.pi * 3 * np.arange(samples) / RATE_HZ)
+    silence = np.zeros(RATE_HZ // 4)
+    return np.concatenate((silence, 0.3 * swell * noise / np.abs(noise).max(), silence)).astype(np.float32)
+
+
+def align(heard: Pcm, said: Pcm) -> tuple[float, float]:
+    """The lag in samples at which `heard` is most like `said`, and the correlation there over all of `said`.
+
+    To an eighth of a sample, for resamplers delay by fractions: half a sample alone costs 0.03 of correlation.
+    """
+    size = 1 << (len(heard) + len(said)).bit_length()
+    spectrum = np.conj(np.fft.rfft(said, size)) * np.fft.rfft(heard, size)
+    best = (0.0, 0.0)
+    for fraction in np.arange(-4, 4) / 8:
+        product = np.fft.irfft(spectrum * np.exp(2j * np.pi * np.fft.rfftfreq(size) * fraction), size)
+        lag = int(product.argmax())
+        peak = float(product[lag])
+        lag -= size if lag > size // 2 else 0  # PulseAudio may lose the first moments, which are silent
+        part = heard[max(0, lag) : max(0, lag + len(said))]
+        energy = float(np.sum(part**2) * np.sum(said**2))
+        best = max(best, (peak / np.sqrt(energy + 1e-12), lag + fraction))
+    return best[1], best[0]
+
+
+def undisturbed(attempt: Callable[[], tuple[float, int]]) -> float:
+    """The likeness of an attempt; what a busy machine may have spoilt is made again.
+
+    The sound server loses some too, which no driver counts: it is a process like others.
+    """
+    for _ in range(6):
+        likeness, losses = attempt()
+        if likeness > 0.99 or not (losses or os.getloadavg()[0] > (os.cpu_count() or 1)):
+            break
+    return likeness
+
+
+@pytest.mark.parametrize(
+    ("bus", "source", "only"),
+    [("micbus", "mic", ()), ("micbus16", "mic16", (16_000, 1)), ("micbus", "mic", (48_000, 2))],
+    ids=["24kHz", "16kHz", "48kHz-stereo"],
+)
+def test_the_microphone_hears_what_was_said(
+    sound: SoundServer, tmp_path: Path, bus: str, source: str, only: tuple[int, ...]
+) -> None:
+    said = speech(1)
+    out = tmp_path / "heard.npy"
+    options = ["--only", *only] if only else []
+
+    def attempt() -> tuple[float, int]:
+        with program(sound.child_env(source=source), "record", out, 24, *options) as process:
+            sound.say(bus, said, RATE_HZ)
+            counts = result(process)
+        assert counts["dropped"] == 0
+        return align(np.load(out), said)[1], counts["overflows"]
+
+    assert undisturbed(attempt) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("sink", "only"),
+    [("speaker", ()), ("speaker48", (48_000, 2)), ("speaker", (16_000, 1))],
+    ids=["24kHz", "48kHz-stereo", "16kHz"],
+)
+def test_the_speaker_plays_what_was_written(
+    sound: SoundServer, tmp_path: Path, sink: str, only: tuple[int, ...]
+) -> None:
+    said = speech(1)
+    source = tmp_path / "said.npy"
+    np.save(source, said)
+    options = ["--only", *only] if only else []
+
+    def attempt() -> tuple[float, int]:
+        with (
+            sound.hear(sink, RATE_HZ) as heard,
+            program(sound.child_env(sink=sink), "play", source, *options) as process,
+        ):
+            stats = result(process)
+        assert stats["underruns"] == 0
+        assert stats["dropped_samples"] == 0
+        return align(np.fromfile(heard, np.float32), said)[1], stats["underflows"]
+
+    assert undisturbed(attempt) > 0.99
+
+
+def test_the_far_end_stands_beside_the_microphone_at_a_constant_delay(sound: SoundServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "said.npy", tmp_path / "heard.npz"
+    np.save(source, speech(2))
+
+    def attempt() -> tuple[float, int]:
+        with program(sound.child_env(), "duplex", source, out) as process:
+            counts = result(process)
+        with np.load(out) as arrays:
+            mic, far = arrays["mic"], arrays["far"]
+        assert len(mic) == len(far)
+        lag, likeness = align(mic, far[: len(far) - RATE_HZ // 2])  # the echo of the end is still on its way
+        assert 0 < lag < RATE_HZ // 2
+        return likeness, counts["underflows"] + counts["overflows"]
+
+    echo = sound.control("load-module", "module-loopback", "source=speaker.monitor", "sink=micbus", "adjust_time=0")
+    try:
+        assert undisturbed(attempt) > 0.99
+    finally:
+        sound.control("unload-module", echo)
+
+
+def test_ctrl_c_stops_the_microphone_at_once(sound: SoundServer, tmp_path: Path) -> None:
+    with program(sound.child_env(), "record", tmp_path / "never.npy", 10_000) as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert err == ""
+
+
+def test_devices_are_listed_without_noise(sound: SoundServer) -> None:
+    command = [sys.executable, "-W", "error", str(PROGRAM), "devices"]
+    run = subprocess.run(command, env=sound.child_env(), capture_output=True, text=True, timeout=30, check=True)
+    assert run.stderr == ""
+    values = json.loads(run.stdout)
+    assert any(device["is_default_input"] and device["is_default_output"] for device in values["devices"])
+    assert any("default" in line and "microphone" in line and "speaker" in line for line in values["lines"])
+
+
+def test_a_machine_without_sound_says_so(sound: SoundServer, tmp_path: Path) -> None:
+    env = {**sound.env, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "error", str(PROGRAM), "play", "nothing.npy"]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True)
+    assert run.stderr == ""
+    assert json.loads(run.stdout) == {"error": "this machine has no speaker: connect one, or use a wav file"}
+
+
+DEVICES = [
+    AudioDevice(0, "HDA Intel PCH: ALC257 (hw:0,0)", 0, 2, 44_100, False, False),
+    AudioDevice(1, "USB Audio: - (hw:1,0)", 1, 0, 48_000, False, False),
+    AudioDevice(2, "USB Headset: - (hw:2,0)", 1, 2, 48_000, False, False),
+    AudioDevice(3, "default", 32, 32, 44_100, True, True),
+    AudioDevice(4, "default null", 32, 32, 44_100, False, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("choice", "index"), [(None, 3), (2, 2), ("2", 2), ("headset", 2), ("USB AUDIO", 1), ("Default", 3), ("null", 4)]
+)
+def test_a_device_is_chosen_by_index_or_part_of_its_name(choice: int | str | None, index: int) -> None:
+    assert choose_device(DEVICES, "input", choice).index == index
+
+
+@pytest.mark.parametrize(
+    ("devices", "choice", "reason"),
+    [
+        (DEVICES, "usb", r"several microphones are called 'usb': choose one of 1 \(USB Audio.*2 \(USB Headset"),
+        (DEVICES, 0, r"there is no microphone 0: choose one of 1 \("),
+        (DEVICES, 17, "there is no microphone 17"),
+        (DEVICES, "sennheiser", "there is no microphone 'sennheiser'"),
+        (DEVICES[:3], None, r"no default microphone: choose one of 1 \("),
+        (DEVICES[:1], None, "this machine has no microphone"),
+    ],
+)
+def test_a_choice_that_fits_nothing_is_explained(
+    devices: list[AudioDevice], choice: int | str | None, reason: str
+) -> None:
+    with pytest.raises(AudioDeviceError, match=reason):
+        choose_device(devices, "input", choice)
+
+
+@pytest.mark.parametrize(
+    ("index", "direction", "channel", "counts"),
+    [
+        (1, "input", 1, [1]),
+        (3, "input", 1, [2, 8, 1]),  # with one the system would average what the device has
+        (3, "input", 2, [2, 8]),
+        (3, "input", 6, [6, 8]),
+        (3, "input", 12, [12]),
+        (3, "output", 1, [1, 2, 8]),
+    ],
+)
+def test_a_microphone_is_opened_with_channels_enough_to_choose_from(
+    index: int, direction: Direction, channel: int, counts: list[int]
+) -> None:
+    assert channel_counts(DEVICES[index], direction, channel) == counts
+
+
+@pytest.mark.parametrize(("index", "channel", "count"), [(2, 2, "1 channel"), (3, 33, "32 channels")])
+def test_a_channel_that_a_microphone_has_not_is_explained(index: int, channel: int, count: str) -> None:
+    with pytest.raises(AudioDeviceError, match=f"microphone '.*' has {count}: there is no channel {channel}"):
+        channel_counts(DEVICES[index], "input", channel)
+
+
+@pytest.mark.parametrize("channel", [1, 2])
+async def test_one_channel_of_a_microphone_is_heard(monkeypatch: pytest.MonkeyPatch, channel: int) -> None:
+    install(monkeypatch, device := FakeDevice(channels=2))
+    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
+    async with Microphone(RATE_HZ, FRAME_SAMPLES, channel=channel) as microphone:
+        device.record(np.stack((said, -said / 2), 1))
+        np.testing.assert_array_equal(await anext(microphone), said if channel == 1 else -said / 2)
+
+
+SILENCE = np.zeros((FRAME_SAMPLES, 1), np.float32)
+
+
+async def test_a_microphone_that_wakes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
+        for _ in range(10):
+            heard = asyncio.create_task(anext(microphone))
+            await time.sleep_at_once(600)  # a laptop's lid
+            await time.watch(0.5)
+            assert not heard.done()
+            device.record(SILENCE)
+            assert len(await heard) == FRAME_SAMPLES
+    assert (device.opened, device.closed) == (1, 1)
+
+
+async def test_a_microphone_that_stays_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
+        for count in (2, 3):
+            heard = asyncio.create_task(anext(microphone))
+            await time.watch(STALL_S + 1)
+            while device.opened < count:
+                await time.settle()
+            device.record(SILENCE)
+            assert len(await heard) == FRAME_SAMPLES
+    assert device.closed == device.opened == 3
+
+
+async def test_a_microphone_that_is_gone_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
+        heard = asyncio.create_task(anext(microphone))
+        while not heard.done():
+            await time.watch(1)
+        with pytest.raises(AudioDeviceError, match="the microphone has sent no sound for 10 s"):
+            await heard
+    assert device.closed == device.opened == 2
+
+
+async def test_a_speaker_that_wakes_late_plays_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
+    async with Speaker(RATE_HZ) as speaker:
+        for _ in range(10):
+            await time.sleep_at_once(600)
+            for _ in range(6):
+                speaker.write(said)
+                await time.watch(0.08)
+            device.play(6 * FRAME_SAMPLES)
+            await time.settle()
+    assert (device.opened, device.closed) == (1, 1)
+
+
+async def test_a_speaker_that_stops_is_opened_again_and_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, device := FakeDevice())
+    time = FakeTime(monkeypatch)
+    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
+
+    async def play_to_nobody(seconds: float) -> None:
+        for _ in range(round(seconds / 0.08)):
+            speaker.write(said)
+            await time.watch(0.08)
+
+    async with Speaker(RATE_HZ) as speaker:
+        for count in (2, 3):
+            await play_to_nobody(STALL_S + 0.5)
+            while device.opened < count:
+                await time.settle()
+            assert np.abs(device.play(4 * FRAME_SAMPLES)).max() > 0
+            await time.settle()
+        with pytest.raises(AudioDeviceError, match="the speaker has played nothing"):
+            await play_to_nobody(60)
+    assert device.closed == device.opened == 4
+
+
+async def test_a_device_that_was_not_opened_says_so() -> None:
+    with pytest.raises(AudioDeviceError, match="inside `async with` only"):
+        await anext(Microphone(RATE_HZ, FRAME_SAMPLES))
+    with pytest.raises(AudioDeviceError, match="inside `async with` only"):
+        Speaker(RATE_HZ).write(np.zeros(FRAME_SAMPLES, np.float32))
+    with pytest.raises(AntiphonError, match="capacity_ms: 50 must be more than prefill_ms, 80"):
+        Speaker(RATE_HZ, prefill_ms=80, capacity_ms=50)
+
+
+async def test_without_pyaudio_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyaudio", None)
+    with pytest.raises(AudioDeviceError, match=r"pip install 'antiphon\[edge,audio\]'"):
+        list_devices()
+    with pytest.raises(AudioDeviceError, match="portaudio19-dev python3-dev gcc"):
+        async with Speaker(RATE_HZ):
+            pass
+
+
+def test_noise_of_drivers_goes_to_the_log(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "antiphon_edge.audio.portaudio")
+    with quiet():
+        os.write(2, b"ALSA lib pcm.c: Unknown PCM\n")
+    os.write(2, b"heard\n")
+    assert capfd.readouterr().err == "heard\n"
+    assert "Unknown PCM" in caplog.text

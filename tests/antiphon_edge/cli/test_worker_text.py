@@ -1,0 +1,67 @@
+"""What a worker writes is shown and never obeyed: replies, reasons, errors, names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from antiphon.errors import ProtocolError
+from antiphon.spec import Limits
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_edge.client.connect import connect
+from tools.harness.stub_runner import SPEC
+from tests.support.servers import CODEC
+
+EVIL = "\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J"
+REFUSED_SEED = 7
+SHOWN = "]52;c;cm0gLXJmIH4=[2J"
+
+
+class EvilService(dialogue_pb2_grpc.DialogueServiceServicer):
+    """Asks the edge to go as it answers a frame; refuses a session with a seed."""
+
+    async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Any) -> None:  # noqa: N802
+        request = await anext(requests)
+        if request.open.seed == REFUSED_SEED:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"line\n{EVIL}")
+        model = SPEC.to_message()
+        model.name, model.delay_steps = EVIL, 0
+        opened = pb.Opened(session_id="s", model=model, codec=CODEC.to_message(), limits=Limits(1).to_message())
+        await context.write(pb.ConverseResponse(opened=opened))
+        request = await anext(requests)
+        codes = SPEC.model_packer.pack(np.zeros(8, np.int32))
+        await context.write(pb.ConverseResponse(go_away=pb.GoAway(reason=EVIL, time_left_ms=60_000)))
+        await context.write(pb.ConverseResponse(sequence=request.sequence, codes=codes, text=EVIL, text_token=5))
+        await anext(requests, None)
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[str]:
+    server = grpc.aio.server()
+    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(EvilService(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
+async def test_replies_names_and_reasons_are_shown_and_not_obeyed(address: str) -> None:
+    async with connect(address, CODEC, seed=1) as session:
+        await session.send(np.zeros(8, np.int32))
+        reply = await session.receive()
+        assert reply is not None
+        assert (session.model.name, reply.text) == (SHOWN, SHOWN)
+        assert session.go_away is not None
+        assert session.go_away.reason == SHOWN
+
+
+async def test_errors_are_shown_and_not_obeyed(address: str) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        async with connect(address, CODEC, seed=REFUSED_SEED):
+            pass
+    assert str(refused.value) == f"line {SHOWN}"

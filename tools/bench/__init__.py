@@ -1,0 +1,1 @@
+"""Benchmarks: the step, the codec and the service."""

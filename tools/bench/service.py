@@ -1,0 +1,78 @@
+"""What the service adds to a step: clients at frame rate against a real worker, on this machine.
+
+    python -m tools.bench.service [--model DIR] [--codec DIR] [--sessions 1 16] [--seconds 20]
+
+Per number of sessions it prints percentiles of the round trip, of the wait for the engine (the step under way has to
+end first), of the step, and of what is left: gRPC, the event loops and the socket. The bytes are TCP payload, counted
+by a relay on one of the sessions, over the whole run but its first second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import time
+from pathlib import Path
+
+from antiphon.errors import AntiphonError
+from antiphon_cloud.codec.model_codec import export_model_codec
+from antiphon_edge.talk.latency import Hops, format_table
+from tools.load.client import Outcome, run_session
+from tools.load.load_test import Load, scripts, served
+from tools.harness.relay import relay
+from tools.harness.worker_process import worker
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def hops_of(outcome: Outcome) -> Hops:
+    """A session's round trips, split by the worker's own times."""
+    if outcome.error is not None:
+        raise AntiphonError(outcome.error)
+    hops = Hops()
+    hops.round_trip_ms.extend(outcome.round_trip_ms)
+    hops.add_timings(outcome.totals)
+    return hops
+
+
+async def measure(address: str, sessions: int, seconds: float) -> None:
+    """Prints the table for `sessions` clients, their frames spread evenly over the frame's time."""
+    codec, model = await served(address)
+    async with relay(address) as network:
+        start = time.perf_counter()
+        addresses = [network.address] + [address] * (sessions - 1)
+        load = scripts(Load(sessions, seconds), model, codec.frame_s, None)
+        outcomes = await asyncio.gather(
+            *(
+                run_session(each, codec, script, start, timings=True)
+                for each, script in zip(addresses, load, strict=True)
+            )
+        )
+        rates = [f"{network.traffic.rate(way, start + 1, start + seconds):.0f} bytes/s {way}" for way in ("up", "down")]
+    print(f"\n{sessions} sessions, {seconds:g} s: {', '.join(rates)}")
+    print(format_table(Hops.together(map(hops_of, outcomes)).table()))
+
+
+def main() -> None:
+    """Serves the model and measures each number of sessions in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
+    parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
+    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--seconds", type=float, default=20)
+    arguments = parser.parse_args()
+    if not (arguments.codec / "codec.json").exists():
+        export_model_codec(arguments.model, arguments.codec)
+    slots = str(max(arguments.sessions))
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.model.name}, one thread a step")
+    patient = ("--step-budget", "1e9")  # a slow step is a figure here, not a reason to refuse
+    options = ("--model", arguments.model, "--codec", arguments.codec, "--slots", slots, "--threads", "1", *patient)
+    with worker(*options) as started:
+        for sessions in arguments.sessions:
+            asyncio.run(measure(started.address, sessions, arguments.seconds))
+
+
+if __name__ == "__main__":
+    main()

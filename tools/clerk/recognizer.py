@@ -1,0 +1,45 @@
+"""An independent listener: pocketsphinx with a grammar of one digit."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import pocketsphinx
+import soxr
+
+from antiphon_edge.audio.pcm import Pcm
+from tools.clerk.train.clips import DIGITS
+
+RATE = 16_000
+GRAMMAR = f"#JSGF V1.0;\ngrammar digit;\npublic <digit> = {' | '.join(DIGITS)};\n"
+
+
+class Recognizer(Protocol):
+    """Whatever listens."""
+
+    def digit(self, samples: Pcm, sample_rate_hz: int) -> str:
+        """The digit in samples [n], or nothing."""
+
+
+class DigitRecognizer:
+    """Names the digit in a stretch of sound."""
+
+    def __init__(self) -> None:
+        self._decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL", lm=None)
+        self._decoder.add_jsgf_string("digit", GRAMMAR)
+        self._decoder.activate_search("digit")
+
+    def digit(self, samples: Pcm, sample_rate_hz: int) -> str:
+        """The digit in samples [n], or nothing."""
+        at_16k = soxr.resample(samples, sample_rate_hz, RATE)
+        room = np.zeros(RATE // 4, np.float32)
+        padded = np.concatenate([room, at_16k, room])
+        level = max(float(np.sqrt(np.mean(at_16k**2))), 1e-4) * 10 ** (-30 / 20)  # digital silence upsets it
+        padded = padded + level * np.random.default_rng(0).standard_normal(len(padded))
+        pcm = (np.clip(padded, -1, 1) * 32767).astype(np.int16)
+        self._decoder.start_utt()
+        self._decoder.process_raw(pcm.tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        best = self._decoder.hyp()
+        return best.hypstr if best else ""

@@ -1,0 +1,1 @@
+"""How the number clerk is trained from nothing; README.md has the recipe."""

@@ -1,0 +1,146 @@
+"""Conversations with the number clerk: the person's track, and what the clerk says when.
+
+Rules. The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends it says "you said"
+and the digits; other words belong to the turn, but are not repeated, and a turn of nothing else has no reply. `STOP`
+frames after the frame in which a person starts while it talks, it is silent. Both are late now and then (`LATE`): a
+model that missed the moment has learned that the next one will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tools.clerk.train.clips import FRAME, RATE, Clip, Samples, Word
+from tools.clerk.train.scenes import PAUSE_S, SPEEDS, Track, person, recorded, stretched
+from tools.clerk.train.sounds import sound
+
+GREETING = 3  # frame of "ready"
+REPLY = 7  # frames from the one in which speech ends to the reply
+STOP = 2  # frames from the one in which speech starts to silence
+LATE = (0.7, 0.2, 0.1)  # how often one of them comes on time, one frame late, two frames late
+TURNS = {("digits",): 0.75, ("other",): 0.15, ("other", "digits"): 0.05, ("digits", "other"): 0.05}
+"""What is said in a turn, and how often: digits, other words, both."""
+SOUNDS = 0.5  # of the conversations may have sounds that are no speech
+APART_S = 0.15  # at least, between speech and such a sound
+
+Turn = tuple[float, float, list[str]]  # start and end in s, digits; empty where there were only other words
+
+
+@dataclass
+class Reply:
+    """Units that the clerk says from frame `start`, cut before frame `end` if that comes first."""
+
+    start: int
+    units: list[str]
+    end: int
+
+    def span_s(self, lengths: dict[str, int]) -> tuple[float, float]:
+        """Its start and end in s, given the frames of each unit."""
+        end = min(self.end, self.start + sum(lengths[unit] for unit in self.units))
+        return self.start * FRAME / RATE, end * FRAME / RATE
+
+
+@dataclass
+class Dialogue:
+    """One conversation of a whole number of frames."""
+
+    samples: Samples  # the person's, as recorded
+    words: list[Word]
+    replies: list[Reply]
+    turns: list[Turn] = field(default_factory=list)
+
+
+def late(rng: np.random.Generator) -> int:
+    """Frames by which the clerk is late."""
+    return int(rng.choice(len(LATE), p=LATE))
+
+
+def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random.Generator) -> None:
+    """Tries one to ten sounds that are no speech, each anywhere; one that would be over speech is left out.
+
+    Speech, starts and ends in s, is the clerk's too: whoever has to tell a sound from a voice first stops too late.
+    """
+    for _ in range(int(rng.integers(1, 11))):
+        samples = sound(rng)
+        start = int(rng.integers(len(track.samples)))
+        start_s, end_s = start / RATE - APART_S, (start + len(samples)) / RATE + APART_S
+        if all(end_s < begin_s or start_s > until_s for begin_s, until_s in speech):
+            track.add(samples, start)
+
+
+def say(track: Track, at_s: float, bank: Sequence[Clip], other_words: Sequence[Clip], rng: np.random.Generator) -> Turn:
+    """Adds a turn in one voice, if that has both digits and other words; its end may be after the track's."""
+    parts = list(TURNS)[rng.choice(len(TURNS), p=list(TURNS.values()))] if other_words else ("digits",)
+    start = at = int(at_s * RATE)
+    voice, digits = "", list[str]()
+    for i, part in enumerate(parts):
+        begin = at + (int(rng.uniform(0, PAUSE_S) * RATE) if i else 0)
+        if part == "digits":
+            said = person(bank, len(track.samples) // FRAME, [(begin, int(rng.integers(1, 5)))], rng, voice=voice)
+            track.samples += said.samples
+            track.words += said.words
+            digits = [word.text for word in said.words]
+            at, voice = int(said.words[-1].end_s * RATE) if digits else at, said.voice
+        else:
+            clips = [clip for clip in other_words if clip.voice == voice] or other_words
+            clip = clips[int(rng.integers(len(clips)))]
+            at, voice = track.add(stretched(clip.samples, rng.uniform(*SPEEDS)), begin), clip.voice
+    return start / RATE, at / RATE, digits
+
+
+def make(
+    bank: list[Clip],
+    lengths: dict[str, int],
+    frames: int,
+    rng: np.random.Generator,
+    *,
+    other_words: Sequence[Clip] = (),
+    clean: bool = False,
+    sounds: float = SOUNDS,
+) -> Dialogue:
+    """A conversation.
+
+    Args:
+        bank: the person's clips of digits.
+        lengths: frames of each unit of the clerk.
+        frames: length.
+        rng: decides all.
+        other_words: clips of words that are no digits; without any, everybody says digits only.
+        clean: without noise and room.
+        sounds: how often there may be some that are no speech.
+    """
+    track = Track.silent(frames)
+    greeting = Reply(GREETING, ["ready"], frames)
+    replies, turns = [greeting], list[Turn]()
+    busy_until = GREETING + lengths["ready"]  # frame after the clerk's last
+    at_s = rng.uniform(0.5, 2.5) if rng.random() < 0.7 else rng.uniform(0.0, 0.6)
+    last = greeting
+    quiet_chance = 0.08  # a conversation in which nobody says anything
+    silent = rng.random() < quiet_chance
+    while not silent and at_s < frames * FRAME / RATE - 1.0:
+        start_s, end_s, digits = say(track, at_s, bank, other_words, rng)
+        turns.append((start_s, end_s, digits))
+        onset = int(start_s * RATE) // FRAME
+        stop = onset + STOP + late(rng)
+        if stop < busy_until:
+            last.end, busy_until = max(last.start, stop), stop
+        if not digits:
+            at_s = end_s + rng.uniform(0.2, 3.0)
+            continue
+        start = int(end_s * RATE) // FRAME + REPLY + late(rng)
+        length = lengths["you said"] + sum(lengths[digit] for digit in digits)
+        last = Reply(start, ["you said", *digits], frames)
+        replies.append(last)
+        busy_until = start + length
+        spoken_s = busy_until * FRAME / RATE
+        if rng.random() < 0.4:
+            at_s = rng.uniform(start * FRAME / RATE + 0.1, spoken_s)  # a barge-in
+        else:
+            at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])
+    if rng.random() < sounds:
+        place_sounds(track, [*((a, b) for a, b, _ in turns), *(reply.span_s(lengths) for reply in replies)], rng)
+    samples = track.samples if clean else recorded(track.samples, rng)
+    return Dialogue(samples, track.words, replies, turns)

@@ -1,0 +1,227 @@
+"""The codec's encoder and codebooks, without its decoder.
+
+A small head predicts the frame's log-mel spectrum from the quantized vectors, which makes the codes carry what is
+heard; linear heads predict the spoken word and how far it has come from codebook 0, which makes that one semantic (as
+Mimi's does by distilling a speech model). Neither head is part of the product. Running without the full-rate decoder
+is what makes this stage short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, IterableDataset
+
+from antiphon_cloud.codec.mimi import Encoder, MimiConfig, Weights
+from tools.clerk.train import ranks
+from tools.clerk.train.clips import FRAME, RATE, Clip, load_clips, load_units
+from tools.clerk.train.layout import Initial, Published, save
+from tools.clerk.train.quantization import Codebooks
+from tools.clerk.train.scenes import CLASSES, CLEAN, Track, person, recorded
+from tools.clerk.train.spectra import LogMel
+from tools.clerk.train.stage import CHECKPOINT_STEPS, log, positive, run, save_checkpoint
+
+FRAMES = 50  # of a scene: 4 s
+ANSWERS = 0.2  # of the scenes are the answering voice
+FRONT = 7  # layers at 24 kHz and 6 kHz, up to and with the second stride
+
+
+class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
+    """Batches of samples [B, FRAMES · 1920] and labels [B, FRAMES], for ever.
+
+    The seed and its number decide a batch; `first` is the number of the first. Of the scenes `answers` are the
+    answering voice, dry.
+    """
+
+    def __init__(
+        self,
+        bank: list[Clip],
+        units: dict[str, Clip],
+        size: int,
+        seed: tuple[int, ...],
+        *,
+        first: int = 0,
+        answers: float = ANSWERS,
+    ) -> None:
+        self.bank, self.units, self.size, self.seed = bank, units, size, seed
+        self.first, self.answers = first, answers
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for number in itertools.count(self.first):
+            rng = np.random.default_rng([*self.seed, number])
+            tracks = [self.answer(rng) if rng.random() < self.answers else self.person(rng) for _ in range(self.size)]
+            samples, labels = (np.stack(part) for part in zip(*((t.samples, t.labels()) for t in tracks), strict=True))
+            yield torch.from_numpy(samples), torch.from_numpy(labels)
+
+    def person(self, rng: np.random.Generator) -> Track:
+        """Somebody says digits all along."""
+        length = FRAMES * FRAME
+        starts = np.cumsum(rng.uniform(0.2, 2.0, 6) * RATE).astype(int) - int(0.3 * RATE)
+        turns, end = [], 0
+        for start in starts:
+            if max(0, start) >= end and start < length:
+                turns.append((max(0, int(start)), int(rng.integers(1, 4))))
+                end = start + int(0.6 * RATE * turns[-1][1])
+        track = person(self.bank, FRAMES, turns if rng.random() < 0.95 else [], rng)
+        if rng.random() >= CLEAN:
+            track.samples = recorded(track.samples, rng)
+        return track
+
+    def answer(self, rng: np.random.Generator) -> Track:
+        """The answering voice says its words on whole frames."""
+        track, at = Track.silent(FRAMES), int(rng.integers(0, 6))
+        names = list(self.units)
+        while at < FRAMES:
+            unit = self.units[names[int(rng.integers(len(names)))]]
+            at = track.place(unit, at * FRAME) // FRAME + (int(rng.integers(1, 12)) if rng.random() < 0.2 else 0)
+        return track
+
+
+class Heads(nn.Module):
+    """What only training looks at."""
+
+    def __init__(self, dimension: int, mels: int, classes: int) -> None:
+        super().__init__()
+        self.mel = nn.Sequential(nn.Linear(2 * dimension, 384), nn.GELU(), nn.Linear(384, mels))
+        self.semantic = nn.Linear(dimension, classes)
+        self.latent = nn.Linear(2 * dimension, classes)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains, or goes on."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bank", type=Path, help="what speech.py made")
+    parser.add_argument("config", type=Path, help="mimi_config.json")
+    parser.add_argument("out", type=Path, help="folder of the checkpoint")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument(
+        "--warm-up",
+        type=positive,
+        default=300,
+        help="steps without codebooks, which start from them (default: %(default)s)",
+    )
+    parser.add_argument("--batch", type=positive, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers stay")
+    ranks.add_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with ranks.meeting(arguments):
+        train(arguments)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """The stage's part of one process."""
+    torch.manual_seed(arguments.seed)
+    config = MimiConfig.load(arguments.config)
+
+    def build(weights: Weights) -> Encoder:
+        return Encoder(weights, config)
+
+    encoder, published = build(Initial(arguments.seed)), Published(build)
+    codebooks = Codebooks(encoder.quantizer)
+    mel = LogMel(1024, FRAME // 4, 64)
+    heads = Heads(config.quantizer.dimension, 4 * 64, CLASSES)
+    parameters = [p for p in (*encoder.parameters(), *heads.parameters()) if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    checkpoint, step = arguments.out / "encoder.pt", 0
+    recent: list[Tensor] = []  # latents [N, C] of the last steps without the quantizer
+    if checkpoint.exists():
+        held: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+        step = held["step"]
+        encoder.load_state_dict(held["encoder"])
+        heads.load_state_dict(held["heads"])
+        codebooks.load_state_dict(held["codebooks"])
+        optimizer.load_state_dict(held["optimizer"])
+        recent = held["recent"]
+
+    bank, held_out = (load_clips(arguments.bank / f"{name}.npz") for name in ("train", "held-out"))
+    units = load_units(arguments.bank / "answering.npz")
+    test = next(iter(Scenes(held_out, units, 24, (1,), answers=0.0)))
+    scenes = Scenes(bank, units, arguments.batch, (arguments.seed, arguments.rank), first=step)
+    batches = iter(DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=4))
+    began = time.monotonic()
+    while step < arguments.steps:
+        ranks.draws(arguments.seed, arguments.rank, step)
+        quantized = step >= arguments.warm_up
+        if step == arguments.warm_up:
+            codebooks.start(torch.cat(recent))
+            codebooks.share()
+        if step >= arguments.freeze:
+            for layer in encoder.seanet.layers[:FRONT]:
+                layer.requires_grad_(False)
+        for group in optimizer.param_groups:
+            left = 1 - step / arguments.steps
+            group["lr"] = arguments.learning_rate * min(1, (step + 1) / 100, 0.05 + 0.95 * min(1, left / 0.5))
+        pcm, labels = next(batches)
+        losses, latent, codes = evaluate(encoder, codebooks, heads, mel, pcm, labels, quantized=quantized)
+        loss = losses["mel"] + losses["semantic"] + 0.5 * losses["latent"] + 0.25 * losses["commitment"]
+        optimizer.zero_grad()
+        loss.backward()
+        published.tie_gradients(encoder)
+        ranks.average_gradients(parameters)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        flat = latent.detach().flatten(0, 1)
+        if quantized and step < 0.9 * arguments.steps:
+            codebooks.follow(flat, codes.flatten(0, 1))
+            codebooks.share()
+        elif not quantized:
+            recent = [*recent, flat][-8:]
+        step += 1
+        if step % 20 == 0 and arguments.rank == 0:
+            values = {name: round(float(value.detach()), 4) for name, value in losses.items()}
+            line: dict[str, Any] = {"step": step, "seconds": round(time.monotonic() - began), **values}
+            if step % 200 == 0:
+                with torch.no_grad():
+                    tested, _, test_codes = evaluate(encoder, codebooks, heads, mel, *test, quantized=quantized)
+                line |= {f"test_{name}": round(float(value), 4) for name, value in tested.items()}
+                line["codes_used"] = [int(test_codes[..., k].unique().numel()) for k in range(codebooks.codebooks)]
+            log(arguments.out / "encoder.jsonl", line)
+        if arguments.rank == 0 and (step % CHECKPOINT_STEPS == 0 or step == arguments.steps):
+            state = {
+                "step": step,
+                "encoder": encoder.state_dict(),
+                "heads": heads.state_dict(),
+                "codebooks": codebooks.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "recent": recent,
+            }
+            save_checkpoint(checkpoint, state)
+    if arguments.rank == 0:
+        save(arguments.out / "encoder.safetensors", published.tensors(encoder))
+
+
+def evaluate(
+    encoder: Encoder, codebooks: Codebooks, heads: Heads, mel: LogMel, pcm: Tensor, labels: Tensor, *, quantized: bool
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Losses of a batch of samples [B, n] and labels [B, T]; the latents [B, T, C] and codes [B, T, K]."""
+    latent, _ = encoder.latent(pcm, encoder.initial_state((len(pcm),)))
+    projected, codes, commitment = codebooks.quantize(latent)
+    seen = projected if quantized else codebooks.project(latent)
+    half = seen.shape[-1] // 2
+    target = mel(pcm).unflatten(1, (labels.shape[1], 4)).flatten(2)  # [B, T, 4 · mels]
+    semantic = heads.semantic(seen[..., :half])
+    losses = {
+        "mel": functional.l1_loss(heads.mel(seen), target),
+        "semantic": functional.cross_entropy(semantic.flatten(0, 1), labels.flatten()),
+        "latent": functional.cross_entropy(heads.latent(codebooks.project(latent)).flatten(0, 1), labels.flatten()),
+        "commitment": commitment if quantized else commitment.new_zeros(()),
+        "frame_accuracy": (semantic.argmax(-1) == labels).float().mean(),
+        "speech_accuracy": (semantic.argmax(-1) == labels)[labels > 0].float().mean(),
+    }
+    return losses, latent, codes
+
+
+if __name__ == "__main__":
+    run(main, "encoder")

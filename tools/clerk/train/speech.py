@@ -1,0 +1,155 @@
+"""The banks of clips from which people are made: digits, and other words, in many voices, some of them held out."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from contextlib import closing
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from tools.clerk.train.clips import DIGITS, FRAME, Clip, Throat, revoiced, save_clips
+from tools.clerk.train.other_words import ALPHABET, dictionary_words
+from tools.clerk.train.stage import positive, run
+from tools.clerk.train.synthesizers import Espeak, festival, flite, pico, saytime
+from tools.clerk.train.variants import child
+
+UNITS = ("ready", "you said", *DIGITS)  # what the answering voice can say
+ANSWERING_VOICE = "rms"  # the independent recognizer hears its every digit right, and slt's "four" as "five"
+
+# "en" is British English: espeak-ng knows "en-gb" as a language, not as a voice.
+ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
+VARIANTS = """
+    Alex Alicia Andrea Annie Denis Diogo Henrique Hugo Jacky Lee Mario Michael Mike adam anika antonio aunty
+    benjamin boris caleb david ed edward f1 f2 f3 f5 grandma grandpa gustave iven iven2 iven3 john kaukovalta
+    klatt klatt2 klatt3 m1 m2 m3 m4 m6 m7 m8 marcelo max miguel norbert pablo paul pedro quincy rob robert
+    sandro shelby steph steph2 zac
+""".split()  # noqa: SIM905 - five times as many lines as a list
+FLITE = ("slt", "rms", "kal16")
+PICO = ("en-GB", "en-US")
+HELD_OUT_VARIANTS = ("Andy", "Gene", "Marco", "belinda", "f4", "linda", "m5", "michel", "travis", "victor")
+HELD_OUT_FLITE = ("awb",)
+"""Voices that training never hears: ten variants of espeak-ng and a Scot, made from recordings of himself."""
+
+PART = 1000  # clips that one process makes at a time
+CHILDREN = 32  # speakers of each part that espeak-ng does not have
+THROATS = 8  # vocal tracts with which each part's other voices speak
+
+
+def answering_units() -> dict[str, Clip]:
+    """What the answering voice says, each a whole number of frames long."""
+    units = {}
+    for text in UNITS:
+        clip = flite([text], ANSWERING_VOICE, 1.1)
+        assert clip is not None, text
+        frames = -(-len(clip.samples) // FRAME)
+        samples = np.pad(clip.samples, (0, frames * FRAME - len(clip.samples)))
+        units[text] = Clip(clip.voice, samples, clip.words)
+    return units
+
+
+def make_bank(count: int, seed: int, words: Sequence[str] = DIGITS, *, held_out: bool = False) -> list[Clip]:
+    """Clips of one to four of the words in one breath, most of them single words.
+
+    Half are espeak-ng's. For training most of these are said by children of two of its variants, and the rest with
+    other vocal tracts, so that few voices stand for many.
+
+    Raises:
+        AntiphonError: a synthesizer or a voice is not installed.
+    """
+    rng, bank = np.random.default_rng(seed), list[Clip]()
+    with closing(Espeak()) as espeak:
+        children = [] if held_out else born(espeak, f"{seed}", rng)
+        throats = [] if held_out else [Throat.draw(f"throat{seed}-{i}", rng) for i in range(THROATS)]
+        while len(bank) < count:
+            said = [words[i] for i in rng.integers(len(words), size=rng.choice((1, 1, 1, 2, 3, 4)))]
+            clip = stranger(said, espeak, rng) if held_out else speaker(said, espeak, children, throats, rng)
+            if clip is not None:
+                bank.append(clip)
+    return bank
+
+
+def born(espeak: Espeak, name: str, rng: np.random.Generator) -> list[str]:
+    """Voices of espeak-ng's that were not there before, each with its accent."""
+    voices = []
+    for i in range(CHILDREN):
+        mother, father = (espeak.variant(VARIANTS[j]) for j in rng.choice(len(VARIANTS), 2, replace=False))
+        espeak.add(f"child{name}-{i}", child(mother, father, rng))
+        voices.append(f"{rng.choice(ACCENTS)}+child{name}-{i}")
+    return voices
+
+
+def speaker(
+    words: list[str], espeak: Espeak, children: list[str], throats: list[Throat], rng: np.random.Generator
+) -> Clip | None:
+    """Somebody whom training hears, with some vocal tract; not always all of the words, and now and then none."""
+    kind = rng.random()
+    invented = kind < 0.34
+    clip: Clip | None
+    if kind < 0.48:
+        voice = str(rng.choice(children)) if invented else f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}"
+        clip = espeak.speak(words, voice, int(rng.integers(90, 221)), int(rng.integers(10, 91)))
+    elif kind < 0.57:
+        clip = festival(words, float(rng.uniform(0.8, 1.4)))
+    elif kind < 0.6:
+        clip = saytime(words[0]) if words[0] in DIGITS else None
+    elif kind < 0.73:
+        clip = pico(words[0], str(rng.choice(PICO)), int(rng.integers(70, 131)), int(rng.integers(80, 126)))
+    else:
+        clip = flite(words, str(rng.choice(FLITE)), float(rng.uniform(0.8, 1.4)))
+    if clip is None or invented or rng.random() < 0.2:
+        return clip
+    return revoiced(clip, throats[int(rng.integers(len(throats)))])
+
+
+def stranger(words: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip | None:
+    """Somebody whom training never hears: a Scot, or one of ten variants in one of two accents."""
+    kind, _ = rng.random(), rng.integers(7)  # as below, a number nobody uses: the evaluation's voices stay as ever
+    if kind < 0.5:
+        return flite(words, str(rng.choice(HELD_OUT_FLITE)), float(rng.uniform(0.8, 1.4)))
+    i = int(rng.integers(len(HELD_OUT_VARIANTS)))
+    voice = f"{ACCENTS[(i + 3 * int(rng.integers(2))) % len(ACCENTS)]}+{HELD_OUT_VARIANTS[i]}"
+    clip = espeak.speak(words, voice, int(rng.integers(100, 211)), int(rng.integers(15, 86)))
+    rng.integers(2)
+    return clip
+
+
+def training_bank(count: int, seed: int, words: Sequence[str] = DIGITS) -> list[Clip]:
+    """At least so many clips for training, made by one process a core; the seed decides them, not the processes.
+
+    Raises:
+        AntiphonError: a synthesizer or a voice is not installed.
+    """
+    seeds = [seed * 1000 + part for part in range(-(-count // PART))]
+    # espeak-ng's noise goes on from clip to clip: a process for each part, so that the seed alone decides it.
+    with get_context("spawn").Pool(maxtasksperchild=1) as pool:
+        return list(itertools.chain(*pool.starmap(make_bank, [(PART, each, words) for each in seeds], chunksize=1)))
+
+
+def main() -> None:
+    """Writes the banks of clips."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="folder")
+    parser.add_argument("--clips", type=positive, default=18_000)
+    parser.add_argument("--other-words", type=positive, help="clips of words that are no digits (default: none)")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    def save(name: str, clips: list[Clip]) -> None:
+        save_clips(arguments.out / f"{name}.npz", clips)
+
+    seed = arguments.seed
+    save("train", training_bank(arguments.clips, seed))
+    save("held-out", make_bank(-(-arguments.clips // 15), seed, held_out=True))
+    save("answering", list(answering_units().values()))
+    if arguments.other_words:  # with the same seed, and so by the same speakers: a voice must not tell what it will say
+        save("train-other-words", training_bank(arguments.other_words, seed, dictionary_words()))
+        save("held-out-other-words", make_bank(-(-arguments.other_words // 15), seed, ALPHABET, held_out=True))
+
+
+if __name__ == "__main__":
+    run(main, "speech")

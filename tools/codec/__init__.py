@@ -1,0 +1,1 @@
+"""The codec beside other codecs: compared, counted, estimated and run for an hour."""

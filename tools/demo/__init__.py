@@ -1,0 +1,1 @@
+"""`make demo`: a conversation with the packaged model, in real time."""

@@ -1,0 +1,174 @@
+"""`make demo`: a conversation with the embedded model through a whole Antiphon on this machine, in real time.
+
+It plays a person, prints what both sides say when they say it, and writes both as sound (person left, model right) and
+as a picture; then what it cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from antiphon.codec_manifest import MANIFEST_FILE
+from antiphon.errors import AntiphonError
+from antiphon.output_file import output_file
+from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_edge.client import connect as client
+from antiphon_edge.client.connect import Reply
+from antiphon_edge.codec.codec import Codec
+from antiphon_edge.talk.latency import format_table
+from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.talk.conversation import Conversation, paced, talk, with_silence
+from antiphon_edge.audio.wav import WavReader, WavWriter
+from tools.demo.conversation import Heard, Listener
+from tools.demo.picture import Words, draw, picture_type
+from tools.harness.relay import Traffic, relay
+from tools.harness.worker_process import BIN, worker
+
+PERSON = Path(__file__).parent / "demo/conversation.flac"
+SETTLED_FRAMES = 12  # the first second holds the handshake; steady state starts after it
+
+
+@dataclass
+class Transcript:
+    """Prints both sides' words in the order of time, a line for each time that somebody takes the floor."""
+
+    person: Words
+    _last: str = ""
+    _next: int = field(default=0)
+
+    def clerk(self, at_s: float, word: str) -> None:
+        """A word of the model."""
+        self._say("model", at_s, word)
+
+    def until(self, at_s: float) -> None:
+        """Prints what the person has begun to say by then."""
+        while self._next < len(self.person) and self.person[self._next][0] <= at_s:
+            self._say("person", *self.person[self._next])
+            self._next += 1
+
+    def _say(self, who: str, at_s: float, word: str) -> None:
+        begin = f"\n{at_s:5.1f} s  {who:6} " if who != self._last else ""
+        print(f"{begin} {word}", end="", flush=True)
+        self._last = who
+
+
+def main() -> None:
+    """Serves the model, talks to it, prints the table, writes sound and picture.
+
+    Raises:
+        AntiphonError: a file cannot be read or written (told before anything is said), or the session ended early.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
+    parser.add_argument("--input-wav", type=Path, default=PERSON, help="what is said (default: %(default)s)")
+    parser.add_argument("--output-wav", type=Path, default=Path("demo.wav"), help="both sides (default: %(default)s)")
+    parser.add_argument("--picture", type=Path, default=Path("demo.png"), help="of both sides (default: %(default)s)")
+    arguments = parser.parse_args()
+    person = words_of(arguments.input_wav)
+    kind = picture_type(arguments.picture)
+    if arguments.output_wav.resolve() == arguments.input_wav.resolve():
+        raise AntiphonError(f"{arguments.output_wav}: is the input; choose another --output-wav")
+    with output_file(arguments.picture) as picture, tempfile.TemporaryDirectory() as temporary:
+        folder: Path = arguments.model / "codec"
+        if not (folder / MANIFEST_FILE).exists():
+            folder = Path(temporary) / "codec"
+            exported = subprocess.run(
+                [BIN / "antiphon-cloud", "export-codec", "--model", arguments.model, "--out", folder]
+            )
+            if exported.returncode:
+                raise SystemExit(exported.returncode)  # it has said why
+        codec = Codec.load(folder)
+        rate = codec.spec.sample_rate_hz
+        with (
+            WavReader(arguments.input_wav, rate, codec.spec.frame_samples) as reader,
+            WavWriter(arguments.output_wav, rate, channels=2) as writer,
+            worker("--model", arguments.model, "--codec", folder) as started,
+        ):
+            heard = asyncio.run(demo(started.address, codec, reader, person))
+            said, replied = same_length(np.concatenate(list(reader)), heard.samples)
+            writer.write(np.stack([said, replied], 1))
+        draw(picture, kind, {"person": (said, person), "model": (replied, heard.words)}, rate)
+    print(f"\n→ {arguments.output_wav} (person left, model right), {arguments.picture}")
+
+
+def words_of(sound: Path) -> list[tuple[float, str]]:
+    """When each word in the file starts, in s, and the word; of the JSON file beside it, where there is one.
+
+    Raises:
+        AntiphonError: that file holds something else.
+    """
+    about = sound.with_suffix(".json")
+    if not about.is_file():
+        return []
+    try:
+        turns = msgspec.json.decode(about.read_bytes(), type=list[list[tuple[float, float, str]]])
+    except (OSError, msgspec.DecodeError):
+        raise AntiphonError(
+            f"{about}: holds no turns of [start_s, end_s, word]; move it away, or name another --input-wav"
+        ) from None
+    return [(start_s, word) for turn in turns for start_s, _, word in turn]
+
+
+async def demo(address: str, codec: Codec, reader: WavReader, person: Words) -> Heard:
+    """One conversation through a counting relay: prints both sides and what it cost."""
+    spec = codec.spec
+    heard_at: list[float] = []
+    transcript = Transcript(person)
+    async with (
+        relay(address) as network,
+        client.connect(network.address, spec, seed=1, timings=True) as session,
+    ):
+        listener = Listener(spec, session.model.delay_steps)
+
+        def on_reply(reply: Reply) -> None:
+            heard_at.append(time.perf_counter())
+            transcript.until((reply.sequence + 1) * spec.frame_s)  # what a reply says is heard from then on
+            count = len(listener.words)
+            listener.on_reply(reply)
+            for at_s, word in listener.words[count:]:
+                transcript.clerk(at_s, word)
+
+        said = with_silence(reader, spec.frame_samples, session.model.delay_steps)
+        conversation = await talk(session, codec, paced(said, spec.frame_s), listener.on_audio, on_reply)
+    transcript.until(math.inf)
+    print("\n")
+    report(conversation, network.traffic, heard_at)
+    print(format_table(conversation.hops.table()))
+    return listener.heard()
+
+
+def same_length(*sides: Pcm) -> list[Pcm]:
+    """Each side's samples, filled with silence to the longest, [n]."""
+    length = max(map(len, sides))
+    return [np.pad(side, (0, length - len(side))) for side in sides]
+
+
+def report(conversation: Conversation, traffic: Traffic, heard_at: list[float]) -> None:
+    """Frames, text and bytes."""
+    print(f"frames      {conversation.frames_up} up, {conversation.frames_down} down with audio")
+    print(f"text        {conversation.text_tokens} tokens that carry text")
+    if len(heard_at) <= SETTLED_FRAMES:
+        return  # too short to speak of a rate
+    begin_s, end_s = heard_at[SETTLED_FRAMES - 1], heard_at[-1]
+    rates = ", ".join(f"{traffic.rate(way, begin_s, end_s):.0f} bytes/s {way}" for way in ("up", "down"))
+    print(f"socket      {rates} (TCP payload, steady state)")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AntiphonError as error:
+        sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("demo: interrupted")

@@ -1,0 +1,1 @@
+"""What only a GPU shows, and what of it can be known without one."""

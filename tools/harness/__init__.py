@@ -1,0 +1,1 @@
+"""Workers, relays and checkpoints that tests and benchmarks need."""

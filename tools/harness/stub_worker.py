@@ -1,0 +1,46 @@
+"""A worker whose model is arithmetic: all of the service, the engine and the protocol, and a step that costs nothing.
+
+    python -m tools.harness.stub_worker --listen 127.0.0.1:0 --slots 64
+
+Its first line is that of `antiphon-cloud serve`. Loads and chaos of the service are measured with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import uvloop
+
+from antiphon.spec import CodecSpec, Limits
+from antiphon_cloud.codec.folder import CodecFolder
+from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.server.process import ServerConfig, run
+from antiphon_cloud.engine.host import StepperProcess
+from antiphon_cloud.server.worker import ServedModel
+
+CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
+
+
+def main() -> None:
+    """Serves until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
+    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--step-ms", type=float, default=0.0, help="what a step takes, whatever its batch")
+    parser.add_argument("--drain", type=float, default=30.0, help="seconds that sessions get to leave on SIGTERM")
+    parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds of silence that end a session")
+    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
+    arguments = parser.parse_args()
+
+    def load() -> ServedModel:
+        runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000}
+        limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
+        engine = Engine(StepperProcess("stub_runner:load", runner))
+        return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", limits)
+
+    config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)
+    uvloop.run(run(config, load, lambda address: print(f"listening on {address}", flush=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Load, chaos, attacks and long runs against a worker."""

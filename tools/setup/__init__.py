@@ -1,0 +1,1 @@
+"""What `make` calls to set up a machine and the generated files."""
