@@ -14,9 +14,9 @@ import soundfile
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
 from tests.support.commands import worker
+from tools import ROOT
 from tools.harness.worker_process import Worker
 
-ROOT = Path(__file__).parent.parent
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-ROOT = Path(__file__).parent.parent
+from tools import ROOT
+
 FORBIDDEN = {"torch", "sentencepiece", "onnx", "onnxscript", "safetensors"}
 
 

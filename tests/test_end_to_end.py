@@ -15,11 +15,11 @@ from safetensors.numpy import load_file
 
 from antiphon.spec import GREEDY, CodecSpec, ModelSpec
 from antiphon_cloud.model.config import MAX_TOP_K
+from antiphon_edge.audio.wav import WavReader, WavWriter
 from antiphon_edge.client import connect as client
 from antiphon_edge.codec.codec import Codec
-from antiphon_edge.transport.channel import open_channel
 from antiphon_edge.talk.hearing import Hearing
-from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.transport.channel import open_channel
 from tests.support.commands import COMMAND_TIMEOUT_S, call, environment, one_sentence, run, worker
 from tools.harness.worker_process import BIN, Worker
 

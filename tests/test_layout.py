@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tools import ROOT
+
 CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated service stub
 OF_BOTH_EXTRAS = {"command_line.py": {"click"}, "cache_folder.py": {"platformdirs"}}
 CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}

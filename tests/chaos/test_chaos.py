@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.load import chaos
 from antiphon_edge.client import connect as client
-from tools.load.client import Outcome
+from tests.support.servers import stub_server
 from tools.harness.relay import Relay, relay
 from tools.harness.stub_runner import expected
 from tools.harness.stub_worker import CODEC
-from tests.support.servers import stub_server
+from tools.load import chaos
+from tools.load.client import Outcome
 
 MOST_LATE_S = 15.0  # on the busiest machine; tools/load/chaos.py measures what it is
 

@@ -20,20 +20,21 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.backends.cpu.library import set_threads
+from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.server.process import Server, ServerConfig
-from antiphon_cloud.serving.load import load
 from antiphon_cloud.serving.config import ServingConfig
+from antiphon_cloud.serving.load import load
 from antiphon_edge.codec.codec import Codec, Decoder, Encoder
-from tools.demo.conversation import converse_all
+from tools import ROOT
 from tools.clerk.evaluate import Scene, answers, false_starts, interruptions, turn_of
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.train.clips import Word
 from tools.clerk.train.examples import PERIOD_S, TEST
+from tools.demo.conversation import converse_all
 
 AT_ONCE = 4
-DEMO = Path(__file__).parents[2] / "tools/demo/conversation.flac"
+DEMO = ROOT / "tools/demo/conversation.flac"
 EXACT, UNDERSTOOD = 85.0, 90.0  # %; of these twenty it has all
 DELAY_S = 0.8  # from the end of speech to the answer, if steps and network took no time
 FEW = 5  # utterances tell a broken clerk

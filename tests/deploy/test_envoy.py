@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.harness import worker_process
 from antiphon.errors import AntiphonError, NoFreeSlotError, UnavailableError
-from antiphon_edge.client import blocking, connect as client
+from antiphon_edge.client import blocking
+from antiphon_edge.client import connect as client
+from tests.support.http2 import connection
+from tools.harness import worker_process
 from tools.harness.fleet import ENVOY_CONFIG, Fleet, configuration, envoy, fleet, started
 from tools.harness.stub_runner import expected
 from tools.harness.stub_worker import CODEC
-from tests.support.http2 import connection
 from tools.harness.worker_process import BIN, STUB
 
 CODES = np.arange(8, dtype=np.int32)

@@ -21,9 +21,10 @@ import yaml
 from click.testing import CliRunner
 
 from antiphon_cloud.cli.commands import commands
+from tools import ROOT
 from tools.harness.fleet import ENVOY_CONFIG
 
-DEPLOY = Path(__file__).resolve().parents[2] / "cloud/deploy"
+DEPLOY = ROOT / "cloud/deploy"
 VERSIONS = ("1.34", "1.37")
 KUSTOMIZATION = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())
 MANIFESTS = [

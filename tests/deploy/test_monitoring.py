@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 from antiphon_cloud.metrics import REFUSALS, Metrics
+from tools import ROOT
 
-DEPLOY = Path(__file__).parents[2] / "cloud/deploy"
+DEPLOY = ROOT / "cloud/deploy"
 NAME = re.compile(r"\b(?:antiphon|process|stepper)_[a-z_]+")
 
 

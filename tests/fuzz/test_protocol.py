@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from antiphon.history import LONGEST_STEPS, RowLayout
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.process import MAX_MESSAGE_BYTES
-from tools.harness.stub_runner import SPEC, expected
 from tests.fuzz.worker_under_fire import WireCall, WorkerUnderFire, worker_under_fire
 from tests.support.servers import CODEC
+from tools.harness.stub_runner import SPEC, expected
 
 STEPS_AN_EXAMPLE = 50
 MESSAGES_AN_EXAMPLE = 30  # at the least, on average

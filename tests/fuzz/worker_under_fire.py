@@ -19,8 +19,8 @@ import numpy as np
 from antiphon.channel import FLOW_CONTROL
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.access.gate import SERVICE_NAME
-from tools.harness.stub_runner import SPEC, StubRunner, expected
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 ANSWER_S = 240.0  # a call of a few messages that lasts longer hangs, on however busy a machine
 LONGEST_RUN_S = 7200.0

@@ -15,8 +15,8 @@ from antiphon.channel import FLOW_CONTROL
 from antiphon.history import History
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from tools.harness.stub_runner import SPEC, expected
 from tests.support.servers import CODEC, StubServer
+from tools.harness.stub_runner import SPEC, expected
 
 CODES = np.arange(8, dtype=np.int32)
 PACKED = SPEC.user_packer.pack(CODES)

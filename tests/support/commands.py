@@ -15,9 +15,9 @@ from unittest import mock
 
 import torch
 
-from tools.harness import worker_process
-from antiphon_cloud.cli.commands import main as antiphon_cloud
 from antiphon_cloud.backends.cpu.library import set_threads
+from antiphon_cloud.cli.commands import main as antiphon_cloud
+from tools.harness import worker_process
 from tools.harness.worker_process import BIN, Worker
 
 COMMAND_TIMEOUT_S = 280.0  # of the busiest machine; less than a test has

@@ -18,9 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import ModelSpec
+from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.state import State
 from antiphon_cloud.runner.graphs import StaticStep
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.runner.runner import Runner
 
 

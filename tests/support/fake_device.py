@@ -18,7 +18,7 @@ FAKE = AudioDevice(0, "fake", 2, 2, 24_000, True, True)
 
 @dataclass
 class FakeDevice:
-    """Stands for PortAudio in `antiphon_edge.audio.devices`; every opening counts, and the last one's callback is used."""
+    """Stands for PortAudio in `audio.devices`; every opening counts, and the last one's callback is used."""
 
     channels: int = 1
     opened: int = 0

@@ -14,9 +14,9 @@ from antiphon.history import History
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.transport.call import Opening
+from tests.support.servers import CODEC
 from tools.harness.stub_runner import SPEC as STUB
 from tools.harness.stub_runner import expected
-from tests.support.servers import CODEC
 
 SPEC = replace(STUB, delay_steps=0)
 NETWORK_S = 0.01  # what a message takes

@@ -13,13 +13,13 @@ import torch
 from safetensors.numpy import load_file
 
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.backends.cpu.model import accelerated
 from antiphon_cloud.backends.cpu.modules import NativeLinear
 from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.runner.runner import Runner
 from tests.support.golden import GOLDEN as GOLDEN
 
 Array = npt.NDArray[Any]

@@ -21,8 +21,8 @@ import numpy as np
 import pyaudio
 
 from antiphon_edge.audio.devices import Microphone, Speaker, list_devices
-from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.errors import AudioDeviceError
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from antiphon.spec import CodecSpec, Limits
-from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.codec.folder import CodecFile, CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.server.worker import ServedModel
+from antiphon_cloud.sessions.admission import Admission
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner
 

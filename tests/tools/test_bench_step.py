@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from tools.bench.step import WORKER, Figures
 from tests.support.language_models import GOLDEN
 from tests.support.memory import needs_memory_peak
+from tools.bench.step import WORKER, Figures
 
 STEP = {
     "median_ms": 20.0, "p95_ms": 21.0, "p99_ms": 22.0, "read_mb": 355.0, "read_ms": 16.0, "predicted_ms": 18.0,
@@ -59,7 +59,7 @@ def test_it_fails_where_the_reference_is_too_near(batch: int, threads: int, read
 
 
 def worker(*arguments: str) -> dict[str, float]:
-    command = [sys.executable, str(WORKER), str(GOLDEN / "moshi-tiny"), "--steps", "4", *arguments]
+    command = [sys.executable, *WORKER, str(GOLDEN / "moshi-tiny"), "--steps", "4", *arguments]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return found
 

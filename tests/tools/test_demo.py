@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError
-from tools.demo import PERSON, Transcript, same_length, words_of
 from tests.support.commands import Finished, one_sentence
-
-DEMO = Path(__file__).parents[2] / "tools/demo/__main__.py"
+from tools.demo.__main__ import PERSON, Transcript, same_length, words_of
 
 
 def demo(folder: Path, *arguments: str | Path) -> Finished:
     """The demo, run in a folder."""
-    command = [sys.executable, DEMO, *arguments]
+    command = [sys.executable, "-m", "tools.demo", *arguments]
     finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return Finished(finished.returncode, finished.stdout, finished.stderr)
 

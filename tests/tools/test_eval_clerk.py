@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from antiphon_edge.audio.pcm import Pcm
-from tools.demo.conversation import Heard
 from tools.clerk.evaluate import (
     LEAD_S,
     TAIL_S,
@@ -26,6 +25,7 @@ from tools.clerk.evaluate import (
 )
 from tools.clerk.train.clips import Clip, Word
 from tools.clerk.train.scenes import PAUSE_S
+from tools.demo.conversation import Heard
 
 RATE = 24_000
 SECONDS = 8.0

@@ -10,20 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from tools.gpu import check as gpu_check
-from tools.harness import random_checkpoint
 from antiphon.spec import GREEDY, ModelSpec
-from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.checkpoint.config_file import parse_config
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.runner.gpus import PRODUCT_S
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.plan import cost
 from antiphon_cloud.runner.runner import Runner
 from tests.support.fake_cuda import FakeGraph, fake_cuda, static_runner
 from tests.support.language_models import GOLDEN
-
-TOOL = Path(__file__).parents[2] / "tools" / "gpu_check.py"
+from tools.gpu import check as gpu_check
+from tools.harness import random_checkpoint
 
 
 def test_a_random_checkpoint_loads_and_steps(tmp_path: Path) -> None:
@@ -38,7 +36,9 @@ def test_a_random_checkpoint_loads_and_steps(tmp_path: Path) -> None:
 
 def test_without_a_gpu_it_says_so_and_fails() -> None:
     blind = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    finished = subprocess.run([sys.executable, TOOL], capture_output=True, text=True, check=False, env=blind)
+    finished = subprocess.run(
+        [sys.executable, "-m", "tools.gpu.check"], capture_output=True, text=True, check=False, env=blind
+    )
     assert finished.returncode == 1
     assert "finds no NVIDIA GPU" in finished.stderr
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-INSTALL = Path(__file__).parent.parent.parent / "tools/setup/install.sh"
+from tools import ROOT
+
+INSTALL = ROOT / "tools/setup/install.sh"
 
 
 @pytest.mark.parametrize(

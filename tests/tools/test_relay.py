@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from tools.harness.relay import Relay, relay
 from tests.support.ports import unused_address
+from tools.harness.relay import Relay, relay
 
 END_S = 10.0
 

@@ -111,7 +111,9 @@ def sounding(dialogue: Dialogue, start_s: float, end_s: float) -> float:
 def test_other_words_have_no_answer_but_end_what_the_clerk_says(
     hello: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.clerk.train.dialogue.TURNS", {("digits",): 0.6, ("other",): 0.3, ("other", "digits"): 0.1})
+    monkeypatch.setattr(
+        "tools.clerk.train.dialogue.TURNS", {("digits",): 0.6, ("other",): 0.3, ("other", "digits"): 0.1}
+    )
     alone, interrupted, twice = 0, 0, 0
     for seed in range(300):
         dialogue = conversation(seed, other_words=hello)

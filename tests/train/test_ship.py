@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import load_model
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from tools.clerk.train import ship
 
 

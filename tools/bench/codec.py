@@ -109,7 +109,7 @@ def our_step(codec: Codec) -> Step:
 
 
 def peer_step(process: subprocess.Popen[bytes], codebooks: int) -> Step:
-    """One stream of a peer, which times itself: codec_peer.py says how it is spoken to."""
+    """One stream of a peer, which times itself: tools/codec/peer.py says how it is spoken to."""
 
     def step(pcm: Floats) -> tuple[float, float]:
         assert process.stdin is not None

@@ -1,4 +1,6 @@
-"""report_int8.py MODEL_DIR...: what int8 costs in accuracy, in the step that serves, against float32.
+"""What int8 costs in accuracy, in the step that serves, against float32.
+
+    python -m tools.bench.int8 MODEL_DIR...
 
 Both hear one conversation, of random user codes and of what float32 says. Printed are the share of positions whose
 likeliest token stays the same, and the logits' error relative to float32's (root mean square of the difference over
@@ -12,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from tools.bench.agreement import compare
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.backends.cpu.library import library
+from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.runner import Runner
+from tools.bench.agreement import compare
 
 VARIANTS = (  # what is printed, --dtype, --quantize and --kv-cache
     ("int8 weights, as served (keys and values in bfloat16)", torch.bfloat16, "int8", None),

@@ -19,12 +19,11 @@ from pathlib import Path
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec.model_codec import export_model_codec
 from antiphon_edge.talk.latency import Hops, format_table
-from tools.load.client import Outcome, run_session
-from tools.load.load_test import Load, scripts, served
+from tools import ROOT
 from tools.harness.relay import relay
 from tools.harness.worker_process import worker
-
-ROOT = Path(__file__).resolve().parent.parent
+from tools.load.client import Outcome, run_session
+from tools.load.load_test import Load, scripts, served
 
 
 def hops_of(outcome: Outcome) -> Hops:

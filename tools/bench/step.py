@@ -1,4 +1,4 @@
-"""bench_step.py [MODEL_DIR...]: the step on this CPU, against the reference where one is given, alternating in one run.
+"""The step on this CPU, against the reference where one is given, alternating in one run.
 
 Each round runs every engine once, in a process of its own; figures are medians over the rounds' medians. Beside them
 stand the time that reading the same bytes takes, measured between the steps, and what `plan`'s model of cost predicts
@@ -29,7 +29,7 @@ import torch
 
 from tools.harness import random_checkpoint
 
-WORKER = Path(__file__).with_name("step_worker.py")
+WORKER = ("-m", "tools.bench.step_worker")
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}  # else torch's threads, which only read, spin on into the step that follows
 SIZES = ("444m", "1.3b")  # that are made where no model is given
 PREDICTED_WITHIN = 0.25
@@ -126,14 +126,14 @@ def main() -> int:
                     print(figures.line(), flush=True)
                     misses += figures.misses()
     for miss in misses:
-        print(f"bench_step: {miss}", file=sys.stderr)
+        print(f"tools.bench.step: {miss}", file=sys.stderr)
     return bool(misses)
 
 
 def compare(args: argparse.Namespace, model: Path, batch: int, threads: int) -> Figures:
     """Runs the rounds, the engines in turn."""
     common = [str(model), "--batch", str(batch), "--threads", str(threads), "--steps", str(args.steps)]
-    worker = [sys.executable, str(WORKER), *common, "--quantize", args.quantize, "--dtype", args.dtype]
+    worker = [sys.executable, *WORKER, *common, "--quantize", args.quantize, "--dtype", args.dtype]
     ours, among_slots, churned, peers = [], [], [], []
     for _ in range(args.rounds):
         ours.append(run(worker, PASSIVE))
@@ -168,7 +168,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> dict[s
     """The last line of a process' output, as JSON."""
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
     if finished.returncode:
-        sys.exit(f"bench_step: {' '.join(command)} failed; its errors are above")
+        sys.exit(f"tools.bench.step: {' '.join(command)} failed; its errors are above")
     result: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return result
 

@@ -1,4 +1,4 @@
-"""step_worker.py MODEL_DIR: times loading and the step of one worker on this CPU, and what it should take; prints JSON.
+"""Times loading and the step of one worker on this CPU, and what it should take; prints JSON.
 
 A step and a reading of as many bytes as no cache holds take turns, so that both meet the same machine. With `--churn N`
 a session leaves every N steps, and another joins in a slot that was free: its reset is part of the step's time, as it
@@ -20,19 +20,19 @@ import numpy as np
 import torch
 
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.checkpoint.load import load_model
-from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.runner.footprint import check_fits, footprint
-from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.serving.load_stepper import named_dtype, set_step_threads
-from antiphon_cloud.runner.gpus import Machine
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.backends.cpu.library import library
 from antiphon_cloud.backends.cpu.model import accelerated
-from antiphon_cloud.runner.plan import cost
 from antiphon_cloud.backends.int8 import int8_module, quantize_rows
-from antiphon_cloud.runner.runner import Runner, model_spec
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.runner.footprint import check_fits, footprint
+from antiphon_cloud.runner.gpus import Machine
+from antiphon_cloud.runner.plan import cost
+from antiphon_cloud.runner.runner import Runner, model_spec
+from antiphon_cloud.serving.load_stepper import named_dtype, set_step_threads
 from tools.harness.process_memory import memory_bytes
 
 WARM_UP = 3

@@ -1,9 +1,9 @@
 """How well the number clerk hears, answers, speaks and stops, through the real path: edge codec, gRPC, worker.
 
-    python -m tools.clerk.evaluate [--utterances 200]                   # the packaged model as it is served, all in int8
-    python -m tools.clerk.evaluate --model DIR [--quantize int8]        # one that train.pack wrote: floats, or int8 weights
+    python -m tools.clerk.evaluate [--utterances 200]              # the packaged model as it is served, all in int8
+    python -m tools.clerk.evaluate --model DIR [--quantize int8]   # one that train.pack wrote: floats, or int8 weights
     antiphon-cloud export-codec --model DIR --out CODEC --precision fp32
-    python -m tools.clerk.evaluate --model DIR --codec CODEC            # and its codec in floats, too
+    python -m tools.clerk.evaluate --model DIR --codec CODEC       # and its codec in floats, too
 
 The people are voices that training never heard: other variants of espeak-ng, a Scot of flite's, and where Debian's
 asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. All of them say other words, too, the
@@ -32,9 +32,8 @@ import soxr
 from antiphon.errors import AntiphonError
 from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
-from antiphon_edge.codec.codec import Codec
 from antiphon_edge.audio.pcm import Pcm
-from tools.demo.conversation import Heard, converse_all
+from antiphon_edge.codec.codec import Codec
 from tools.clerk.recognizer import DigitRecognizer, Recognizer
 from tools.clerk.train.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
 from tools.clerk.train.other_words import ALPHABET
@@ -42,6 +41,7 @@ from tools.clerk.train.scenes import PAUSE_S, Track, bumps, noise, person, recor
 from tools.clerk.train.speech import make_bank
 from tools.clerk.train.stage import positive
 from tools.clerk.train.synthesizers import alone
+from tools.demo.conversation import Heard, converse_all
 from tools.harness.worker_process import worker
 
 HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
@@ -294,9 +294,9 @@ def main() -> None:
             if file:
                 file.write(json.dumps(table, indent=1).encode() + b"\n")
     except AntiphonError as error:
-        sys.exit(f"eval_clerk: {error}")
+        sys.exit(f"tools.clerk.evaluate: {error}")
     except KeyboardInterrupt:
-        sys.exit("eval_clerk: interrupted; a table is written at the end only")
+        sys.exit("tools.clerk.evaluate: interrupted; a table is written at the end only")
 
 
 def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:

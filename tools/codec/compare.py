@@ -123,7 +123,7 @@ def report(found: Comparison, name: str) -> None:
 @contextmanager
 def peer(python: str, name: str, checkpoint: Path, codebooks: int) -> Iterator[subprocess.Popen[bytes]]:
     """The peer in its own process, one thread."""
-    command = [python, str(Path(__file__).with_name("codec_peer.py")), name, str(checkpoint), str(codebooks)]
+    command = [python, str(Path(__file__).with_name("peer.py")), name, str(checkpoint), str(codebooks)]
     environment = os.environ | {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         yield process

@@ -1,4 +1,4 @@
-"""Another Mimi behind a pipe, for compare_codec.py: rustymimi|moshi CHECKPOINT CODEBOOKS, in a Python that has it.
+"""Another Mimi behind a pipe, for `tools.codec.compare`: rustymimi|moshi CHECKPOINT CODEBOOKS, in a Python that has it.
 
 Standard input and output carry, frame by frame: samples [1920] float32 in, codes [K] int32 and a time out, then
 samples [1920] float32 (of those codes) and a time out. Times are float64 milliseconds.

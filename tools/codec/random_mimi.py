@@ -1,4 +1,6 @@
-"""Gives a full-size Mimi checkpoint random weights whose codes vary: python -m tools.codec.random_mimi IN.safetensors OUT_DIR.
+"""Gives a full-size Mimi checkpoint random weights whose codes vary.
+
+    python -m tools.codec.random_mimi IN.safetensors OUT_DIR
 
 A checkpoint of default initialization, made for timing only, answers every frame with the same codes, and
 its LayerScale of 0.01 hides the transformers. Here every part matters, and the centroids are drawn from what each

@@ -23,19 +23,19 @@ from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.errors import AntiphonError
 from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.audio.wav import WavReader, WavWriter
 from antiphon_edge.client import connect as client
 from antiphon_edge.client.connect import Reply
 from antiphon_edge.codec.codec import Codec
-from antiphon_edge.talk.latency import format_table
-from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.talk.conversation import Conversation, paced, talk, with_silence
-from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.talk.latency import format_table
 from tools.demo.conversation import Heard, Listener
 from tools.demo.picture import Words, draw, picture_type
 from tools.harness.relay import Traffic, relay
 from tools.harness.worker_process import BIN, worker
 
-PERSON = Path(__file__).parent / "demo/conversation.flac"
+PERSON = Path(__file__).with_name("conversation.flac")
 SETTLED_FRAMES = 12  # the first second holds the handshake; steady state starts after it
 
 

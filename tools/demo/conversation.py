@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from antiphon.spec import CodecSpec
+from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.client import connect as client
 from antiphon_edge.client.connect import Reply
 from antiphon_edge.codec.codec import Codec
-from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.talk.conversation import paced, talk
 
 

@@ -1,4 +1,6 @@
-"""gpu_check.py [--model DIR]: everything that only a GPU can show, in one command. Paste its output into an issue.
+"""Everything that only a GPU can show, in one command. Paste its output into an issue.
+
+    python -m tools.gpu.check [--model DIR]
 
 Builds the random 7B unless given a model, then: tokens and logits against the CPU's, both hearing the CPU's
 conversation. For keys and values in floats and in int8: a whole step where anything that waits for the device, but for
@@ -23,19 +25,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tools.harness import random_checkpoint
-from tools.bench.agreement import Difference, Floats, compare, frames
 from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import GREEDY, ModelSpec
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
-from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
 from antiphon_cloud.runner.gpus import GPUS, PRODUCT_S, REACHED, Machine
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.plan import cost, plan
 from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
+from tools.bench.agreement import Difference, Floats, compare, frames
+from tools.harness import random_checkpoint
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 96)
 LOGITS_ERROR = 0.08  # relative: half precision against the CPU's 14 bits
@@ -88,9 +90,9 @@ def main() -> None:
                 random_checkpoint.write(args.model, random_checkpoint.CONFIGS["7b"])
             check(Subject(ModelDirectory.open(args.model), named_dtype(args.dtype), args.quantize))
     except AntiphonError as error:
-        sys.exit(f"gpu_check: {error}")
+        sys.exit(f"tools.gpu.check: {error}")
     except FailedError as error:
-        sys.exit(f"gpu_check: FAILED: {error}")
+        sys.exit(f"tools.gpu.check: FAILED: {error}")
 
 
 def check(subject: Subject) -> None:
@@ -108,7 +110,7 @@ def check(subject: Subject) -> None:
     for cache in (subject.dtype, torch.int8):
         check_steps(subject, model, spec, cache)
     time_all(subject, model, spec, copies, peak)
-    print("gpu_check: passed")
+    print("tools.gpu.check: passed")
 
 
 def check_steps(subject: Subject, model: LanguageModel, spec: ModelSpec, cache: torch.dtype) -> None:

@@ -1,4 +1,6 @@
-"""compile_kernels.py: compiles the GPU's kernels without a GPU, and prints what each takes of a multiprocessor.
+"""Compiles the GPU's kernels without a GPU, and prints what each takes of a multiprocessor.
+
+    python -m tools.gpu.compile_kernels
 
 One line a kernel, variant and architecture: registers a thread, bytes spilled a thread, bytes of shared memory a
 program. Fails if a kernel spills, or takes more shared memory than the architecture gives a program.

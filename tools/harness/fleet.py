@@ -17,12 +17,11 @@ from typing import Any
 
 import yaml
 
-from tools.harness import loopback
-from tools.harness import worker_process
 from antiphon.address import split_address
+from tools import ROOT
+from tools.harness import loopback, worker_process
 from tools.harness.worker_process import BIN, SERVE, Worker
 
-ROOT = Path(__file__).resolve().parent.parent
 ENVOY_CONFIG = ROOT / "cloud/deploy/envoy/envoy.yaml"
 START_S = 120.0  # of the busiest machine; usually a second
 PORTS = range(20_000, 32_000)  # below those that a system gives to whoever asks for any

@@ -1,4 +1,6 @@
-"""random_checkpoint.py OUT [--size SIZE | --config FILE]: a random-weight language model in the published layout.
+"""A random-weight language model in the published layout.
+
+    python -m tools.harness.random_checkpoint OUT [--size SIZE | --config FILE]
 
 Never more than one tensor is in memory: the 7B (the default; 15.4 GB) is written where it would not fit.
 For timing and for comparing one way of computing it with another; it says nothing.
@@ -15,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.checkpoint.config_file import parse_config
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.lm import LanguageModel
 
 SEVEN_B: dict[str, object] = {  # as published, with every key that the reference implementation asks for

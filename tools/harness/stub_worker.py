@@ -14,8 +14,8 @@ import uvloop
 from antiphon.spec import CodecSpec, Limits
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
-from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.engine.host import StepperProcess
+from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
 
 CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
@@ -35,7 +35,7 @@ def main() -> None:
     def load() -> ServedModel:
         runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000}
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
-        engine = Engine(StepperProcess("stub_runner:load", runner))
+        engine = Engine(StepperProcess("tools.harness.stub_runner:load", runner))
         return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", limits)
 
     config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)

@@ -13,7 +13,7 @@ from typing import Any
 
 BIN = Path(sys.executable).parent
 SERVE: tuple[str | Path, ...] = (BIN / "antiphon-cloud", "serve")
-STUB: tuple[str | Path, ...] = (sys.executable, Path(__file__).with_name("stub_worker.py"))
+STUB: tuple[str | Path, ...] = (sys.executable, "-m", "tools.harness.stub_worker")
 END_TIMEOUT_S = 60.0  # of a worker that drains for half of it, on the busiest machine
 
 

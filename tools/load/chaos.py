@@ -27,13 +27,13 @@ import uvloop
 from antiphon.spec import CodecSpec
 from antiphon_edge.client import connect as client
 from antiphon_edge.client.connect import Reply, Session
+from tools import ROOT
 from tools.harness.fleet import Fleet, fleet
-from tools.load.client import Outcome, run_session
-from tools.load.load_test import Load, percentiles, scripts, served
 from tools.harness.relay import relay
 from tools.harness.worker_process import STUB, Worker
+from tools.load.client import Outcome, run_session
+from tools.load.load_test import Load, percentiles, scripts, served
 
-ROOT = Path(__file__).resolve().parent.parent
 MINUTES_OF_FRAMES = 1500  # 2 minutes
 AROUND_S = 2.0  # at frame rate, before and after what is broken
 Tokens = npt.NDArray[np.int32]

@@ -36,8 +36,8 @@ from antiphon.spec import CodecSpec, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.transport.channel import open_channel
 from tools.harness.fleet import fleet
-from tools.load.client import Outcome, Script, run_session
 from tools.harness.worker_process import STUB
+from tools.load.client import Outcome, Script, run_session
 
 CONNECT_S = 5.0  # from the start of the processes to the first frame: Python's imports, and a codec's spec
 
@@ -234,11 +234,11 @@ def main() -> None:
     if arguments.png:
         draw(outcomes, title, arguments.png)
     if first := next((outcome.error for outcome in outcomes if outcome.error), None):
-        sys.exit(f"load_test: {figures['errors']}; the first: {first}")
+        sys.exit(f"tools.load.load_test: {figures['errors']}; the first: {first}")
 
 
 if __name__ == "__main__":
     try:
         main()
     except AntiphonError as error:
-        sys.exit(f"load_test: {error}")
+        sys.exit(f"tools.load.load_test: {error}")

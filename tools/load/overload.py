@@ -25,11 +25,11 @@ from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon.spec import CodecSpec
 from antiphon_cloud.codec.model_codec import export_model_codec
 from antiphon_edge.client import connect as client
+from tools import ROOT
+from tools.harness.worker_process import worker
 from tools.load.client import Outcome, run_session
 from tools.load.load_test import Load, scripts, served
-from tools.harness.worker_process import worker
 
-ROOT = Path(__file__).resolve().parent.parent
 SETTLE_S = 2.0  # for all sessions to be open
 
 

@@ -33,11 +33,11 @@ from antiphon.codes import Codes
 from antiphon.spec import CodecSpec
 from antiphon_cloud.codec.model_codec import export_model_codec
 from antiphon_edge.client.connect import Change, Reconnect, Reconnecting, Reply, Resumed, Session, connect
-from tools.load.load_test import served
+from tools import ROOT
 from tools.harness.relay import Relay, relay
 from tools.harness.worker_process import Worker, worker
+from tools.load.load_test import served
 
-ROOT = Path(__file__).resolve().parent.parent
 IN_FLIGHT = 3
 SEED = 1
 

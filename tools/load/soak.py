@@ -26,15 +26,15 @@ import numpy as np
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
-from tools.harness import loopback
 from antiphon.errors import AntiphonError
 from antiphon.spec import CodecSpec
 from antiphon_edge.client.connect import NEVER, Session, connect
+from tools.harness import loopback
 from tools.harness.fleet import unused_addresses
-from tools.load.load_test import served
 from tools.harness.process_memory import memory_bytes
 from tools.harness.relay import Relay, relay
 from tools.harness.worker_process import SERVE, STUB, worker
+from tools.load.load_test import served
 
 SAMPLES = 100
 VISITORS_SLOTS = 16  # a slot is kept for a moment after each of them

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import click
 
-ROOT = Path(__file__).parent.parent
+from tools import ROOT
+
 DEBIANS = {"bookworm": ((3, 11), 36), "trixie": ((3, 13), 41)}  # Python, minor version of glibc 2
 OLDEST_GLIBC = 17  # manylinux2014; aarch64 has none before
 

@@ -6,7 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-PROTO = Path(__file__).resolve().parent.parent / "proto"
+from tools import ROOT
+
+PROTO = ROOT / "proto"
 SOURCE = "antiphon/v1/dialogue.proto"
 STUBS = ("dialogue_pb2.py", "dialogue_pb2.pyi", "dialogue_pb2_grpc.py")
 

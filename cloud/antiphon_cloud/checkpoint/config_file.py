@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from antiphon.spec import Sampling
-from antiphon_cloud.model.config import MAX_TOP_K, LMConfig, ModelConfig
-from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.checkpoint.other_formats import LFS_ADVICE, LFS_POINTER, PYTORCH
+from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.config import MAX_TOP_K, LMConfig, ModelConfig
 
 _ONLY: dict[str, tuple[Any, ...]] = {  # keys with one way that Antiphon runs
     "conditioners": (None, {}),

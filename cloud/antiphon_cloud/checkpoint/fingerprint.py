@@ -26,10 +26,10 @@ from pathlib import Path
 import msgspec
 
 from antiphon.cache_folder import Kind, cache_root
-from antiphon_cloud.model.config import LMConfig, ModelConfig
-from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.tensor_file import TensorFile
+from antiphon_cloud.errors import CheckpointError
+from antiphon_cloud.model.config import LMConfig, ModelConfig
 
 logger = logging.getLogger(__name__)
 

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from antiphon_cloud.errors import CheckpointError, ConfigError
-from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.backends.cpu.library import library
 from antiphon_cloud.backends.cpu.memory import Arena
 from antiphon_cloud.backends.cpu.model import accelerated
-from antiphon_cloud.checkpoint.other_formats import refuse_other_layout
 from antiphon_cloud.backends.int8 import LEVELS, int8_module, multiplies_integers, quantize_rows
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.other_formats import refuse_other_layout
 from antiphon_cloud.checkpoint.tensor_file import TensorFile
+from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.layers import Linear
+from antiphon_cloud.model.lm import LanguageModel
 
 _FLOATS = ("BF16", "F16", "F32")
 _PROJECTION = re.compile(r"(.*\.self_attn\.)(in|out)_projs\.(\d+)\.(.*)")

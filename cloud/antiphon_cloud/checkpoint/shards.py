@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.checkpoint.other_formats import refuse_other_format
+from antiphon_cloud.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"
 MOST_INDEX_BYTES = 64 << 20

@@ -13,11 +13,11 @@ import uvloop
 from antiphon.codes_file import read_codes
 from antiphon.command_line import THREADS, Address, Number, different_files, group, option, run
 from antiphon.output_file import output_file
-from antiphon_cloud.sessions.admission import STEP_BUDGET_MS
 from antiphon_cloud.cli.exposure_options import exposure_options
-from antiphon_cloud.runner.gpus import GPUS, gpu
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.engine.host import ENVIRONMENT
+from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_cloud.runner.gpus import GPUS, gpu
+from antiphon_cloud.sessions.admission import STEP_BUDGET_MS
 
 MAX_SECONDS = 86_400
 
@@ -124,8 +124,8 @@ def serve_command(
     """Serve a model until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
     from antiphon_cloud.server.process import ServerConfig
     from antiphon_cloud.server.process import run as run_server
-    from antiphon_cloud.serving.load import load
     from antiphon_cloud.serving.config import ServingConfig
+    from antiphon_cloud.serving.load import load
 
     server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
     serving = ServingConfig(
@@ -220,12 +220,12 @@ def replay_command(
     """Run a conversation offline and write its tokens [frames − delay, 1 + codebooks]: text, then codes."""
     import numpy as np
 
-    from antiphon_cloud.checkpoint.load import is_int8
-    from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
     from antiphon_cloud.checkpoint.directory import ModelDirectory
+    from antiphon_cloud.checkpoint.load import is_int8
+    from antiphon_cloud.codec.silence import with_silence
     from antiphon_cloud.runner.replay import replay
     from antiphon_cloud.runner.runner import model_spec
-    from antiphon_cloud.codec.silence import with_silence
+    from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
 
     different_files(user_codes, out)
     directory = ModelDirectory.open(model)
@@ -314,10 +314,10 @@ def plan_command(
     import msgspec
     import torch
 
-    from antiphon_cloud.checkpoint.load import is_int8
-    from antiphon_cloud.serving.load_stepper import named_dtype
     from antiphon_cloud.checkpoint.directory import ModelDirectory
+    from antiphon_cloud.checkpoint.load import is_int8
     from antiphon_cloud.runner.plan import cost, plan, table
+    from antiphon_cloud.serving.load_stepper import named_dtype
 
     given = (memory_gb, bandwidth_gb_s, peak_tflops)
     if any(given) and not (memory_gb and bandwidth_gb_s and peak_tflops):

@@ -70,8 +70,8 @@ def exposure_options(command: F) -> F:
         metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
-        from antiphon_cloud.sessions.clients import Allowance
         from antiphon_cloud.server.access.tls import TlsFiles  # grpc takes a while: not before --help has answered
+        from antiphon_cloud.sessions.clients import Allowance
 
         if (tls_cert is None) != (tls_key is None):
             raise click.UsageError("--tls-cert and --tls-key belong together: give both")

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, OPSETS, CodecGraph, CodecManifest, GraphState
 from antiphon.errors import AntiphonError
+from antiphon_cloud.codec.mimi import Checkpoint, Decoder, Encoder, MimiConfig
 from antiphon_cloud.codec.onnx_rewrites import keep_tables_once, multiply_by_vectors, quantize, split_elu
 from antiphon_cloud.codec.report import REPORT_FILE, CodecReport, compare, load_wav
-from antiphon_cloud.codec.mimi import Checkpoint, Decoder, Encoder, MimiConfig
 
 Precision = Literal["fp32", "int8"]
 

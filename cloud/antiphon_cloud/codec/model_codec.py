@@ -7,10 +7,10 @@ from pathlib import Path
 
 from antiphon.cache_folder import Kind, cache_folder, is_writable
 from antiphon.codec_manifest import MANIFEST_FILE
-from antiphon_cloud.codec.export import ExportedCodec, Precision, codec_fingerprint, export_codec
-from antiphon_cloud.errors import CheckpointError
-from antiphon_cloud.codec.mimi import MimiConfig
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.codec.export import ExportedCodec, Precision, codec_fingerprint, export_codec
+from antiphon_cloud.codec.mimi import MimiConfig
+from antiphon_cloud.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from antiphon_cloud.codec.mimi import Mimi
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.codec.mimi import Mimi
 
 Codes = npt.NDArray[np.int32]
 

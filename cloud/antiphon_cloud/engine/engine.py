@@ -22,10 +22,6 @@ from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, UnavailableError
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.sessions.admission import Admission, StepTimes
-from antiphon_cloud.sessions.clients import ANYONE, Client
-from antiphon_cloud.engine.slot import Deliver, Lease, Reply
-from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.engine.host import StepperHost
 from antiphon_cloud.engine.messages import (
     TOKENS,
@@ -43,6 +39,10 @@ from antiphon_cloud.engine.messages import (
     encoded,
     from_stepper,
 )
+from antiphon_cloud.engine.slot import Deliver, Lease, Reply
+from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.sessions.admission import Admission, StepTimes
+from antiphon_cloud.sessions.clients import ANYONE, Client
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ import time
 
 from antiphon.command_line import LOG_FORMAT
 from antiphon.errors import AntiphonError
-from antiphon_cloud.engine.stepper import Socket, Stepper
 from antiphon_cloud.engine.messages import Failed, Load, Loaded
+from antiphon_cloud.engine.stepper import Socket, Stepper
 
 logger = logging.getLogger(__name__)
 

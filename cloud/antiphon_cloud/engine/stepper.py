@@ -17,9 +17,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from antiphon_cloud.engine.pacing import ChunkSize
-from antiphon_cloud.engine.prefill_queue import RebuildQueue
-from antiphon_cloud.engine.runner import Rebuild, Runner
 from antiphon_cloud.engine.messages import (
     ROW_HEAD,
     TOKENS,
@@ -36,6 +33,9 @@ from antiphon_cloud.engine.messages import (
     encoded,
     to_stepper,
 )
+from antiphon_cloud.engine.pacing import ChunkSize
+from antiphon_cloud.engine.prefill_queue import RebuildQueue
+from antiphon_cloud.engine.runner import Rebuild, Runner
 
 logger = logging.getLogger(__name__)
 

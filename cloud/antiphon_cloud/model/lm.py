@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from antiphon_cloud.model.state import UNGENERATED, Scratch, ScratchAttend, State
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
-from antiphon_cloud.model.sampling import SlotSampling, noise_keys, sample
 from antiphon_cloud.model.layers import Attend, Linear, RMSNorm, Transformer, attention, rope
+from antiphon_cloud.model.sampling import SlotSampling, noise_keys, sample
+from antiphon_cloud.model.state import UNGENERATED, Scratch, ScratchAttend, State
 
 ZERO = -1  # the token that embeds to a vector of zeros
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Ring, allocate_ring
-from antiphon_cloud.model.sampling import SlotSampling
 from antiphon_cloud.model.layers import Attend, Entries, Span, attention
+from antiphon_cloud.model.sampling import SlotSampling
 
 UNGENERATED = -2
 

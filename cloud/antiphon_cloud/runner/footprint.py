@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.model.state import State, rows_on
-from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.errors import ConfigError
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.backends.int8 import multiplies_integers
+from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.state import State, rows_on
 
 HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' rounding
 

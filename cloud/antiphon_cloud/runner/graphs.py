@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from antiphon_cloud.model.state import State
-from antiphon_cloud.model.lm import LanguageModel, StepOutput
 from antiphon_cloud.model.layers import Attend
+from antiphon_cloud.model.lm import LanguageModel, StepOutput
+from antiphon_cloud.model.state import State
 
 AttendRing = Callable[[Tensor, Tensor], Callable[[int], Attend]]  # of slots and their steps, [B] each
 WARM_UP_STEPS = 3  # before a capture: kernels are compiled and workspaces allocated

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import torch
 
-from antiphon_cloud.sessions.admission import FRAME_MS, STEP_BUDGET_MS
-from antiphon_cloud.model.state import rows_on
+from antiphon_cloud.backends.int8 import readings
 from antiphon_cloud.model.config import LMConfig
+from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
 from antiphon_cloud.runner.gpus import Machine
-from antiphon_cloud.backends.int8 import readings
+from antiphon_cloud.sessions.admission import FRAME_MS, STEP_BUDGET_MS
 
 USABLE = 0.92  # of a GPU's memory: the rest is the driver's, and what captured graphs hold
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from antiphon.history import PastTokens, Tokens
-from antiphon_cloud.model.state import UNGENERATED
 from antiphon_cloud.model.config import LMConfig
+from antiphon_cloud.model.state import UNGENERATED
 
 if TYPE_CHECKING:
     from antiphon_cloud.runner.runner import Runner

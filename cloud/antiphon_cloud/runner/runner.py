@@ -13,16 +13,16 @@ from torch import Tensor
 
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.model.state import State, rows_on
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.model.config import MAX_TOP_K
-from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
+from antiphon_cloud.model.layers import Attend
+from antiphon_cloud.model.lm import LanguageModel, StepOutput
+from antiphon_cloud.model.state import State, rows_on
 from antiphon_cloud.runner.footprint import check_fits, footprint
 from antiphon_cloud.runner.graphs import StaticStep, results
-from antiphon_cloud.model.lm import LanguageModel, StepOutput
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.prefill import Rebuild
-from antiphon_cloud.model.layers import Attend
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from antiphon.errors import AntiphonError, PermissionDeniedError, ProtocolError,
 from antiphon.history import PastTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.sessions.clients import STEPS_AN_OPEN
 from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.server.access.gate import place, write
 from antiphon_cloud.server.deadline import Patience
-from antiphon_cloud.sessions.protocol import FrameReceived, OpenRequested, Session, State
-from antiphon_cloud.sessions.table import LiveSession
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Phase, Worker
+from antiphon_cloud.sessions.clients import STEPS_AN_OPEN
+from antiphon_cloud.sessions.protocol import FrameReceived, OpenRequested, Session, State
+from antiphon_cloud.sessions.table import LiveSession
 
 logger = logging.getLogger(__name__)
 

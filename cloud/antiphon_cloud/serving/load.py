@@ -6,16 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from antiphon.spec import Limits
-from antiphon_cloud.sessions.admission import Admission
+from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 from antiphon_cloud.codec.folder import CodecFolder
-from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.engine.engine import Engine
-from antiphon_cloud.errors import CheckpointError
-from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.engine.messages import built
-from antiphon_cloud.checkpoint.tokenizer import Tokenizer
+from antiphon_cloud.errors import CheckpointError
+from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.server.worker import ServedModel
+from antiphon_cloud.serving.config import ModelFacts, ServingConfig
+from antiphon_cloud.sessions.admission import Admission
 
 
 def load(config: ServingConfig) -> ServedModel:

@@ -12,17 +12,17 @@ import msgspec
 import torch
 
 from antiphon.history import fewest_steps
-from antiphon_cloud.serving.calibration import profile_steps
-from antiphon_cloud.checkpoint.load import is_int8
-from antiphon_cloud.serving.cpu_quota import usable_cpus
-from antiphon_cloud.errors import ConfigError
-from antiphon_cloud.codec.model_codec import find_codec
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.backends.cpu.library import library, set_threads
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.load import is_int8
+from antiphon_cloud.codec.model_codec import find_codec
+from antiphon_cloud.engine.runner import Runner as AnyRunner
+from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.runner.prefill import history_steps
 from antiphon_cloud.runner.runner import Runner
-from antiphon_cloud.engine.runner import Runner as AnyRunner
+from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
+from antiphon_cloud.serving.cpu_quota import usable_cpus
 from antiphon_cloud.serving.thread_count import (
     ThreadWatch,
     WatchedRunner,

@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from antiphon_cloud.engine.pacing import SHORTEST_MS
-from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.sessions.clients import Client
 
 Floats = npt.NDArray[np.float64]
 

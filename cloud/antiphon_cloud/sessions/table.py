@@ -21,10 +21,10 @@ import numpy as np
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, PermissionDeniedError, PreconditionError, SequenceError
 from antiphon.spec import Limits
-from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.engine.engine import Engine
-from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.engine.slot import Lease, Reply
+from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.sessions.protocol import OpenRequested
 
 logger = logging.getLogger(__name__)

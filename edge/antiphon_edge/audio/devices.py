@@ -21,7 +21,6 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from antiphon_edge.audio.echo import EchoCanceller
-from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, one_channel, resampler
 from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.audio.portaudio import (
@@ -35,6 +34,7 @@ from antiphon_edge.audio.portaudio import (
     open_stream,
 )
 from antiphon_edge.audio.stall import LOOK_S, STALL_S, Stall
+from antiphon_edge.errors import AudioDeviceError
 
 __all__ = ["AudioDevice", "Microphone", "Speaker", "list_devices"]
 

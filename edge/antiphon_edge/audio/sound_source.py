@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
-from antiphon_edge.errors import AudioFileError
 from antiphon_edge.audio.pcm import BEYOND, Pcm
 from antiphon_edge.audio.riff import WavHeader, read_header
+from antiphon_edge.errors import AudioFileError
 
 STANDARD_INPUT = "-"
 BLOCK_SAMPLES = 16_384

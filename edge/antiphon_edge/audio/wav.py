@@ -15,9 +15,9 @@ import soundfile
 import soxr
 
 from antiphon.errors import AntiphonError
-from antiphon_edge.errors import AudioFileError
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_array, as_pcm, one_channel
 from antiphon_edge.audio.sound_source import Warn, open_source, reason
+from antiphon_edge.errors import AudioFileError
 
 RATES_HZ = (1_000, 768_000)  # beyond, a header lies: one second would become a day, or the other way round
 

@@ -17,21 +17,21 @@ from antiphon.command_line import THREADS, Address, different_files, group, opti
 from antiphon.errors import CodecMismatchError
 from antiphon.output_file import output_file
 from antiphon.spec import GREEDY
+from antiphon_edge.audio.devices import list_devices
+from antiphon_edge.audio.sound_source import STANDARD_INPUT
+from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.cli.connection_options import connection_options
+from antiphon_edge.cli.ends import loudspeaker, person, progress, say, transcript
+from antiphon_edge.cli.pull_options import Pulling, pull_options
 from antiphon_edge.client import connect as client
 from antiphon_edge.client.connect import Change, Reply, Resumed
 from antiphon_edge.codec.codec import Codec
-from antiphon_edge.cli.connection_options import connection_options
-from antiphon_edge.transport.credentials import Credentials
-from antiphon_edge.audio.devices import list_devices
 from antiphon_edge.doctor.doctor import DEFAULT_SECONDS, examine, format_report
-from antiphon_edge.cli.ends import loudspeaker, person, progress, say, transcript
 from antiphon_edge.errors import AudioDeviceError
-from antiphon_edge.talk.latency import format_table
-from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.talk.recording import Recorder, Recording
-from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.talk.conversation import talk
-from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.talk.latency import format_table
+from antiphon_edge.talk.recording import Recorder, Recording
+from antiphon_edge.transport.credentials import Credentials
 
 commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
 

@@ -17,8 +17,8 @@ from antiphon.spec import CodecSpec, ModelSpec
 from antiphon_edge.audio.devices import Microphone, Speaker
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
-from antiphon_edge.talk.conversation import in_thread, paced, with_silence
 from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.talk.conversation import in_thread, paced, with_silence
 
 T = TypeVar("T")
 

@@ -16,13 +16,13 @@ from typing import Any
 from antiphon.errors import TAKEN_OVER, AntiphonError, PreconditionError, SessionTimeoutError, UnavailableError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
+from antiphon_edge.client.events import Change, Reconnecting, Resumed, Totals
+from antiphon_edge.client.journal import Exchange
+from antiphon_edge.client.reconnect import PASSING, Attempts, Reconnect
+from antiphon_edge.client.stream import Line
 from antiphon_edge.transport.call import Call, Opening
 from antiphon_edge.transport.channel import CONNECT_TIMEOUT_S
-from antiphon_edge.client.journal import Exchange
-from antiphon_edge.client.stream import Line
 from antiphon_edge.transport.opened import check_same_model
-from antiphon_edge.client.reconnect import PASSING, Attempts, Reconnect
-from antiphon_edge.client.events import Change, Reconnecting, Resumed, Totals
 from antiphon_edge.transport.to_the_end import to_the_end
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager
 from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.arguments import check_addresses, check_mode, check_sampling, check_seed, check_type
+from antiphon_edge.client.events import Change, GoAway, Reconnecting, Reply, Resumed, Totals
+from antiphon_edge.client.reconnect import NEVER, Reconnect
+from antiphon_edge.client.session import Session
 from antiphon_edge.transport.call import Opening
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
-from antiphon_edge.client.reconnect import NEVER, Reconnect
-from antiphon_edge.client.events import Change, GoAway, Reconnecting, Reply, Resumed, Totals
-from antiphon_edge.client.session import Session
 
 __all__ = ["NEVER", "Change", "GoAway", "Reconnect", "Reconnecting", "Reply", "Resumed", "Session", "Totals", "connect"]
 

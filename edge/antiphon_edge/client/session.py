@@ -37,10 +37,10 @@ import numpy.typing as npt
 from antiphon.errors import AntiphonError, SequenceError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec, Sampling
-from antiphon_edge.transport.call import Call, Opening
 from antiphon_edge.client.carrier import Carrier, Dial
-from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.client.events import Change, GoAway, Reply, Totals
+from antiphon_edge.client.reconnect import Reconnect
+from antiphon_edge.transport.call import Call, Opening
 
 
 class Session:

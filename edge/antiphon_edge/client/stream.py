@@ -9,9 +9,9 @@ from antiphon.errors import AntiphonError, SequenceError, UnavailableError
 from antiphon.plain_text import plain_line
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.transport.call import LEAVE_S, Call
-from antiphon_edge.client.journal import Exchange
 from antiphon_edge.client.events import GoAway, Totals
+from antiphon_edge.client.journal import Exchange
+from antiphon_edge.transport.call import LEAVE_S, Call
 
 logger = logging.getLogger(__name__)
 

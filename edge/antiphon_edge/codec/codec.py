@@ -18,9 +18,9 @@ from antiphon.codec_manifest import CodecGraph, CodecManifest
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, CodesError
 from antiphon.spec import CodecSpec
+from antiphon_edge.audio.pcm import Pcm, Samples, as_array, as_pcm
 from antiphon_edge.codec.files import ORT_ERRORS, Half, open_graph, read_manifest
 from antiphon_edge.errors import CodecFilesError
-from antiphon_edge.audio.pcm import Pcm, Samples, as_array, as_pcm
 
 
 class Codec:

@@ -24,9 +24,9 @@ from antiphon.codec_manifest import (
     CodecManifest,
 )
 from antiphon.regular_file import open_regular, read_regular
-from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.codec.graph_rules import check_graph
 from antiphon_edge.codec.onnx_file import GraphError, TensorType, read_graph, size
+from antiphon_edge.errors import CodecFilesError
 
 Half = Literal["encoder", "decoder"]
 

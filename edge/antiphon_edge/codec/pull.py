@@ -15,9 +15,9 @@ from antiphon.codec_manifest import MANIFEST_FILE, MAX_CODEC_BYTES, MAX_MANIFEST
 from antiphon.errors import AntiphonError, ProtocolError, UnavailableError
 from antiphon.regular_file import open_regular
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.transport.channel import open_channel
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
-from antiphon_edge.errors import CodecFilesError
 
 FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 MAX_FILES = 8  # a codec has three

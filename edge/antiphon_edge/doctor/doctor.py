@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from antiphon_edge.codec.codec import Codec, Decoder, Encoder
-from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.portaudio import AudioDevice, list_devices
+from antiphon_edge.codec.codec import Codec, Decoder, Encoder
+from antiphon_edge.errors import AudioDeviceError
 
 DEFAULT_SECONDS = 5
 LOUDNESS = 0.1  # of the noise to encode: silence would time the processor's zeros

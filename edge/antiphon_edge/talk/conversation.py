@@ -15,12 +15,12 @@ from itertools import repeat
 
 import numpy as np
 
+from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.client.connect import Reply, Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.talk.hearing import Hearing
-from antiphon_edge.talk.latency import Hops
 from antiphon_edge.talk.late_replies import LagBudget
-from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.talk.latency import Hops
 
 READ_AHEAD = 4  # frames of a pipe: the rest waits in it
 

@@ -14,8 +14,8 @@ import numpy as np
 from antiphon.codes import Codes
 from antiphon.errors import PreconditionError
 from antiphon.spec import ModelSpec
-from antiphon_edge.codec.codec import Codec
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm
+from antiphon_edge.codec.codec import Codec
 
 
 class Hearing:

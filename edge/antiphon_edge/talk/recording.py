@@ -31,9 +31,9 @@ from antiphon.errors import AntiphonError
 from antiphon.history import RowLayout
 from antiphon.plain_text import plain_line, plain_text
 from antiphon.spec import CodecSpec, ModelSpec, Sampling
-from antiphon_edge.errors import RecordingError
 from antiphon_edge.client.events import Reply
 from antiphon_edge.client.session import Session
+from antiphon_edge.errors import RecordingError
 
 FORMAT, VERSION = "antiphon", 1
 PAUSE_S = 1.0  # without text: the transcript begins a new line

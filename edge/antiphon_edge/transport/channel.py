@@ -17,8 +17,8 @@ from antiphon.errors import AntiphonError, UnavailableError, from_status
 from antiphon.plain_text import plain_line
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_edge.transport.credentials import PLAINTEXT, Credentials, Metadata
 from antiphon_edge.errors import CredentialsError
+from antiphon_edge.transport.credentials import PLAINTEXT, Credentials, Metadata
 from antiphon_edge.transport.operations import Operations
 from antiphon_edge.transport.proxy import DIRECT, find_proxy, may_use_proxy
 from antiphon_edge.transport.to_the_end import to_the_end

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from antiphon.spec import Sampling
-from antiphon_cloud.model.config import LMConfig, swiglu_hidden
 from antiphon_cloud.checkpoint.config_file import parse_config, read_config
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.config import LMConfig, swiglu_hidden
 from tests.support.language_models import GOLDEN
 
 

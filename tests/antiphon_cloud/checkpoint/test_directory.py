@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.model.config import LMConfig
 from tests.support.language_models import GOLDEN, copy_model
 
 

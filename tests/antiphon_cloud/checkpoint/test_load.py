@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from antiphon.spec import GREEDY
-from antiphon_cloud.checkpoint.load import load_model
-from antiphon_cloud.errors import CheckpointError, ConfigError
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.checkpoint.tensor_file import TensorFile
+from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.model.layers import Linear
+from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.runner.replay import replay
 from antiphon_cloud.runner.runner import Runner
-from antiphon_cloud.checkpoint.tensor_file import TensorFile
-from antiphon_cloud.model.layers import Linear
 from tests.support.language_models import GOLDEN, copy_model, expected
 
 Tensors = dict[str, torch.Tensor]

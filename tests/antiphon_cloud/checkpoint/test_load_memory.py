@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.memory import needs_memory_peak
 from tools.bench import step_worker
 from tools.harness.random_checkpoint import write
-from tests.support.memory import needs_memory_peak
 
 pytestmark = needs_memory_peak
 
@@ -27,7 +27,7 @@ AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144
 @pytest.mark.parametrize("native", [pytest.param("1", id="compiled"), pytest.param("0", id="torch's products")])
 def test_quantizing_while_loading_takes_little_more_than_the_result(native: str, tmp_path: Path) -> None:
     write(tmp_path / "model", CONFIG)
-    command = [sys.executable, step_worker.__file__, str(tmp_path / "model"), "--steps", "1"]
+    command = [sys.executable, "-m", step_worker.__name__, str(tmp_path / "model"), "--steps", "1"]
     environment = os.environ | AT_ONCE | {"ANTIPHON_NATIVE": native}
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
     assert found["weights_mb"] > 100

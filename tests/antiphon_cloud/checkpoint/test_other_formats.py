@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from antiphon.errors import AntiphonError
-from antiphon_cloud.checkpoint.load import load_model
 from antiphon_cloud.checkpoint.config_file import parse_config
-from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.errors import CheckpointError, ConfigError
 from tests.support.language_models import copy_model
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 15379904521\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
-from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.checkpoint.tokenizer import Tokenizer
+from antiphon_cloud.errors import CheckpointError
 from tests.support.language_models import GOLDEN
 
 TINY = GOLDEN / "moshi-tiny" / "tokenizer_spm_tiny.model"

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec import export as codec_export
 from antiphon_cloud.codec.export import export_codec
+from antiphon_cloud.codec.mimi import Decoder, Encoder, MimiConfig
 from antiphon_cloud.codec.onnx_rewrites import quantize
 from antiphon_cloud.codec.report import compare
 from antiphon_cloud.errors import CheckpointError
-from antiphon_cloud.codec.mimi import Decoder, Encoder, MimiConfig
 from antiphon_edge.codec.codec import Codec
 from tests.support.random_weights import RandomWeights
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from antiphon_cloud.codec import model_codec
-from antiphon_cloud.errors import CheckpointError
-from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.codec import model_codec
+from antiphon_cloud.codec.model_codec import find_codec
+from antiphon_cloud.errors import CheckpointError
 
 
 @pytest.fixture

@@ -13,7 +13,13 @@ import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from antiphon_cloud.codec.onnx_rewrites import keep_tables_once, multiply_by_vectors, quantize, quantize_columns, split_elu
+from antiphon_cloud.codec.onnx_rewrites import (
+    keep_tables_once,
+    multiply_by_vectors,
+    quantize,
+    quantize_columns,
+    split_elu,
+)
 
 Floats = npt.NDArray[np.float32]
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from antiphon_cloud.codec.mimi import Mimi
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.codec.mimi import Mimi
 from antiphon_cloud.codec.silence import with_silence
 from tests.support.language_models import GOLDEN, copy_model
 

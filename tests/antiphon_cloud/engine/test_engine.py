@@ -10,9 +10,9 @@ import pytest
 from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon.history import PastTokens
 from antiphon.spec import Sampling
-from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Lease, Reply
+from antiphon_cloud.sessions.clients import Client
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner, expected
 

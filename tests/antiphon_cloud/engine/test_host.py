@@ -17,19 +17,19 @@ from antiphon.history import PastTokens
 from antiphon.spec import Limits, Sampling
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.server.process import ServerConfig, run
-from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.server.worker import ServedModel
-from tools.harness.stub_runner import SPEC, expected
 from tests.support.servers import CODEC
+from tools.harness.stub_runner import SPEC, expected
 
 CODES = np.arange(8, dtype=np.int32)
 STUB = {"slots": 2, "step_s": 0.0}
 
 
 async def test_a_session_steps_and_is_rebuilt_in_another_process() -> None:
-    process = await asyncio.to_thread(StepperProcess, "stub_runner:load", STUB)
+    process = await asyncio.to_thread(StepperProcess, "tools.harness.stub_runner:load", STUB)
     assert (process.spec, process.slots) == (SPEC, 2)
     engine = Engine(process)
     await engine.start()
@@ -69,7 +69,7 @@ async def test_a_worker_whose_stepper_is_killed_sends_its_sessions_on_and_ends_w
     ready = asyncio.Event()
 
     def load() -> ServedModel:
-        processes.append(StepperProcess("stub_runner:load", STUB))
+        processes.append(StepperProcess("tools.harness.stub_runner:load", STUB))
         served = ServedModel(Engine(processes[0]), CodecFolder(CODEC, ()), lambda token: b"", Limits(2))
         outboxes.append(served)
         return served

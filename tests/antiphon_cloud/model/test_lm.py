@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from antiphon.spec import GREEDY
+from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import load_model
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.lm import ZERO, LanguageModel
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.replay import replay
 from tests.support.language_models import GOLDEN, MICRO, expected, micro_runner, random_model, relative_error
 

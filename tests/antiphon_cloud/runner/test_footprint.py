@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from antiphon_cloud.runner import footprint as module
-from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.errors import CheckpointError, ConfigError
-from antiphon_cloud.runner.footprint import check_fits, footprint, free_bytes
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.errors import CheckpointError, ConfigError
+from antiphon_cloud.model.config import LMConfig
+from antiphon_cloud.runner import footprint as module
+from antiphon_cloud.runner.footprint import check_fits, footprint, free_bytes
 from antiphon_cloud.runner.runner import Runner
 from tests.support.language_models import GOLDEN
 

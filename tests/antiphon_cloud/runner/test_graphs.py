@@ -9,9 +9,9 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import Sampling
+from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.state import State
 from antiphon_cloud.runner.graphs import batch_sizes
-from antiphon_cloud.model.lm import LanguageModel
 from tests.support.fake_cuda import Recorder, fake_cuda, static_runner
 from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
 

@@ -17,17 +17,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from antiphon.errors import SessionTimeoutError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import descriptors, service
-from antiphon_cloud.server.access import gate
 from antiphon_cloud.server import process as server_options
+from antiphon_cloud.server.access import gate
 from antiphon_cloud.server.access.api_keys import make_key
-from antiphon_cloud.sessions.clients import Allowance
 from antiphon_cloud.server.access.gate import CONVERSE, SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
+from antiphon_cloud.sessions.clients import Allowance
 from antiphon_edge.transport import channel as connection_options
-from tools.harness.stub_runner import SPEC, StubRunner, expected
 from tests.support.calls import CODES, OPEN, connected, converse, frame, load_of, open_session, resuming
 from tests.support.http2 import connection, message
 from tests.support.servers import StubOptions, StubServer, codec_files, stub_server
+from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 GET_MODEL, GET_CODEC = f"/{SERVICE_NAME}/GetModel", f"/{SERVICE_NAME}/GetCodec"
 WATCH = "/grpc.health.v1.Health/Watch"

@@ -15,14 +15,14 @@ from antiphon.channel import FLOW_CONTROL
 from antiphon.spec import Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.server import service
 from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.server import service
 from antiphon_cloud.server.access.gate import SERVICE_NAME
 from antiphon_edge.client.connect import connect
-from tools.harness.stepper_thread import StepperThread
-from tools.harness.stub_runner import SPEC, StubRunner, expected
 from tests.support.half_message import half_message
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tools.harness.stepper_thread import StepperThread
+from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 OPEN = pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, seed=3))
 FRAME = pb.ConverseRequest(codes=SPEC.user_packer.pack(np.arange(8, dtype=np.int32)))

@@ -19,14 +19,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon.errors import AntiphonError, NoFreeSlotError, ProtocolError, UnauthenticatedError, UnavailableError
 from antiphon.spec import Sampling
+from antiphon_cloud.metrics import LATENCY_BUCKETS_S, REFUSALS, Metrics
 from antiphon_cloud.server import monitor as monitoring
 from antiphon_cloud.server.access.api_keys import make_key
-from antiphon_cloud.metrics import LATENCY_BUCKETS_S, REFUSALS, Metrics
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_edge.client.connect import connect
 from antiphon_edge.transport.credentials import Credentials
-from tools.harness.stub_runner import StubRunner
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tools.harness.stub_runner import StubRunner
 
 CODES = np.arange(8, dtype=np.int32)
 WATCHED = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, metrics_listen="127.0.0.1:0")

@@ -10,8 +10,8 @@ import pytest
 from antiphon.errors import NoFreeSlotError
 from antiphon_cloud.sessions.admission import RETRY_SPAN_S, Admission
 from antiphon_edge.client.connect import Session, connect
-from tools.harness.stub_runner import StubRunner
 from tests.support.servers import CODEC, StubOptions, stub_server
+from tools.harness.stub_runner import StubRunner
 
 CODES = np.arange(8, dtype=np.int32)
 CROWD = 40

@@ -12,9 +12,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.access.gate import SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
-from tools.harness.stub_runner import StubRunner
 from tests.support.calls import OPEN, connected, frame, load_of, open_session, status_of
 from tests.support.servers import StubOptions, stub_server
+from tools.harness.stub_runner import StubRunner
 
 
 async def test_a_drain_does_not_wait_for_a_step_that_never_ends() -> None:

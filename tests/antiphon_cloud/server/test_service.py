@@ -17,10 +17,9 @@ from grpc_status import rpc_status
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import service
-from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.server.access.gate import SERVICE_NAME
 from antiphon_cloud.server.process import MAX_MESSAGE_BYTES
-from tools.harness.stub_runner import SPEC, StubRunner, expected
+from antiphon_cloud.sessions.admission import Admission
 from tests.support.calls import (
     CODES,
     OPEN,
@@ -34,6 +33,7 @@ from tests.support.calls import (
     wait_until_free,
 )
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
+from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 
 async def test_a_conversation_from_open_to_closed() -> None:

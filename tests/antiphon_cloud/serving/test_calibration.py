@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from antiphon_cloud.sessions.admission import Admission
-from antiphon_cloud.serving.calibration import profile_steps
-from antiphon_cloud.sessions.clients import ANYONE
 from antiphon_cloud.errors import RefusedError
+from antiphon_cloud.serving.calibration import profile_steps
+from antiphon_cloud.sessions.admission import Admission
+from antiphon_cloud.sessions.clients import ANYONE
 from tools.harness.stub_runner import StubResult, StubRunner
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from antiphon_cloud.serving import load_stepper as loading
-from antiphon_cloud.serving.load_stepper import measure
 from antiphon_cloud.serving.config import ServingConfig
+from antiphon_cloud.serving.load_stepper import measure
 from antiphon_cloud.serving.thread_count import WatchedRunner
 from tests.support.language_models import micro_runner
 

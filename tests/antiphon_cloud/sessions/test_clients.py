@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_cloud.sessions import clients
-from antiphon_cloud.sessions.clients import ANYONE, STEPS_AN_OPEN, Allowance, Buckets, CallRate, Client, OpenRate, Shares
 from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.sessions import clients
+from antiphon_cloud.sessions.clients import (
+    ANYONE,
+    STEPS_AN_OPEN,
+    Allowance,
+    Buckets,
+    CallRate,
+    Client,
+    OpenRate,
+    Shares,
+)
 
 KITCHEN = Client("the API key kitchen", Allowance(opens_per_minute=30))
 GARDEN = Client("the API key garden", Allowance(opens_per_minute=30))

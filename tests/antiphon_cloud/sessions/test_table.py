@@ -14,9 +14,9 @@ import pytest
 from antiphon.errors import AntiphonError, NoFreeSlotError, PermissionDeniedError, PreconditionError, SequenceError
 from antiphon.history import PastTokens
 from antiphon.spec import Limits, Sampling
+from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance, Client
-from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.sessions.protocol import OpenRequested
 from antiphon_cloud.sessions.table import LiveSession, Sessions
 from tools.harness.stepper_thread import StepperThread

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from antiphon.history import History
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.sessions.protocol import Session
 from antiphon_cloud.sessions.text_stream import TextStream
-from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 
 TEXTS = ("café", "naïve élève", "日本語", "it’s 5 € 👍🏽", "the cat", "👨‍👩‍👧")
 PAD = 3

@@ -19,16 +19,17 @@ import pytest
 
 from antiphon.errors import AntiphonError
 from antiphon_edge.audio.devices import AudioDevice, Microphone, Speaker, list_devices
-from antiphon_edge.errors import AudioDeviceError
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.portaudio import Direction, channel_counts, choose_device, quiet
 from antiphon_edge.audio.stall import STALL_S
+from antiphon_edge.errors import AudioDeviceError
 from tests.support.fake_device import FakeDevice, FakeTime, install
 from tests.support.sound_server import SoundServer
+from tools import ROOT
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920
-PROGRAM = Path(__file__).parents[1] / "support" / "live_audio.py"
+PROGRAM = ROOT / "tests/support/live_audio.py"
 
 
 @contextmanager

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from antiphon.errors import AntiphonError
-from antiphon_edge.errors import AudioFileError
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.sound_source import BLOCK_SAMPLES
 from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.errors import AudioFileError
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from antiphon.output_file import OutputFileError
-from antiphon_edge.cli.ends import transcript, until_interrupted
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.cli.ends import transcript, until_interrupted
 
 
 async def endless(frames: int) -> AsyncIterator[Pcm]:

@@ -14,8 +14,8 @@ from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.client.connect import connect
-from tools.harness.stub_runner import SPEC
 from tests.support.servers import CODEC
+from tools.harness.stub_runner import SPEC
 
 EVIL = "\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J"
 REFUSED_SEED = 7

@@ -13,8 +13,8 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client import blocking, session
 from antiphon_edge.client.arguments import check_mode, check_seed
 from antiphon_edge.client.connect import connect
-from tools.harness.stub_runner import SPEC
 from tests.support.servers import CODEC, stub_server
+from tools.harness.stub_runner import SPEC
 
 ADDRESS = "127.0.0.1:1"
 

@@ -20,9 +20,9 @@ from antiphon.spec import GREEDY, CodecSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client import blocking
 from antiphon_edge.client.connect import NEVER, Reply, connect
-from tools.harness.stub_runner import SPEC, StubRunner, expected
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, stub_server
+from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
 

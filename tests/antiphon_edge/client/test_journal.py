@@ -10,8 +10,8 @@ import pytest
 from antiphon.errors import SequenceError, UnavailableError
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.client.journal import Exchange
 from antiphon_edge.client.events import Reply, Totals
+from antiphon_edge.client.journal import Exchange
 from tools.harness.stub_runner import SPEC
 
 BACKLOG = 3

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from antiphon_edge.client.connect import NEVER, Session, connect
-from tools.harness.stub_runner import StubRunner
 from tests.support.calls import wait_until_free
 from tests.support.servers import CODEC, StubOptions, stub_server
+from tools.harness.stub_runner import StubRunner
 
 CODES = np.arange(8, dtype=np.int32)
 ENDINGS = 12  # of each kind, on four slots that nobody but the edge gives back in time

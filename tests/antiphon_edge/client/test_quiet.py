@@ -7,15 +7,13 @@ import asyncio
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tools.harness.stub_runner import StubRunner
 from tests.support.calls import wait_until_free
 from tests.support.servers import StubOptions, stub_server
-
-ROOT = Path(__file__).parents[2]
+from tools import ROOT
+from tools.harness.stub_runner import StubRunner
 
 PREAMBLE = """
 import asyncio, sys, threading

@@ -20,14 +20,14 @@ from antiphon.errors import (
     UnavailableError,
 )
 from antiphon.spec import Sampling
-from antiphon_edge.transport.call import Call, Opening
 from antiphon_edge.client.connect import NEVER, Reconnect, Reconnecting, Reply, Resumed, connect
 from antiphon_edge.client.events import Change
 from antiphon_edge.client.session import Session
-from tools.harness.relay import relay
-from tools.harness.stub_runner import SPEC, StubRunner, expected
+from antiphon_edge.transport.call import Call, Opening
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tools.harness.relay import relay
+from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 SEED = 5
 OTHER_MODEL = r"held with stub \(05050505\), this worker serves stub \(abababab\); start a new session"

@@ -16,14 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, PreconditionError, SequenceError, UnavailableError
-from antiphon_edge.transport.call import LEAVE_S, Opening
-from antiphon_edge.client.reconnect import NEVER, Reconnect
 from antiphon_edge.client.events import Change, Reconnecting, Reply
+from antiphon_edge.client.reconnect import NEVER, Reconnect
 from antiphon_edge.client.session import Session
-from tools.harness.stub_runner import expected
+from antiphon_edge.transport.call import LEAVE_S, Opening
 from tests.support.fake_workers import FakeNetwork, FakeWorker
 from tests.support.servers import CODEC
 from tests.support.virtual_time import VirtualTimeLoop, virtual_time
+from tools.harness.stub_runner import expected
 
 POLICY = Reconnect(first_s=0.1, longest_s=2.0, patience_s=20.0, stall_s=3.0, connect_timeout_s=1.0)
 AT_ONCE_S = 0.5  # some messages on the fake network

@@ -23,12 +23,13 @@ from antiphon.codec_manifest import CodecGraph, CodecManifest
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_edge.codec import graph_rules
 from antiphon_edge.codec.codec import Codec
-from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.codec.graph_rules import check_graph
 from antiphon_edge.codec.onnx_file import GraphError, TensorType, read_graph
+from antiphon_edge.errors import CodecFilesError
+from tools import ROOT
 
 FLOAT = TensorProto.FLOAT
-PACKAGED = Path(__file__).parents[2] / "cloud/antiphon_cloud/models/number-clerk"
+PACKAGED = ROOT / "cloud/antiphon_cloud/models/number-clerk"
 
 
 def model(

@@ -17,8 +17,8 @@ import pytest
 from antiphon.errors import AntiphonError, ProtocolError, UnavailableError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_edge.errors import CodecFilesError
 from antiphon_edge.codec.pull import pull_codec
+from antiphon_edge.errors import CodecFilesError
 from tests.support.ports import unused_address
 from tests.support.servers import StubOptions, codec_files, stub_server
 

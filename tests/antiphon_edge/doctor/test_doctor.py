@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_edge.audio.portaudio import AudioDevice
 from antiphon_edge.doctor.doctor import (
     Device,
     LiveAudio,
@@ -19,7 +20,6 @@ from antiphon_edge.doctor.doctor import (
     format_report,
     judge,
 )
-from antiphon_edge.audio.portaudio import AudioDevice
 from tests.support.commands import one_sentence, run
 from tests.support.ports import unused_address
 

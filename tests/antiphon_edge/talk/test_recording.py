@@ -18,17 +18,16 @@ from antiphon.plain_text import plain_line, plain_text
 from antiphon_edge.client.connect import Session, connect
 from antiphon_edge.errors import RecordingError
 from antiphon_edge.talk.recording import Recorder, Recording
-from tools.harness.stub_runner import SPEC, expected
 from tests.support.servers import CODEC, stub_server
+from tools import ROOT
+from tools.harness.stub_runner import SPEC, expected
 
 SEED = 5
 STEPS = 30
-ROOT = Path(__file__).resolve().parents[2]
 
 ENDLESS = """
 import asyncio, pathlib, sys
-sys.path[:0] = ["tools"]
-from tests.antiphon_edge import test_recording as here
+from tests.antiphon_edge.talk import test_recording as here
 
 async def main():
     async with here.stub_server() as server, here.connect(server.address, here.CODEC, seed=here.SEED) as session:

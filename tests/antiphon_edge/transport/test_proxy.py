@@ -13,17 +13,16 @@ import pytest
 
 from antiphon.errors import UnavailableError
 from antiphon_edge.client.connect import connect
+from antiphon_edge.codec.pull import pull_codec
 from antiphon_edge.transport.channel import open_channel
 from antiphon_edge.transport.credentials import Credentials
 from antiphon_edge.transport.proxy import EXCEPTIONS, VARIABLES, Proxy, find_proxy
-from antiphon_edge.codec.pull import pull_codec
 from tests.support.certificates import issue
 from tests.support.ports import unused_address
 from tests.support.proxies import LoggingProxy, logging_proxy
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 from tests.test_exposed import serving
-
-ROOT = Path(__file__).parents[2]
+from tools import ROOT
 
 
 @pytest.fixture

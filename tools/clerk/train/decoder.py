@@ -134,7 +134,10 @@ def train(arguments: argparse.Namespace) -> None:
         decoder.load_state_dict(held["decoder"])
         optimizer.load_state_dict(held["optimizer"])
 
-    bank, voice = load_clips(arguments.bank / "tools.clerk.train.npz"), Voice(encoder, load_units(arguments.bank / "answering.npz"))
+    bank, voice = (
+        load_clips(arguments.bank / "train.npz"),
+        Voice(encoder, load_units(arguments.bank / "answering.npz")),
+    )
     began = time.monotonic()
     while step < arguments.steps:
         for group in optimizer.param_groups:

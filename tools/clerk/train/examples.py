@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from tools import ROOT
 from tools.clerk.train.clips import DIGITS, FRAME, RATE, Clip
 from tools.clerk.train.scenes import Track, person
 from tools.clerk.train.speech import make_bank
 from tools.clerk.train.stage import run
 from tools.clerk.train.synthesizers import Espeak, flite
 
-ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "tools/demo/conversation"
 TEST = ROOT / "tests/clerk/utterances"
 PERIOD_S = 9.0  # of the test's utterances

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from antiphon_cloud.checkpoint.config_file import read_config
-from antiphon_cloud.model.lm import Embedding, LanguageModel
 from antiphon_cloud.backends.int8 import LEVELS, quantize_rows
+from antiphon_cloud.checkpoint.config_file import read_config
 from antiphon_cloud.model.layers import Linear
+from antiphon_cloud.model.lm import Embedding, LanguageModel
 from tools.clerk.train.layout import save
 from tools.clerk.train.stage import run
 

@@ -27,7 +27,7 @@ from antiphon.cache_folder import Kind, cache_folder, cache_root
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).parent
+SOURCE = Path(__file__).parent / "csrc"
 FLAGS = (
     "-std=c++17", "-O3", "-shared", "-fPIC", "-pthread",
     "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",  # the same bits wherever it runs

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from antiphon_cloud.model.state import Scratch, ScratchAttend
-from antiphon_cloud.model.lm import Embedding, LanguageModel
 from antiphon_cloud.backends.cpu.library import Matrix, library, threads
 from antiphon_cloud.backends.cpu.modules import KINDS, NativeLinear, NativeTransformer, Stack, cache_of
-from antiphon_cloud.model.sampling import SlotSampling
 from antiphon_cloud.model.layers import Transformer
+from antiphon_cloud.model.lm import Embedding, LanguageModel
+from antiphon_cloud.model.sampling import SlotSampling
+from antiphon_cloud.model.state import Scratch, ScratchAttend
 
 
 class _Table(ctypes.Structure):

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.codec.mimi.checkpoint import Checkpoint, Weights
 from antiphon_cloud.codec.mimi.config import MimiConfig
 from antiphon_cloud.codec.mimi.layers import Conv, DepthwiseUpsample, State
 from antiphon_cloud.codec.mimi.quantizer import QuantizerDecoder, QuantizerEncoder
 from antiphon_cloud.codec.mimi.seanet import seanet_decoder, seanet_encoder
 from antiphon_cloud.codec.mimi.transformer import Transformer
+from antiphon_cloud.errors import ConfigError
 
 POSITION = "position"
 """The state that counts the transformer positions so far; [] int64."""

@@ -22,8 +22,8 @@ from typing import Annotated, Any
 import msgspec
 
 from antiphon.errors import UnauthenticatedError
-from antiphon_cloud.sessions.clients import Allowance, Client
 from antiphon_cloud.errors import KeyFileError
+from antiphon_cloud.sessions.clients import Allowance, Client
 
 logger = logging.getLogger(__name__)
 

@@ -23,12 +23,12 @@ from grpc_health.v1 import health
 
 from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server.access.api_keys import ApiKeys
-from antiphon_cloud.server.access.identity import bearer, caller
-from antiphon_cloud.sessions.clients import Allowance, CallRate, Client, Shares
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.access.api_keys import ApiKeys
+from antiphon_cloud.server.access.identity import bearer, caller
 from antiphon_cloud.server.statuses import Context, abort, statuses
+from antiphon_cloud.sessions.clients import Allowance, CallRate, Client, Shares
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
 CONVERSE = f"/{SERVICE_NAME}/Converse"

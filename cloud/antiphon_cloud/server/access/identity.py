@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from antiphon.errors import UnauthenticatedError
-from antiphon_cloud.sessions.clients import Allowance, Client
 from antiphon_cloud.server.statuses import Context
+from antiphon_cloud.sessions.clients import Allowance, Client
 
 HEADER = "authorization"
 SCHEME = "bearer"

@@ -10,12 +10,12 @@ import torch
 
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.backends.cpu.library import FLAGS, SOURCE, find_compiler, library, load, processor_features
 from antiphon_cloud.backends.cpu.model import NativeLanguageModel
 from antiphon_cloud.backends.cpu.modules import NativeTransformer
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.sampling import noise_keys, sample
+from antiphon_cloud.runner.runner import Runner
 from tests.support.language_models import MICRO, int8_models
 from tests.support.native import needs_library
 

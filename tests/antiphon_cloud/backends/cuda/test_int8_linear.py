@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.backends.cuda import int8_linear
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
+from antiphon_cloud.model.lm import LanguageModel
 
 WHOLE = 1 << 21  # weights that the interpreter multiplies in about a second
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.backends.cuda import ring_attention
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Ring, allocate_ring, quantize_entries
 
 SMALL = LMConfig(dim=96, num_heads=2, num_layers=2, context=700)  # heads of 48; two parts of the ring

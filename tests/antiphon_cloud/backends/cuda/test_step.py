@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from antiphon.spec import Sampling
-from antiphon_cloud.model.state import State
-from antiphon_cloud.runner.graphs import StaticStep
 from antiphon_cloud.backends.cuda import int8_linear, ring_attention
 from antiphon_cloud.backends.int8 import Int8Linear
+from antiphon_cloud.model.state import State
+from antiphon_cloud.runner.graphs import StaticStep
 from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
 
 STEPS = 8  # the ring of 6 wraps

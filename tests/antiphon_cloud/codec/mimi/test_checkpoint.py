@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.codec.mimi import Mimi
+from antiphon_cloud.errors import CheckpointError, ConfigError
 
 LAYER = "encoder_transformer.transformer.layers.0"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.codec.mimi import MimiConfig
+from antiphon_cloud.errors import ConfigError
 
 
 @pytest.fixture

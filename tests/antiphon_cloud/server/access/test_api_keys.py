@@ -18,17 +18,17 @@ from antiphon.errors import NoFreeSlotError, UnauthenticatedError
 from antiphon.history import History
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.server.access.api_keys import ApiKeys, digest, make_key, read_key_file, save_key
 from antiphon_cloud.cli.commands import commands
-from antiphon_cloud.sessions.clients import Allowance
 from antiphon_cloud.errors import KeyFileError
+from antiphon_cloud.server.access.api_keys import ApiKeys, digest, make_key, read_key_file, save_key
 from antiphon_cloud.server.process import ServerConfig
+from antiphon_cloud.sessions.clients import Allowance
 from antiphon_edge.client.connect import connect
-from antiphon_edge.transport.credentials import Credentials
 from antiphon_edge.codec.pull import pull_codec
-from tools.harness.stub_runner import SPEC
+from antiphon_edge.transport.credentials import Credentials
 from tests.support.commands import one_sentence, run
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
+from tools.harness.stub_runner import SPEC
 
 DEFAULT = Allowance(sessions=3, opens_per_minute=100)
 
