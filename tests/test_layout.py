@@ -52,7 +52,7 @@ def test_loading_the_edge_loads_no_cloud_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["serving", "server", "stepper", "stepper_messages"])
+@pytest.mark.parametrize("module", ["serving.load", "server.process", "engine.stepper", "engine.messages"])
 def test_neither_the_event_loop_nor_the_batch_needs_torch(module: str) -> None:
     code = f"import sys, antiphon_cloud.{module}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
