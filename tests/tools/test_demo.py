@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,13 +13,15 @@ import pytest
 
 from antiphon.errors import AntiphonError
 from tests.support.commands import Finished, one_sentence
+from tools import ROOT
 from tools.demo.__main__ import PERSON, Transcript, same_length, words_of
 
 
 def demo(folder: Path, *arguments: str | Path) -> Finished:
     """The demo, run in a folder."""
     command = [sys.executable, "-m", "tools.demo", *arguments]
-    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
+    finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return Finished(finished.returncode, finished.stdout, finished.stderr)
 
 

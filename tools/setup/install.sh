@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds .venv with everything that the demo, the tests and the checks need. Nothing is installed outside the checkout.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 torch=$(sed -n 's/^torch==//p' constraints.txt)
 

@@ -2,7 +2,7 @@
 # Runs the edge in a Raspberry Pi's userland (Debian, arm64) under emulation and compares it with this machine.
 # --help tells more.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 help() {
     cat <<'END'
