@@ -1,0 +1,47 @@
+"""The options that commands share: which model, and how it is stepped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from antiphon.command_line import THREADS, Number, option
+from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_cloud.sessions.admission import STEP_BUDGET_MS
+
+model_option = option(
+    "--model",
+    type=click.Path(path_type=Path),
+    default=NUMBER_CLERK,
+    show_default="the embedded number clerk",
+    help="Model directory, as a published checkpoint's download gives it.",
+)
+device_option = option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where the model is stepped."
+)
+dtype_option = option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of activations, and of weights that are not int8. Where absent, float32 for float weights on a CPU and "
+    "bfloat16 elsewhere; int8 on a CPU takes activations to 28 bits for float32 (20 without a compiler), and to 14 "
+    "otherwise.",
+)
+quantize_option = option(
+    "--quantize",
+    type=click.Choice(["none", "int8"]),
+    help="What the matrices are held in; as the model directory holds them where absent.",
+)
+cache_option = option(
+    "--kv-cache",
+    type=click.Choice(["float32", "bfloat16", "float16", "int8"]),
+    help="What keys and values are held in; the activations' type where absent.",
+)
+step_budget_option = option(
+    "--step-budget",
+    "step_budget_ms",
+    type=Number(0, min_open=True),
+    default=STEP_BUDGET_MS,
+    help="Milliseconds that a step may take at the 99th percentile: a session that would make it longer is refused.",
+)
+threads_option = option("--threads", type=THREADS, help="Threads of a step; where absent, as many as make it fastest.")

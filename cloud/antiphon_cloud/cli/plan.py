@@ -1,0 +1,60 @@
+"""`plan`: what a model costs on a GPU, before one is rented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from antiphon.command_line import Number, option
+from antiphon_cloud.cli.options import cache_option, model_option, quantize_option, step_budget_option
+from antiphon_cloud.runner.gpus import GPUS, gpu
+
+
+@click.command("plan")
+@model_option
+@option(
+    "--gpu",
+    "gpus",
+    type=click.Choice(list(GPUS), case_sensitive=False),
+    multiple=True,
+    help="GPU to plan for; may be repeated; all known ones where absent.",
+)
+@option("--memory", "memory_gb", type=Number(0, min_open=True), help="Of another GPU: memory in GB.")
+@option("--bandwidth", "bandwidth_gb_s", type=Number(0, min_open=True), help="Its bandwidth in GB/s.")
+@option("--peak", "peak_tflops", type=Number(0, min_open=True), help="Its dense bfloat16 peak in TFLOP/s.")
+@step_budget_option
+@quantize_option
+@cache_option
+@option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan_command(
+    model: Path,
+    gpus: tuple[str, ...],
+    memory_gb: float | None,
+    bandwidth_gb_s: float | None,
+    peak_tflops: float | None,
+    step_budget_ms: float,
+    quantize: str | None,
+    kv_cache: str | None,
+    as_json: bool,
+) -> None:
+    """Print how many sessions of a model a GPU holds and a worker on it would admit, and what a step costs."""
+    import msgspec
+    import torch
+
+    from antiphon_cloud.checkpoint.directory import ModelDirectory
+    from antiphon_cloud.checkpoint.load import is_int8
+    from antiphon_cloud.runner.plan import cost, plan, table
+    from antiphon_cloud.serving.load_stepper import named_dtype
+
+    given = (memory_gb, bandwidth_gb_s, peak_tflops)
+    if any(given) and not (memory_gb and bandwidth_gb_s and peak_tflops):
+        raise click.UsageError("--memory, --bandwidth and --peak describe a GPU together: give all three")
+    machines = [GPUS[name] for name in gpus]
+    if memory_gb and bandwidth_gb_s and peak_tflops:
+        machines.append(gpu("given", memory_gb, bandwidth_gb_s, peak_tflops))
+    directory = ModelDirectory.open(model)
+    cache = named_dtype(kv_cache) if kv_cache else None
+    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), cache=cache)
+    plans = [plan(needed, machine, step_budget_ms) for machine in machines or GPUS.values()]
+    click.echo(msgspec.json.encode(plans).decode() if as_json else table(plans))

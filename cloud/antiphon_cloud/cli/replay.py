@@ -1,0 +1,86 @@
+"""`replay`: a conversation offline, from codes to tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from antiphon.codes_file import read_codes
+from antiphon.command_line import different_files, option
+from antiphon.output_file import output_file
+from antiphon_cloud.cli.options import (
+    cache_option,
+    device_option,
+    dtype_option,
+    model_option,
+    quantize_option,
+    threads_option,
+)
+
+
+@click.command("replay")
+@model_option
+@option(
+    "--user-codes", type=click.Path(path_type=Path), required=True, help="The user's codes: .npy [frames, codebooks]."
+)
+@option("--out", type=click.Path(path_type=Path), required=True, help="Where `tokens` goes: .npz.")
+@option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
+@option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Same seed, same tokens.")
+@option(
+    "--silence",
+    is_flag=True,
+    help="Put the silence around the codes that a speech-to-text model needs to write every word; its tokens come too.",
+)
+@option("--taps", is_flag=True, help="Also keep `text_logits` and `extra_heads` of every step.")
+@device_option
+@dtype_option
+@quantize_option
+@cache_option
+@threads_option
+def replay_command(
+    model: Path,
+    user_codes: Path,
+    out: Path,
+    greedy: bool,
+    seed: int,
+    silence: bool,
+    taps: bool,
+    device: str,
+    dtype: str | None,
+    quantize: str | None,
+    kv_cache: str | None,
+    threads: int | None,
+) -> None:
+    """Run a conversation offline and write its tokens [frames − delay, 1 + codebooks]: text, then codes."""
+    import numpy as np
+
+    from antiphon_cloud.checkpoint.directory import ModelDirectory
+    from antiphon_cloud.checkpoint.load import is_int8
+    from antiphon_cloud.codec.silence import with_silence
+    from antiphon_cloud.runner.replay import replay
+    from antiphon_cloud.runner.runner import model_spec
+    from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
+
+    different_files(user_codes, out)
+    directory = ModelDirectory.open(model)
+    torch_dtype = torch_setup(device, dtype, threads, is_int8(directory, quantize))
+    spec = model_spec(directory, torch_dtype)
+    sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
+    codes = read_codes(user_codes, spec.user_codebooks, spec.cardinality)
+    if silence:
+        codes = with_silence(directory, codes)
+    with output_file(out) as file:
+        arrays = replay(
+            directory,
+            codes,
+            dtype=torch_dtype,
+            device=device,
+            quantize=quantize,
+            cache=named_dtype(kv_cache) if kv_cache else None,
+            sampling=sampling,
+            seed=seed,
+            taps=taps,
+        )
+        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,109 @@
+"""`serve`: a model, served until SIGTERM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from antiphon.command_line import Address, Number, option
+from antiphon_cloud.cli.exposure_options import exposure_options
+from antiphon_cloud.cli.options import (
+    cache_option,
+    device_option,
+    dtype_option,
+    model_option,
+    quantize_option,
+    step_budget_option,
+    threads_option,
+)
+
+MAX_SECONDS = 86_400
+
+
+@click.command("serve")
+@model_option
+@option(
+    "--listen",
+    type=Address(),
+    default="127.0.0.1:50051",
+    metavar="HOST:PORT",
+    help="Address to listen on; port 0 picks one.",
+)
+@option("--slots", type=click.IntRange(1, 1024), default=4, help="Sessions at once.")
+@option("--codec", "codec_folder", type=click.Path(path_type=Path), help="Exported codec; MODEL/codec where absent.")
+@option("--random-weights", is_flag=True, help="Tell the edges that the weights were never trained.")
+@option("--reflection", is_flag=True, help="Answer gRPC server reflection.")
+@option(
+    "--drain",
+    "drain_s",
+    type=Number(0, MAX_SECONDS),
+    default=5.0,
+    help="Seconds that sessions get to leave on SIGTERM.",
+)
+@option(
+    "--idle-timeout",
+    "idle_s",
+    type=Number(0.001, MAX_SECONDS),
+    default=30.0,
+    help="Seconds of silence that end a session.",
+)
+@exposure_options
+@step_budget_option
+@option(
+    "--keep-slot",
+    "keep_slot_s",
+    type=Number(0, MAX_SECONDS),
+    default=5.0,
+    help="Seconds that a session whose stream broke keeps its slot, unless another session needs it.",
+)
+@option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
+@device_option
+@dtype_option
+@quantize_option
+@cache_option
+@threads_option
+def serve_command(
+    model: Path,
+    listen: str,
+    slots: int,
+    codec_folder: Path | None,
+    random_weights: bool,
+    reflection: bool,
+    drain_s: float,
+    idle_s: float,
+    exposure: dict[str, Any],
+    step_budget_ms: float,
+    keep_slot_s: float,
+    eager: bool,
+    device: str,
+    dtype: str | None,
+    quantize: str | None,
+    kv_cache: str | None,
+    threads: int | None,
+) -> None:
+    """Serve a model until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
+    from antiphon_cloud.server.process import ServerConfig
+    from antiphon_cloud.server.process import run as run_server
+    from antiphon_cloud.serving.config import ServingConfig
+    from antiphon_cloud.serving.load import load
+
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
+    serving = ServingConfig(
+        model=model,
+        codec=codec_folder,
+        slots=slots,
+        device=device,
+        dtype=dtype,
+        quantize=quantize,
+        kv_cache=kv_cache,
+        graphs=not eager,
+        threads=threads,
+        random_weights=random_weights,
+        idle_timeout_ms=round(idle_s * 1000),
+        step_budget_ms=step_budget_ms,
+        keep_slot_ms=round(keep_slot_s * 1000),
+    )
+    uvloop.run(run_server(server, lambda: load(serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
