@@ -1,9 +1,11 @@
-"""What a codec, a model and a worker are, as frozen values: the plain side of the messages of the same name."""
+"""What a codec, a model and a worker are, as frozen values: the plain side of the messages of the same name.
+
+`from_message` believes no number of a peer that is beyond what can be, and drops from texts what a terminal would obey.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
 
 from antiphon.codes import CodePacker
 from antiphon.errors import ProtocolError
@@ -11,46 +13,8 @@ from antiphon.plain_text import plain_line
 from antiphon.v1 import dialogue_pb2 as pb
 
 
-class _Spec:
-    """Mirrors a protobuf message field by field; nested specs nest."""
-
-    @classmethod
-    def from_message(cls, message: Any) -> Self:
-        """The spec that `message` carries; texts lose what a terminal would obey.
-
-        Raises:
-            ProtocolError: a number is out of the bounds of what can be; the message names it.
-        """
-        values = {}
-        for field in fields(cls):  # type: ignore[arg-type]
-            value = getattr(message, field.name)
-            nested = _NESTED.get(str(field.type))
-            value = plain_line(value) if isinstance(value, str) else value
-            values[field.name] = nested.from_message(value) if nested else value
-        spec = cls(**values)
-        spec.check()
-        return spec
-
-    def check(self) -> None:
-        """Whether all numbers are of a size that can be: a peer, or a file, may say anything.
-
-        Raises:
-            ProtocolError: names the first that is not.
-        """
-        for name, (least, most) in _BOUNDS.get(type(self).__name__, {}).items():
-            if not least <= (value := getattr(self, name)) <= most:
-                message = type(self).__name__.removesuffix("Spec").lower()
-                raise ProtocolError(f"{message}.{name} {value}, which must be {least} to {most}")
-
-    def to_message(self) -> Any:
-        """The message of the same name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        nested = {name: value.to_message() for name, value in values.items() if isinstance(value, _Spec)}
-        return getattr(pb, type(self).__name__)(**values | nested)
-
-
 @dataclass(frozen=True, slots=True)
-class Sampling(_Spec):
+class Sampling:
     """How tokens are drawn. A temperature of 0 takes the likeliest token."""
 
     text_temperature: float = 0.7
@@ -58,12 +22,31 @@ class Sampling(_Spec):
     audio_temperature: float = 0.8
     audio_top_k: int = 250
 
+    @classmethod
+    def from_message(cls, message: pb.Sampling) -> Sampling:
+        """The sampling that `message` carries; what a model allows of it is checked where it is used."""
+        return cls(
+            text_temperature=message.text_temperature,
+            text_top_k=message.text_top_k,
+            audio_temperature=message.audio_temperature,
+            audio_top_k=message.audio_top_k,
+        )
+
+    def to_message(self) -> pb.Sampling:
+        """The message of the same name."""
+        return pb.Sampling(
+            text_temperature=self.text_temperature,
+            text_top_k=self.text_top_k,
+            audio_temperature=self.audio_temperature,
+            audio_top_k=self.audio_top_k,
+        )
+
 
 GREEDY = Sampling(text_temperature=0.0, audio_temperature=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class CodecSpec(_Spec):
+class CodecSpec:
     """The codes that cross the wire. Codecs with one fingerprint (SHA-256 of the checkpoint) share their codes."""
 
     fingerprint: bytes
@@ -77,9 +60,34 @@ class CodecSpec(_Spec):
         """Seconds of audio in a frame."""
         return self.frame_samples / self.sample_rate_hz
 
+    @classmethod
+    def from_message(cls, message: pb.CodecSpec) -> CodecSpec:
+        """The spec that `message` carries.
+
+        Raises:
+            ProtocolError: a number is beyond what can be; the message names it.
+        """
+        return cls(
+            fingerprint=message.fingerprint,
+            sample_rate_hz=_within("codec.sample_rate_hz", message.sample_rate_hz, 1, 192_000),
+            frame_samples=_within("codec.frame_samples", message.frame_samples, 1, 1 << 16),
+            codebooks=_within("codec.codebooks", message.codebooks, 1, 64),
+            cardinality=_within("codec.cardinality", message.cardinality, 1, 1 << 16),
+        )
+
+    def to_message(self) -> pb.CodecSpec:
+        """The message of the same name."""
+        return pb.CodecSpec(
+            fingerprint=self.fingerprint,
+            sample_rate_hz=self.sample_rate_hz,
+            frame_samples=self.frame_samples,
+            codebooks=self.codebooks,
+            cardinality=self.cardinality,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class ModelSpec(_Spec):
+class ModelSpec:
     """What a session needs to know of the model. Workers with one fingerprint can go on with each other's sessions; a
     model without one is told from others by nothing."""
 
@@ -109,9 +117,54 @@ class ModelSpec(_Spec):
         """Packs the codes that come down."""
         return CodePacker(self.model_codebooks, self.cardinality)
 
+    @classmethod
+    def from_message(cls, message: pb.ModelSpec) -> ModelSpec:
+        """The spec that `message` carries.
+
+        Raises:
+            ProtocolError: a number is beyond what can be; the message names it.
+        """
+        return cls(
+            name=plain_line(message.name),
+            model_type=plain_line(message.model_type),
+            user_codebooks=_within("model.user_codebooks", message.user_codebooks, 1, 128),
+            model_codebooks=_within("model.model_codebooks", message.model_codebooks, 0, 128),
+            cardinality=_within("model.cardinality", message.cardinality, 2, 1 << 16),
+            text_cardinality=_within("model.text_cardinality", message.text_cardinality, 2, 1 << 24),
+            delay_steps=_within("model.delay_steps", message.delay_steps, 0, 10_000),
+            context_steps=_within("model.context_steps", message.context_steps, 1, 1_000_000),
+            sampling=Sampling.from_message(message.sampling),
+            weights=plain_line(message.weights),
+            random_weights=message.random_weights,
+            text_padding_token=message.text_padding_token,
+            fingerprint=message.fingerprint,
+            silence_before_ms=_within("model.silence_before_ms", message.silence_before_ms, 0, 60_000),
+            silence_after_ms=_within("model.silence_after_ms", message.silence_after_ms, 0, 60_000),
+        )
+
+    def to_message(self) -> pb.ModelSpec:
+        """The message of the same name."""
+        return pb.ModelSpec(
+            name=self.name,
+            model_type=self.model_type,
+            user_codebooks=self.user_codebooks,
+            model_codebooks=self.model_codebooks,
+            cardinality=self.cardinality,
+            text_cardinality=self.text_cardinality,
+            delay_steps=self.delay_steps,
+            context_steps=self.context_steps,
+            sampling=self.sampling.to_message(),
+            weights=self.weights,
+            random_weights=self.random_weights,
+            text_padding_token=self.text_padding_token,
+            fingerprint=self.fingerprint,
+            silence_before_ms=self.silence_before_ms,
+            silence_after_ms=self.silence_after_ms,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Limits(_Spec):
+class Limits:
     """What a worker allows a session."""
 
     max_sessions: int
@@ -121,33 +174,45 @@ class Limits(_Spec):
     history_steps: int = 0
     keep_slot_ms: int = 5_000
 
+    @classmethod
+    def from_message(cls, message: pb.Limits) -> Limits:
+        """The limits that `message` carries.
+
+        Raises:
+            ProtocolError: a number is beyond what can be; the message names it.
+        """
+        return cls(
+            max_sessions=message.max_sessions,
+            max_frames_in_flight=_within("limits.max_frames_in_flight", message.max_frames_in_flight, 1, 1 << 16),
+            idle_timeout_ms=message.idle_timeout_ms,
+            max_top_k=message.max_top_k,
+            history_steps=_within("limits.history_steps", message.history_steps, 0, 1_000_000),
+            keep_slot_ms=message.keep_slot_ms,
+        )
+
+    def to_message(self) -> pb.Limits:
+        """The message of the same name."""
+        return pb.Limits(
+            max_sessions=self.max_sessions,
+            max_frames_in_flight=self.max_frames_in_flight,
+            idle_timeout_ms=self.idle_timeout_ms,
+            max_top_k=self.max_top_k,
+            history_steps=self.history_steps,
+            keep_slot_ms=self.keep_slot_ms,
+        )
+
 
 def shown(fingerprint: bytes) -> str:
     """A fingerprint for people: enough of it to tell two apart."""
     return fingerprint.hex()[:8] or "none"
 
 
-# Far beyond any model, and far below what a number of 32 bits could make somebody allocate or wait for.
-_BOUNDS = {
-    "CodecSpec": {
-        "sample_rate_hz": (1, 192_000),
-        "frame_samples": (1, 1 << 16),
-        "codebooks": (1, 64),
-        "cardinality": (1, 1 << 16),
-    },
-    "ModelSpec": {
-        "user_codebooks": (1, 128),
-        "model_codebooks": (0, 128),
-        "cardinality": (2, 1 << 16),
-        "text_cardinality": (2, 1 << 24),
-        "delay_steps": (0, 10_000),
-        "context_steps": (1, 1_000_000),
-        "silence_before_ms": (0, 60_000),
-        "silence_after_ms": (0, 60_000),
-    },
-    "Limits": {
-        "max_frames_in_flight": (1, 1 << 16),
-        "history_steps": (0, 1_000_000),
-    },
-}
-_NESTED: dict[str, type[_Spec]] = {"Sampling": Sampling}
+def _within(name: str, value: int, least: int, most: int) -> int:
+    """The value, which is far below what a number of 32 bits could make somebody allocate or wait for.
+
+    Raises:
+        ProtocolError: it is not.
+    """
+    if not least <= value <= most:
+        raise ProtocolError(f"{name} {value}, which must be {least} to {most}")
+    return value

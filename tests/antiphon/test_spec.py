@@ -1,6 +1,7 @@
 """Specs mirror their messages, and a frame is as small as the contract promises."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ CODEC = CodecSpec(b"\x01" * 32, 24_000, 1920, 8, 2048)
 @pytest.mark.parametrize("spec", [MODEL, CODEC, Limits(max_sessions=4), Sampling()])
 def test_a_spec_survives_the_wire(spec: ModelSpec | CodecSpec | Limits | Sampling) -> None:
     message = spec.to_message()
-    assert type(spec).from_message(type(message).FromString(message.SerializeToString())) == spec
+    kind: Any = type(spec)
+    assert kind.from_message(type(message).FromString(message.SerializeToString())) == spec
 
 
 @pytest.mark.parametrize("spec", [ModelSpec, CodecSpec, Limits, Sampling])
@@ -38,8 +40,9 @@ def test_a_spec_has_every_field_of_its_message(spec: type) -> None:
 def test_a_number_that_cannot_be_is_refused(spec: ModelSpec | CodecSpec, name: str, value: int) -> None:
     message = spec.to_message()
     setattr(message, name, value)
+    kind: Any = type(spec)
     with pytest.raises(ProtocolError, match=rf"^(model|codec)\.{name} {value}, which must be \d+ to \d+$"):
-        type(spec).from_message(message)
+        kind.from_message(message)
 
 
 def test_a_name_shows_nothing_but_itself() -> None:

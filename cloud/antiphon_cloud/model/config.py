@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from antiphon.spec import Sampling
 
@@ -14,32 +17,42 @@ MAX_TOP_K = 512  # candidates that a sampling step ranks; the batch's shape is f
 SEVEN_B_DELAYS = (0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1)
 
 
+# Bounds far above any published model. Beyond them, even to count the bytes would take all of them.
+Width = Annotated[int, Meta(gt=0, le=2**17)]
+Heads = Annotated[int, Meta(gt=0, le=2**10)]
+Layers = Annotated[int, Meta(gt=0, le=2**9)]
+FeedForward = Annotated[int, Meta(gt=0, le=2**20)]
+Index = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=30)]  # of silence
+
+
 @dataclass(frozen=True)
 class LMConfig:
     """The language model's shape; the defaults are Moshi 7B's. Field names are config.json's keys."""
 
-    dim: int = 4096
-    num_heads: int = 32
-    num_layers: int = 32
-    hidden_scale: float = 4.125
-    context: int = 3000
-    max_period: float = 10_000.0
-    norm: str = "rms_norm_f32"
-    n_q: int = 16
-    dep_q: int = 8
-    card: int = 2048
-    text_card: int = 32_000
+    dim: Width = 4096
+    num_heads: Heads = 32
+    num_layers: Layers = 32
+    hidden_scale: Annotated[float, Meta(gt=0, le=64)] = 4.125
+    context: Annotated[int, Meta(gt=0, le=2**24)] = 3000
+    max_period: Annotated[float, Meta(gt=0, le=1e12)] = 10_000.0
+    norm: Literal["rms_norm_f32", "rms_norm"] = "rms_norm_f32"
+    n_q: Annotated[int, Meta(gt=0, le=128)] = 16
+    dep_q: Annotated[int, Meta(ge=0)] = 8
+    card: Annotated[int, Meta(gt=0, le=2**20)] = 2048
+    text_card: Annotated[int, Meta(gt=0, le=2**22)] = 32_000
     existing_text_padding_id: int = 3
     existing_text_end_padding_id: int = 0
-    delays: tuple[int, ...] = SEVEN_B_DELAYS
-    depformer_dim: int = 1024
-    depformer_num_heads: int = 16
-    depformer_num_layers: int = 6
-    depformer_dim_feedforward: int | tuple[int, ...] | None = 4224
-    depformer_weights_per_step_schedule: tuple[int, ...] | None = None
-    depformer_low_rank_embeddings: int | None = None
-    extra_heads_num_heads: int = 0
-    extra_heads_dim: int = 6
+    delays: tuple[Index, ...] = SEVEN_B_DELAYS
+    # The sizes of a part that a model does not have may be 0.
+    depformer_dim: Annotated[int, Meta(ge=0, le=2**17)] = 1024
+    depformer_num_heads: Annotated[int, Meta(ge=0, le=2**10)] = 16
+    depformer_num_layers: Annotated[int, Meta(ge=0, le=2**7)] = 6
+    depformer_dim_feedforward: FeedForward | tuple[FeedForward, ...] | None = 4224
+    depformer_weights_per_step_schedule: tuple[Index, ...] | None = None
+    depformer_low_rank_embeddings: Width | None = None
+    extra_heads_num_heads: Annotated[int, Meta(ge=0, le=128)] = 0
+    extra_heads_dim: Annotated[int, Meta(ge=0, le=2**17)] = 6
 
     @property
     def streams(self) -> int:
@@ -83,6 +96,13 @@ class LMConfig:
         return tuple(swiglu_hidden(self.depformer_dim, size) for size in sizes)
 
 
+class SpeechToText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model that listens is fed."""
+
+    audio_delay_seconds: Seconds = 0.0
+    audio_silence_prefix_seconds: Seconds = 0.0
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """All of config.json: the language model and what lies around it."""
@@ -97,21 +117,21 @@ class ModelConfig:
     model_type: str = "moshi"
     quantize: bool = False
     lora: bool = False
-    lora_rank: int = 128
-    lora_scaling: float = 2.0
-    stt_config: Mapping[str, Any] = field(default_factory=dict)
+    lora_rank: Annotated[int, Meta(gt=0)] = 128
+    lora_scaling: Annotated[float, Meta(ge=-1e6, le=1e6)] = 2.0
+    stt_config: SpeechToText = field(default_factory=SpeechToText)
     tts_config: Mapping[str, Any] = field(default_factory=dict)
     model_id: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def silence_before_s(self) -> float:
         """Silence that a speech-to-text model needs before the first sound."""
-        return float(self.stt_config.get("audio_silence_prefix_seconds", 0)) if self.model_type == "stt" else 0.0
+        return self.stt_config.audio_silence_prefix_seconds if self.model_type == "stt" else 0.0
 
     @property
     def silence_after_s(self) -> float:
         """Silence after the last sound: as much as its text is late, and a second, or its last words never come."""
-        return float(self.stt_config.get("audio_delay_seconds", 0)) + 1 if self.model_type == "stt" else 0.0
+        return self.stt_config.audio_delay_seconds + 1 if self.model_type == "stt" else 0.0
 
 
 def swiglu_hidden(dim: int, feed_forward: int) -> int:

@@ -40,14 +40,14 @@ def test_speech_to_text_gets_the_silence_that_its_config_asks_for() -> None:
 @pytest.mark.parametrize(
     ("stt", "words"),
     [
-        ({"audio_delay_seconds": -1}, "audio_delay_seconds: expected 0 to 30 seconds, got -1"),
-        ({"audio_silence_prefix_seconds": 1e9}, "audio_silence_prefix_seconds: expected 0 to 30 seconds"),
-        ({"audio_delay_seconds": "long"}, "audio_delay_seconds: expected"),
-        ({"audio_delay": 1}, "unknown key audio_delay"),
+        ({"audio_delay_seconds": -1}, "audio_delay_seconds: expected `float` >= 0"),
+        ({"audio_silence_prefix_seconds": 1e9}, "audio_silence_prefix_seconds: expected `float` <= 30"),
+        ({"audio_delay_seconds": "long"}, "audio_delay_seconds: expected `float`, got `str`"),
+        ({"audio_delay": 1}, "object contains unknown field `audio_delay`"),
     ],
 )
 def test_silence_that_makes_no_sense_is_refused(stt: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=f"stt_config: {words}"):
+    with pytest.raises(ConfigError, match=f"stt_config[.:] ?{words}"):
         parse_config(golden(model_type="stt", stt_config=stt), "config.json")
 
 
@@ -100,19 +100,20 @@ def test_what_is_not_supported_is_named(key: str, value: Any) -> None:
     ("key", "value", "message"),
     [
         ("dim", "64", "expected `int`, got `str`"), ("dim", 64.5, "expected `int`"), ("dim", True, "expected `int`"),
-        ("dim", 0, "positive"), ("dim", 66, "does not divide into 4 heads"), ("dim", 60, "even width"),
-        ("hidden_scale", 0, "positive"), ("hidden_scale", 0.001, "no width"), ("num_layers", -1, "positive"),
-        ("delays", [0] * 16, "expected 17"), ("delays", [0] * 16 + [-1], "negative"),
+        ("dim", 0, "expected `int` >= 1"), ("dim", 66, "does not divide into 4 heads"), ("dim", 60, "even width"),
+        ("hidden_scale", 0, "expected `float` > 0"), ("hidden_scale", 0.001, "no width"), ("num_layers", -1, "expected `int` >= 1"),
+        ("delays", [0] * 16, "expected 17"), ("delays", [0] * 16 + [-1], "expected `int` >= 0"),
         ("delays", [0] * 16 + [99], "do not fit"),
-        ("dim", 2**40, "is more than"), ("num_layers", 10**9, "is more than"), ("context", 2**40, "is more than"),
-        ("depformer_dim_feedforward", 2**40, "larger"), ("depformer_weights_per_step_schedule", [10**9] * 8, "below"),
-        ("delays", "none", "expected `array`"), ("dep_q", 17, "expected 0 to n_q"), ("dep_q", -1, "expected 0 to n_q"),
+        ("dim", 2**40, "<= 131072"), ("num_layers", 10**9, "<= 512"), ("context", 2**40, "<= 16777216"),
+        ("depformer_dim_feedforward", 2**40, "<= 1048576"),
+        ("depformer_weights_per_step_schedule", [10**9] * 8, "below"), ("delays", "none", "expected `array`"),
+        ("dep_q", 17, "expected 0 to n_q"), ("dep_q", -1, "expected `int` >= 0"),
         ("depformer_dim", 33, "does not divide"), ("depformer_num_heads", 0, "positive"),
         ("depformer_dim_feedforward", [132], "expected 8 sizes"), ("depformer_dim_feedforward", 1, "positive"),
-        ("depformer_low_rank_embeddings", 0, "positive"), ("depformer_weights_per_step_schedule", [0], "expected 8"),
-        ("depformer_weights_per_step_schedule", [-1] * 8, "negative"), ("extra_heads_num_heads", -1, "negative"),
+        ("depformer_low_rank_embeddings", 0, ">= 1"), ("depformer_weights_per_step_schedule", [0], "expected 8"),
+        ("depformer_weights_per_step_schedule", [-1] * 8, ">= 0"), ("extra_heads_num_heads", -1, ">= 0"),
         ("lora", "yes", "expected `bool`"), ("moshi_name", None, "expected `str`"),
-        ("lm_gen_config", [], "expected an object"), ("lm_gen_config", {"temp": -1}, "0 or more"),
+        ("lm_gen_config", [], "expected a JSON object, got list"), ("lm_gen_config", {"temp": -1}, "0 or more"),
         ("lm_gen_config", {"temp": "hot"}, "expected `float`"), ("lm_gen_config", {"top_k": 900}, "top-k of 900"),
         ("lm_gen_config", {"top_k": 0}, "top-k of 0"), ("lm_gen_config", {"beam": 4}, "beam"),
         ("lm_gen_config", {"cfg_coef": 2.0}, "cfg_coef"),

@@ -5,27 +5,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from antiphon_cloud.checkpoint.json_file import as_object, convert, demand_only, read_object, shown
 from antiphon_cloud.errors import ConfigError
+
+# Bounds far above any published codec.
+Size = Annotated[int, Meta(gt=0, le=2**16)]
+Layers = Annotated[int, Meta(gt=0, le=2**9)]
+Positive = Annotated[float, Meta(gt=0, le=1e12)]
 
 
 @dataclass(frozen=True, slots=True)
 class SeanetConfig:
     """The convolutional encoder and decoder (SEANet: Tagliasacchi et al. 2020, arXiv:2009.02095)."""
 
-    dimension: int = 512
-    n_filters: int = 64
-    n_residual_layers: int = 1
-    ratios: tuple[int, ...] = (8, 6, 5, 4)
+    dimension: Size = 512
+    n_filters: Size = 64
+    n_residual_layers: Layers = 1
+    ratios: Annotated[tuple[Size, ...], Meta(min_length=1, max_length=16)] = (8, 6, 5, 4)
     """Strides in the decoder's order; the encoder takes them in reverse."""
-    kernel_size: int = 7
-    residual_kernel_size: int = 3
-    last_kernel_size: int = 3
-    dilation_base: int = 2
-    compress: int = 2
+    kernel_size: Size = 7
+    residual_kernel_size: Size = 3
+    last_kernel_size: Size = 3
+    dilation_base: Size = 2
+    compress: Size = 2
     """How much narrower than its stage a residual block is inside."""
 
     @property
@@ -38,17 +46,17 @@ class SeanetConfig:
 class TransformerConfig:
     """The transformer on each side of the quantizer."""
 
-    d_model: int = 512
-    num_heads: int = 8
-    num_layers: int = 8
-    dim_feedforward: int = 2048
-    context: int = 250
+    d_model: Size = 512
+    num_heads: Size = 8
+    num_layers: Layers = 8
+    dim_feedforward: Size = 2048
+    context: Size = 250
     """Positions that attention sees, and that the ring of keys and values holds."""
-    max_period: float = 10_000
-    layer_scale: float | None = 0.01
+    max_period: Positive = 10_000
+    layer_scale: Positive | None = 0.01
     """Initial value of LayerScale; None for a model without."""
-    input_dimension: int = 512
-    output_dimension: int = 512
+    input_dimension: Size = 512
+    output_dimension: Size = 512
 
     @property
     def head_dim(self) -> int:
@@ -60,18 +68,18 @@ class TransformerConfig:
 class QuantizerConfig:
     """The split residual vector quantizer."""
 
-    dimension: int = 256
-    n_q: int = 32
-    n_q_semantic: int = 1
-    bins: int = 2048
+    dimension: Size = 256
+    n_q: Layers = 32
+    n_q_semantic: Size = 1
+    bins: Size = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class MimiConfig:
     """Everything that fixes the shapes of a Mimi checkpoint."""
 
-    sample_rate: int = 24_000
-    frame_rate: float = 12.5
+    sample_rate: Annotated[int, Meta(gt=0, le=192_000)] = 24_000
+    frame_rate: Annotated[float, Meta(gt=0, le=1000)] = 12.5
     seanet: SeanetConfig = field(default_factory=SeanetConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
@@ -87,8 +95,8 @@ class MimiConfig:
         return self.frame_samples // self.seanet.hop_samples
 
     def canonical_json(self) -> str:
-        """One spelling for equal configs, whatever file they came from."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """One spelling for equal configs, whatever file they came from: whole numbers have no decimals."""
+        return json.dumps(_plain(asdict(self)), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def load(cls, path: Path | None) -> MimiConfig:
@@ -97,176 +105,128 @@ class MimiConfig:
         Raises:
             ConfigError: the file is missing or malformed, or has a key or a value that Antiphon does not support.
         """
-        if path is None:
-            return cls()
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path}: not a JSON file ({error})") from error
-        try:
-            return cls.parse(values)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
+        return cls() if path is None else cls.parse(read_object(path), str(path))
 
     @classmethod
-    def parse(cls, values: object) -> MimiConfig:
-        """The config that a parsed `mimi_config.json` describes.
+    def parse(cls, raw: Mapping[str, Any], where: str) -> MimiConfig:
+        """The config that `mimi_config.json`'s object describes; all sizes must be there.
+
+        Args:
+            raw: the object.
+            where: the file's name, for messages.
 
         Raises:
-            ConfigError: names the key that is missing, unknown or has a value that is not supported.
+            ConfigError: a key is missing, unknown, or has a value that is not supported.
         """
-        root = _Section("", values)
-        seanet = _Section("seanet", root.take("seanet"))
-        transformer = _Section("transformer", root.take("transformer"))
-        quantizer = _Section("quantizer", root.take("quantizer"))
-        config = cls(
-            sample_rate=root.positive_int("sample_rate"),
-            frame_rate=root.positive("frame_rate"),
-            seanet=SeanetConfig(
-                ratios=seanet.ratios("ratios"),
-                **{name: seanet.positive_int(name) for name in _names(SeanetConfig) if name != "ratios"},
-            ),
-            transformer=TransformerConfig(
-                max_period=transformer.positive("max_period"),
-                layer_scale=transformer.positive_or_none("layer_scale"),
-                output_dimension=transformer.only_int("output_dimensions"),
-                **{name: transformer.positive_int(name) for name in _TRANSFORMER_INTS},
-            ),
-            quantizer=QuantizerConfig(
-                dimension=quantizer.positive_int("dimension"),
-                n_q=quantizer.positive_int("n_q"),
-                bins=quantizer.positive_int("bins"),
-                n_q_semantic=quantizer.positive_int("n_q_semantic", 1),
-            ),
-        )
-        root.fixed(channels=1)
-        seanet.fixed(**_SEANET_FIXED)
-        transformer.fixed(**_TRANSFORMER_FIXED)
-        quantizer.fixed(input_dimension=config.seanet.dimension, output_dimension=config.seanet.dimension)
-        for section in (seanet, transformer, quantizer, root):
-            section.close()
-        config.check()
+        values = _sizes(raw, cls, "", where)
+        for name, kind in _PARTS.items():
+            values[name] = _sizes(values[name], kind, name, where)
+        outputs = values["transformer"].pop("output_dimensions")
+        if not isinstance(outputs, list) or len(outputs) != 1:
+            raise ConfigError(f"{where}: transformer.output_dimensions: expected one number, got {shown(outputs)}")
+        config = convert(values | {"transformer": values["transformer"] | {"output_dimension": outputs[0]}}, cls, where)
+        around = {"input_dimension": (config.seanet.dimension,), "output_dimension": (config.seanet.dimension,)}
+        demand_only(raw["quantizer"], around, where, "quantizer.")
+        config.check(where)
         return config
 
-    def check(self) -> None:
+    def check(self, where: str = "mimi_config.json") -> None:
         """Checks what the keys mean together.
+
+        Args:
+            where: the file's name, for messages.
 
         Raises:
             ConfigError: names the keys that do not fit each other.
         """
-        transformer, quantizer = self.transformer, self.quantizer
-        hop = self.seanet.hop_samples
-        if self.frame_samples * self.frame_rate != self.sample_rate or self.frame_samples % hop:
-            raise ConfigError(
-                f"`frame_rate` {self.frame_rate} at `sample_rate` {self.sample_rate} "
-                f"is not a whole number of hops of {hop} samples (the product of `seanet.ratios`)"
-            )
-        if transformer.d_model % (2 * transformer.num_heads):
-            raise ConfigError("`transformer.d_model` must be an even multiple of `transformer.num_heads`")
-        if (transformer.input_dimension, transformer.output_dimension) != (self.seanet.dimension,) * 2:
-            raise ConfigError(
-                "`transformer.input_dimension` and `transformer.output_dimensions` must equal `seanet.dimension`"
-            )
-        if transformer.context < self.positions_per_frame:
-            raise ConfigError(f"`transformer.context` must hold a frame of {self.positions_per_frame} positions")
-        if quantizer.n_q <= quantizer.n_q_semantic:
-            raise ConfigError("`quantizer.n_q` must be more than `quantizer.n_q_semantic`")
-        if self.seanet.n_filters < self.seanet.compress:
-            raise ConfigError("`seanet.compress` must be at most `seanet.n_filters`")
+
+        def demand(holds: bool, message: str) -> None:
+            if not holds:
+                raise ConfigError(f"{where}: {message}")
+
+        seanet, transformer, quantizer = self.seanet, self.transformer, self.quantizer
+        hop = seanet.hop_samples
+        demand(
+            self.frame_samples * self.frame_rate == self.sample_rate and self.frame_samples % hop == 0,
+            f"frame_rate: {self.frame_rate} at a sample_rate of {self.sample_rate} is not a whole number of hops of "
+            f"{hop} samples (the product of seanet.ratios)",
+        )
+        demand(
+            transformer.d_model % (2 * transformer.num_heads) == 0,
+            "transformer.num_heads: d_model must be an even multiple of it",
+        )
+        for name in ("input_dimension", "output_dimension"):
+            demand(getattr(transformer, name) == seanet.dimension, f"transformer.{name}: must equal seanet.dimension")
+        demand(
+            transformer.context >= self.positions_per_frame,
+            f"transformer.context: must hold a frame of {self.positions_per_frame} positions",
+        )
+        demand(quantizer.n_q > quantizer.n_q_semantic, "quantizer.n_q: must be more than n_q_semantic")
+        demand(seanet.n_filters >= seanet.compress, "seanet.compress: must be at most n_filters")
 
 
-# What the published models say and Antiphon takes for granted, also where the key is missing.
-_SEANET_FIXED: dict[str, Any] = {
-    "channels": 1,
-    "causal": True,
-    "activation": "ELU",
-    "activation_params": {"alpha": 1.0},
-    "norm": "none",
-    "norm_params": {},
-    "pad_mode": "constant",
-    "true_skip": True,
-    "trim_right_ratio": 1.0,
-    "final_activation": None,
+_PARTS = {"seanet": SeanetConfig, "transformer": TransformerConfig, "quantizer": QuantizerConfig}
+_ONLY: dict[str, dict[str, tuple[Any, ...]]] = {  # what the published models say, taken for granted where it is absent
+    "": {"channels": (1,)},
+    "seanet": {
+        "channels": (1,),
+        "causal": (True,),
+        "activation": ("ELU",),
+        "activation_params": ({"alpha": 1.0},),
+        "norm": ("none",),
+        "norm_params": ({},),
+        "pad_mode": ("constant",),
+        "true_skip": (True,),
+        "trim_right_ratio": (1.0,),
+        "final_activation": (None,),
+    },
+    "transformer": {
+        "causal": (True,),
+        "conv_layout": (True,),
+        "gating": ("none",),
+        "norm": ("layer_norm",),
+        "positional_embedding": ("rope",),
+    },
+    "quantizer": {},
 }
-_TRANSFORMER_FIXED: dict[str, Any] = {
-    "causal": True,
-    "conv_layout": True,
-    "gating": "none",
-    "norm": "layer_norm",
-    "positional_embedding": "rope",
-}
-_TRANSFORMER_INTS = ("d_model", "num_heads", "num_layers", "dim_feedforward", "context", "input_dimension")
-
-# Keys that change nothing at inference: which norm is disabled where there is none, and how the codebooks were learned.
-_WITHOUT_EFFECT = {
+_OTHERS = {  # keys that are checked elsewhere, or change nothing at inference
     "seanet": {"disable_norm_outer_blocks"},
-    "quantizer": {"q_dropout", "no_quantization_rate", "decay", "threshold_usage_ratio", "replaced_usage_ratio"},
+    "transformer": {"output_dimensions"},
+    "quantizer": {
+        "input_dimension",
+        "output_dimension",
+        "q_dropout",
+        "no_quantization_rate",
+        "decay",
+        "threshold_usage_ratio",
+        "replaced_usage_ratio",
+    },
 }
+_OPTIONAL = {"n_q_semantic"}
 
 
-def _names(config: type) -> list[str]:
-    return [entry.name for entry in fields(config)]
+def _sizes(raw: Any, kind: type[Any], name: str, where: str) -> dict[str, Any]:
+    """The values of one object of the file that are sizes of `kind`, unchecked; all other keys are as they must be.
+
+    Raises:
+        ConfigError: a size is missing, or another key is unknown or asks for something else.
+    """
+    values = as_object(raw, f"{where}: {name}" if name else where)
+    within = f"{name}." if name else ""
+    demand_only(values, _ONLY[name], where, within)
+    sizes = {size.name for size in fields(kind)}
+    if name == "transformer":
+        sizes = sizes - {"output_dimension"} | {"output_dimensions"}  # the file has a list of one
+    for key in values:
+        if key not in sizes | _ONLY[name].keys() | _OTHERS.get(name, set()):
+            raise ConfigError(f"{where}: unknown key {within}{key}: this version of Antiphon cannot run the codec")
+    for key in sorted(sizes - _OPTIONAL):
+        if key not in values:
+            raise ConfigError(f"{where}: {within}{key}: is missing")
+    return {key: value for key, value in values.items() if key in sizes}
 
 
-class _Section:
-    """One object of the file, emptied key by key, so that what is left over is what we do not know."""
-
-    def __init__(self, name: str, values: object) -> None:
-        self.name = name
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"`{name or 'the file'}` must be an object, got {values!r}")
-        self.left = dict(values)
-
-    def key(self, name: str) -> str:
-        return f"`{self.name}.{name}`" if self.name else f"`{name}`"
-
-    def take(self, name: str, default: object = MISSING) -> object:
-        value = self.left.pop(name, default)
-        if value is MISSING:
-            raise ConfigError(f"{self.key(name)} is missing")
-        return value
-
-    def positive_or_none(self, name: str) -> float | None:
-        value = self.take(name)
-        return None if value is None else self._positive(name, value)
-
-    def positive(self, name: str) -> float:
-        return self._positive(name, self.take(name))
-
-    def positive_int(self, name: str, default: object = MISSING) -> int:
-        return self._positive_int(name, self.take(name, default))
-
-    def only_int(self, name: str) -> int:
-        value = self.take(name)
-        if not isinstance(value, list) or len(value) != 1:
-            raise ConfigError(f"{self.key(name)} must hold one number, got {value!r}")
-        return self._positive_int(name, value[0])
-
-    def ratios(self, name: str) -> tuple[int, ...]:
-        value = self.take(name)
-        if not isinstance(value, list) or not value:
-            raise ConfigError(f"{self.key(name)} must be a list of strides, got {value!r}")
-        return tuple(self._positive_int(name, ratio) for ratio in value)
-
-    def fixed(self, **expected: object) -> None:
-        for name, value in expected.items():
-            given = self.take(name, value)
-            if given != value:
-                raise ConfigError(f"{self.key(name)} {given!r} is not supported: expected {value!r}")
-
-    def close(self) -> None:
-        for name in self.left:
-            if name not in _WITHOUT_EFFECT.get(self.name, set()):
-                raise ConfigError(f"{self.key(name)} is not supported")
-
-    def _positive(self, name: str, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise ConfigError(f"{self.key(name)} must be a positive number, got {value!r}")
-        return value
-
-    def _positive_int(self, name: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            raise ConfigError(f"{self.key(name)} must be a positive whole number, got {value!r}")
-        return value
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
