@@ -13,6 +13,7 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/buf lint
 	$(BIN)/python -m tools.setup.generate_stubs --check
 bench: .venv/installed

@@ -101,7 +101,8 @@ def test_what_is_not_supported_is_named(key: str, value: Any) -> None:
     [
         ("dim", "64", "expected `int`, got `str`"), ("dim", 64.5, "expected `int`"), ("dim", True, "expected `int`"),
         ("dim", 0, "expected `int` >= 1"), ("dim", 66, "does not divide into 4 heads"), ("dim", 60, "even width"),
-        ("hidden_scale", 0, "expected `float` > 0"), ("hidden_scale", 0.001, "no width"), ("num_layers", -1, "expected `int` >= 1"),
+        ("hidden_scale", 0, "expected `float` > 0"), ("hidden_scale", 0.001, "no width"),
+        ("num_layers", -1, "expected `int` >= 1"),
         ("delays", [0] * 16, "expected 17"), ("delays", [0] * 16 + [-1], "expected `int` >= 0"),
         ("delays", [0] * 16 + [99], "do not fit"),
         ("dim", 2**40, "<= 131072"), ("num_layers", 10**9, "<= 512"), ("context", 2**40, "<= 16777216"),
