@@ -27,8 +27,9 @@ from antiphon_cloud.serving.config import ServingConfig
 from antiphon_cloud.serving.load import load
 from antiphon_edge.codec.codec import Codec, Decoder, Encoder
 from tools import ROOT
-from tools.clerk.evaluate import Scene, answers, false_starts, interruptions, turn_of
 from tools.clerk.recognizer import DigitRecognizer
+from tools.clerk.scenes import Scene, turn_of
+from tools.clerk.scores import answers, false_starts, interruptions
 from tools.clerk.train.clips import Word
 from tools.clerk.train.examples import PERIOD_S, TEST
 from tools.demo.conversation import converse_all

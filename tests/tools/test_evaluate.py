@@ -9,20 +9,8 @@ import pytest
 import soundfile
 
 from antiphon_edge.audio.pcm import Pcm
-from tools.clerk.evaluate import (
-    LEAD_S,
-    TAIL_S,
-    Scene,
-    Turn,
-    answers,
-    desktop_tracks,
-    false_starts,
-    first_audible_s,
-    human_words,
-    interruptions,
-    said_once,
-    utterance,
-)
+from tools.clerk.scenes import LEAD_S, TAIL_S, Scene, Turn, desktop_tracks, human_words, said_once, utterance
+from tools.clerk.scores import answers, false_starts, first_audible_s, interruptions
 from tools.clerk.train.clips import Clip, Word
 from tools.clerk.train.scenes import PAUSE_S
 from tools.demo.conversation import Heard
@@ -168,7 +156,7 @@ def test_a_sound_without_a_word_is_a_false_start_too() -> None:
 def test_other_words_begin_after_the_greeting_and_leave_time_for_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.clerk.evaluate.HUMAN", tmp_path)
+    monkeypatch.setattr("tools.clerk.scenes.HUMAN", tmp_path)
     assert human_words() == []  # not installed
     (tmp_path / "phonetic").mkdir()
     for name in ("a", "9"):
@@ -199,7 +187,7 @@ def test_other_words_are_said_before_a_turn_in_its_voice() -> None:
 def test_each_desktop_sound_rings_loud_and_soft_and_none_that_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.clerk.evaluate.DESKTOP", tmp_path)
+    monkeypatch.setattr("tools.clerk.scenes.DESKTOP", tmp_path)
     for name in ("bell", "audio-channel-front-left"):
         tone = np.sin(np.arange(48_000 // 2) / 10)
         soundfile.write(tmp_path / f"{name}.oga", np.column_stack([tone, tone]), 48_000, format="OGG")
@@ -215,5 +203,5 @@ def test_each_desktop_sound_rings_loud_and_soft_and_none_that_speaks(
 
 
 def test_no_sounds_are_no_conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.clerk.evaluate.DESKTOP", tmp_path)
+    monkeypatch.setattr("tools.clerk.scenes.DESKTOP", tmp_path)
     assert desktop_tracks(20 * RATE, np.random.default_rng(0)) == []
