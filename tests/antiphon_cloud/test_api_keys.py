@@ -127,7 +127,7 @@ def test_a_changed_file_is_followed_and_a_bad_one_is_not(tmp_path: Path, caplog:
 
 
 def keyed(path: Path, slots_of: Allowance = DEFAULT) -> StubOptions:
-    return StubOptions(config=ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=path, allowance=slots_of))
+    return StubOptions(config=ServerConfig(listen="127.0.0.1:0", api_keys=path, allowance=slots_of))
 
 
 async def test_only_a_known_key_gets_in_and_health_needs_none(tmp_path: Path) -> None:
