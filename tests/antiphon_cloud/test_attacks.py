@@ -23,9 +23,9 @@ from antiphon_cloud.clients import Allowance
 from antiphon_cloud.gate import CONVERSE, SERVICE_NAME
 from antiphon_cloud.server import Server, ServerConfig
 from antiphon_edge import connection as connection_options
+from http2 import connection, message
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.calls import CODES, OPEN, connected, converse, frame, load_of, open_session, resuming
-from tests.support.http2 import connection, message
 from tests.support.servers import StubOptions, StubServer, codec_files, stub_server
 
 GET_MODEL, GET_CODEC = f"/{SERVICE_NAME}/GetModel", f"/{SERVICE_NAME}/GetCodec"

@@ -1,0 +1,342 @@
+"""What each attack of a list costs a session beside it, on a real worker, as a table.
+
+    python tools/attack.py [--only NAME ...] [--no-keys] [--seconds 10]
+
+Each attack (`attacks.py`, in a process of its own, nice 5) meets a worker of its own: `antiphon-cloud serve` with the
+packaged model, one thread and a drain of 2 s. Beside it a victim sends a frame every 80 ms; what a frame took counts
+from the moment when it was due, so that a victim that is held up hides nothing. A newcomer comes every second, opens a
+session and wants one reply. Then the worker is asked to end, while the attack goes on. Victim, attacker and newcomers
+have a key each; with --no-keys the attacker comes from another address (127.0.0.2, as Linux has it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
+
+import numpy as np
+import uvloop
+
+from antiphon.errors import AntiphonError
+from antiphon.spec import ModelSpec
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.connection import open_channel
+from antiphon_edge.credentials import PLAINTEXT, Credentials
+from attacks import ATTACKS, Target
+from fleet import unused_addresses
+from worker_process import BIN, Worker, worker
+
+DRAIN_S = 2.0
+FRAME_S = 0.08
+SEED = 7
+NEWCOMER_TIMEOUT_S = 5.0
+NEWCOMERS_EVERY_S = 1.0
+VICTIM_TIMEOUT_S = 30.0  # beyond the time of its frames
+END_TIMEOUT_S = 30.0
+P99_MAY_MOVE_MS, LATE_MS = 20.0, 80.0
+NONE = "none"
+COLUMNS = (
+    "attack",
+    "p50 ms",
+    "p99 ms",
+    "worst ms",
+    "late",
+    "tokens",
+    "newcomers",
+    "SIGTERM s",
+    "what the attacker did",
+)
+
+
+@dataclass(slots=True)
+class Victim:
+    """What became of the session beside the attack."""
+
+    took_ms: list[float] = field(default_factory=list)  # of each frame, from when it was due to its reply
+    tokens: str = ""  # a digest of all of them
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Row:
+    """What one attack did."""
+
+    name: str
+    victim: Victim
+    same: bool
+    newcomers: Counter[str]  # by what became of them; "" was admitted
+    end_s: float | None  # None: the worker had to be killed
+    logged: int  # lines of the worker's log
+    done: dict[str, int]  # by the attacker
+
+    def percentile_ms(self, percent: float) -> float:
+        """Of the victim's frames."""
+        return float(np.percentile(self.victim.took_ms or [np.nan], percent))
+
+    @property
+    def late(self) -> int:
+        """Frames of the victim that were answered later than the next one was due."""
+        return sum(took_ms > LATE_MS for took_ms in self.victim.took_ms)
+
+    def cells(self) -> list[str]:
+        """One a column."""
+        ended = f"over {END_TIMEOUT_S:g}" if self.end_s is None else f"{self.end_s:.1f}"
+        return [
+            self.name,
+            *(f"{self.percentile_ms(percent):.1f}" for percent in (50, 99, 100)),
+            str(self.late),
+            "same" if self.same else "OTHERS",
+            f"{self.newcomers['']} of {self.newcomers.total()}",
+            ended,
+            str(self.logged),
+            ", ".join(f"{count:,} {what}" for what, count in self.done.items()) or "nothing",
+        ]
+
+    def misses(self, alone: Row | None) -> Iterator[str]:
+        """Where it fell short, and why newcomers were not let in.
+
+        Args:
+            alone: the row without an attack, where there is one.
+        """
+        if self.victim.error:
+            yield f"the victim's session ended: {self.victim.error}"
+        elif not self.same:
+            yield "the victim got other tokens than without the attack"
+        if alone and (moved_ms := self.percentile_ms(99) - alone.percentile_ms(99)) >= P99_MAY_MOVE_MS:
+            yield f"the victim's p99 moved by {moved_ms:.0f} ms"
+        if self.late:
+            yield f"{self.late} frames of the victim came later than {LATE_MS:g} ms"
+        for reason, count in self.newcomers.items():
+            if reason:
+                yield f"{count} newcomers were not let in: {reason}"
+        if self.end_s is None or self.end_s > DRAIN_S + 1:
+            yield f"SIGTERM took longer than {DRAIN_S + 1:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Of a worker: the file, and each client's own; None where everyone is let in."""
+
+    file: Path | None = None
+    victim: str | None = None
+    attacker: str | None = None
+    newcomer: str | None = None
+
+    @classmethod
+    def make(cls, file: Path, flags: Sequence[str] = ()) -> Keys:
+        """Three keys, made as an operator makes them."""
+
+        def key(name: str) -> str:
+            command = [BIN / "antiphon-cloud", "make-key", name, "--api-keys", file, *flags]
+            return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout.strip()
+
+        return cls(file, key("victim"), key("attacker"), key("newcomer"))
+
+
+def presenting(key: str | None) -> Credentials:
+    """What a client with `key` shows."""
+    return Credentials(api_key=key) if key else PLAINTEXT
+
+
+async def talk(stub: Any, served: pb.GetModelResponse, frames: int, every_s: float) -> Victim:
+    """A session of so many random frames, one every `every_s` whatever comes back."""
+    outcome, model = Victim(), ModelSpec.from_message(served.model)
+    codes = np.random.default_rng(SEED).integers(0, model.cardinality, (frames, model.user_codebooks), np.int32)
+    packed, digest = [model.user_packer.pack(frame) for frame in codes], hashlib.sha256()
+    call = stub.Converse()
+
+    async def say(begin_s: float) -> None:
+        for index, frame in enumerate(packed):
+            if (wait_s := begin_s + index * every_s - time.perf_counter()) > 0:
+                await asyncio.sleep(wait_s)
+            await call.write(pb.ConverseRequest(codes=frame))
+
+    async def hear(begin_s: float) -> None:
+        for index in range(frames):
+            reply = await call.read()
+            if not isinstance(reply, pb.ConverseResponse):
+                raise AntiphonError(f"the call ended after {index} replies: {await call.details()}")
+            outcome.took_ms.append((time.perf_counter() - begin_s - index * every_s) * 1e3)
+            token = reply.text_token if reply.HasField("text_token") else None
+            digest.update(f"{reply.codes.hex()} {token}\n".encode())
+
+    try:
+        opening = pb.Open(codec_fingerprint=served.codec.fingerprint, seed=SEED)
+        await call.write(pb.ConverseRequest(open=opening))
+        if not isinstance(await call.read(), pb.ConverseResponse):
+            raise AntiphonError(f"no session: {await call.details()}")
+        begin_s = time.perf_counter()
+        async with asyncio.timeout(frames * every_s + VICTIM_TIMEOUT_S), asyncio.TaskGroup() as tasks:
+            tasks.create_task(say(begin_s))
+            tasks.create_task(hear(begin_s))
+    except* (AntiphonError, TimeoutError) as errors:
+        outcome.error = str(first(errors)) or "no reply came"
+    finally:
+        call.cancel()
+    outcome.tokens = digest.hexdigest()
+    return outcome
+
+
+def first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def come(address: str, key: str | None, fingerprint: bytes, frame: bytes) -> str:
+    """A newcomer who wants one reply: empty where it got it, else why not."""
+    try:
+        async with asyncio.timeout(NEWCOMER_TIMEOUT_S), open_channel(address, presenting(key)) as stub:
+            call = stub.Converse()
+            requests = pb.ConverseRequest(open=pb.Open(codec_fingerprint=fingerprint)), pb.ConverseRequest(codes=frame)
+            for request in (*requests, pb.ConverseRequest(close=pb.Close())):
+                await call.write(request)
+            answers = [answer async for answer in call]
+            return "" if len(answers) == len(requests) + 1 else f"{len(answers)} answers came"
+    except AntiphonError as error:
+        return str(error)
+    except TimeoutError:
+        return f"nothing came in {NEWCOMER_TIMEOUT_S:g} s"
+
+
+async def come_every_second(address: str, key: str | None, served: pb.GetModelResponse, seconds: float) -> Counter[str]:
+    """What became of newcomers, who wait for nobody."""
+    model = ModelSpec.from_message(served.model)
+    frame = model.user_packer.pack(np.zeros(model.user_codebooks, np.int32))
+    begin_s = time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        coming = []
+        for number in range(max(1, int(seconds / NEWCOMERS_EVERY_S))):
+            await asyncio.sleep(begin_s + (number + 0.5) * NEWCOMERS_EVERY_S - time.perf_counter())
+            coming.append(tasks.create_task(come(address, key, served.codec.fingerprint, frame)))
+    return Counter(task.result() for task in coming)
+
+
+@contextmanager
+def attacker(name: str, target: Target) -> Iterator[subprocess.Popen[str]]:
+    """The process of an attack, which waits for a line; it ends with the block."""
+    command = [sys.executable, Path(__file__).with_name("attacks.py"), name]
+    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(asdict(target)) + "\n")
+            process.stdin.flush()
+            if process.stdout.readline().strip() != "ready":
+                raise SystemExit(f"the attacker {name} did not start")
+            yield process
+        finally:
+            process.stdin.close()
+
+
+async def beside(
+    started: Worker, keys: Keys, served: pb.GetModelResponse, seconds: float
+) -> tuple[Victim, Counter[str]]:
+    """A victim and newcomers, beside whatever else happens to the worker."""
+    async with open_channel(started.address, presenting(keys.victim)) as stub:
+        frames = max(1, round(seconds / FRAME_S))
+        newcomers = asyncio.create_task(come_every_second(started.address, keys.newcomer, served, seconds))
+        return await talk(stub, served, frames, FRAME_S), await newcomers
+
+
+async def undisturbed(started: Worker, keys: Keys, seconds: float) -> tuple[pb.GetModelResponse, Victim]:
+    """What is served, and the same session with nobody else there, as fast as it goes."""
+    async with open_channel(started.address, presenting(keys.victim)) as stub:
+        served: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest())
+        return served, await talk(stub, served, max(1, round(seconds / FRAME_S)), 0.0)
+
+
+def end(started: Worker) -> float | None:
+    """How long the worker takes to end when it is asked to; None where it had to be killed."""
+    asked_s = time.perf_counter()
+    started.drain()
+    try:
+        started.process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        return None
+    return time.perf_counter() - asked_s
+
+
+def run(name: str, keys: Keys, seconds: float) -> Row:
+    """One attack, or none, on a worker of its own."""
+    metrics = unused_addresses(1)[0]
+    flags: list[str | Path] = ["--threads", "1", "--drain", str(DRAIN_S), "--metrics-listen", metrics]
+    if keys.file:
+        flags += ["--api-keys", keys.file]
+    with TemporaryFile("w+") as log, worker(*flags, stderr=log) as started:
+        served, alone = uvloop.run(undisturbed(started, keys, seconds))
+        done: dict[str, int] = {}
+        if name == NONE:
+            victim, newcomers = uvloop.run(beside(started, keys, served, seconds))
+            end_s = end(started)
+        else:
+            source = None if keys.file else "127.0.0.2"
+            described = served.SerializeToString().hex()
+            with attacker(name, Target(started.address, metrics, described, keys.attacker, source)) as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                victim, newcomers = uvloop.run(beside(started, keys, served, seconds))
+                end_s = end(started)
+                process.stdin.close()
+                done = json.loads(process.stdout.readline() or "{}")
+        log.seek(0)
+        logged = sum(1 for _ in log)
+        same = victim.error is None and victim.tokens == alone.tokens
+        return Row(name, victim, same, newcomers, end_s, logged, done)
+
+
+def table_line(cells: Sequence[str]) -> str:
+    """A line of a table in markdown."""
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the attacks and prints a row for each, then where they miss what is promised."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = (NONE, *ATTACKS)
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--no-keys", action="store_true", help="the worker lets everyone in")
+    parser.add_argument("--sessions", type=int, metavar="N", help="that each key may have at once (default: all slots)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each victim (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before", flush=True)
+    print(table_line(COLUMNS))
+    print(table_line(["---"] * len(COLUMNS)), flush=True)
+    rows: list[Row] = []
+    with TemporaryDirectory() as folder:
+        flags = ["--sessions", str(options.sessions)] if options.sessions else []
+        keys = Keys() if options.no_keys else Keys.make(Path(folder) / "keys.toml", flags)
+        for name in options.only or names:
+            rows.append(run(name, keys, options.seconds))
+            print(table_line(rows[-1].cells()), flush=True)
+    print(f"load average {os.getloadavg()[0]:.1f} after")
+    alone = next((row for row in rows if row.name == NONE), None)
+    for row in rows:
+        for miss in row.misses(alone):
+            print(f"{row.name}: {miss}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
