@@ -22,12 +22,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
+import grpc
 import numpy as np
 import uvloop
 
@@ -103,7 +104,7 @@ class Row:
             f"{self.newcomers['']} of {self.newcomers.total()}",
             ended,
             str(self.logged),
-            ", ".join(f"{count:,} {what}" for what, count in self.done.items()) or "nothing",
+            ", ".join(f"{what} {count:,}" for what, count in self.done.items()) or "nothing",
         ]
 
     def misses(self, alone: Row | None) -> Iterator[str]:
@@ -163,7 +164,8 @@ async def talk(stub: Any, served: pb.GetModelResponse, frames: int, every_s: flo
         for index, frame in enumerate(packed):
             if (wait_s := begin_s + index * every_s - time.perf_counter()) > 0:
                 await asyncio.sleep(wait_s)
-            await call.write(pb.ConverseRequest(codes=frame))
+            with suppress(asyncio.InvalidStateError):  # the call has ended: who hears says why
+                await call.write(pb.ConverseRequest(codes=frame))
 
     async def hear(begin_s: float) -> None:
         for index in range(frames):
@@ -183,8 +185,9 @@ async def talk(stub: Any, served: pb.GetModelResponse, frames: int, every_s: flo
         async with asyncio.timeout(frames * every_s + VICTIM_TIMEOUT_S), asyncio.TaskGroup() as tasks:
             tasks.create_task(say(begin_s))
             tasks.create_task(hear(begin_s))
-    except* (AntiphonError, TimeoutError) as errors:
-        outcome.error = str(first(errors)) or "no reply came"
+    except* (AntiphonError, TimeoutError, grpc.aio.AioRpcError) as errors:
+        error = first(errors)
+        outcome.error = (error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)) or "no reply came"
     finally:
         call.cancel()
     outcome.tokens = digest.hexdigest()
@@ -204,11 +207,16 @@ async def come(address: str, key: str | None, fingerprint: bytes, frame: bytes) 
     try:
         async with asyncio.timeout(NEWCOMER_TIMEOUT_S), open_channel(address, presenting(key)) as stub:
             call = stub.Converse()
-            requests = pb.ConverseRequest(open=pb.Open(codec_fingerprint=fingerprint)), pb.ConverseRequest(codes=frame)
-            for request in (*requests, pb.ConverseRequest(close=pb.Close())):
+            opening = pb.Open(codec_fingerprint=fingerprint)
+            for request in (
+                pb.ConverseRequest(open=opening),
+                pb.ConverseRequest(codes=frame),
+                pb.ConverseRequest(close=pb.Close()),
+            ):
                 await call.write(request)
-            answers = [answer async for answer in call]
-            return "" if len(answers) == len(requests) + 1 else f"{len(answers)} answers came"
+                if not isinstance(await call.read(), pb.ConverseResponse):
+                    return f"the call ended with {await call.details()}"
+            return ""
     except AntiphonError as error:
         return str(error)
     except TimeoutError:

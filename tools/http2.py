@@ -123,6 +123,8 @@ class Connection:
         await self._news.wait()
 
     def _write(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if self._writer.transport.is_closing():
+            return
         length = len(payload).to_bytes(3, "big")
         self._writer.write(length + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload)
 
