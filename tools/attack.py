@@ -6,7 +6,9 @@ Each attack (`attacks.py`, in a process of its own, nice 5) meets a worker of it
 packaged model, one thread and a drain of 2 s. Beside it a victim sends a frame every 80 ms; what a frame took counts
 from the moment when it was due, so that a victim that is held up hides nothing. A newcomer comes every second, opens a
 session and wants one reply. Then the worker is asked to end, while the attack goes on. Victim, attacker and newcomers
-have a key each; with --no-keys the attacker comes from another address (127.0.0.2, as Linux has it).
+have a key each. The column "others" says how many processors were busy with what the tool did not start: a row that
+misses where others are at work is worth repeating. With --no-keys the attacker comes
+from another address (127.0.0.2, as Linux has it).
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -37,7 +40,7 @@ from antiphon.spec import ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.connection import open_channel
 from antiphon_edge.credentials import PLAINTEXT, Credentials
-from attacks import ATTACKS, Target
+from attacks import ATTACKS, NONE, Target
 from fleet import unused_addresses
 from worker_process import BIN, Worker, worker
 
@@ -49,7 +52,6 @@ NEWCOMERS_EVERY_S = 1.0
 VICTIM_TIMEOUT_S = 30.0  # beyond the time of its frames
 END_TIMEOUT_S = 30.0
 P99_MAY_MOVE_MS, LATE_MS = 20.0, 80.0
-NONE = "none"
 COLUMNS = (
     "attack",
     "p50 ms",
@@ -82,6 +84,7 @@ class Row:
     newcomers: Counter[str]  # by what became of them; "" was admitted
     end_s: float | None  # None: the worker had to be killed
     logged: int  # lines of the worker's log
+    others: float  # processors that were busy with what this tool did not start
     done: dict[str, int]  # by the attacker
 
     def percentile_ms(self, percent: float) -> float:
@@ -104,6 +107,7 @@ class Row:
             f"{self.newcomers['']} of {self.newcomers.total()}",
             ended,
             str(self.logged),
+            f"{self.others:.1f}",
             ", ".join(f"{what} {count:,}" for what, count in self.done.items()) or "nothing",
         ]
 
@@ -153,8 +157,10 @@ def presenting(key: str | None) -> Credentials:
     return Credentials(api_key=key) if key else PLAINTEXT
 
 
-async def talk(stub: Any, served: pb.GetModelResponse, frames: int, every_s: float) -> Victim:
-    """A session of so many random frames, one every `every_s` whatever comes back."""
+async def talk(
+    stub: Any, served: pb.GetModelResponse, frames: int, every_s: float, begin: Callable[[], None] = lambda: None
+) -> Victim:
+    """A session of so many random frames, one every `every_s` whatever comes back; `begin` is called as it opens."""
     outcome, model = Victim(), ModelSpec.from_message(served.model)
     codes = np.random.default_rng(SEED).integers(0, model.cardinality, (frames, model.user_codebooks), np.int32)
     packed, digest = [model.user_packer.pack(frame) for frame in codes], hashlib.sha256()
@@ -181,6 +187,7 @@ async def talk(stub: Any, served: pb.GetModelResponse, frames: int, every_s: flo
         await call.write(pb.ConverseRequest(open=opening))
         if not isinstance(await call.read(), pb.ConverseResponse):
             raise AntiphonError(f"no session: {await call.details()}")
+        begin()
         begin_s = time.perf_counter()
         async with asyncio.timeout(frames * every_s + VICTIM_TIMEOUT_S), asyncio.TaskGroup() as tasks:
             tasks.create_task(say(begin_s))
@@ -236,31 +243,52 @@ async def come_every_second(address: str, key: str | None, served: pb.GetModelRe
     return Counter(task.result() for task in coming)
 
 
-@contextmanager
-def attacker(name: str, target: Target) -> Iterator[subprocess.Popen[str]]:
-    """The process of an attack, which waits for a line; it ends with the block."""
-    command = [sys.executable, Path(__file__).with_name("attacks.py"), name]
-    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(asdict(target)) + "\n")
-            process.stdin.flush()
-            if process.stdout.readline().strip() != "ready":
-                raise SystemExit(f"the attacker {name} did not start")
-            yield process
-        finally:
-            process.stdin.close()
+class Attacker:
+    """The process of an attack, which waits for `begin`.
+
+    Args:
+        name: of the attack.
+        target: whom it is aimed at.
+    """
+
+    def __init__(self, name: str, target: Target) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("attacks.py")), name]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._say(json.dumps(asdict(target)))
+        if self._hear() != "ready":
+            self.end()
+            raise SystemExit(f"the attacker {name} did not start")
+
+    def begin(self) -> None:
+        """Lets it attack."""
+        self._say("go")
+
+    def end(self) -> dict[str, int]:
+        """Ends it, and says what it did."""
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            done: dict[str, int] = json.loads(self._hear() or "{}")
+        return done
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def _hear(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
 
 
 async def beside(
-    started: Worker, keys: Keys, served: pb.GetModelResponse, seconds: float
+    started: Worker, keys: Keys, served: pb.GetModelResponse, seconds: float, begin: Callable[[], None]
 ) -> tuple[Victim, Counter[str]]:
-    """A victim and newcomers, beside whatever else happens to the worker."""
+    """A victim and newcomers, beside what `begin` begins."""
     async with open_channel(started.address, presenting(keys.victim)) as stub:
         frames = max(1, round(seconds / FRAME_S))
         newcomers = asyncio.create_task(come_every_second(started.address, keys.newcomer, served, seconds))
-        return await talk(stub, served, frames, FRAME_S), await newcomers
+        return await talk(stub, served, frames, FRAME_S, begin), await newcomers
 
 
 async def undisturbed(started: Worker, keys: Keys, seconds: float) -> tuple[pb.GetModelResponse, Victim]:
@@ -282,34 +310,39 @@ def end(started: Worker) -> float | None:
     return time.perf_counter() - asked_s
 
 
+def busy_s() -> tuple[float, float]:
+    """Processor time that everybody has taken since the machine started, and that this process and those which it
+    started and which have ended took of it."""
+    ticks = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
+    user, nice, system, _, _, *interrupts = ticks
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own_s = sum(usage.ru_utime + usage.ru_stime for usage in own)
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK"), own_s
+
+
 def run(name: str, keys: Keys, seconds: float) -> Row:
-    """One attack, or none, on a worker of its own."""
+    """One attack on a worker of its own."""
     metrics = unused_addresses(1)[0]
+    began_s, (all_s, own_s) = time.perf_counter(), busy_s()
     flags: list[str | Path] = ["--threads", "1", "--drain", str(DRAIN_S), "--metrics-listen", metrics]
     if keys.file:
         flags += ["--api-keys", keys.file]
     with TemporaryFile("w+") as log, worker(*flags, stderr=log) as started:
         served, alone = uvloop.run(undisturbed(started, keys, seconds))
-        done: dict[str, int] = {}
-        if name == NONE:
-            victim, newcomers = uvloop.run(beside(started, keys, served, seconds))
+        source = None if keys.file else "127.0.0.2"
+        target = Target(started.address, metrics, served.SerializeToString().hex(), keys.attacker, source)
+        attacker = Attacker(name, target)
+        try:
+            victim, newcomers = uvloop.run(beside(started, keys, served, seconds, attacker.begin))
             end_s = end(started)
-        else:
-            source = None if keys.file else "127.0.0.2"
-            described = served.SerializeToString().hex()
-            with attacker(name, Target(started.address, metrics, described, keys.attacker, source)) as process:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                victim, newcomers = uvloop.run(beside(started, keys, served, seconds))
-                end_s = end(started)
-                process.stdin.close()
-                done = json.loads(process.stdout.readline() or "{}")
+        finally:
+            done = attacker.end()
         log.seek(0)
         logged = sum(1 for _ in log)
-        same = victim.error is None and victim.tokens == alone.tokens
-        return Row(name, victim, same, newcomers, end_s, logged, done)
+    same = victim.error is None and victim.tokens == alone.tokens
+    all_s, own_s = busy_s()[0] - all_s, busy_s()[1] - own_s
+    others = max(0.0, (all_s - own_s) / (time.perf_counter() - began_s))
+    return Row(name, victim, same, newcomers, end_s, logged, others, done)
 
 
 def table_line(cells: Sequence[str]) -> str:
@@ -320,7 +353,7 @@ def table_line(cells: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the attacks and prints a row for each, then where they miss what is promised."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = (NONE, *ATTACKS)
+    names = tuple(ATTACKS)
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--no-keys", action="store_true", help="the worker lets everyone in")
     parser.add_argument("--sessions", type=int, metavar="N", help="that each key may have at once (default: all slots)")

@@ -129,6 +129,11 @@ async def flood(target: Target, done: Done, begin: Begin, *, a_second: float, co
             tasks.create_task(forever(target, None, some))
 
 
+async def none(target: Target, done: Done) -> None:
+    """Nothing happens."""
+    await asyncio.Event().wait()
+
+
 async def windowless(target: Target, done: Done) -> None:
     """Four calls open a session each and take no Opened."""
     opening = target.opening()
@@ -315,7 +320,9 @@ async def watch(target: Target, done: Done) -> None:
 
 
 Attack = Callable[[Target, Done], Awaitable[None]]
+NONE = "none"
 ATTACKS: dict[str, Attack] = {
+    NONE: none,
     "windowless": windowless,
     "health": health,
     "codec": codec,
