@@ -6,9 +6,10 @@ Each attack (`attacks.py`, in a process of its own, nice 5) meets a worker of it
 packaged model, one thread and a drain of 2 s. Beside it a victim sends a frame every 80 ms; what a frame took counts
 from the moment when it was due, so that a victim that is held up hides nothing. A newcomer comes every second, opens a
 session and wants one reply. Then the worker is asked to end, while the attack goes on. Victim, attacker and newcomers
-have a key each. The column "others" says how many processors were busy with what the tool did not start: a row that
-misses where others are at work is worth repeating. With --no-keys the attacker comes
-from another address (127.0.0.2, as Linux has it).
+have a key each; with --no-keys the attacker comes from another address (127.0.0.2, as Linux has it).
+
+The column "others" says how many processors were busy with what the tool did not start. A row that misses where others
+are at work is worth repeating alone.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ import uvloop
 from antiphon.errors import AntiphonError
 from antiphon.spec import ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.api_keys import make_key
 from antiphon_edge.connection import open_channel
 from antiphon_edge.credentials import PLAINTEXT, Credentials
 from attacks import ATTACKS, NONE, Target
 from fleet import unused_addresses
-from worker_process import BIN, Worker, worker
+from worker_process import Worker, worker
 
 DRAIN_S = 2.0
 FRAME_S = 0.08
@@ -53,15 +55,8 @@ VICTIM_TIMEOUT_S = 30.0  # beyond the time of its frames
 END_TIMEOUT_S = 30.0
 P99_MAY_MOVE_MS, LATE_MS = 20.0, 80.0
 COLUMNS = (
-    "attack",
-    "p50 ms",
-    "p99 ms",
-    "worst ms",
-    "late",
-    "tokens",
-    "newcomers",
-    "SIGTERM s",
-    "what the attacker did",
+    *("attack", "p50 ms", "p99 ms", "worst ms", "late", "tokens", "newcomers", "SIGTERM s"),
+    *("log lines", "others", "what the attacker did"),
 )
 
 
@@ -142,14 +137,9 @@ class Keys:
     newcomer: str | None = None
 
     @classmethod
-    def make(cls, file: Path, flags: Sequence[str] = ()) -> Keys:
-        """Three keys, made as an operator makes them."""
-
-        def key(name: str) -> str:
-            command = [BIN / "antiphon-cloud", "make-key", name, "--api-keys", file, *flags]
-            return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout.strip()
-
-        return cls(file, key("victim"), key("attacker"), key("newcomer"))
+    def make(cls, file: Path, sessions: int | None = None) -> Keys:
+        """Three keys, each of which may have so many sessions at once; None is what the worker gives everyone."""
+        return cls(file, *(make_key(file, name, sessions) for name in ("victim", "attacker", "newcomer")))
 
 
 def presenting(key: str | None) -> Credentials:
@@ -192,6 +182,9 @@ async def talk(
         async with asyncio.timeout(frames * every_s + VICTIM_TIMEOUT_S), asyncio.TaskGroup() as tasks:
             tasks.create_task(say(begin_s))
             tasks.create_task(hear(begin_s))
+        async with asyncio.timeout(VICTIM_TIMEOUT_S):
+            await call.write(pb.ConverseRequest(close=pb.Close()))
+            await call.read()
     except* (AntiphonError, TimeoutError, grpc.aio.AioRpcError) as errors:
         error = first(errors)
         outcome.error = (error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)) or "no reply came"
@@ -364,8 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table_line(["---"] * len(COLUMNS)), flush=True)
     rows: list[Row] = []
     with TemporaryDirectory() as folder:
-        flags = ["--sessions", str(options.sessions)] if options.sessions else []
-        keys = Keys() if options.no_keys else Keys.make(Path(folder) / "keys.toml", flags)
+        keys = Keys() if options.no_keys else Keys.make(Path(folder) / "keys.toml", options.sessions)
         for name in options.only or names:
             rows.append(run(name, keys, options.seconds))
             print(table_line(rows[-1].cells()), flush=True)

@@ -15,11 +15,12 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -105,24 +106,37 @@ async def hold(
             tasks.create_task(forever(target, window, partial(some, count)))
 
 
-async def flood(target: Target, done: Done, begin: Begin, *, a_second: float, connections: int, reset: bool) -> None:
-    """Begins so many calls a second, and takes each back at once or lets it end."""
+async def flood(
+    target: Target, done: Done, begin: Begin, *, a_second: float, connections: int, reset_after: int | None = None
+) -> None:
+    """Begins so many calls a second.
+
+    Args:
+        target: whom to call.
+        done: is counted up.
+        begin: one call.
+        a_second: calls of all connections.
+        connections: how many.
+        reset_after: ticks after which a call is taken back: 0 with the same packet. None lets it end.
+    """
 
     async def some(opened: Connection) -> None:
         per_s, owed, before_s = a_second / connections, 0.0, time.perf_counter()
+        begun: deque[list[int]] = deque()
         while not opened.closed.is_set():
             await asyncio.sleep(TICK_S)
             now_s = time.perf_counter()
             owed, before_s = min(owed + (now_s - before_s) * per_s, BURST_S * per_s), now_s
             if opened.unsent > UNSENT_BYTES:
                 continue
-            for _ in range(int(owed)):
-                stream = begin(opened)
-                if reset:
-                    opened.reset(stream)
-                opened.forget(stream)
-                done["calls"] += 1
+            begun.append([begin(opened) for _ in range(int(owed))])
+            done["calls"] += int(owed)
             owed -= int(owed)
+            while len(begun) > (reset_after or 0):
+                for stream in begun.popleft():
+                    if reset_after is not None:
+                        opened.reset(stream)
+                    opened.forget(stream)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(connections):
@@ -186,35 +200,32 @@ async def queries(target: Target, done: Done) -> None:
             tasks.create_task(forever(target, None, ask))
 
 
-async def resets(target: Target, done: Done) -> None:
+async def resets(target: Target, done: Done, *, after_ticks: int = 0, metadata: Metadata | None = None) -> None:
     """2,000 calls a second open a session and are taken back in the same breath, with the attacker's key."""
-    opening = target.opening()
+    opening, carried = target.opening(), target.metadata if metadata is None else metadata
     await flood(
         target,
         done,
-        lambda opened: opened.call(CONVERSE, opening, metadata=target.metadata, end=False),
+        lambda opened: opened.call(CONVERSE, opening, metadata=carried, end=False),
         a_second=2000,
         connections=4,
-        reset=True,
+        reset_after=after_ticks,
     )
+
+
+async def late_resets(target: Target, done: Done) -> None:
+    """The same, but each call is taken back after 50 ms, when it may have a session."""
+    await resets(target, done, after_ticks=5)
 
 
 async def strange_resets(target: Target, done: Done) -> None:
-    """2,000 calls a second open a session and are taken back in the same breath, without a key."""
-    opening = target.opening()
-    await flood(
-        target,
-        done,
-        lambda opened: opened.call(CONVERSE, opening, end=False),
-        a_second=2000,
-        connections=4,
-        reset=True,
-    )
+    """2,000 calls a second without a key are taken back in the same breath."""
+    await resets(target, done, metadata=())
 
 
 async def strangers(target: Target, done: Done) -> None:
     """4,000 calls of GetModel a second have no key."""
-    await flood(target, done, lambda opened: opened.call(GET_MODEL, b""), a_second=4000, connections=8, reset=False)
+    await flood(target, done, lambda opened: opened.call(GET_MODEL, b""), a_second=4000, connections=8)
 
 
 async def unopened(target: Target, done: Done) -> None:
@@ -319,7 +330,7 @@ async def watch(target: Target, done: Done) -> None:
     await hold(target, done, lambda opened: opened.call(WATCH, b""), streams=1, window=SHUT)
 
 
-Attack = Callable[[Target, Done], Awaitable[None]]
+Attack = Callable[[Target, Done], Coroutine[Any, Any, None]]
 NONE = "none"
 ATTACKS: dict[str, Attack] = {
     NONE: none,
@@ -329,6 +340,7 @@ ATTACKS: dict[str, Attack] = {
     "idle": idle,
     "queries": queries,
     "resets": resets,
+    "late-resets": late_resets,
     "strange-resets": strange_resets,
     "strangers": strangers,
     "unopened": unopened,
