@@ -250,18 +250,24 @@ class Attacker:
         self._say(json.dumps(asdict(target)))
         if self._hear() != "ready":
             self.end()
-            raise SystemExit(f"the attacker {name} did not start")
 
     def begin(self) -> None:
         """Lets it attack."""
         self._say("go")
 
     def end(self) -> dict[str, int]:
-        """Ends it, and says what it did."""
+        """Ends it, and says what it did.
+
+        Raises:
+            SystemExit: it has failed, and said on its standard error why.
+        """
         with self._process:
             assert self._process.stdin is not None
             self._process.stdin.close()
-            done: dict[str, int] = json.loads(self._hear() or "{}")
+            line = self._hear()
+        if not line:
+            raise SystemExit("the attacker failed: its row means nothing")
+        done: dict[str, int] = json.loads(line)
         return done
 
     def _say(self, line: str) -> None:

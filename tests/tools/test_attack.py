@@ -43,6 +43,12 @@ async def test_an_attack_does_what_it_says(name: str, what: str, count: int) -> 
             await attacking
 
 
+def test_only_this_machine_is_attacked(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="the attacker failed"):
+        attack.Attacker(NONE, Target("192.0.2.1:50051", "127.0.0.1:1", ""))
+    assert "AssertionError: only this machine is attacked" in capfd.readouterr().err
+
+
 def test_the_table_says_what_an_attack_did_to_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
     attack.main(["--only", "unopened", "--seconds", "0.4"])
     machine, heads, line, row, *rest = capsys.readouterr().out.splitlines()
