@@ -23,9 +23,9 @@ from antiphon_cloud.clients import Allowance
 from antiphon_cloud.gate import CONVERSE, SERVICE_NAME
 from antiphon_cloud.server import Server, ServerConfig
 from antiphon_edge import connection as connection_options
+from http2 import connection, message
 from stub_runner import SPEC, StubRunner, expected
 from tests.support.calls import CODES, OPEN, connected, converse, frame, load_of, open_session, resuming
-from tests.support.http2 import connection, message
 from tests.support.servers import StubOptions, StubServer, codec_files, stub_server
 from tests.support.time_travel import Clock, until
 
@@ -98,8 +98,9 @@ async def test_who_takes_no_opened_keeps_no_slot_that_another_client_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(service, "TAKE_TIMEOUT_S", 600.0)
-    keys = {name: [("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}")] for name in ("bad", "good")}
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys")
+    made = {name: make_key(tmp_path / "keys", name, sessions=4) for name in ("bad", "good")}
+    keys = {name: [("authorization", f"Bearer {key}")] for name, key in made.items()}
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
     options = StubOptions(runner=StubRunner(slots=4), config=config)
     async with stub_server(options) as server, connection(server.address, SHUT) as attacker:
         for _ in range(4):
@@ -109,6 +110,27 @@ async def test_who_takes_no_opened_keeps_no_slot_that_another_client_needs(
             call = await until_opened(stub, keys["good"])
             await call.write(frame(0))
             assert (await call.read()).sequence == 0
+            call.cancel()
+
+
+async def test_a_key_that_opens_all_that_it_gets_leaves_a_slot_to_another(tmp_path: Path) -> None:
+    keys = {name: [("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}")] for name in ("bad", "good")}
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
+    options = StubOptions(runner=StubRunner(slots=4), config=config)
+    async with stub_server(options) as server, connected(server.address) as (stub, _):
+        calls = []
+        for _ in range(4):
+            calls.append(stub.Converse(metadata=keys["bad"]))
+            await calls[-1].write(OPEN)
+        for call in calls[:3]:
+            assert (await call.read()).opened.session_id
+        with pytest.raises(grpc.aio.AioRpcError, match="the last of 4 slots is for clients that have none") as raised:
+            await calls[3].read()
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        newcomer = stub.Converse(metadata=keys["good"])
+        await newcomer.write(OPEN)
+        assert (await newcomer.read()).opened.session_id
+        for call in (*calls, newcomer):
             call.cancel()
 
 

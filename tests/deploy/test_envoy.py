@@ -16,9 +16,9 @@ import worker_process
 from antiphon.errors import AntiphonError, NoFreeSlotError, UnavailableError
 from antiphon_edge import blocking, client
 from fleet import ENVOY_CONFIG, Fleet, configuration, envoy, fleet, started
+from http2 import connection
 from stub_runner import expected
 from stub_worker import CODEC
-from tests.support.http2 import connection
 from tests.support.time_travel import NET_S
 from worker_process import BIN, STUB
 
