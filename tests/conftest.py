@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.commands import run
 from tests.support.golden import GOLDEN
 from tests.support.shared import made_once
 from tests.support.sound_server import SoundServer, missing, sound_server
+from tests.support.time_travel import Clock
 
 # What tests connect to is on this machine: a proxy that the developer's network needs is not asked for it.
 os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy"), "localhost", "127.0.0.1", "::1")))
@@ -45,6 +47,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NOT_MEASURED & set(item.path.relative_to(Path(__file__).parent).parts):
             item.add_marker("no_cover")
+
+
+# What a client or a machine may be too slow for. A test of such a limit lets it pass on the loop's `clock`.
+SHORT_LIMITS = {
+    "antiphon_cloud.server.access.gate": ("REQUEST_TIMEOUT_S",),
+    "antiphon_cloud.server.monitor": ("REQUEST_TIMEOUT_S", "LOOP_TIMEOUT_S"),
+    "antiphon_cloud.engine.host": ("END_S",),
+    "antiphon_cloud.server.service": ("OPEN_TIMEOUT_S", "TAKE_TIMEOUT_S"),
+    "antiphon_edge.transport.channel": ("REASON_TIMEOUT_S",),
+}
+UNHURRIED_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No limit of this process is one that a busy machine overruns."""
+    for module, names in SHORT_LIMITS.items():
+        for name in names if module in sys.modules else ():
+            monkeypatch.setattr(sys.modules[module], name, UNHURRIED_S)
+
+
+@pytest.fixture
+async def clock() -> AsyncIterator[Clock]:
+    """The clock of the test's event loop, which the test may move forward."""
+    moved = Clock()
+    yield moved
+    moved.give_back()
 
 
 @pytest.fixture(scope="session")

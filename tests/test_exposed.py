@@ -26,7 +26,7 @@ from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 
 def serving(files: Files, client_ca: Path | None = None) -> StubOptions:
     tls = TlsFiles(files.certificate, files.key, client_ca)
-    return StubOptions(config=ServerConfig(listen="localhost:0", drain_s=0.5, tls=tls))
+    return StubOptions(config=ServerConfig(listen="localhost:0", tls=tls))
 
 
 async def opens(address: str, credentials: Credentials) -> bool:

@@ -1,9 +1,12 @@
-"""Where a test lies: in the folder of its room, beside what else is about that room. CONTRIBUTING.md says so, too."""
+"""How tests are ordered, and how they keep time. CONTRIBUTING.md says so, too."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import SHORT_LIMITS
 
 TESTS = Path(__file__).parent
 PACKAGES = {
@@ -42,3 +45,9 @@ def test_no_room_is_without_tests() -> None:
         if "_pb2" not in module.name
     }
     assert rooms == {path.parent for path in FILES}
+
+
+@pytest.mark.parametrize(("module", "names"), SHORT_LIMITS.items())
+def test_each_limit_that_tests_stretch_is_there(module: str, names: tuple[str, ...]) -> None:
+    found = importlib.import_module(module)
+    assert all(isinstance(getattr(found, name), float) for name in names)

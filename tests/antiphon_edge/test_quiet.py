@@ -7,23 +7,27 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support.calls import wait_until_free
 from tests.support.servers import StubOptions, stub_server
-from tools import ROOT
 from tools.harness.stub_runner import StubRunner
+
+ROOT = Path(__file__).parents[2]
 
 PREAMBLE = """
 import asyncio, sys, threading
 import numpy as np
 from antiphon.spec import CodecSpec
 from antiphon.errors import UnavailableError
-from antiphon_edge.client import blocking, connect as client
+from antiphon_edge.client import blocking, connect as client, stream as line
+from antiphon_edge.transport import call
 from antiphon_edge.transport.channel import open_channel
 from antiphon.v1 import dialogue_pb2 as pb
 
+blocking.EXIT_S = call.LEAVE_S = line.LEAVE_S = 60.0  # however busy the machine, Close is taken
 CODEC, CODES, address = CodecSpec(b"\\x07" * 32, 24_000, 1920, 8, 2048), np.arange(8, dtype=np.int32), sys.argv[1]
 
 def script(turns=3):
@@ -88,7 +92,7 @@ asyncio.run(exits())
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
 async def test_a_program_prints_nothing_and_holds_no_slot(program: str) -> None:
-    async with stub_server(StubOptions(StubRunner(8), idle_timeout_ms=600_000, keep_slot_ms=600_000)) as server:
+    async with stub_server(StubOptions(StubRunner(8))) as server:
         path = os.pathsep.join(str(ROOT / folder) for folder in ("proto", "edge"))
         command = [sys.executable, "-W", "always", "-c", PREAMBLE + program, server.address]
         result = await asyncio.to_thread(

@@ -1,8 +1,9 @@
-"""What a worker writes is shown and never obeyed: replies, reasons, errors, names."""
+"""What a worker writes is shown and never obeyed: replies, reasons, errors, names; and tokens are the model's."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -40,14 +41,36 @@ class EvilService(dialogue_pb2_grpc.DialogueServiceServicer):
         await anext(requests, None)
 
 
-@pytest.fixture
-async def address() -> AsyncIterator[str]:
+class BabblingService(dialogue_pb2_grpc.DialogueServiceServicer):
+    """Answers the first frame with the last text token that the model has, and the second one with the next."""
+
+    async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Any) -> None:  # noqa: N802
+        await anext(requests)
+        model = SPEC.to_message()
+        model.delay_steps = 0
+        opened = pb.Opened(session_id="s", model=model, codec=CODEC.to_message(), limits=Limits(1).to_message())
+        await context.write(pb.ConverseResponse(opened=opened))
+        codes = SPEC.model_packer.pack(np.zeros(8, np.int32))
+        for token in (SPEC.text_cardinality - 1, SPEC.text_cardinality):
+            await anext(requests)
+            await context.write(pb.ConverseResponse(codes=codes, text_token=token))
+        await anext(requests, None)
+
+
+@asynccontextmanager
+async def serving(service: dialogue_pb2_grpc.DialogueServiceServicer) -> AsyncIterator[str]:
     server = grpc.aio.server()
-    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(EvilService(), server)
+    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield f"127.0.0.1:{port}"
     await server.stop(None)
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[str]:
+    async with serving(EvilService()) as evil:
+        yield evil
 
 
 async def test_replies_names_and_reasons_are_shown_and_not_obeyed(address: str) -> None:
@@ -65,3 +88,20 @@ async def test_errors_are_shown_and_not_obeyed(address: str) -> None:
         async with connect(address, CODEC, seed=REFUSED_SEED):
             pass
     assert str(refused.value) == f"line {SHOWN}"
+
+
+async def test_a_text_token_that_the_model_does_not_have_ends_the_session_in_one_sentence() -> None:
+    codes = np.zeros(8, np.int32)
+    async with serving(BabblingService()) as address, connect(address, CODEC, seed=1) as session:
+        await session.send(codes)
+        reply = await session.receive()
+        assert reply is not None
+        assert reply.text_token == SPEC.text_cardinality - 1 == 255
+        await session.send(codes)
+        refused = r"^text_token: 256 is outside \[0, 256\): open a new session$"
+        with pytest.raises(ProtocolError, match=refused):
+            await session.receive()
+        with pytest.raises(ProtocolError, match=refused):
+            await session.send(codes)
+        assert session.history.steps == 1  # nobody goes on from a token that cannot be
+        assert not session.resumptions

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from antiphon_cloud.sessions import table as sessions
 from antiphon_edge.client import connect as client
+from antiphon_edge.client.events import Change, Reconnecting
+from antiphon_edge.transport import channel as connection
 from tests.support.servers import stub_server
+from tests.support.time_travel import LOOK_S, NET_S, Clock, until
 from tools.harness.relay import Relay, relay
 from tools.harness.stub_runner import expected
 from tools.harness.stub_worker import CODEC
@@ -50,52 +56,81 @@ def test_a_crowd_that_comes_back_at_once_is_served_evenly() -> None:
     assert returned.slowest_s < MOST_LATE_S
 
 
-async def talk_through(seconds: float, mend: bool) -> client.Session:
-    """A session at frame rate whose network fails for `seconds`, and then delivers what it held or has reset all."""
+POLICY = client.Reconnect(first_s=0.01, longest_s=0.1, patience_s=36_000.0, stall_s=60.0, connect_timeout_s=80.0)
+
+
+@pytest.fixture
+def nobody_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks through a network that is away hears nothing however long he waits."""
+    monkeypatch.setattr(connection, "REASON_TIMEOUT_S", 0.1)
+
+
+async def stalled(session: client.Session) -> None:
+    """Returns once a frame is on its way and not answered."""
+    await until(lambda: session._carrier.line.stalled_s() > 0, "a frame without an answer")
+
+
+async def outage(network: Relay, session: client.Session, clock: Clock, attempts: int) -> None:
+    """The stalled network stays away until so many attempts have been in vain, and then delivers what it held."""
+    if not session._carrier.line.ended.done():
+        await stalled(session)
+        clock.advance(POLICY.stall_s)
+    for _ in range(attempts):
+        await clock.outlast(POLICY.connect_timeout_s)
+    network.resume()
+
+
+async def talk_through(clock: Clock, attempts: int, mend: bool) -> client.Session:
+    """A session whose network fails for so many attempts, and then delivers what it held or has reset all."""
     random = np.random.default_rng(4)
     codes = random.integers(0, 2048, (12, 8), np.int32)
-    impatient = client.Reconnect(stall_s=0.5, connect_timeout_s=0.5)
     async with (
         stub_server() as server,
         relay(server.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=impatient) as session,
+        client.connect(network.address, CODEC, seed=7, reconnect=POLICY) as session,
     ):
         for step, row in enumerate(codes):
             if step == 6:
                 network.stall()
                 if not mend:
                     network.cut()
-                asyncio.get_running_loop().call_later(seconds, network.resume)
+                    await until(session._carrier.line.ended.done)
             await session.send(row)
-            reply = await asyncio.wait_for(session.receive(), seconds + MOST_LATE_S)
+            if step == 6:
+                await outage(network, session, clock, attempts)
+            reply = await asyncio.wait_for(session.receive(), NET_S)
             assert reply is not None
             assert reply.sequence == step
             assert reply.codes is None or (reply.codes == expected(row, 7, step)).all()
         return session
 
 
-async def test_a_network_that_is_away_for_a_second_costs_no_frame() -> None:
-    await talk_through(1.0, mend=True)
+@pytest.mark.usefixtures("nobody_says_why")
+async def test_a_network_that_is_away_for_a_while_costs_no_frame(clock: Clock) -> None:
+    await talk_through(clock, attempts=1, mend=True)
 
 
-async def test_a_network_that_resets_everything_and_stays_away_for_five_seconds_costs_no_frame() -> None:
-    session = await talk_through(5.0, mend=False)
+@pytest.mark.usefixtures("nobody_says_why")
+async def test_a_network_that_resets_everything_and_stays_away_for_long_costs_no_frame(clock: Clock) -> None:
+    session = await talk_through(clock, attempts=8, mend=False)
     assert session.resumptions >= 1
 
 
-async def test_a_connection_that_goes_dead_without_a_word_is_left() -> None:
-    impatient = client.Reconnect(stall_s=0.3)
+async def test_a_connection_that_goes_dead_without_a_word_is_left(clock: Clock) -> None:
     codes = np.arange(8, dtype=np.int32)
     async with (
         stub_server() as server,
         relay(server.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=impatient) as session,
+        client.connect(network.address, CODEC, seed=7, reconnect=POLICY) as session,
     ):
         for step in range(6):
             if step == 3:
                 network.half_open()
             await session.send(codes)
-            reply = await asyncio.wait_for(session.receive(), MOST_LATE_S)
+            if step == 3:
+                await stalled(session)
+                clock.advance(POLICY.stall_s)
+            reply = await asyncio.wait_for(session.receive(), NET_S)
             assert reply is not None
             assert reply.codes is None or (reply.codes == expected(codes, 7, step)).all()
         assert session.resumptions == 1
@@ -116,51 +151,105 @@ async def test_a_slow_and_jittery_network_keeps_every_frame_in_order() -> None:
             await sending
 
 
-async def break_at_random(network: Relay, workers: list[str], random: np.random.Generator) -> None:
-    """Resets, moves, stalls, refuses and deadens connections, one after another, until it is cancelled."""
-    while True:
-        await asyncio.sleep(random.uniform(0, 0.15))
-        network.target = str(random.choice(workers))
-        match random.integers(4):
-            case 0:
-                network.cut()
-            case 1:
-                network.half_open()
-            case 2:
-                network.stall()
-                await asyncio.sleep(random.uniform(0, 0.4))
-                network.resume()
-            case 3:
-                network.refusing = True
-                network.cut()
-                await asyncio.sleep(random.uniform(0, 0.1))
-                network.refusing = False
+class Faults:
+    """What a network does to a session. Frames are sent within a fault, mended once the session has noticed."""
+
+    def __init__(self, network: Relay, session: client.Session, changes: asyncio.Queue[Change], clock: Clock) -> None:
+        self._network, self._session, self._changes, self._clock = network, session, changes, clock
+
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[None]:
+        """Every connection is reset."""
+        self._network.cut()
+        yield
+
+    @asynccontextmanager
+    async def half_open(self) -> AsyncIterator[None]:
+        """Every connection goes dead without a word."""
+        self._network.half_open()
+        yield
+        await self._lose_patience()
+
+    @asynccontextmanager
+    async def stall(self) -> AsyncIterator[None]:
+        """Nothing passes for a moment."""
+        self._network.stall()
+        yield
+        await stalled(self._session)
+        self._network.resume()
+
+    @asynccontextmanager
+    async def outage(self) -> AsyncIterator[None]:
+        """Nothing passes until an attempt has been in vain."""
+        self._network.stall()
+        yield
+        await self._lose_patience()
+        await self._clock.outlast(POLICY.connect_timeout_s)
+        self._network.resume()
+
+    @asynccontextmanager
+    async def refuse(self) -> AsyncIterator[None]:
+        """Every connection is reset, and so are the next ones."""
+        self._network.refusing = True
+        self._network.cut()
+        yield
+        await until(lambda: any(change.again_in_s for change in self._looked_elsewhere()))
+        self._network.refusing = False
+
+    async def _lose_patience(self) -> None:
+        """Lets the time pass that a session waits for an answer. One that is still under way begins it anew."""
+        while not (self._looked_elsewhere() or self._session._carrier.exchange.all_answered):
+            self._clock.advance(POLICY.stall_s)
+            await asyncio.sleep(LOOK_S)
+
+    def _looked_elsewhere(self) -> list[Reconnecting]:
+        """What was said since the last look."""
+        news = [self._changes.get_nowait() for _ in range(self._changes.qsize())]
+        return [change for change in news if isinstance(change, Reconnecting)]
+
+
+Fault = Callable[[Faults], AbstractAsyncContextManager[None]]
+FAULTS: list[Fault] = [Faults.cut, Faults.half_open, Faults.stall, Faults.outage, Faults.refuse]
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_conversation_survives_whatever_its_network_does(seed: int) -> None:
+@pytest.mark.usefixtures("nobody_says_why")
+async def test_a_conversation_survives_whatever_its_network_does(
+    seed: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("TAKEN_AGAIN_S", "MINUTE_S"):  # minutes pass for the edge, of which the worker's clock knows nothing
+        monkeypatch.setattr(sessions, limit, 0.0)
     random = np.random.default_rng(seed)
     codes = random.integers(0, 2048, (80, 8), np.int32)
-    hasty = client.Reconnect(first_s=0.01, longest_s=0.1, stall_s=0.3, connect_timeout_s=0.5)
+    changes: asyncio.Queue[Change] = asyncio.Queue()
+    heard: list[client.Reply] = []
     async with (
         stub_server() as first,
         stub_server() as second,
         relay(first.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=hasty) as session,
+        client.connect(network.address, CODEC, seed=7, reconnect=POLICY, on_change=changes.put_nowait) as session,
     ):
-        breaking = asyncio.create_task(break_at_random(network, [first.address, second.address], random))
+        faults = Faults(network, session, changes, clock)
 
-        async def send() -> None:
-            for row in codes:
+        async def hear_all() -> None:
+            while session.in_flight:
+                reply = await asyncio.wait_for(session.receive(), NET_S)
+                assert reply is not None
+                heard.append(reply)
+
+        for begin in range(0, len(codes), 4):
+            before = int(random.integers(0, 4))  # frames that are under way as it breaks
+            for row in codes[begin : begin + before]:
                 await session.send(row)
-                await asyncio.sleep(0.005)
-            await session.end()
-
-        sending = asyncio.create_task(send())
-        heard = [reply async for reply in session]
-        await sending
-        assert not breaking.done()
-        breaking.cancel()
+            network.target = str(random.choice([first.address, second.address]))
+            while not changes.empty():
+                changes.get_nowait()
+            async with FAULTS[random.integers(len(FAULTS))](faults):
+                for row in codes[begin + before : begin + 4]:
+                    await session.send(row)
+            await hear_all()
+        await session.end()
+        assert await asyncio.wait_for(session.receive(), NET_S) is None
     assert [reply.sequence for reply in heard] == list(range(len(codes)))
     for step, reply in enumerate(heard):
         assert reply.codes is None or (reply.codes == expected(codes[step], 7, step)).all()

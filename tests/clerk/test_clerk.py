@@ -84,7 +84,7 @@ def _threads() -> Iterator[None]:
 @asynccontextmanager
 async def served(model: Path = NUMBER_CLERK) -> AsyncIterator[str]:
     """A worker's address, until the block ends."""
-    server = Server(ServerConfig(listen="127.0.0.1:0", drain_s=0.5))
+    server = Server(ServerConfig(listen="127.0.0.1:0"))
     address = await server.bind()
     await server.serve(load(ServingConfig(model, slots=AT_ONCE, threads=1, step_budget_ms=1e9)))
     try:

@@ -15,9 +15,10 @@ import pytest
 from antiphon.errors import AntiphonError, NoFreeSlotError, UnavailableError
 from antiphon_edge.client import blocking
 from antiphon_edge.client import connect as client
-from tests.support.http2 import connection
+from tests.support.time_travel import NET_S
 from tools.harness import worker_process
 from tools.harness.fleet import ENVOY_CONFIG, Fleet, configuration, envoy, fleet, started
+from tools.harness.http2 import connection
 from tools.harness.stub_runner import expected
 from tools.harness.stub_worker import CODEC
 from tools.harness.worker_process import BIN, STUB
@@ -26,11 +27,12 @@ CODES = np.arange(8, dtype=np.int32)
 SLOTS = 6
 UNEVEN_AT_MOST = 3  # sessions; 2 is passed once in 80 runs, 3 once in 10,000: five workers are drawn at random
 DEFAULT_TIMEOUT_S = 15.0  # of a route in Envoy
+AT_ONCE_S = 12.0  # on the busiest machine, and sooner than Envoy gives up by itself
 
 
 @pytest.fixture(scope="module")
 def three_workers() -> Iterator[Fleet]:
-    with fleet("--slots", str(SLOTS), "--drain", "1", program=STUB) as started:
+    with fleet("--slots", str(SLOTS), "--drain", "30", program=STUB) as started:
         yield started
 
 
@@ -64,7 +66,7 @@ async def session(address: str) -> AsyncIterator[client.Session]:
 async def converse(session: client.Session) -> None:
     """One frame, answered right."""
     sequence = await session.send(CODES)
-    reply = await asyncio.wait_for(session.receive(), 10)
+    reply = await asyncio.wait_for(session.receive(), NET_S)
     assert reply is not None
     assert reply.codes is None or (reply.codes == expected(CODES, 1, sequence)).all()
 
@@ -85,9 +87,9 @@ async def test_one_connection_more_than_envoy_may_have_is_closed(tmp_path: Path)
     with started(shipped) as proxy:
         async with connection(proxy.address) as first, connection(proxy.address) as second:
             for each in (first, second):
-                await asyncio.wait_for(each.settled.wait(), 10)
+                await asyncio.wait_for(each.settled.wait(), NET_S)
             async with connection(proxy.address) as third:
-                await asyncio.wait_for(third.closed.wait(), 10)
+                await asyncio.wait_for(third.closed.wait(), NET_S)
             assert not first.closed.is_set()
 
 
@@ -101,7 +103,7 @@ async def test_sessions_are_spread_evenly_until_all_slots_are_taken(running: Fle
         start = time.perf_counter()
         with pytest.raises(NoFreeSlotError) as refused:
             await stack.enter_async_context(session(running.address))
-        assert time.perf_counter() - start < 5
+        assert time.perf_counter() - start < AT_ONCE_S
         assert refused.value.retry_after_s > 0
 
 
@@ -155,10 +157,10 @@ async def test_with_no_worker_left_an_edge_hears_so_at_once(running: Fleet) -> N
     for worker in running.workers:
         worker.kill()
     with pytest.raises(UnavailableError):
-        await asyncio.wait_for(session(running.address).__aenter__(), 10)
+        await asyncio.wait_for(session(running.address).__aenter__(), NET_S)
     running.envoy.wait_until_healthy(0)
     with pytest.raises(UnavailableError):
-        await asyncio.wait_for(session(running.address).__aenter__(), 10)
+        await asyncio.wait_for(session(running.address).__aenter__(), NET_S)
     running.mend()
     async with session(running.address):
         pass

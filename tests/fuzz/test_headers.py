@@ -28,7 +28,7 @@ binary = st.tuples(st.just("authorization-bin"), st.binary(max_size=40))
 def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
     path = tmp_path_factory.mktemp("keys") / "keys.toml"
     make_key(path, "kitchen")
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=path)
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=path)
     with serving(StubOptions(config=config)) as server, grpc.insecure_channel(server.address) as opened:
         yield opened
 

@@ -17,6 +17,7 @@ from antiphon_cloud.sessions.admission import Admission
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner
 
+DRAIN_S = 80.0
 CODEC = CodecSpec(b"\x07" * 32, 24_000, 1920, 8, 2048)
 
 
@@ -32,10 +33,10 @@ class StubServer:
 @dataclass
 class StubOptions:
     runner: StubRunner = field(default_factory=StubRunner)
-    idle_timeout_ms: int = 10_000
-    keep_slot_ms: int = 5_000
+    idle_timeout_ms: int = 3_600_000
+    keep_slot_ms: int = 3_600_000
     max_frames_in_flight: int = 8
-    config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=0.5))
+    config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=DRAIN_S))
     codec_files: tuple[CodecFile, ...] = ()
     admission: Admission | None = None
 

@@ -51,6 +51,7 @@ class Way:
         self.jitter_s = 0.0
         self.drip_bytes = 0
         self.drip_s = 0.0
+        self.held = 0  # chunks that wait for the end of a stall
         self._log = log
         self._random = random.Random(seed)  # noqa: S311 - faults that can be repeated
         self._flowing = asyncio.Event()
@@ -72,7 +73,11 @@ class Way:
         """Writes a chunk as this way allows."""
         size = self.drip_bytes or len(chunk)
         for begin in range(0, len(chunk), size):
-            await self._flowing.wait()
+            self.held += 1
+            try:
+                await self._flowing.wait()
+            finally:
+                self.held -= 1
             part = chunk[begin : begin + size]
             self._log.append((time.perf_counter(), len(part)))
             writer.write(part)

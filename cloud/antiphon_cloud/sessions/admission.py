@@ -1,6 +1,7 @@
 """Admission: whether the next session still gets its steps in time. Without I/O: times go in, a decision comes out.
 
-A new session is admitted while a slot is free, its client has not all that it may, and a step over every session, the
+A new session is admitted while a slot is free, its client has not all that it may (nor is the last slot one that it
+leaves to others), and a step over every session, the
 new one included, is forecast to take at most `budget_ms` of a frame's 80. The forecast is the p99 step:
 
     forecast(n) = slowdown · profile(n) + hiccup + chunk
@@ -108,6 +109,13 @@ class Admission:
             raise self._refused(
                 Refusal.CLIENT_SESSIONS,
                 f"{client.name} has {held} sessions, as many as it may: end one first",
+                now_s,
+            )
+        if client.allowance.leaves_last_slot and held and sessions == slots - 1:
+            raise self._refused(
+                Refusal.CLIENT_SESSIONS,
+                f"{client.name} has {held} sessions, and the last of {slots} slots is for clients that have none: try "
+                "again later, or on another worker",
                 now_s,
             )
         if sessions >= slots:

@@ -25,6 +25,7 @@ class Allowance:
     sessions: int | None = None  # at once
     opens_per_minute: float | None = None
     calls_per_second: float | None = None  # of every kind
+    leaves_last_slot: bool = False  # to clients that have no session
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,30 +22,30 @@ from antiphon_cloud.server.access import gate
 from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.access.gate import CONVERSE, SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
+from antiphon_cloud.sessions import table as sessions
 from antiphon_cloud.sessions.clients import Allowance
 from antiphon_edge.transport import channel as connection_options
 from tests.support.calls import CODES, OPEN, connected, converse, frame, load_of, open_session, resuming
-from tests.support.http2 import connection, message
 from tests.support.servers import StubOptions, StubServer, codec_files, stub_server
+from tests.support.time_travel import Clock, until
+from tools.harness.http2 import connection, message
 from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 GET_MODEL, GET_CODEC = f"/{SERVICE_NAME}/GetModel", f"/{SERVICE_NAME}/GetCodec"
 WATCH = "/grpc.health.v1.Health/Watch"
 SHUT = 0  # a window that never opens
 OPENING = OPEN.SerializeToString()
-END_S = 10.0  # a wait that lasts so long would last for ever
-
-
-async def until(true: Any) -> None:
-    """Returns once `true` says so."""
-    async with asyncio.timeout(2 * END_S):
-        while not true():  # noqa: ASYNC110 - what it asks tells nobody when it changes
-            await asyncio.sleep(0.005)
+END_S = 120.0  # a wait that lasts so long would last for ever; longer than what a test moves the clock meanwhile
 
 
 def taken(server: StubServer) -> int:
     assert server.server.worker.serving is not None
     return server.server.worker.serving.engine.sessions
+
+
+def writing(server: StubServer) -> int:
+    """Calls in which a message waits to be taken."""
+    return sum(call._writing.locked() for call in server.server._service._calls)
 
 
 def open_files(folder: Path) -> int:
@@ -81,8 +81,7 @@ async def newcomer(server: StubServer) -> None:
     assert len(await asyncio.wait_for(converse(server.address, OPEN, frame(0)), END_S)) == 3
 
 
-async def test_who_takes_no_opened_loses_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "TAKE_TIMEOUT_S", 0.2)
+async def test_who_takes_no_opened_loses_its_slot(clock: Clock) -> None:
     async with (
         stub_server(StubOptions(runner=StubRunner(slots=4))) as server,
         victim(server),
@@ -90,7 +89,9 @@ async def test_who_takes_no_opened_loses_its_slot(monkeypatch: pytest.MonkeyPatc
     ):
         for _ in range(3):
             attacker.call(CONVERSE, OPENING, end=False)
-        await until(lambda: taken(server) == 4)
+        await until(lambda: writing(server) == 3)
+        assert taken(server) == 4
+        clock.advance(service.TAKE_TIMEOUT_S)
         await until(lambda: taken(server) == 1)
         await newcomer(server)
 
@@ -99,8 +100,9 @@ async def test_who_takes_no_opened_keeps_no_slot_that_another_client_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(service, "TAKE_TIMEOUT_S", 600.0)
-    keys = {name: [("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}")] for name in ("bad", "good")}
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys")
+    made = {name: make_key(tmp_path / "keys", name, sessions=4) for name in ("bad", "good")}
+    keys = {name: [("authorization", f"Bearer {key}")] for name, key in made.items()}
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
     options = StubOptions(runner=StubRunner(slots=4), config=config)
     async with stub_server(options) as server, connection(server.address, SHUT) as attacker:
         for _ in range(4):
@@ -110,6 +112,27 @@ async def test_who_takes_no_opened_keeps_no_slot_that_another_client_needs(
             call = await until_opened(stub, keys["good"])
             await call.write(frame(0))
             assert (await call.read()).sequence == 0
+            call.cancel()
+
+
+async def test_a_key_that_opens_all_that_it_gets_leaves_a_slot_to_another(tmp_path: Path) -> None:
+    keys = {name: [("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}")] for name in ("bad", "good")}
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
+    options = StubOptions(runner=StubRunner(slots=4), config=config)
+    async with stub_server(options) as server, connected(server.address) as (stub, _):
+        calls = []
+        for _ in range(4):
+            calls.append(stub.Converse(metadata=keys["bad"]))
+            await calls[-1].write(OPEN)
+        for call in calls[:3]:
+            assert (await call.read()).opened.session_id
+        with pytest.raises(grpc.aio.AioRpcError, match="the last of 4 slots is for clients that have none") as raised:
+            await calls[3].read()
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        newcomer = stub.Converse(metadata=keys["good"])
+        await newcomer.write(OPEN)
+        assert (await newcomer.read()).opened.session_id
+        for call in (*calls, newcomer):
             call.cancel()
 
 
@@ -158,7 +181,7 @@ async def test_one_clients_watches_and_queries_leave_places_for_others(
     keys = {name: ("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}") for name in ("bad", "good")}
     (tmp_path / "codec").mkdir()
     (tmp_path / "codec/encoder.onnx").write_bytes(bytes(1 << 20))
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys")
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
     options = StubOptions(config=config, codec_files=codec_files(tmp_path / "codec"))
     async with stub_server(options) as server, connection(server.address, SHUT) as attacker:
         watches = [attacker.call(WATCH, b"") for _ in range(10)]
@@ -181,7 +204,7 @@ async def test_one_clients_watches_and_queries_leave_places_for_others(
 async def test_calls_that_never_open_keep_no_other_client_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gate, "CALLS_AWAITING_OPEN", 8)
     keys = {name: ("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}") for name in ("bad", "good")}
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys")
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
     options = StubOptions(runner=StubRunner(slots=1), config=config)
     async with stub_server(options) as server, connection(server.address) as attacker:
         waiting = [attacker.call(CONVERSE, end=False, metadata=[keys["bad"]]) for _ in range(12)]
@@ -197,15 +220,17 @@ async def test_calls_that_never_open_keep_no_other_client_out(monkeypatch: pytes
         assert count("antiphon_refusals_total", {"reason": "calls"}) == 6
 
 
-async def test_a_request_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "REQUEST_TIMEOUT_S", 0.1)
+async def test_a_request_that_never_comes_is_not_waited_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "CALL_TIMEOUT_S", 1000.0)
     async with stub_server() as server, connection(server.address) as attacker:
         for method in (GET_MODEL, GET_CODEC, WATCH):
-            await asyncio.wait_for(attacker.end_of(attacker.call(method, end=False)), END_S)
+            call = attacker.call(method, end=False)
+            await clock.outlast(gate.REQUEST_TIMEOUT_S)
+            await asyncio.wait_for(attacker.end_of(call), END_S)
 
 
 async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given_up: list[SessionTimeoutError] = []
 
@@ -216,26 +241,26 @@ async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
             given_up.append(error)
             raise
 
-    monkeypatch.setattr(gate, "WRITE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(service, "write", write)
     (tmp_path / "encoder.onnx").write_bytes(bytes(8 << 20))
     options = StubOptions(codec_files=codec_files(tmp_path))
     async with stub_server(options) as server, victim(server), connected(server.address) as (stub, _):
         calls = [stub.GetCodec(pb.GetCodecRequest()) for _ in range(5)]
+        await clock.outlast(gate.WRITE_TIMEOUT_S, len(calls))
         await until(lambda: len(given_up) == 5)
         assert open_files(tmp_path) == 1  # all read the one that the worker holds open
         for call in calls:
-            with pytest.raises(grpc.aio.AioRpcError, match=r"no message was taken for 0\.1 s") as raised:
+            with pytest.raises(grpc.aio.AioRpcError, match="no message was taken for 30 s") as raised:
                 await asyncio.wait_for(_all(call), END_S)
             assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_a_call_lasts_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "LONG_CALL_TIMEOUT_S", 0.1)
+async def test_a_call_lasts_no_longer_than_it_may(clock: Clock) -> None:
     async with stub_server() as server, grpc.aio.insecure_channel(server.address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()
-        with pytest.raises(grpc.aio.AioRpcError, match=r"the call has lasted 0\.1 s: call again") as raised:
+        clock.advance(gate.LONG_CALL_TIMEOUT_S)
+        with pytest.raises(grpc.aio.AioRpcError, match="the call has lasted 3600 s: call again") as raised:
             await asyncio.wait_for(watch.read(), END_S)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
@@ -248,7 +273,7 @@ async def test_who_calls_too_often_gets_the_answer_late_while_there_is_room_to_w
     monkeypatch.setattr(gate, "STRANGERS", 4)
     key = [("authorization", f"Bearer {make_key(tmp_path / 'keys', 'kitchen')}")]
     allowance = Allowance(calls_per_second=0.001)
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys", allowance=allowance)
+    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys", allowance=allowance)
     async with stub_server(StubOptions(config=config)) as server, connection(server.address) as attacker:
         for metadata in (key, ()):
             await asyncio.wait_for(attacker.end_of(attacker.call(GET_MODEL, b"", metadata=metadata)), END_S)
@@ -275,7 +300,7 @@ async def test_calls_that_are_taken_back_at_once_leave_nothing_behind() -> None:
 
 async def test_every_kind_of_call_has_its_rate_and_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "REFUSED_AFTER_S", 0.0)
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, allowance=Allowance(calls_per_second=0.001))
+    config = ServerConfig(listen="127.0.0.1:0", allowance=Allowance(calls_per_second=0.001))
     async with stub_server(StubOptions(config=config)) as server, connected(server.address) as (stub, channel):
         assert (await stub.GetModel(pb.GetModelRequest())).model.name
         for method in (stub.GetModel(pb.GetModelRequest()), stub.GetCodec(pb.GetCodecRequest()).read()):
@@ -300,7 +325,7 @@ async def test_a_connection_has_a_bounded_number_of_streams() -> None:
 
 async def test_connections_are_bounded_and_leave_descriptors_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descriptors, "CONNECTIONS", 4)
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, metrics_listen="127.0.0.1:0")
+    config = ServerConfig(listen="127.0.0.1:0", metrics_listen="127.0.0.1:0")
     async with stub_server(StubOptions(config=config)) as server:
         async with AsyncExitStack() as stack:
             idle = [await stack.enter_async_context(connection(server.address)) for _ in range(4)]
@@ -346,8 +371,9 @@ def test_a_client_that_vanished_is_missed_after_half_a_minute_on_both_sides() ->
 
 
 async def test_two_edges_with_one_token_do_not_take_the_session_from_each_other_for_ever(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sessions, "TAKEN_AGAIN_S", 600.0)  # however busy this machine is, it is just afterwards
     async with stub_server() as server, connected(server.address) as (stub, _):
         first, told = await open_session(stub)
         for step in range(2):
@@ -373,7 +399,7 @@ async def test_two_edges_with_one_token_do_not_take_the_session_from_each_other_
 
 
 async def test_going_on_counts_as_opening() -> None:
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, allowance=Allowance(opens_per_minute=1))
+    config = ServerConfig(listen="127.0.0.1:0", allowance=Allowance(opens_per_minute=1))
     async with stub_server(StubOptions(config=config)) as server, connected(server.address) as (stub, _):
         _, told = await open_session(stub)
         again = stub.Converse()
@@ -432,7 +458,7 @@ def healthy(address: str | None) -> bool:
 
 async def until_admitted(server: StubServer) -> None:
     """Returns once a newcomer is let in: gRPC takes a moment to see that others have left."""
-    async with asyncio.timeout(2 * END_S):
+    async with asyncio.timeout(END_S):
         while True:
             try:
                 return await newcomer(server)

@@ -1,46 +1,65 @@
 """One timer for a call's many waits: each has its own time, and only a wait that is too long ends."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
 from antiphon.errors import SessionTimeoutError
 from antiphon_cloud.server.deadline import Patience
+from tests.support.virtual_time import VirtualTimeLoop, virtual_time
 
 
-async def test_a_wait_that_lasts_too_long_ends_and_says_what_was_waited_for() -> None:
-    with Patience(0.05) as patience:
-        with pytest.raises(SessionTimeoutError, match=r"no frame came for 0\.05 s"), patience.waiting("no frame came"):
-            await asyncio.get_running_loop().create_future()
-        assert not asyncio.current_task().cancelling()  # type: ignore[union-attr]
+@pytest.fixture
+def loop() -> Iterator[VirtualTimeLoop]:
+    with virtual_time() as running:
+        yield running
 
 
-async def test_many_short_waits_may_last_longer_together() -> None:
-    loop = asyncio.get_running_loop()
-    with Patience(0.5) as patience:
-        end_s = loop.time() + 1.0
-        while loop.time() < end_s:
-            with patience.waiting("nothing"):
-                await asyncio.sleep(0)
-
-
-async def test_a_wait_has_its_whole_time_however_late_it_begins() -> None:
-    loop = asyncio.get_running_loop()
-    with Patience(0.2) as patience:
-        await asyncio.sleep(0.15)
+def test_a_wait_that_lasts_too_long_ends_and_says_what_was_waited_for(loop: VirtualTimeLoop) -> None:
+    async def wait() -> None:
         began_s = loop.time()
-        with pytest.raises(SessionTimeoutError), patience.waiting("nothing"):
-            await loop.create_future()
-        assert loop.time() - began_s >= 0.2
+        with Patience(0.05) as patience:
+            message = r"no frame came for 0\.05 s"
+            with pytest.raises(SessionTimeoutError, match=message), patience.waiting("no frame came"):
+                await loop.create_future()
+            assert loop.time() - began_s == pytest.approx(0.05)
+            assert not asyncio.current_task().cancelling()  # type: ignore[union-attr]
+
+    loop.run(wait())
 
 
-async def test_time_between_two_waits_does_not_count() -> None:
-    with Patience(0.05) as patience:
-        with patience.waiting("nothing"):
-            await asyncio.sleep(0)
-        await asyncio.sleep(0.15)
-        with patience.waiting("nothing"):
-            await asyncio.sleep(0)
+def test_many_short_waits_may_last_longer_together(loop: VirtualTimeLoop) -> None:
+    async def wait() -> None:
+        with Patience(0.5) as patience:
+            for _ in range(10):
+                with patience.waiting("nothing"):
+                    await asyncio.sleep(0.4)
+
+    loop.run(wait())
+
+
+def test_a_wait_has_its_whole_time_however_late_it_begins(loop: VirtualTimeLoop) -> None:
+    async def wait() -> None:
+        with Patience(0.2) as patience:
+            await asyncio.sleep(0.15)
+            began_s = loop.time()
+            with pytest.raises(SessionTimeoutError), patience.waiting("nothing"):
+                await loop.create_future()
+            assert loop.time() - began_s == pytest.approx(0.2)
+
+    loop.run(wait())
+
+
+def test_time_between_two_waits_does_not_count(loop: VirtualTimeLoop) -> None:
+    async def wait() -> None:
+        with Patience(0.05) as patience:
+            for between_s in (0.15, 0.0):
+                with patience.waiting("nothing"):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(between_s)
+
+    loop.run(wait())
 
 
 async def test_who_cancels_the_task_itself_is_not_told_of_a_timeout() -> None:
@@ -55,12 +74,15 @@ async def test_who_cancels_the_task_itself_is_not_told_of_a_timeout() -> None:
         await task
 
 
-async def test_an_error_that_comes_with_the_timeout_is_not_hidden_by_it() -> None:
+def test_an_error_that_comes_with_the_timeout_is_not_hidden_by_it(loop: VirtualTimeLoop) -> None:
     async def fail() -> None:
         try:
-            await asyncio.get_running_loop().create_future()
+            await loop.create_future()
         except asyncio.CancelledError:
             raise ValueError("broken") from None
 
-    with Patience(0.05) as patience, pytest.raises(ValueError, match="broken"), patience.waiting("nothing"):
-        await fail()
+    async def wait() -> None:
+        with Patience(0.05) as patience, pytest.raises(ValueError, match="broken"), patience.waiting("nothing"):
+            await fail()
+
+    loop.run(wait())

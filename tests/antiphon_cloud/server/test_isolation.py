@@ -21,6 +21,7 @@ from antiphon_cloud.server.access.gate import SERVICE_NAME
 from antiphon_edge.client.connect import connect
 from tests.support.half_message import half_message
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tests.support.time_travel import NET_S, Clock, until, until_steady
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import SPEC, StubRunner, expected
 
@@ -114,7 +115,7 @@ async def neighbour(address: str, seed: int) -> None:
         for step in range(FRAMES):
             codes = random.integers(0, SPEC.cardinality, 8).astype(np.int32)
             assert await session.send(codes) == step
-            reply = await asyncio.wait_for(session.receive(), 10)
+            reply = await asyncio.wait_for(session.receive(), NET_S)
             assert reply is not None
             assert reply.sequence == step
             if step:
@@ -125,13 +126,6 @@ async def neighbour(address: str, seed: int) -> None:
         assert await session.receive() is None
         assert session.totals is not None
         assert session.totals.frames == FRAMES
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Returns once `true` says so; fails after 20 s."""
-    async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 - what it asks tells nobody when it changes
-            await asyncio.sleep(0.01)
 
 
 def sessions(server: StubServer) -> int:
@@ -155,18 +149,21 @@ async def test_the_neighbours_of_a_bad_client_get_every_token_in_order_while_it_
 
 
 @pytest.mark.parametrize("misbehaves", [slow_reader, silent_client, one_that_stops_mid_message])
-async def test_a_client_that_stops_loses_its_slot_after_the_idle_time(misbehaves: Misbehaviour) -> None:
-    options = StubOptions(runner=StubRunner(slots=1), idle_timeout_ms=300)
+async def test_a_client_that_stops_loses_its_slot_after_the_idle_time(misbehaves: Misbehaviour, clock: Clock) -> None:
+    options = StubOptions(runner=StubRunner(slots=1), idle_timeout_ms=1_000_000)
     async with stub_server(options) as server, misbehaves(server.address):
+        await until_steady(lambda: sum(map(len, options.runner.batches)))
+        assert sessions(server) == 1
+        await clock.outlast(1000.0)
         await until(lambda: counted(server, "antiphon_sessions_opened_total") and sessions(server) == 0)
         async with connect(server.address, CODEC) as session:
             assert session.id
         assert sum(map(len, options.runner.batches)) < WINDOWFUL  # what it had under way was bounded
 
 
-async def test_half_an_open_ends_after_the_time_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "OPEN_TIMEOUT_S", 0.2)
+async def test_half_an_open_ends_after_the_time_to_open(clock: Clock) -> None:
     async with stub_server() as server, one_that_never_opens(server.address):
+        await clock.outlast(service.OPEN_TIMEOUT_S)
         await until(lambda: counted(server, "antiphon_calls_total", status="DEADLINE_EXCEEDED"))
 
 
@@ -181,9 +178,9 @@ async def test_a_frame_joins_the_next_step_however_many_a_neighbour_has_waiting(
     runner.gate.clear()
     for sequence in range(100):
         flood.submit(sequence, codes)
-    await asyncio.to_thread(runner.entered.wait, 10)
+    await asyncio.to_thread(runner.entered.wait, NET_S)
     quiet.submit(0, codes)
     runner.gate.set()
-    await asyncio.wait_for(answered.get(), 10)
+    await asyncio.wait_for(answered.get(), NET_S)
     await engine.stop()
     assert runner.batches[:2] == [[flood.slot], [flood.slot, quiet.slot]]

@@ -23,18 +23,19 @@ from antiphon_cloud.metrics import LATENCY_BUCKETS_S, REFUSALS, Metrics
 from antiphon_cloud.server import monitor as monitoring
 from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.process import Server, ServerConfig
-from antiphon_edge.client.connect import connect
+from antiphon_edge.client.connect import NEVER, connect
 from antiphon_edge.transport.credentials import Credentials
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
+from tests.support.time_travel import NET_S, until
 from tools.harness.stub_runner import StubRunner
 
 CODES = np.arange(8, dtype=np.int32)
-WATCHED = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, metrics_listen="127.0.0.1:0")
+WATCHED = ServerConfig(listen="127.0.0.1:0", metrics_listen="127.0.0.1:0")
 
 
 def fetch(address: str | None, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=20) as response:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=NET_S) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -59,7 +60,7 @@ async def samples(server: StubServer) -> dict[str, float]:
 
 async def test_a_session_is_counted_frame_by_frame() -> None:
     async with stub_server(StubOptions(config=WATCHED)) as server:
-        async with connect(server.address, CODEC) as session:
+        async with connect(server.address, CODEC, reconnect=NEVER) as session:
             for _ in range(3):
                 await session.send(CODES)
                 await session.receive()
@@ -89,7 +90,7 @@ async def test_refusals_are_counted_by_reason(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     often = Credentials(api_key=make_key(path, "often", opens_per_minute=1))
     known = Credentials(api_key=make_key(path, "known"))
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, metrics_listen="127.0.0.1:0", api_keys=path)
+    config = ServerConfig(listen="127.0.0.1:0", metrics_listen="127.0.0.1:0", api_keys=path)
 
     async def refused(address: str, credentials: Credentials, error: type[AntiphonError]) -> None:
         with pytest.raises(error):
@@ -143,7 +144,7 @@ async def test_ready_and_alive_follow_the_workers_life() -> None:
         assert await look(server.server, "/readyz") == (503, "this worker is draining\n")
         assert await look(server.server, "/healthz") == (200, "ok\n")
         server.stepper.end()
-        await asyncio.wait_for(server.server.worker.served.engine.failed(), 10)
+        await asyncio.wait_for(server.server.worker.served.engine.failed(), NET_S)
         assert await look(server.server, "/healthz") == (503, "the stepper's thread has ended\n")
 
 
@@ -154,16 +155,17 @@ async def test_a_step_that_never_ends_is_not_alive(monkeypatch: pytest.MonkeyPat
     async with stub_server(options) as server, connect(server.address, CODEC) as session:
         runner.gate.clear()
         await session.send(CODES)
-        await asyncio.to_thread(runner.entered.wait, 10)
+        await asyncio.to_thread(runner.entered.wait, NET_S)
         status, text = await look(server.server, "/healthz")
         runner.gate.set()
     assert (status, "a step has not ended for" in text) == (503, True)
 
 
-async def test_an_event_loop_that_is_stuck_is_not_alive() -> None:
+async def test_an_event_loop_that_is_stuck_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "LOOP_TIMEOUT_S", 0.05)
     async with stub_server(StubOptions(config=WATCHED)) as server:
         status, text = fetch(server.server.metrics_address, "/healthz")  # asked on the loop: it cannot answer meanwhile
-    assert (status, text) == (503, "the event loop has not answered for 1 s\n")
+    assert (status, text) == (503, "the event loop has not answered for 0.05 s\n")
 
 
 async def test_who_connects_and_says_nothing_holds_up_nobody() -> None:
@@ -186,21 +188,23 @@ async def test_a_crowd_that_says_nothing_takes_a_bounded_number_of_threads_and_t
         host, _, port = server.server.metrics_address.rpartition(":")
         crowd = [socket.create_connection((host, int(port))) for _ in range(3 * monitoring.CONNECTIONS)]
         assert (await look(server.server, "/healthz"))[0] == 200
-        async with asyncio.timeout(20):
-            while metrics_threads() > monitoring.CONNECTIONS:  # noqa: ASYNC110 - threads tell nobody that they end
-                await asyncio.sleep(0.01)
+        await until(lambda: metrics_threads() <= monitoring.CONNECTIONS)
         assert (await look(server.server, "/readyz"))[0] == 200
         for each in crowd:
             each.close()
 
 
 async def test_a_request_that_comes_byte_by_byte_has_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitoring, "REQUEST_TIMEOUT_S", 0.2)
+    ahead_s = 0.0
+    later = SimpleNamespace(sleep=time.sleep, monotonic=lambda: time.monotonic() + ahead_s)
+    monkeypatch.setattr(monitoring, "time", later)
     async with stub_server(StubOptions(config=WATCHED)) as server:
         assert server.server.metrics_address is not None
         host, _, port = server.server.metrics_address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /healthz HTTP/1.0\r\nX: ")
+
+        await until(lambda: metrics_threads() == 1)
 
         async def drip() -> None:
             while True:
@@ -208,8 +212,9 @@ async def test_a_request_that_comes_byte_by_byte_has_a_time_of_its_own(monkeypat
                 await asyncio.sleep(0.01)
 
         dripping = asyncio.create_task(drip())
+        ahead_s = monitoring.REQUEST_TIMEOUT_S
         with suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(), 10)  # until the worker closes it
+            await asyncio.wait_for(reader.read(), NET_S)  # until the worker closes it
         dripping.cancel()
         writer.close()
         await asyncio.gather(dripping, return_exceptions=True)

@@ -13,23 +13,24 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.access.gate import SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
 from tests.support.calls import OPEN, connected, frame, load_of, open_session, status_of
-from tests.support.servers import StubOptions, stub_server
+from tests.support.servers import DRAIN_S, StubOptions, stub_server
+from tests.support.time_travel import NET_S, Clock
 from tools.harness.stub_runner import StubRunner
 
 
-async def test_a_drain_does_not_wait_for_a_step_that_never_ends() -> None:
+async def test_a_drain_does_not_wait_for_a_step_that_never_ends(clock: Clock) -> None:
     runner = StubRunner(slots=1)
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.1)
-    options = StubOptions(runner=runner, config=config)
-    async with stub_server(options) as server, connected(server.address) as (stub, _):
+    async with stub_server(StubOptions(runner=runner)) as server, connected(server.address) as (stub, _):
         call, _ = await open_session(stub)
         runner.gate.clear()
         await call.write(frame(0))
-        await asyncio.to_thread(runner.entered.wait, 10)
-        await asyncio.wait_for(server.server.drain(), 10)
+        await asyncio.to_thread(runner.entered.wait, NET_S)
+        drain = asyncio.create_task(server.server.drain())
+        await clock.outlast(DRAIN_S)
+        await asyncio.wait_for(drain, NET_S)
         assert (await call.read()).WhichOneof("control") == "go_away"
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await asyncio.wait_for(call.read(), 10)
+            await asyncio.wait_for(call.read(), NET_S)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -43,7 +44,7 @@ async def test_a_call_that_has_not_opened_when_a_drain_begins_is_unavailable() -
             await call.read()
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         neighbour.cancel()
-        await asyncio.wait_for(drain, 10)
+        await asyncio.wait_for(drain, NET_S)
 
 
 async def health_of(address: str) -> int:
@@ -80,22 +81,23 @@ async def test_a_draining_worker_asks_its_sessions_to_go_and_waits_for_them() ->
         call, _ = await open_session(stub)
         drain = asyncio.create_task(server.server.drain())
         go_away = (await call.read()).go_away
-        assert (go_away.reason, go_away.time_left_ms) == ("the worker is draining", 500)
+        assert (go_away.reason, go_away.time_left_ms) == ("the worker is draining", 1000 * DRAIN_S)
         await call.write(frame(0))  # still served
         assert (await call.read()).sequence == 0
         await call.write(pb.ConverseRequest(close=pb.Close()))
         assert (await call.read()).closed.frames == 1
-        await asyncio.wait_for(drain, 10)
+        await asyncio.wait_for(drain, NET_S)
 
 
-async def test_a_session_that_stays_past_the_drain_ends_unavailable() -> None:
+async def test_a_session_that_stays_past_the_drain_ends_unavailable(clock: Clock) -> None:
     async with stub_server() as server, connected(server.address) as (stub, _):
         call, _ = await open_session(stub)
         drain = asyncio.create_task(server.server.drain())
         await call.read()
+        await clock.outlast(DRAIN_S)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await asyncio.wait_for(call.read(), 10)
-        await asyncio.wait_for(drain, 10)
+            await asyncio.wait_for(call.read(), NET_S)
+        await asyncio.wait_for(drain, NET_S)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

@@ -33,6 +33,7 @@ from tests.support.calls import (
     wait_until_free,
 )
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
+from tests.support.time_travel import NET_S, Clock, until, until_steady
 from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 
@@ -206,7 +207,7 @@ async def test_bytes_that_are_no_message_are_refused() -> None:
         call: Any = channel.stream_stream(f"/{SERVICE_NAME}/Converse")()
         await call.write(b"\xff\xff\xff\xff")
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await asyncio.wait_for(call.read(), 10)
+            await asyncio.wait_for(call.read(), NET_S)
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert len(await converse(server.address, OPEN, frame(0))) == 3
 
@@ -241,30 +242,31 @@ async def test_a_client_that_vanishes_mid_frame_frees_its_slot() -> None:
             call, _ = await open_session(stub)
             runner.gate.clear()
             await call.write(frame(0))
-            await asyncio.to_thread(runner.entered.wait, 10)
+            await asyncio.to_thread(runner.entered.wait, NET_S)
         runner.gate.set()
-        await asyncio.wait_for(wait_until_free(server), 10)
+        await asyncio.wait_for(wait_until_free(server), NET_S)
         assert len(await converse(server.address, OPEN, frame(0))) == 3
 
 
-async def test_a_call_without_open_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "OPEN_TIMEOUT_S", 0.1)
+async def test_a_call_without_open_ends_after_its_time(clock: Clock) -> None:
     async with stub_server() as server, connected(server.address) as (stub, _):
         call = stub.Converse()
+        await clock.outlast(service.OPEN_TIMEOUT_S)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await asyncio.wait_for(call.read(), 10)
+            await asyncio.wait_for(call.read(), NET_S)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "no Open" in (raised.value.details() or "")
 
 
-async def test_an_idle_session_ends_after_its_time() -> None:
+async def test_an_idle_session_ends_after_its_time(clock: Clock) -> None:
     async with (
-        stub_server(StubOptions(idle_timeout_ms=100)) as server,
+        stub_server(StubOptions(idle_timeout_ms=1_000_000)) as server,
         connected(server.address) as (stub, _),
     ):
         call, _ = await open_session(stub)
+        await clock.outlast(1000.0)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await asyncio.wait_for(call.read(), 10)
+            await asyncio.wait_for(call.read(), NET_S)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "no frame" in (raised.value.details() or "")
 
@@ -282,9 +284,9 @@ async def test_a_flooding_client_is_read_no_faster_than_it_is_answered() -> None
     async with stub_server(StubOptions(runner=runner, max_frames_in_flight=4)) as server:
         runner.gate.clear()
         flood = asyncio.create_task(converse(server.address, OPEN, *map(frame, range(200))))
-        await asyncio.to_thread(runner.entered.wait, 10)
+        await asyncio.to_thread(runner.entered.wait, NET_S)
         runner.gate.set()
-        _, *frames, closed = await asyncio.wait_for(flood, 20)
+        _, *frames, closed = await asyncio.wait_for(flood, NET_S)
     assert [reply.sequence for reply in frames] == list(range(200))
     assert closed.closed.frames == 200
 
@@ -373,8 +375,8 @@ async def test_a_session_that_cannot_be_started_ends_alone(caplog: pytest.LogCap
     assert "starting a session" in caplog.text
 
 
-async def test_an_edge_that_takes_no_replies_ends_after_the_idle_time() -> None:
-    options = StubOptions(runner=StubRunner(slots=1), idle_timeout_ms=300)
+async def test_an_edge_that_takes_no_replies_ends_after_the_idle_time(clock: Clock) -> None:
+    options = StubOptions(runner=StubRunner(slots=1), idle_timeout_ms=1_000_000)
     async with stub_server(options) as server, connected(server.address) as (stub, _):
         call, _ = await open_session(stub)
 
@@ -384,7 +386,11 @@ async def test_an_edge_that_takes_no_replies_ends_after_the_idle_time() -> None:
 
         # Nothing is read here: the replies fill the window, and the next one cannot leave.
         flooding = asyncio.create_task(flood())
-        await asyncio.wait_for(wait_until_free(server), 20)
+        await until(lambda: options.runner.batches)
+        await until_steady(lambda: len(options.runner.batches))
+        assert (await load_of(server)).sessions == 1
+        await clock.outlast(1000.0)
+        await asyncio.wait_for(wait_until_free(server), NET_S)
         assert len(await converse(server.address, OPEN, frame(0))) == 3
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)

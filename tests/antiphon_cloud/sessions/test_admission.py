@@ -159,3 +159,14 @@ def test_a_worker_knows_that_it_is_slower_than_real_time_before_the_first_step_a
     admission.observe(1, 20.0, now_s=0.0)  # whatever slowed the measurement is gone
     assert not admission.step_times().slower_than_real_time
     assert not Admission().step_times().slower_than_real_time  # nothing is known
+
+
+def test_one_of_several_keys_leaves_the_last_slot_to_those_that_have_none() -> None:
+    admission, shares = Admission(PROFILE), Client("the API key bulk", Allowance(leaves_last_slot=True), proven=True)
+    admission.check(shares, 2, 2, 4, 0)  # its third, of four
+    with pytest.raises(RefusedError, match="bulk has 3 sessions, and the last of 4 slots is for clients") as raised:
+        admission.check(shares, 3, 3, 4, 0)
+    assert raised.value.reason is Refusal.CLIENT_SESSIONS
+    admission.check(shares, 0, 3, 4, 0)  # who has none takes it
+    admission.check(shares, 0, 0, 1, 0)  # also where it is the only one
+    admission.check(ANYONE, 3, 3, 4, 0)  # whom nothing tells from others may have all

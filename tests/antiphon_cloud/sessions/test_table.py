@@ -19,6 +19,7 @@ from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance, Client
 from antiphon_cloud.sessions.protocol import OpenRequested
 from antiphon_cloud.sessions.table import LiveSession, Sessions
+from tests.support.time_travel import NET_S, Clock, until
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import SPEC, StubRunner, expected
 
@@ -62,7 +63,7 @@ def again(session: LiveSession, step: int) -> OpenRequested:
 
 async def talk(session: LiveSession, *steps: int) -> None:
     for step in steps:
-        reply = await asyncio.wait_for(session.answer(step, CODES), 10)
+        reply = await asyncio.wait_for(session.answer(step, CODES), NET_S)
         assert reply.sequence == step
         if step >= SPEC.delay_steps:
             assert (reply.codes == expected(CODES, 3, step)).all()
@@ -201,14 +202,16 @@ async def test_a_clients_kept_session_counts_only_until_it_opens_another() -> No
             all_of_them.open(NEW, single, Call().evict)
 
 
-async def test_a_slot_is_kept_for_its_time_and_not_longer() -> None:
-    async with sessions(keep_ms=50) as all_of_them:
+async def test_a_slot_is_kept_for_its_time_and_not_longer(clock: Clock) -> None:
+    async with sessions(keep_ms=60_000) as all_of_them:
         call = Call()
         session = all_of_them.open(NEW, KITCHEN, call.evict)
         all_of_them.leave(session, call.evict, keep=True)
-        async with asyncio.timeout(10):
-            while not session.lease.released:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
+        clock.advance(30.0)
+        await asyncio.sleep(0)
+        assert not session.lease.released
+        clock.advance(30.0)
+        await until(lambda: session.lease.released)
         assert all_of_them.resume(again(session, 0), KITCHEN, Call().evict) is None
 
 
@@ -236,7 +239,7 @@ async def test_a_session_whose_step_failed_is_not_gone_on_with() -> None:
         call = Call()
         session = all_of_them.open(NEW, KITCHEN, call.evict)
         with pytest.raises(AntiphonError, match="no numbers"):
-            await asyncio.wait_for(session.answer(0, np.full(8, 2000, np.int32)), 10)
+            await asyncio.wait_for(session.answer(0, np.full(8, 2000, np.int32)), NET_S)
         all_of_them.leave(session, call.evict, keep=True)
         assert all_of_them.resume(again(session, 0), KITCHEN, Call().evict) is None
 

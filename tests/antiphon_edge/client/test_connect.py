@@ -18,10 +18,11 @@ from antiphon.errors import (
 )
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.client import blocking
-from antiphon_edge.client.connect import NEVER, Reply, connect
+from antiphon_edge.client import blocking, carrier
+from antiphon_edge.client.connect import NEVER, Reconnect, Reply, connect
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, stub_server
+from tests.support.time_travel import NET_S, Clock
 from tools.harness.stub_runner import SPEC, StubRunner, expected
 
 CODES = np.arange(8, dtype=np.int32)
@@ -73,12 +74,12 @@ async def test_send_waits_while_the_frames_in_flight_are_at_the_workers_limit() 
         for _ in range(3):
             await session.send(CODES)
         fourth = asyncio.create_task(session.send(CODES))
-        await asyncio.to_thread(runner.entered.wait, 10)
+        await asyncio.to_thread(runner.entered.wait, NET_S)
         assert not fourth.done()
         assert session.in_flight == 3
         runner.gate.set()
         await session.receive()
-        assert await asyncio.wait_for(fourth, 10) == 3
+        assert await asyncio.wait_for(fourth, NET_S) == 3
 
 
 @pytest.mark.parametrize("_", range(5))
@@ -110,10 +111,11 @@ async def test_several_clients_at_once_hear_only_themselves() -> None:
         assert replies[1:] == [expected(CODES + seed, seed, step).tolist() for step in range(1, 20)]
 
 
-async def test_nobody_at_the_address_is_said_at_once() -> None:
+async def test_nobody_at_the_address_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier, "CONNECT_TIMEOUT_S", 3600.0)
     address = unused_address()
     with pytest.raises(UnavailableError, match=f"no worker answers at {address}"):
-        async with asyncio.timeout(5), connect(address, CODEC):
+        async with asyncio.timeout(NET_S), connect(address, CODEC):
             pass
 
 
@@ -162,8 +164,10 @@ async def test_wrong_codes_are_refused_before_they_are_sent() -> None:
         assert reply.sequence == 0
 
 
-async def test_an_idle_session_raises_the_workers_reason() -> None:
-    async with stub_server(StubOptions(idle_timeout_ms=100)) as server, connect(server.address, CODEC) as session:
+async def test_an_idle_session_raises_the_workers_reason(clock: Clock) -> None:
+    options = StubOptions(idle_timeout_ms=1_000_000)
+    async with stub_server(options) as server, connect(server.address, CODEC) as session:
+        await clock.outlast(1000.0)
         with pytest.raises(SessionTimeoutError, match="no frame"):
             await session.receive()
         with pytest.raises(SessionTimeoutError):
@@ -179,13 +183,18 @@ async def test_a_worker_that_stops_raises_unavailable() -> None:
                 await asyncio.gather(server.server.stop(), session.receive())
 
 
-async def test_giving_up_on_a_reply_does_not_lose_it() -> None:
+async def test_giving_up_on_a_reply_does_not_lose_it(clock: Clock) -> None:
     runner = StubRunner()
-    async with stub_server(StubOptions(runner=runner)) as server, connect(server.address, CODEC) as session:
+    async with (
+        stub_server(StubOptions(runner=runner)) as server,
+        connect(server.address, CODEC, reconnect=Reconnect(stall_s=3600.0)) as session,
+    ):
         runner.gate.clear()
         await session.send(CODES)
+        giving_up = asyncio.create_task(asyncio.wait_for(session.receive(), 1000.0))
+        await clock.outlast(1000.0)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(session.receive(), 0.05)
+            await giving_up
         runner.gate.set()
         reply = await session.receive()
         assert reply is not None

@@ -9,7 +9,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from antiphon_edge.client import stream as line
 from antiphon_edge.client.connect import NEVER, Session, connect
+from antiphon_edge.transport import call
 from tests.support.calls import wait_until_free
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tools.harness.stub_runner import StubRunner
@@ -17,7 +19,13 @@ from tools.harness.stub_runner import StubRunner
 CODES = np.arange(8, dtype=np.int32)
 ENDINGS = 12  # of each kind, on four slots that nobody but the edge gives back in time
 A_LITTLE_S = 0.001  # the endings are spread over dialling, opening and talking; where each falls does not matter
-FOR_EVER_MS = 3_600_000
+
+
+@pytest.fixture(autouse=True)
+def time_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine, Close is taken."""
+    for module in (call, line):
+        monkeypatch.setattr(module, "LEAVE_S", 60.0)
 
 
 async def returns(address: str, _: int) -> None:
@@ -91,7 +99,7 @@ Ending = Callable[[str, int], Awaitable[None]]
 
 @pytest.mark.parametrize("ending", [returns, raises, cancelled, cancelled_twice, gathered, grouped])
 async def test_nothing_is_held_after_an_ending(ending: Ending) -> None:
-    options = StubOptions(StubRunner(slots=4), idle_timeout_ms=FOR_EVER_MS, keep_slot_ms=FOR_EVER_MS)
+    options = StubOptions(StubRunner(slots=4))
     async with stub_server(options) as server:
         loop = asyncio.get_running_loop()
 

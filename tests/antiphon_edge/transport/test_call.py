@@ -19,6 +19,7 @@ from antiphon_edge.client.connect import Reconnect, connect
 from antiphon_edge.transport import call
 from antiphon_edge.transport.call import Call, Opening
 from tests.support.servers import CODEC, stub_server
+from tests.support.time_travel import NET_S, Clock
 from tools.harness.stub_runner import SPEC
 
 CODES = np.arange(8, dtype=np.int32)
@@ -79,7 +80,7 @@ async def test_a_worker_that_asks_to_go_before_it_opens_is_unavailable() -> None
 async def test_a_worker_that_drains_while_it_rebuilds_a_session_is_left_for_another() -> None:
     """SIGTERM amid a rebuild ended the conversation."""
     leaving = pb.ConverseResponse(go_away=pb.GoAway(reason="the worker is draining", time_left_ms=500))
-    quick = Reconnect(first_s=0.01, longest_s=0.02, patience_s=30)
+    quick = Reconnect(first_s=0.01, longest_s=0.02, patience_s=600, stall_s=60, connect_timeout_s=60)
     async with serving(Worker(leaving)) as draining, stub_server() as first, stub_server() as third:
         addresses = [first.address, draining, third.address]
         async with connect(addresses, CODEC, reconnect=quick) as session:
@@ -88,7 +89,7 @@ async def test_a_worker_that_drains_while_it_rebuilds_a_session_is_left_for_anot
             drain = asyncio.create_task(first.server.drain())
             while session.address != third.address:
                 await session.send(CODES)
-                assert await asyncio.wait_for(session.receive(), 30) is not None
+                assert await asyncio.wait_for(session.receive(), NET_S) is not None
             await drain
 
 
@@ -110,7 +111,7 @@ async def test_a_worker_that_drains_while_it_rebuilds_a_session_is_left_for_anot
 async def test_figures_that_no_worker_can_mean_are_refused(change: Callable[[pb.Opened], Any], words: str) -> None:
     async with serving(Worker(opened(change))) as address:
         with pytest.raises(ProtocolError, match=rf"^the worker at {address} announces {words}.*connect to another"):
-            await asyncio.wait_for(Call.dial(address, OPENING), 30)
+            await asyncio.wait_for(Call.dial(address, OPENING), NET_S)
 
 
 async def test_a_worker_that_goes_on_at_another_frame_is_refused() -> None:
@@ -126,11 +127,15 @@ async def test_a_worker_that_answers_something_else_may_be_another_version() -> 
             await Call.dial(address, OPENING)
 
 
-async def test_a_worker_that_never_answers_open_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call, "OPEN_TIMEOUT_S", 0.01)
-    async with serving(Worker(None)) as address:
+async def test_a_worker_that_never_answers_open_is_unavailable(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "OPEN_TIMEOUT_S", 500.0)
+    worker = Worker(None)
+    async with serving(worker) as address:
+        dialling = asyncio.create_task(Call.dial(address, OPENING))
+        await asyncio.wait_for(worker.asked.wait(), NET_S)
+        await clock.outlast(call.OPEN_TIMEOUT_S)
         with pytest.raises(UnavailableError, match="did not answer Open"):
-            await Call.dial(address, OPENING)
+            await dialling
 
 
 async def test_a_dial_that_is_cancelled_says_close_to_the_worker_that_opens_meanwhile() -> None:

@@ -39,12 +39,20 @@ class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     opens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
-    def allowance(self, default: Allowance) -> Allowance:
-        """What the key may have; `default` where its table does not say."""
+    def allowance(self, default: Allowance, alone: bool) -> Allowance:
+        """What the key may have; `default` where its table does not say.
+
+        Args:
+            default: of all keys.
+            alone: whether there is no other key; one of several without a limit of its own leaves the last slot to the
+                others.
+        """
+        sessions = default.sessions if self.sessions is None else self.sessions
         return Allowance(
-            default.sessions if self.sessions is None else self.sessions,
+            sessions,
             default.opens_per_minute if self.opens_per_minute is None else self.opens_per_minute,
             default.calls_per_second,
+            leaves_last_slot=sessions is None and not alone,
         )
 
 
@@ -174,8 +182,8 @@ class ApiKeys:
         return found.st_mtime_ns, found.st_ino, found.st_size
 
     def _read(self) -> dict[str, Client]:
-        entries = read_key_file(self._path).items()
+        entries = read_key_file(self._path)
         return {
-            entry.sha256: Client(f"the API key {name}", entry.allowance(self._default), proven=True)
-            for name, entry in entries
+            entry.sha256: Client(f"the API key {name}", entry.allowance(self._default, len(entries) == 1), proven=True)
+            for name, entry in entries.items()
         }

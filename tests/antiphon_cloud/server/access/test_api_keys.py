@@ -127,7 +127,7 @@ def test_a_changed_file_is_followed_and_a_bad_one_is_not(tmp_path: Path, caplog:
 
 
 def keyed(path: Path, slots_of: Allowance = DEFAULT) -> StubOptions:
-    return StubOptions(config=ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=path, allowance=slots_of))
+    return StubOptions(config=ServerConfig(listen="127.0.0.1:0", api_keys=path, allowance=slots_of))
 
 
 async def test_only_a_known_key_gets_in_and_health_needs_none(tmp_path: Path) -> None:
@@ -259,3 +259,15 @@ async def test_a_session_goes_on_for_the_key_that_opened_it_and_for_no_other(tmp
         count = server.server.worker.metrics.registry.get_sample_value
         assert count("antiphon_refusals_total", {"reason": "permission_denied"}) == 1
         assert count("antiphon_resumes_total", {"how": "slot"}) == 1
+
+
+def test_of_several_keys_those_without_a_limit_of_their_own_leave_the_last_slot(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    bulk = make_key(path, "bulk")
+    keys = ApiKeys(path, Allowance())
+    assert not keys.client(bulk).allowance.leaves_last_slot  # alone
+    kitchen = make_key(path, "kitchen", sessions=4)
+    keys.reload()
+    assert keys.client(bulk).allowance.leaves_last_slot
+    assert not keys.client(kitchen).allowance.leaves_last_slot
+    assert not ApiKeys(path, Allowance(sessions=3)).client(bulk).allowance.leaves_last_slot
