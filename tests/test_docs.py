@@ -26,6 +26,7 @@ def served(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=["a session", "a lost stream", "blocking"])
 def test_the_sdks_page_runs(
     snippet: str,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST, NOT_MEASURED, SLOW
+
 TESTS = Path(__file__).parent
 PACKAGES = {
     folder.name: folder for root in ("proto", "edge", "cloud") for folder in (TESTS.parent / root).glob("antiphon*")
@@ -42,3 +44,8 @@ def test_no_room_is_without_tests() -> None:
         if "_pb2" not in module.name
     }
     assert rooms == {path.parent for path in FILES}
+
+
+def test_what_conftest_treats_apart_is_there() -> None:
+    there = {path.name for path in TESTS.rglob("*") if path.is_dir() or path.name.startswith("test_")}
+    assert SLOW | NOT_MEASURED | set(LONGEST) <= there
