@@ -6,17 +6,17 @@ python examples/blocking.py localhost:50051 question.wav
 import asyncio
 import sys
 
-from antiphon_edge import Codec, pull_codec
-from antiphon_edge.audio.wav import WavReader
-from antiphon_edge.blocking import connect
-from antiphon_edge.talk.hearing import Hearing
+from antiphon_edge import Codec, Hearing, WavReader, blocking, pull_codec
 
 
 def main(address: str, question: str) -> None:
     """Sends the whole file, a frame at a time, and then hears the model out."""
     codec = Codec.load(asyncio.run(pull_codec(address)))
     spec = codec.spec
-    with WavReader(question, spec.sample_rate_hz, spec.frame_samples) as frames, connect(address, spec) as session:
+    with (
+        WavReader(question, spec.sample_rate_hz, spec.frame_samples) as frames,
+        blocking.connect(address, spec) as session,
+    ):
         for codes in Hearing(codec, session.model).codes(frames):  # int32 [user_codebooks]
             print(session.exchange(codes).text, end="", flush=True)
         for reply in session.end():

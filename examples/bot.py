@@ -7,8 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 
-from antiphon_edge import Codec, Reply, connect, pull_codec
-from antiphon_edge.audio.devices import Microphone, Speaker
+from antiphon_edge import Codec, Microphone, Reply, Speaker, connect, pull_codec
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.talk.conversation import talk
 

@@ -7,8 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from antiphon_edge import Codec, connect, pull_codec
-from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge import Codec, WavReader, WavWriter, connect, pull_codec
 from antiphon_edge.talk.conversation import paced, talk, with_silence
 
 

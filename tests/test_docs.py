@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -55,16 +56,16 @@ def test_the_sdks_page_runs(
         assert said.splitlines()[0] == "0 None"
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
-)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
-            assert ((ROOT / page).parent / target).exists(), target
+            assert (page.parent / target).exists(), target
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = [
     (page.name, line)
     for page in PAGES
@@ -82,6 +83,46 @@ def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str)
 
 def test_the_pages_show_commands() -> None:
     assert len(COMMANDS) > 10
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+DECISIONS = ROOT / "docs/decisions"
+
+
+def sentence(room: Path) -> str:
+    """The first sentence of a folder's docstring."""
+    says = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+    assert says is not None, room
+    return re.split(r"(?<=\.)\s", says)[0].replace("\n", " ")
+
+
+def test_the_rooms_are_those_of_the_tree_and_say_what_they_are() -> None:
+    roots = [ROOT / "proto", ROOT / "edge", ROOT / "cloud", ROOT / "tools"]
+    rooms = [room for root in roots for room in sorted(file.parent for file in root.rglob("__init__.py"))]
+    rows = [f"| `{room.relative_to(ROOT)}/` | {sentence(room)} |" for room in rooms]
+    assert re.findall(r"^\| `(?:proto|edge|cloud|tools)/.*$", ARCHITECTURE, re.MULTILINE) == rows, "\n".join(rows)
+
+
+def test_where_to_change_what_names_rooms_that_are_there() -> None:
+    """Words in backticks of the table: rooms of the side that the row names, or paths from the root."""
+    table = ARCHITECTURE.partition("## Where to change what")[2].partition("\n## ")[0]
+    places = [ROOT, ROOT / "proto", ROOT / "edge/antiphon_edge", ROOT / "cloud/antiphon_cloud"]
+    named = [name for name in re.findall(r"`([\w/.]+)`", table) if name != "cli/"]
+    assert len(named) > 15
+    for name in named:
+        assert any((place / name).exists() or (place / f"{name}.py").exists() for place in places), name
+
+
+def test_there_are_fifteen_words_in_the_glossary() -> None:
+    words = ARCHITECTURE.partition("| word |")[2].partition("\n## ")[0]
+    assert len(re.findall(r"^\| (?!---)", words.partition("\n")[2], re.MULTILINE)) == 15
+
+
+@pytest.mark.parametrize("page", sorted(DECISIONS.glob("*.md")), ids=lambda page: page.name)
+def test_a_decision_says_what_it_costs_and_what_was_rejected(page: Path) -> None:
+    headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
+    assert headings == ["Context", "Decision", "What it costs", "Rejected"]
+    assert f"decisions/{page.name}" in ARCHITECTURE
 
 
 ATTACKS = (ROOT / "docs/operate.md").read_text().partition("| a client that |")[2].partition("\n\n")[0]
