@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
@@ -103,14 +104,13 @@ def test_the_rooms_are_those_of_the_tree_and_say_what_they_are() -> None:
     assert re.findall(r"^\| `(?:proto|edge|cloud|tools)/.*$", ARCHITECTURE, re.MULTILINE) == rows, "\n".join(rows)
 
 
-def test_where_to_change_what_names_rooms_that_are_there() -> None:
-    """Words in backticks of the table: rooms of the side that the row names, or paths from the root."""
-    table = ARCHITECTURE.partition("## Where to change what")[2].partition("\n## ")[0]
+@pytest.mark.parametrize("page", [ROOT / "docs/architecture.md", *DECISIONS.glob("*.md")], ids=lambda page: page.name)
+def test_the_rooms_that_a_page_names_are_there(page: Path) -> None:
+    """Words in backticks with a slash: rooms and modules of either side, or paths from the root."""
     places = [ROOT, ROOT / "proto", ROOT / "edge/antiphon_edge", ROOT / "cloud/antiphon_cloud"]
-    named = [name for name in re.findall(r"`([\w/.]+)`", table) if name != "cli/"]
-    assert len(named) > 15
-    for name in named:
-        assert any((place / name).exists() or (place / f"{name}.py").exists() for place in places), name
+    for name in re.findall(r"`([a-z_]+/[\w/.-]*)`", page.read_text()):
+        near = [place for place in places if (place / name).exists() or (place / f"{name}.py").exists()]
+        assert near or name == "cli/", name
 
 
 def test_there_are_fifteen_words_in_the_glossary() -> None:
@@ -123,6 +123,14 @@ def test_a_decision_says_what_it_costs_and_what_was_rejected(page: Path) -> None
     headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
     assert headings == ["Context", "Decision", "What it costs", "Rejected"]
     assert f"decisions/{page.name}" in ARCHITECTURE
+
+
+def test_a_hook_runs_what_make_check_runs() -> None:
+    check = (ROOT / "Makefile").read_text().partition("\ncheck:")[2].partition("\ndocs:")[0]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert len(hooks) == 5
+    for hook in hooks:
+        assert hook["entry"].replace(".venv/bin", "$(BIN)").removesuffix(" --force-exclude") in check
 
 
 ATTACKS = (ROOT / "docs/operate.md").read_text().partition("| a client that |")[2].partition("\n\n")[0]

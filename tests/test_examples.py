@@ -76,8 +76,13 @@ def test_a_bot_hangs_up_after_a_word(sound: SoundServer, served: Worker, questio
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as bot:
         assert bot.stdout is not None
         assert bot.stdout.readline() == "listening\n"
-        sound.say("micbus", *soundfile.read(question, 4 * 24_000, dtype="float32"))  # to the end of the digits
-        out, err = bot.communicate(timeout=COMMAND_TIMEOUT_S)
+        try:
+            for _ in range(5):  # where a busy machine keeps the microphone from hearing it whole
+                if bot.poll() is None:
+                    sound.say("micbus", *soundfile.read(question, 6 * 24_000, dtype="float32"))
+            out, err = bot.communicate(timeout=60)
+        finally:
+            bot.kill()
     assert (bot.returncode, err) == (0, "")
     assert "you said" in out
 
