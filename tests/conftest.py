@@ -29,11 +29,44 @@ NOT_MEASURED = {
     "clerk",
     "deploy",
     "fuzz",
-    "kernels",
+    "cuda",
     "tools",
     "train",
     "test_gpu_check.py",
     "test_live_talk.py",
+}
+
+
+# Folders and files that take long: whole models, real processes, real time. `pytest -m "not slow"` leaves them out.
+SLOW = {
+    "chaos",
+    "cli",
+    "clerk",
+    "cuda",
+    "deploy",
+    "fuzz",
+    "mimi",
+    "tools",
+    "train",
+    "test_codec.py",
+    "test_devices.py",
+    "test_doctor.py",
+    "test_edge_only_install.py",
+    "test_end_to_end.py",
+    "test_examples.py",
+    "test_export.py",
+    "test_exposed.py",
+    "test_graphs.py",
+    "test_kv_ring.py",
+    "test_live_talk.py",
+    "test_lm.py",
+    "test_load.py",
+    "test_load_memory.py",
+    "test_model.py",
+    "test_onnx_rewrites.py",
+    "test_prefill.py",
+    "test_privacy.py",
+    "test_runner.py",
 }
 
 
@@ -42,11 +75,14 @@ LONGEST = ("test_edge_only_install.py", "test_end_to_end.py", "test_clerk.py", "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first, and lets pytest-cov, where it is on, stand still while it would cost most."""
+    """Puts the longest files first, marks the slow ones, and lets pytest-cov stand still while it would cost most."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
-        if NOT_MEASURED & set(item.path.relative_to(Path(__file__).parent).parts):
+        parts = set(item.path.relative_to(Path(__file__).parent).parts)
+        if NOT_MEASURED & parts:
             item.add_marker("no_cover")
+        if SLOW & parts:
+            item.add_marker("slow")
 
 
 # What a client or a machine may be too slow for. A test of such a limit lets it pass on the loop's `clock`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
@@ -26,6 +28,7 @@ def served(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=["a session", "a lost stream", "blocking"])
 def test_the_sdks_page_runs(
     snippet: str,
@@ -54,16 +57,16 @@ def test_the_sdks_page_runs(
         assert said.splitlines()[0] == "0 None"
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
-)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
-            assert ((ROOT / page).parent / target).exists(), target
+            assert (page.parent / target).exists(), target
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = [
     (page.name, line)
     for page in PAGES
@@ -81,6 +84,52 @@ def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str)
 
 def test_the_pages_show_commands() -> None:
     assert len(COMMANDS) > 10
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+DECISIONS = ROOT / "docs/decisions"
+
+
+def sentence(room: Path) -> str:
+    """The first sentence of a folder's docstring."""
+    says = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+    assert says is not None, room
+    return re.split(r"(?<=\.)\s", says)[0].replace("\n", " ")
+
+
+def test_the_rooms_are_those_of_the_tree_and_say_what_they_are() -> None:
+    roots = [ROOT / "proto", ROOT / "edge", ROOT / "cloud", ROOT / "tools"]
+    rooms = [room for root in roots for room in sorted(file.parent for file in root.rglob("__init__.py"))]
+    rows = [f"| `{room.relative_to(ROOT)}/` | {sentence(room)} |" for room in rooms]
+    assert re.findall(r"^\| `(?:proto|edge|cloud|tools)/.*$", ARCHITECTURE, re.MULTILINE) == rows, "\n".join(rows)
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs/architecture.md", *DECISIONS.glob("*.md")], ids=lambda page: page.name)
+def test_the_rooms_that_a_page_names_are_there(page: Path) -> None:
+    """Words in backticks with a slash: rooms and modules of either side, or paths from the root."""
+    places = [ROOT, ROOT / "proto", ROOT / "edge/antiphon_edge", ROOT / "cloud/antiphon_cloud"]
+    for name in re.findall(r"`([a-z_]+/[\w/.-]*)`", page.read_text()):
+        assert any((place / name).exists() or (place / f"{name}.py").exists() for place in places), name
+
+
+def test_there_are_fifteen_words_in_the_glossary() -> None:
+    words = ARCHITECTURE.partition("| word |")[2].partition("\n## ")[0]
+    assert len(re.findall(r"^\| (?!---)", words.partition("\n")[2], re.MULTILINE)) == 15
+
+
+@pytest.mark.parametrize("page", sorted(DECISIONS.glob("*.md")), ids=lambda page: page.name)
+def test_a_decision_says_what_it_costs_and_what_was_rejected(page: Path) -> None:
+    headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
+    assert headings == ["Context", "Decision", "What it costs", "Rejected"]
+    assert f"decisions/{page.name}" in ARCHITECTURE
+
+
+def test_a_hook_runs_what_make_check_runs() -> None:
+    check = (ROOT / "Makefile").read_text().partition("\ncheck:")[2].partition("\ndocs:")[0]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert len(hooks) == 5
+    for hook in hooks:
+        assert hook["entry"].replace(".venv/bin", "$(BIN)").removesuffix(" --force-exclude") in check
 
 
 ATTACKS = (ROOT / "docs/operate.md").read_text().partition("| a client that |")[2].partition("\n\n")[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SHORT_LIMITS
+from tests.conftest import LONGEST, NOT_MEASURED, SHORT_LIMITS, SLOW
 
 TESTS = Path(__file__).parent
 PACKAGES = {
@@ -51,3 +51,8 @@ def test_no_room_is_without_tests() -> None:
 def test_each_limit_that_tests_stretch_is_there(module: str, names: tuple[str, ...]) -> None:
     found = importlib.import_module(module)
     assert all(isinstance(getattr(found, name), float) for name in names)
+
+
+def test_what_conftest_treats_apart_is_there() -> None:
+    there = {path.name for path in TESTS.rglob("*") if path.is_dir() or path.name.startswith("test_")}
+    assert SLOW | NOT_MEASURED | set(LONGEST) <= there
