@@ -17,7 +17,7 @@ from antiphon_cloud.cli.exposure_options import exposure_options
 from antiphon_cloud.engine.host import ENVIRONMENT
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.runner.gpus import GPUS, gpu
-from antiphon_cloud.sessions.admission import STEP_BUDGET_MS
+from antiphon_cloud.timing import STEP_BUDGET_MS
 
 MAX_SECONDS = 86_400
 

@@ -6,7 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-FRAME_MS = 80.0
+from antiphon_cloud.timing import FRAME_MS
+
 SHORTEST_MS, LONGEST_MS = 5.0, 12.0  # of a chunk beside other sessions: so long a frame of theirs may wait for it
 ALONE_MS = 40.0  # of a chunk while nobody steps: so long a new session's first frame may wait
 ALONE_S = 1.0  # without a step, after which nobody is taken to step

@@ -36,10 +36,10 @@ from antiphon_cloud.engine.messages import (
 from antiphon_cloud.engine.pacing import ChunkSize
 from antiphon_cloud.engine.prefill_queue import RebuildQueue
 from antiphon_cloud.engine.runner import Rebuild, Runner
+from antiphon_cloud.timing import FRAME_MS
 
 logger = logging.getLogger(__name__)
 
-FRAME_MS = 80.0
 LATE_STEPS = 10  # in a row, before the log says so
 READ_BYTES = 256 * 1024
 FASTER = "on a CPU that has other work too, fewer --threads may be faster"
@@ -180,7 +180,9 @@ class Stepper:
         self._chunk.stepped(step_ms)
         self._late = self._late + 1 if step_ms > FRAME_MS else 0
         if self._late == LATE_STEPS:
-            logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind; %s", step_ms, FASTER)
+            logger.warning(
+                "a step takes %.0f ms, longer than a frame's %.0f: sessions fall behind; %s", step_ms, FRAME_MS, FASTER
+            )
 
     def _rebuild(self, seat: _Seat) -> None:
         """Takes a session a chunk further."""

@@ -29,11 +29,10 @@ import numpy.typing as npt
 from antiphon_cloud.engine.pacing import SHORTEST_MS
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.sessions.clients import Client
+from antiphon_cloud.timing import FRAME_MS, STEP_BUDGET_MS
 
 Floats = npt.NDArray[np.float64]
 
-FRAME_MS = 80.0
-STEP_BUDGET_MS = 64.0  # of a frame: the rest is for gRPC, the event loop and whatever else the machine does
 KEPT_STEPS = 1000
 KEPT_S = 30.0
 KEPT_CHUNKS = 20

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_cloud.errors import Refusal, RefusedError
-from antiphon_cloud.sessions.admission import FRAME_MS, KEPT_S, RETRY_SPAN_S, Admission, RetryPace
+from antiphon_cloud.sessions.admission import KEPT_S, RETRY_SPAN_S, Admission, RetryPace
 from antiphon_cloud.sessions.clients import ANYONE, Allowance, Client
+from antiphon_cloud.timing import FRAME_MS
 
 PROFILE = {1: 10.0, 2: 12.0, 4: 16.0, 8: 24.0, 16: 40.0, 32: 72.0}
 SLOTS = 32
