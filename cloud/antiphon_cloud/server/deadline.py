@@ -1,5 +1,8 @@
-"""How long a call waits for its edge. One timer serves all waits of a call: two timers a frame, set and taken down
-again, were a tenth of what a frame costs the worker."""
+"""How long a call waits for its edge.
+
+One timer serves all waits of a call: two timers a frame, set and cancelled again, were a tenth of what a frame costs
+the worker.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from typing import Self
 from antiphon.errors import SessionTimeoutError
 
 
-class Patience:
+class IdleTimeout:
     """Ends a wait that lasts too long; for one task, which waits for one thing at a time.
 
-        with Patience(30.0) as patience:
+        with IdleTimeout(30.0) as timeout:
             while True:
-                with patience.waiting("no frame came"):
+                with timeout.waiting("no frame came"):
                     await something
 
     Args:
@@ -41,7 +44,7 @@ class Patience:
 
     def __enter__(self) -> Self:
         self._wait.task = asyncio.current_task()
-        self._look_again(asyncio.get_running_loop().time() + self._timeout_s)
+        self._check_at(asyncio.get_running_loop().time() + self._timeout_s)
         return self
 
     def __exit__(
@@ -50,16 +53,16 @@ class Patience:
         assert self._timer is not None
         self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now_s = asyncio.get_running_loop().time()
         since_s = self._wait.since_s
         if since_s is not None and now_s >= since_s + self._timeout_s:
             self._wait.end()
         else:  # a wait that begins later is over later
-            self._look_again((now_s if since_s is None else since_s) + self._timeout_s)
+            self._check_at((now_s if since_s is None else since_s) + self._timeout_s)
 
-    def _look_again(self, at_s: float) -> None:
-        self._timer = asyncio.get_running_loop().call_at(at_s, self._look)
+    def _check_at(self, at_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_at(at_s, self._check)
 
 
 class _Wait:

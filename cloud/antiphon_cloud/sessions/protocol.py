@@ -1,9 +1,9 @@
-"""One conversation's protocol, without I/O: messages in, events out; replies in, messages out.
+"""The protocol of one call, without I/O: messages in, events out; replies in, messages out.
 
     AWAITING_OPEN ──Open──▶ OPEN ──Close──▶ CLOSING ──last reply──▶ CLOSED
 
-Every frame up is answered by one reply down, in order. A message that breaks the contract raises; the service
-translates that to a status and ends the call.
+Every frame up is answered by one reply down, in order. Frames are numbered here, by the step that they are of; every
+other room only checks the number. A message that breaks the contract raises; the gate translates that to a status.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class OpenRequested:
-    """The edge asks for a session; answer with `Session.opened`."""
+    """The edge asks for a session; answer with `CallProtocol.opened`."""
 
     seed: int
     sampling: Sampling
-    past: PastTokens | None = None  # of a session that goes on
+    history: PastTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameReceived:
-    """The user's codes of one frame; answer with `Session.reply`."""
+    """The user's codes of one frame; answer with `CallProtocol.reply`."""
 
     sequence: int
     codes: Codes
@@ -60,7 +60,7 @@ class CloseRequested:
 Event = OpenRequested | FrameReceived | CloseRequested
 
 
-class Session:
+class CallProtocol:
     """The state machine of one call to Converse.
 
     Args:
@@ -124,7 +124,7 @@ class Session:
     def reply(self, reply: Reply) -> pb.ConverseResponse:
         """The answer to one `FrameReceived`, in the order of the frames."""
         assert reply.sequence == self._answered, "the engine answers in order"
-        self._answered += 1
+        self._answered = reply.sequence + 1
         if self._timings is not None:
             self._timings.append((reply.wait_us, reply.step_us))
         response = pb.ConverseResponse()
@@ -168,14 +168,14 @@ class Session:
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
-        past = self._past(message.history) if message.HasField("history") else None
+        history = self._history(message.history) if message.HasField("history") else None
         self.state = State.OPEN
-        if past is not None:
-            self._received = self._answered = past.steps
-            self._text.go_on_after(int(token) for token in reversed(past.text))
-        return OpenRequested(message.seed, sampling, past, message.resume_token)
+        if history is not None:
+            self._received = self._answered = history.steps
+            self._text.go_on_after(int(token) for token in reversed(history.text))
+        return OpenRequested(message.seed, sampling, history, message.resume_token)
 
-    def _past(self, history: pb.History) -> PastTokens:
+    def _history(self, history: pb.History) -> PastTokens:
         model = self._model
         if history.model_fingerprint != model.fingerprint:
             raise PreconditionError(

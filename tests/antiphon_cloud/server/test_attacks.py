@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from antiphon.errors import SessionTimeoutError
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.server import call as server_call
 from antiphon_cloud.server import descriptors, service
 from antiphon_cloud.server import process as server_options
 from antiphon_cloud.server.access import gate
@@ -82,7 +83,7 @@ async def newcomer(server: StubServer) -> None:
 
 
 async def test_who_takes_no_opened_loses_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "TAKE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server_call, "READ_TIMEOUT_S", 0.2)
     async with (
         stub_server(StubOptions(runner=StubRunner(slots=4))) as server,
         victim(server),
@@ -98,7 +99,7 @@ async def test_who_takes_no_opened_loses_its_slot(monkeypatch: pytest.MonkeyPatc
 async def test_who_takes_no_opened_keeps_no_slot_that_another_client_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(service, "TAKE_TIMEOUT_S", 600.0)
+    monkeypatch.setattr(server_call, "READ_TIMEOUT_S", 600.0)
     keys = {name: [("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}")] for name in ("bad", "good")}
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys")
     options = StubOptions(runner=StubRunner(slots=4), config=config)

@@ -5,47 +5,47 @@ import asyncio
 import pytest
 
 from antiphon.errors import SessionTimeoutError
-from antiphon_cloud.server.deadline import Patience
+from antiphon_cloud.server.deadline import IdleTimeout
 
 
 async def test_a_wait_that_lasts_too_long_ends_and_says_what_was_waited_for() -> None:
-    with Patience(0.05) as patience:
-        with pytest.raises(SessionTimeoutError, match=r"no frame came for 0\.05 s"), patience.waiting("no frame came"):
+    with IdleTimeout(0.05) as timeout:
+        with pytest.raises(SessionTimeoutError, match=r"no frame came for 0\.05 s"), timeout.waiting("no frame came"):
             await asyncio.get_running_loop().create_future()
         assert not asyncio.current_task().cancelling()  # type: ignore[union-attr]
 
 
 async def test_many_short_waits_may_last_longer_together() -> None:
     loop = asyncio.get_running_loop()
-    with Patience(0.5) as patience:
+    with IdleTimeout(0.5) as timeout:
         end_s = loop.time() + 1.0
         while loop.time() < end_s:
-            with patience.waiting("nothing"):
+            with timeout.waiting("nothing"):
                 await asyncio.sleep(0)
 
 
 async def test_a_wait_has_its_whole_time_however_late_it_begins() -> None:
     loop = asyncio.get_running_loop()
-    with Patience(0.2) as patience:
+    with IdleTimeout(0.2) as timeout:
         await asyncio.sleep(0.15)
         began_s = loop.time()
-        with pytest.raises(SessionTimeoutError), patience.waiting("nothing"):
+        with pytest.raises(SessionTimeoutError), timeout.waiting("nothing"):
             await loop.create_future()
         assert loop.time() - began_s >= 0.2
 
 
 async def test_time_between_two_waits_does_not_count() -> None:
-    with Patience(0.05) as patience:
-        with patience.waiting("nothing"):
+    with IdleTimeout(0.05) as timeout:
+        with timeout.waiting("nothing"):
             await asyncio.sleep(0)
         await asyncio.sleep(0.15)
-        with patience.waiting("nothing"):
+        with timeout.waiting("nothing"):
             await asyncio.sleep(0)
 
 
 async def test_who_cancels_the_task_itself_is_not_told_of_a_timeout() -> None:
     async def wait() -> None:
-        with Patience(60.0) as patience, patience.waiting("nothing"):
+        with IdleTimeout(60.0) as timeout, timeout.waiting("nothing"):
             await asyncio.get_running_loop().create_future()
 
     task = asyncio.create_task(wait())
@@ -62,5 +62,5 @@ async def test_an_error_that_comes_with_the_timeout_is_not_hidden_by_it() -> Non
         except asyncio.CancelledError:
             raise ValueError("broken") from None
 
-    with Patience(0.05) as patience, pytest.raises(ValueError, match="broken"), patience.waiting("nothing"):
+    with IdleTimeout(0.05) as timeout, pytest.raises(ValueError, match="broken"), timeout.waiting("nothing"):
         await fail()

@@ -7,7 +7,7 @@ from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, P
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
-from antiphon_cloud.sessions.protocol import CloseRequested, FrameReceived, OpenRequested, Session, State
+from antiphon_cloud.sessions.protocol import CallProtocol, CloseRequested, FrameReceived, OpenRequested, State
 
 MODEL = ModelSpec("tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32")
 STT = ModelSpec("tiny", "stt", 8, 0, 2048, 256, 0, 40, Sampling(0, 25, 0, 250), "float32")
@@ -24,11 +24,11 @@ def frame(sequence: int | None = None, codes: bytes = CODES) -> pb.ConverseReque
     return pb.ConverseRequest(sequence=sequence, codes=codes)
 
 
-def new_session(model: ModelSpec = MODEL) -> Session:
-    return Session(model, CODEC, LIMITS, piece_of=lambda token: f"<{token}>".encode())
+def new_session(model: ModelSpec = MODEL) -> CallProtocol:
+    return CallProtocol(model, CODEC, LIMITS, piece_of=lambda token: f"<{token}>".encode())
 
 
-def open_session(**fields: object) -> Session:
+def open_session(**fields: object) -> CallProtocol:
     session = new_session()
     session.receive(open_request(**fields))
     return session
