@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from antiphon.errors import SessionTimeoutError
+from antiphon_cloud.server.statuses import Context
+
+WRITE_TIMEOUT_S = 30.0  # for one message to be read, of a call that carries no session
 
 
 class IdleTimeout:
@@ -92,3 +95,16 @@ class _Wait:
         assert self.task is not None
         if self.task.uncancel() == 0 and kind is asyncio.CancelledError:  # else somebody else cancelled it too
             raise SessionTimeoutError(f"{self.what} for {self._timeout_s:g} s: the call is closed") from None
+
+
+async def write(context: Context, response: Any) -> None:
+    """Writes one message.
+
+    Raises:
+        SessionTimeoutError: it was not taken in time.
+    """
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await context.write(response)
+    except TimeoutError:
+        raise SessionTimeoutError(f"no message was taken for {WRITE_TIMEOUT_S:g} s: the call is closed") from None

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from antiphon_cloud.server.access.gate import write
+from antiphon_cloud.server.deadline import write
 from antiphon_cloud.server.statuses import Context
 
 Response = health_pb2.HealthCheckResponse

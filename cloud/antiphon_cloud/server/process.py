@@ -23,9 +23,9 @@ from antiphon.errors import AntiphonError
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.server import descriptors
 from antiphon_cloud.server.access.api_keys import ApiKeys
-from antiphon_cloud.server.access.gate import HEALTH_SERVICE, SERVICE_NAME, Gate
 from antiphon_cloud.server.access.tls import TlsFiles, server_credentials
 from antiphon_cloud.server.health import HealthService
+from antiphon_cloud.server.interceptor import HEALTH_SERVICE, SERVICE_NAME, Gate
 from antiphon_cloud.server.monitor import Monitor, loop_is_stuck
 from antiphon_cloud.server.service import DialogueService
 from antiphon_cloud.server.worker import ServedModel, Worker

@@ -11,8 +11,9 @@ from antiphon.errors import AntiphonError, PermissionDeniedError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.errors import RefusedError
-from antiphon_cloud.server.access.gate import place, write
 from antiphon_cloud.server.call import Call
+from antiphon_cloud.server.deadline import write
+from antiphon_cloud.server.interceptor import place
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Phase, Worker
 

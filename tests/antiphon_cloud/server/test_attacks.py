@@ -17,11 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from antiphon.errors import SessionTimeoutError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import call as server_call
-from antiphon_cloud.server import descriptors, service
+from antiphon_cloud.server import deadline, descriptors, interceptor, service
 from antiphon_cloud.server import process as server_options
-from antiphon_cloud.server.access import gate
 from antiphon_cloud.server.access.api_keys import make_key
-from antiphon_cloud.server.access.gate import CONVERSE, SERVICE_NAME
+from antiphon_cloud.server.interceptor import CONVERSE, SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.sessions.clients import Allowance
 from antiphon_edge.transport import channel as connection_options
@@ -154,8 +153,8 @@ async def test_a_watcher_that_takes_nothing_holds_up_neither_the_start_nor_other
 async def test_one_clients_watches_and_queries_leave_places_for_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(gate, "HEALTH_CALLS", 8)
-    monkeypatch.setattr(gate, "QUERIES", 8)
+    monkeypatch.setattr(interceptor, "HEALTH_CALLS", 8)
+    monkeypatch.setattr(interceptor, "QUERIES", 8)
     keys = {name: ("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}") for name in ("bad", "good")}
     (tmp_path / "codec").mkdir()
     (tmp_path / "codec/encoder.onnx").write_bytes(bytes(1 << 20))
@@ -180,7 +179,7 @@ async def test_one_clients_watches_and_queries_leave_places_for_others(
 
 
 async def test_calls_that_never_open_keep_no_other_client_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gate, "CALLS_AWAITING_OPEN", 8)
+    monkeypatch.setattr(interceptor, "CALLS_AWAITING_OPEN", 8)
     keys = {name: ("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}") for name in ("bad", "good")}
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys")
     options = StubOptions(runner=StubRunner(slots=1), config=config)
@@ -199,7 +198,7 @@ async def test_calls_that_never_open_keep_no_other_client_out(monkeypatch: pytes
 
 
 async def test_a_request_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "REQUEST_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(interceptor, "REQUEST_TIMEOUT_S", 0.1)
     async with stub_server() as server, connection(server.address) as attacker:
         for method in (GET_MODEL, GET_CODEC, WATCH):
             await asyncio.wait_for(attacker.end_of(attacker.call(method, end=False)), END_S)
@@ -212,12 +211,12 @@ async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
 
     async def write(context: Any, response: Any) -> None:
         try:
-            await gate.write(context, response)
+            await deadline.write(context, response)
         except SessionTimeoutError as error:
             given_up.append(error)
             raise
 
-    monkeypatch.setattr(gate, "WRITE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(deadline, "WRITE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(service, "write", write)
     (tmp_path / "encoder.onnx").write_bytes(bytes(8 << 20))
     options = StubOptions(codec_files=codec_files(tmp_path))
@@ -232,7 +231,7 @@ async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
 
 
 async def test_a_call_lasts_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "LONG_CALL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(interceptor, "LONG_CALL_TIMEOUT_S", 0.1)
     async with stub_server() as server, grpc.aio.insecure_channel(server.address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()
@@ -244,9 +243,9 @@ async def test_a_call_lasts_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatc
 async def test_who_calls_too_often_gets_the_answer_late_while_there_is_room_to_wait(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 600.0)
-    monkeypatch.setattr(gate, "QUERIES", 4)
-    monkeypatch.setattr(gate, "STRANGERS", 4)
+    monkeypatch.setattr(interceptor, "REFUSED_AFTER_S", 600.0)
+    monkeypatch.setattr(interceptor, "QUERIES", 4)
+    monkeypatch.setattr(interceptor, "STRANGERS", 4)
     key = [("authorization", f"Bearer {make_key(tmp_path / 'keys', 'kitchen')}")]
     allowance = Allowance(calls_per_second=0.001)
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, api_keys=tmp_path / "keys", allowance=allowance)
@@ -275,7 +274,7 @@ async def test_calls_that_are_taken_back_at_once_leave_nothing_behind() -> None:
 
 
 async def test_every_kind_of_call_has_its_rate_and_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 0.0)
+    monkeypatch.setattr(interceptor, "REFUSED_AFTER_S", 0.0)
     config = ServerConfig(listen="127.0.0.1:0", drain_s=0.5, allowance=Allowance(calls_per_second=0.001))
     async with stub_server(StubOptions(config=config)) as server, connected(server.address) as (stub, channel):
         assert (await stub.GetModel(pb.GetModelRequest())).model.name

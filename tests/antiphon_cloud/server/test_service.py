@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import call as server_call
-from antiphon_cloud.server.access.gate import SERVICE_NAME
+from antiphon_cloud.server.interceptor import SERVICE_NAME
 from antiphon_cloud.server.process import MAX_MESSAGE_BYTES
 from tests.support.calls import (
     CODES,

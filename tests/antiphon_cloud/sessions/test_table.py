@@ -180,9 +180,7 @@ async def test_a_token_that_nobody_was_given_finds_nothing() -> None:
         assert table.resume(guess, KITCHEN, Call()) is None
 
 
-async def test_a_detached_sessions_slot_goes_to_a_new_session_where_no_other_is_free_the_clients_own_first() -> (
-    None
-):
+async def test_a_detached_sessions_slot_goes_to_a_new_session_where_no_other_is_free_the_clients_own_first() -> None:
     async with sessions(slots=2) as table:
         calls = [Call(), Call()]
         theirs, own = (table.open(NEW, client, call) for client, call in zip((GARAGE, KITCHEN), calls, strict=True))
