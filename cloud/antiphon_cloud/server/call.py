@@ -12,11 +12,11 @@ from google.protobuf.message import DecodeError
 from antiphon.errors import ProtocolError, UnavailableError
 from antiphon.history import PastTokens
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.server.access.limits import STEPS_AN_OPEN
 from antiphon_cloud.server.deadline import IdleTimeout
 from antiphon_cloud.server.interceptor import Place
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Worker
-from antiphon_cloud.sessions.clients import STEPS_AN_OPEN
 from antiphon_cloud.sessions.protocol import CallProtocol, FrameReceived, OpenRequested, State
 from antiphon_cloud.sessions.session import Session
 

@@ -27,9 +27,10 @@ from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.access.identity import bearer, caller
+from antiphon_cloud.server.access.limits import CallRate, Shares
 from antiphon_cloud.server.deadline import write
 from antiphon_cloud.server.statuses import Context, abort, statuses
-from antiphon_cloud.sessions.clients import Allowance, CallRate, Client, Shares
+from antiphon_cloud.sessions.clients import Allowance, Client
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
 CONVERSE = f"/{SERVICE_NAME}/Converse"

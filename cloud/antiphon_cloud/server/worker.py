@@ -13,9 +13,10 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.access.limits import OpenRate
 from antiphon_cloud.server.recent_steps import RecentSteps
 from antiphon_cloud.sessions.admission import Admission
-from antiphon_cloud.sessions.clients import Allowance, OpenRate
+from antiphon_cloud.sessions.clients import Allowance
 from antiphon_cloud.sessions.table import SessionTable
 
 

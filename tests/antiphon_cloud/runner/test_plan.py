@@ -14,10 +14,11 @@ from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.runner.gpus import GPUS, Machine
 from antiphon_cloud.runner.plan import cost, plan, table
 from antiphon_cloud.sessions.admission import Admission
-from antiphon_cloud.sessions.clients import ANYONE
+from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.timing import STEP_BUDGET_MS
 from tests.support.language_models import GOLDEN
 
+ANYONE = Client("anyone")
 SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, cache=None)
 
 

@@ -12,8 +12,10 @@ from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.sessions.admission import Admission
-from antiphon_cloud.sessions.clients import ANYONE
+from antiphon_cloud.sessions.clients import Client
 from tools.harness.stub_runner import StubResult, StubRunner
+
+ANYONE = Client("anyone")
 
 
 class TimedRunner(StubRunner):

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from antiphon_cloud.engine.forecast import KEPT_S, StepForecast
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.sessions.admission import RETRY_SPAN_S, Admission, RetryPace
-from antiphon_cloud.sessions.clients import ANYONE, Allowance, Client
+from antiphon_cloud.sessions.clients import Allowance, Client
 from antiphon_cloud.timing import FRAME_MS
 
 PROFILE = {1: 10.0, 2: 12.0, 4: 16.0, 8: 24.0, 16: 40.0, 32: 72.0}
 SLOTS = 32
+ANYONE = Client("anyone")
 
 batches = st.integers(1, SLOTS)
 step_ms = st.floats(0.01, 5000)

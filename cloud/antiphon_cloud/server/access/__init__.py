@@ -1,1 +1,1 @@
-"""Who calls, and over what kind of connection."""
+"""Who calls, how often, and over what kind of connection."""
