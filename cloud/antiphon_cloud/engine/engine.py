@@ -100,7 +100,7 @@ class Engine:
         return f"a step has not ended for {silent_s:.0f} s" if silent_s > STUCK_S else None
 
     async def failed(self) -> str:
-        """Waits until the stepper has ended by itself, and says why; this worker can serve nobody any more."""
+        """Waits until the stepper ends by itself, and returns why; from then on this worker serves no session."""
         await self._failed.wait()
         assert self._failure is not None
         return self._failure
@@ -115,13 +115,13 @@ class Engine:
         self._transport, _ = await loop.create_unix_connection(lambda: connection, sock=self._stepper.socket)
 
     async def stop(self) -> None:
-        """Ends the stepper, whatever it is doing; waiting frames are dropped."""
+        """Ends the stepper, even amid a step; waiting frames are dropped."""
         if self._transport is not None:
             transport, self._transport = self._transport, None
             transport.abort()
         await asyncio.to_thread(self._stepper.close)
 
-    def check(self) -> None:
+    def require_running(self) -> None:
         """Returns while the stepper runs.
 
         Raises:
@@ -145,7 +145,7 @@ class Engine:
         Raises:
             UnavailableError: the stepper has ended.
         """
-        self.check()
+        self.require_running()
         assert self._free, "whoever takes a slot asks first"
         ready = asyncio.get_running_loop().create_future()
         slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready)

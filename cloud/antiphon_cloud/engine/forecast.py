@@ -8,7 +8,7 @@ The forecast is the p99 step:
 - `slowdown`: the median of step ÷ profile over the last steps, so that a slower machine is noticed at any batch;
 - `hiccup`: the 99th percentile of what the last steps took beyond slowdown · profile, so that the tail counts too.
 
-"The last steps" are at most 1,000 and at most 30 s old: a bad minute is forgotten although nobody was let in during it.
+"The last steps" are at most 1,000 and at most 30 s old: a bad minute is forgotten even if no session came after it.
 No hiccup comes from fewer than three slow steps, so one or two stalls lock no door. The last chunks of prefill, which
 are computed between two steps, are kept beside them.
 """

@@ -47,7 +47,7 @@ class StepperHost(Protocol):
         """Why the stepper has ended, as part of a sentence."""
 
     def close(self) -> None:
-        """Ends the stepper, whatever it is doing; blocks until it has, at most `END_S` and a moment."""
+        """Ends the stepper, even amid a step; blocks until it has ended, at most `END_S` and a moment."""
 
 
 class StepperProcess:
@@ -102,7 +102,7 @@ class StepperProcess:
         return f"the engine's process was ended by {name}{hint}"
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """Ends the process, even amid a step."""
         _end(self._process, self.socket)
 
     def _load(self, load: Load) -> dict[str, Any]:

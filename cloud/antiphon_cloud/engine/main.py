@@ -26,7 +26,7 @@ from antiphon_cloud.engine.stepper import Socket, Stepper
 logger = logging.getLogger(__name__)
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the worker hears them, and ends this process
-GRACE_S = 0.1  # from the closing of the socket to the end, whatever is under way
+GRACE_S = 0.1  # from the closing of the socket to the end, also amid a step
 
 
 def main() -> None:

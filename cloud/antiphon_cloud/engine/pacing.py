@@ -9,9 +9,9 @@ from collections.abc import Callable
 from antiphon_cloud.timing import FRAME_MS
 
 SHORTEST_MS, LONGEST_MS = 5.0, 12.0  # of a chunk beside other sessions: so long a frame of theirs may wait for it
-ALONE_MS = 40.0  # of a chunk while nobody steps: so long a new session's first frame may wait
-ALONE_S = 1.0  # without a step, after which nobody is taken to step
-RECENT_STEPS = 25  # that tell how much of a frame is spare
+ALONE_MS = 40.0  # of a chunk while no session steps: so long a new session's first frame may wait
+ALONE_S = 1.0  # without a step, after which no session counts as stepping
+RECENT_STEPS = 25  # from which the spare part of a frame is known
 FIRST_STEPS = 16  # of a chunk at most, before one was measured
 MOST_STEPS = 512
 
@@ -32,7 +32,7 @@ class PrefillPacer:
 
     @property
     def alone(self) -> bool:
-        """Whether nobody steps at present."""
+        """Whether no session steps at present."""
         return self._clock_s() - self._stepped_s >= ALONE_S
 
     @property

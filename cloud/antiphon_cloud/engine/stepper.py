@@ -153,7 +153,7 @@ class Stepper:
                     self._runner.reset(begin.row, begin.seed, begin.sampling)
                     slot.fresh = False
                 ready.append((slot, frame))
-            except Exception as error:  # whatever it was, only this session ends
+            except Exception as error:  # of any kind: only this session ends
                 logger.exception("starting a session in slot %d failed", begin.row)
                 self._socket.send(Failed(begin.generation, f"the session could not be started: {error}"))
         return ready
@@ -165,7 +165,7 @@ class Stepper:
         try:
             codes = np.stack([np.frombuffer(frame.codes, TOKENS) for _, frame in batch])  # [n, user_codebooks]
             result = self._runner.step([slot.begin.row for slot, _ in batch], codes)
-        except Exception as error:  # whatever the step did, its sessions end and the others go on
+        except Exception as error:  # of any kind: the step's sessions end and the others go on
             logger.exception("a step over %d sessions failed", len(batch))
             for slot, frame in batch:
                 self._socket.send(Failed(slot.begin.generation, f"the step of frame {frame.sequence} failed: {error}"))
@@ -205,7 +205,7 @@ class Stepper:
                 self._socket.send(Chunk(took_ms, beside=not self._pacer.alone))
             if slot.prefill.left:
                 return
-        except Exception as error:  # whatever it was, only this session ends
+        except Exception as error:  # of any kind: only this session ends
             logger.exception("rebuilding a session in slot %d failed", begin.row)
             self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {error}"))
         else:

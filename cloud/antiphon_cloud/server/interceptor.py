@@ -109,7 +109,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._strangers = Shares(STRANGERS, "calls without a key")
 
     def seat(self, slots: int) -> None:
-        """Makes room beside those that wait for those whose sessions have ended and who do not take the news."""
+        """Adds places for calls whose sessions have ended and whose clients do not read the status."""
         self.dialogues.places = CALLS_AWAITING_OPEN + 4 * slots
 
     async def intercept_service(
@@ -167,7 +167,7 @@ class Gate(grpc.aio.ServerInterceptor):
         seat.take()
 
     def _refusing(self, error: AntiphonError) -> Handler:
-        """A handler that ends a stranger's call with the error's status, whatever the method takes and gives."""
+        """A handler that ends a stranger's call with the error's status, of a shape that fits every method."""
 
         async def refuse(requests: Any, context: Context) -> None:
             self._metrics.refused("unauthenticated")
@@ -193,7 +193,7 @@ async def _hold(seat: Place) -> None:
 
 
 async def _serve(handler: Any, requests: AsyncIterator[Any], context: Context) -> None:
-    """Calls the method, whatever its shape."""
+    """Calls the method, of any of the four shapes."""
     request: Any = requests if handler.request_streaming else await _only(requests)
     shape = (
         f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"

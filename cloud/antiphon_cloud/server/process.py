@@ -49,7 +49,7 @@ CHANNEL_OPTIONS = (
     *KEEPALIVE,
     *FLOW_CONTROL,
 )
-END_S = 0.25  # for calls that have ended to be told so
+END_S = 0.25  # for the statuses of ended calls to reach their clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
             result = function()
         except Exception as raised:  # noqa: BLE001 - it is raised again where the future is awaited
             error = raised
-        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop has closed, and with it whoever waited
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=call, name="load", daemon=True).start()

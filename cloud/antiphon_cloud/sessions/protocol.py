@@ -78,15 +78,10 @@ class CallProtocol:
         self._text = TextStream(piece_of)
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
-        self._received = 0  # frames of the whole session, also of earlier calls
-        self._answered = 0
+        self._received = 0  # frames of the whole session, also of earlier calls: the next one's number
+        self._answered = 0  # the number of the next reply
         self._numbered: set[int] = set()  # frames in flight that gave their number
         self._timings: deque[tuple[int, int]] | None = None
-
-    @property
-    def in_flight(self) -> int:
-        """Frames received and not yet answered."""
-        return self._received - self._answered
 
     def receive(self, request: pb.ConverseRequest) -> Event:
         """Takes one message of the edge.
@@ -140,7 +135,7 @@ class CallProtocol:
 
     def closed(self) -> pb.ConverseResponse:
         """The totals that end the call, after the last reply."""
-        assert self.in_flight == 0, "every frame is answered first"
+        assert self._answered == self._received, "every frame is answered first"
         self.state = State.CLOSED
         closed = pb.Closed(frames=self._answered)
         if self._timings is not None:

@@ -145,7 +145,7 @@ class SessionTable:
             UnavailableError: the engine has ended.
         """
         while True:
-            self._engine.check()
+            self._engine.require_running()
             held = sum(session.client.name == client.name for session in self._by_token.values())
             try:
                 self._admission.check(
