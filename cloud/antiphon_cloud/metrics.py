@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from antiphon import __version__
 from antiphon_cloud.errors import Refusal
+from antiphon_cloud.timing import FRAME_S
 
-FRAME_S = 0.080
 # Fine around a frame, where it matters on which side a time falls.
 LATENCY_BUCKETS_S = (
     0.001,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import NoFreeSlotError
-from antiphon_cloud.sessions.admission import RETRY_SPAN_S, Admission
+from antiphon_cloud.sessions.admission import RETRY_SPAN_S
 from antiphon_edge.client.connect import Session, connect
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tools.harness.stub_runner import StubRunner
@@ -42,7 +42,7 @@ async def test_of_a_crowd_as_many_are_admitted_as_there_are_slots_and_all_others
 
 
 async def test_a_free_slot_is_refused_where_a_step_would_take_too_long() -> None:
-    options = StubOptions(admission=Admission({1: 10.0, 2: 100.0}))
+    options = StubOptions(profile={1: 10.0, 2: 100.0})
     async with stub_server(options) as server:
         async with connect(server.address, CODEC) as first:
             with pytest.raises(NoFreeSlotError, match="a step over 2 sessions would take 100 ms of a frame's 80"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antiphon_cloud.sessions import table as sessions
+from antiphon_cloud.sessions import session as session_limits
 from antiphon_edge.client import connect as client
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.transport import channel as connection
@@ -218,7 +218,7 @@ async def test_a_conversation_survives_whatever_its_network_does(
     seed: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("TAKEN_AGAIN_S", "MINUTE_S"):  # minutes pass for the edge, of which the worker's clock knows nothing
-        monkeypatch.setattr(sessions, limit, 0.0)
+        monkeypatch.setattr(session_limits, limit, 0.0)
     random = np.random.default_rng(seed)
     codes = random.integers(0, 2048, (80, 8), np.int32)
     changes: asyncio.Queue[Change] = asyncio.Queue()

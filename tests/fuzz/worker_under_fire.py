@@ -18,7 +18,7 @@ import numpy as np
 
 from antiphon.channel import FLOW_CONTROL
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server.access.gate import SERVICE_NAME
+from antiphon_cloud.server.interceptor import SERVICE_NAME
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 from tools.harness.stub_runner import SPEC, StubRunner, expected
 

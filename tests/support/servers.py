@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 from antiphon.spec import CodecSpec, Limits
 from antiphon_cloud.codec.folder import CodecFile, CodecFolder
 from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.server.worker import ServedModel
-from antiphon_cloud.sessions.admission import Admission
+from antiphon_cloud.timing import STEP_BUDGET_MS
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner
 
@@ -38,7 +40,7 @@ class StubOptions:
     max_frames_in_flight: int = 8
     config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=DRAIN_S))
     codec_files: tuple[CodecFile, ...] = ()
-    admission: Admission | None = None
+    profile: Mapping[int, float] | None = None  # of the steps; None lets every free slot be taken
 
 
 @asynccontextmanager
@@ -54,8 +56,9 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         keep_slot_ms=options.keep_slot_ms,
     )
     stepper = StepperThread(options.runner)
-    engine, codec = Engine(stepper, options.admission), CodecFolder(CODEC, options.codec_files)
-    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits))
+    engine, codec = Engine(stepper, StepForecast(options.profile)), CodecFolder(CODEC, options.codec_files)
+    budget_ms = math.inf if options.profile is None else STEP_BUDGET_MS
+    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits, budget_ms))
     try:
         yield StubServer(address, server, options.runner, limits, stepper)
     finally:

@@ -186,7 +186,7 @@ def rebuilt(runner: Runner, steps: int, chunk: int) -> str:
         steps, user[:steps], np.concatenate([r.text for r in told]), np.concatenate([r.codes for r in told])
     )
     start = time.perf_counter()
-    rebuild = runner.rebuild(1, 0, GREEDY, past)
+    rebuild = runner.resume(1, 0, GREEDY, past)
     while rebuild.left:
         rebuild.advance(chunk)
     took_ms = 1e3 * (time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""A stepper in a thread, over such a socket as a worker has to its stepper's process: for tests that look inside."""
+"""A stepper in a thread instead of a process, over the same kind of socket: for tests that look inside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from antiphon_cloud.engine.stepper import Socket, Stepper
 
 
 class StepperThread:
-    """Steps `runner` until `close`; as `stepper_host.StepperHost` asks for it.
+    """Steps `runner` until `close`; as `engine.host.StepperHost` asks for it.
 
     Args:
         runner: driven by the thread alone.

@@ -20,7 +20,7 @@ SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32",
 
 @dataclass(frozen=True)
 class StubResult:
-    """What a step gives, as the engine asks for it."""
+    """What a step gives, as the stepper asks for it."""
 
     text: npt.NDArray[np.int32]
     codes: npt.NDArray[np.int32]
@@ -28,14 +28,14 @@ class StubResult:
 
 
 @dataclass
-class StubRebuild:
-    """Counts the steps of a session's past; waits at the runner's gate before each chunk."""
+class StubPrefill:
+    """Counts the steps of a session's prefill; waits at the runner's gate before each chunk."""
 
     runner: StubRunner
     left: int
 
     def advance(self, steps: int) -> int:
-        """As the engine asks for it."""
+        """As the stepper asks for it."""
         self.runner.entered.set()
         self.runner.gate.wait()
         done = min(steps, self.left)
@@ -75,11 +75,11 @@ class StubRunner:
         self._seeds[slot], self._steps[slot] = seed, 0
         self.sampling = sampling
 
-    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> StubRebuild:
-        """Starts a session where `past` ends."""
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> StubPrefill:
+        """Starts a session where `history` ends."""
         self.reset(slot, seed, sampling)
-        self._steps[slot] = past.steps
-        return StubRebuild(self, len(past))
+        self._steps[slot] = history.steps
+        return StubPrefill(self, len(history))
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
         """The arithmetic, row by row; waits at the gate first."""

@@ -8,7 +8,7 @@ import click
 
 from antiphon.command_line import THREADS, Number, option
 from antiphon_cloud.models import NUMBER_CLERK
-from antiphon_cloud.sessions.admission import STEP_BUDGET_MS
+from antiphon_cloud.timing import STEP_BUDGET_MS
 
 model_option = option(
     "--model",

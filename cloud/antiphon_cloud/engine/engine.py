@@ -1,8 +1,7 @@
-"""The engine: who has a slot, and whether one more may. The event loop's end of the stepper.
+"""The engine: the event loop's end of the stepper. It hands out slots, and carries frames there and replies back.
 
-The event loop leases slots and submits frames; the stepper, in a process of its own, steps them and hands the replies
-back. The two share nothing but a socket (`stepper_messages`). A frame's way through is one write to it, one step, and
-one read; nothing here waits, and no lock is shared with whatever else the event loop is made to do.
+The stepper steps them in a process of its own; the two share nothing but a socket (`messages`). A frame takes one write
+to it, one step, and one read. Nothing here waits, and no lock is shared with what else the event loop does.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import asyncio
 import heapq
 import itertools
 import logging
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +19,7 @@ from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, UnavailableError
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperHost
 from antiphon_cloud.engine.messages import (
     TOKENS,
@@ -30,8 +28,8 @@ from antiphon_cloud.engine.messages import (
     Failed,
     Frame,
     FromStepper,
-    Past,
-    Rebuilt,
+    PackedHistory,
+    Prefilled,
     Release,
     Splitter,
     Stepped,
@@ -39,39 +37,29 @@ from antiphon_cloud.engine.messages import (
     encoded,
     from_stepper,
 )
-from antiphon_cloud.engine.slot import Deliver, Lease, Reply
+from antiphon_cloud.engine.slot import Deliver, Reply, Slot
 from antiphon_cloud.metrics import Metrics
-from antiphon_cloud.sessions.admission import Admission, StepTimes
-from antiphon_cloud.sessions.clients import ANYONE, Client
 
 logger = logging.getLogger(__name__)
 
 STUCK_S = 60.0  # that a step may take before the worker counts as dead; the slowest model takes seconds
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLoad:
-    """How busy the engine is."""
-
-    sessions: int
-    steps: StepTimes
-
-
 class Engine:
-    """Leases the slots of a stepper, and carries frames and replies. Belongs to one event loop.
+    """The slots of one stepper. Belongs to one event loop.
 
     Args:
         stepper: where the model is stepped; it runs, and nobody reads its socket yet.
-        admission: who may have a slot; None leaves it to the free ones.
+        forecast: learns what steps take; None for one without a profile.
     """
 
-    def __init__(self, stepper: StepperHost, admission: Admission | None = None) -> None:
+    def __init__(self, stepper: StepperHost, forecast: StepForecast | None = None) -> None:
+        self.forecast = forecast or StepForecast()
         self._stepper = stepper
-        self._admission = admission or Admission(budget_ms=math.inf)
-        self._free = list(range(stepper.slots))  # a heap: low slots first, so that the batch stays short
-        self._numbers = itertools.count()
-        self._leases: dict[int, Lease] = {}  # by their numbers
-        self._rebuilding: dict[Lease, float] = {}  # since when
+        self._free = list(range(stepper.slots))  # a heap: low rows first, so that the batch stays short
+        self._generations = itertools.count()
+        self._taken: dict[int, Slot] = {}  # by generation
+        self._prefilling: dict[Slot, float] = {}  # since when
         self._unanswered = 0
         self._heard_s = 0.0  # when the stepper last said something, or began to owe something
         self._metrics = Metrics()
@@ -89,14 +77,15 @@ class Engine:
         """Sessions at once."""
         return self._stepper.slots
 
-    def load(self) -> EngineLoad:
-        """Sessions now, and the percentiles of the last steps in milliseconds."""
-        return EngineLoad(sum(not lease.kept for lease in self._leases.values()), self._admission.step_times())
-
     @property
     def sessions(self) -> int:
         """Slots that are taken."""
-        return len(self._leases)
+        return len(self._taken)
+
+    @property
+    def prefilling(self) -> bool:
+        """Whether a session's prefill is computed between the others' steps."""
+        return bool(self._prefilling)
 
     @property
     def queue_depth(self) -> int:
@@ -107,11 +96,11 @@ class Engine:
         """What is wrong with the stepper; None where nothing is."""
         if self._failure is not None:
             return self._failure
-        silent_s = time.monotonic() - self._heard_s if self._unanswered or self._rebuilding else 0.0
+        silent_s = time.monotonic() - self._heard_s if self._unanswered or self._prefilling else 0.0
         return f"a step has not ended for {silent_s:.0f} s" if silent_s > STUCK_S else None
 
     async def failed(self) -> str:
-        """Waits until the stepper has ended by itself, and says why; this worker can serve nobody any more."""
+        """Waits until the stepper ends by itself, and returns why; from then on this worker serves no session."""
         await self._failed.wait()
         assert self._failure is not None
         return self._failure
@@ -126,63 +115,75 @@ class Engine:
         self._transport, _ = await loop.create_unix_connection(lambda: connection, sock=self._stepper.socket)
 
     async def stop(self) -> None:
-        """Ends the stepper, whatever it is doing; waiting frames are dropped."""
+        """Ends the stepper, even amid a step; waiting frames are dropped."""
         if self._transport is not None:
             transport, self._transport = self._transport, None
             transport.abort()
         await asyncio.to_thread(self._stepper.close)
 
-    def lease(
-        self,
-        seed: int,
-        sampling: Sampling,
-        deliver: Deliver,
-        client: Client = ANYONE,
-        past: PastTokens | None = None,
-    ) -> Lease:
-        """Takes a slot for a new session of `client`, or for one that goes on from its past: it may step once the lease
-        is `ready`.
+    def require_running(self) -> None:
+        """Returns while the stepper runs.
 
         Raises:
-            RefusedError: no slot is free, the client has its share, or a step has no room for one more session.
-            UnavailableError: the stepper has ended.
+            UnavailableError: it has ended.
         """
         if self._failure is not None:
             raise UnavailableError(f"{self._failure}: connect to another worker")
-        held = sum(lease.client.name == client.name for lease in self._leases.values())
-        rebuilding = past is not None or bool(self._rebuilding)
-        self._admission.check(client, held, len(self._leases), self.slots, time.monotonic(), rebuilding)
-        lease = Lease(self, next(self._numbers), heapq.heappop(self._free), deliver, client)
-        self._leases[lease.number] = lease
+
+    def take(
+        self, seed: int, sampling: Sampling, deliver: Deliver, owner: str, history: PastTokens | None = None
+    ) -> Slot:
+        """Takes a free slot for a new session, or for one that goes on from its history. It steps once it is `ready`.
+
+        Args:
+            seed: of the session's random numbers.
+            sampling: temperatures and top-ks.
+            deliver: called with each reply, in order, or with why there will be none.
+            owner: whose session it is; owners take turns where several prefills wait.
+            history: the session's tokens so far.
+
+        Raises:
+            UnavailableError: the stepper has ended.
+        """
+        self.require_running()
+        assert self._free, "whoever takes a slot asks first"
+        ready = asyncio.get_running_loop().create_future()
+        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready)
+        self._taken[slot.generation] = slot
         self._metrics.opened()
-        if past is None:
-            lease.ready.set_result(None)
+        packed = None
+        if history is None:
+            ready.set_result(None)
         else:
-            self._owed()
-            self._rebuilding[lease] = time.monotonic()
-        begin = Begin(
-            lease.number, lease.slot, client.name, seed, sampling, Past.of(past) if past is not None else None
-        )
-        self._send(begin)
-        return lease
+            self._owe()
+            self._prefilling[slot] = time.monotonic()
+            packed = PackedHistory.of(history)
+        self._send(Begin(slot.generation, slot.row, owner, seed, sampling, packed))
+        return slot
 
-    def submit(self, lease: Lease, sequence: int, codes: Codes) -> None:
-        """Called through the lease."""
-        self._owed()
+    def submit(self, slot: Slot, sequence: int, codes: Codes) -> None:
+        """Queues one frame's user codes [user_codebooks]; its reply is delivered on the event loop, in order."""
+        self._owe()
         self._unanswered += 1
-        self._send(Frame(lease.number, sequence, time.perf_counter_ns(), codes.astype(TOKENS, copy=False).tobytes()))
+        slot.waiting += 1
+        codes_bytes = codes.astype(TOKENS, copy=False).tobytes()
+        self._send(Frame(slot.generation, sequence, time.perf_counter_ns(), codes_bytes))
 
-    def release(self, lease: Lease) -> None:
-        """Called through the lease."""
-        self._unanswered -= lease.waiting
-        self._rebuilding.pop(lease, None)
-        del self._leases[lease.number]
-        heapq.heappush(self._free, lease.slot)
-        self._send(Release(lease.number))
+    def release(self, slot: Slot) -> None:
+        """Gives the slot back; safe to call twice. Replies still under way are dropped."""
+        if slot.released:
+            return
+        slot.released = True
+        slot.ready.cancel()
+        self._unanswered -= slot.waiting
+        self._prefilling.pop(slot, None)
+        del self._taken[slot.generation]
+        heapq.heappush(self._free, slot.row)
+        self._send(Release(slot.generation))
 
-    def _owed(self) -> None:
+    def _owe(self) -> None:
         """Notes when the stepper, which owes nothing yet, begins to."""
-        if not self._unanswered and not self._rebuilding:
+        if not self._unanswered and not self._prefilling:
             self._heard_s = time.monotonic()
 
     def _send(self, message: ToStepper) -> None:
@@ -196,9 +197,9 @@ class Engine:
             self._deliver(message)
         elif isinstance(message, Chunk):
             if message.beside:
-                self._admission.observe_chunk(message.took_ms)
-        elif isinstance(message, Rebuilt):
-            self._rebuilt(message.lease)
+                self.forecast.observe_chunk(message.took_ms)
+        elif isinstance(message, Prefilled):
+            self._prefilled(message.generation)
         elif isinstance(message, Failed):
             self._fail(message)
         else:
@@ -206,56 +207,62 @@ class Engine:
 
     def _deliver(self, step: Stepped) -> None:
         step_us = (step.end_ns - step.start_ns) // 1000
-        self._admission.observe(step.sessions, step_us / 1000, self._heard_s)
+        self.forecast.observe(step.sessions, step_us / 1000, self._heard_s)
         self._metrics.step(step.sessions, step_us / 1e6)
         now_ns = time.perf_counter_ns()
-        for (number, sequence, finite, arrived_ns, text), codes in step.table():
-            lease = self._answered(number)
-            if lease is None:
-                continue
+        for (generation, sequence, finite, arrived_ns, text), codes in step.table():
+            slot = self._taken.get(generation)
+            if slot is None:
+                continue  # it was released meanwhile
+            self._answered(slot)
             if finite:
                 wait_us = (step.start_ns - arrived_ns) // 1000
-                lease.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us))
+                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us))
                 self._metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
-                lease.deliver(
+                slot.deliver(
                     AntiphonError(f"the model's logits at step {sequence} are no numbers: start a new session")
                 )
 
-    def _answered(self, number: int) -> Lease | None:
-        """The lease of one answered frame; None where it is over."""
-        lease = self._leases.get(number)
-        if lease is not None:
-            lease.waiting -= 1
-            self._unanswered -= 1
-        return lease
+    def _answered(self, slot: Slot) -> None:
+        """Counts one frame that is answered."""
+        slot.waiting -= 1
+        self._unanswered -= 1
 
-    def _rebuilt(self, number: int) -> None:
-        lease = self._leases.get(number)
-        if lease is not None:
+    def _prefilled(self, generation: int) -> None:
+        slot = self._taken.get(generation)
+        if slot is not None:
             self._metrics.resumed("history")
-            self._metrics.prefilled(time.monotonic() - self._rebuilding.pop(lease))
-            lease.ready.set_result(None)
+            self._metrics.prefilled(time.monotonic() - self._prefilling.pop(slot))
+            slot.ready.set_result(None)
 
     def _fail(self, failed: Failed) -> None:
-        assert failed.lease is not None, "the loading is over"
-        lease = self._leases.get(failed.lease)
-        if lease is not None:
-            if self._rebuilding.pop(lease, None) is None:
-                self._answered(failed.lease)
-            lease.deliver(AntiphonError(failed.message))
+        assert failed.generation is not None, "the loading is over"
+        slot = self._taken.get(failed.generation)
+        if slot is not None:
+            if self._prefilling.pop(slot, None) is None:
+                self._answered(slot)
+            _report(slot, AntiphonError(failed.message))
 
     def _ended(self) -> None:
         """The stepper has closed its end."""
         if self._transport is None:
-            return  # it was told to
+            return  # `stop` closed ours
         self._transport = None
         self._failure = self._stepper.obituary()
         logger.error("%s", self._failure)
-        self._rebuilding.clear()
-        for lease in list(self._leases.values()):
-            lease.deliver(UnavailableError(f"{self._failure}: connect to another worker"))
+        self._prefilling.clear()
+        for slot in list(self._taken.values()):
+            _report(slot, UnavailableError(f"{self._failure}: connect to another worker"))
         self._failed.set()
+
+
+def _report(slot: Slot, error: AntiphonError) -> None:
+    """Tells whoever waits for the slot, or for its next reply, of an error."""
+    if slot.ready.done():
+        slot.deliver(error)
+    else:
+        slot.ready.set_exception(error)
 
 
 class _Connection(asyncio.Protocol):

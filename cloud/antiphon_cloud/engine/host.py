@@ -1,4 +1,4 @@
-"""The stepper's process, as the event loop's sees it: started, loaded, and ended with it."""
+"""The stepper's process as the event loop's holds it: started, loaded, and ended with it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StepperHost(Protocol):
         """Why the stepper has ended, as part of a sentence."""
 
     def close(self) -> None:
-        """Ends the stepper, whatever it is doing; blocks until it has, at most `END_S` and a moment."""
+        """Ends the stepper, even amid a step; blocks until it has ended, at most `END_S` and a moment."""
 
 
 class StepperProcess:
@@ -55,8 +55,8 @@ class StepperProcess:
     however that ends.
 
     Args:
-        loader: MODULE:FUNCTION; called there with `arguments`, it returns a runner and what is told of it: `spec`,
-            `slots` and whatever else this side needs to know.
+        loader: MODULE:FUNCTION; called there with `arguments`, it returns a runner and its facts: `spec`, `slots`
+            and what else this side needs to know.
         arguments: what msgpack can carry.
 
     Raises:
@@ -77,7 +77,7 @@ class StepperProcess:
         weakref.finalize(self, _end, self._process, self.socket)
         try:
             self.facts = self._load(Load(loader, dict(arguments), logging.getLogger().getEffectiveLevel()))
-            """What the loader told."""
+            """What the loader found."""
         except AntiphonError:
             self.close()
             raise
@@ -102,7 +102,7 @@ class StepperProcess:
         return f"the engine's process was ended by {name}{hint}"
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """Ends the process, even amid a step."""
         _end(self._process, self.socket)
 
     def _load(self, load: Load) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class StepperProcess:
 def _facts(message: FromStepper) -> dict[str, Any]:
     if isinstance(message, Failed):
         raise AntiphonError(message.message)
-    assert isinstance(message, Loaded), "it says nothing else first"
+    assert isinstance(message, Loaded), "the stepper says nothing else first"
     return message.facts
 
 

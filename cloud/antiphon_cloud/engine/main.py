@@ -2,7 +2,7 @@
 
     python -m antiphon_cloud.engine.main FD
 
-`stepper_host.StepperProcess` starts it.
+`engine.host.StepperProcess` starts it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from antiphon_cloud.engine.stepper import Socket, Stepper
 logger = logging.getLogger(__name__)
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the worker hears them, and ends this process
-GRACE_S = 0.1  # from the closing of the socket to the end, whatever is under way
+GRACE_S = 0.1  # from the closing of the socket to the end, also amid a step
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     except AntiphonError as error:
         connection.send(Failed(None, str(error)))
         return
-    except Exception as error:  # for a reason that nobody thought of: the worker ends with it
+    except Exception as error:  # a bug of ours: the worker ends with it
         logger.exception("loading failed")
         connection.send(Failed(None, f"the model could not be loaded: {error!r}"))
         return
@@ -63,7 +63,7 @@ def main() -> None:
 def _end_with_the_other_end(fd: int) -> None:
     """Ends the process once the other end of the socket is closed, also amid a step or a loading."""
     poll = select.poll()
-    poll.register(fd, 0)  # hang-ups are told in any case
+    poll.register(fd, 0)  # hang-ups are reported in any case
     poll.poll()
     time.sleep(GRACE_S)
     os._exit(0)

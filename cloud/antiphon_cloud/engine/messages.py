@@ -1,7 +1,6 @@
-"""What crosses between the event loop's process and the stepper's: small messages over one socket.
+"""The messages between the event loop's process and the stepper's, over one socket. Nothing else crosses.
 
-A message is msgpack behind its length; a frame takes 60 bytes, a step over 64 sessions 8 KB. Nothing is pickled, and
-nothing else crosses.
+A message is msgpack behind its length; a frame takes 60 bytes, a step over 64 sessions 8 KB. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ TOKENS = np.dtype(np.int32)
 ROW_HEAD = 5  # columns of a `Stepped` row before its codes
 
 
-class Past(msgspec.Struct, array_like=True):
+class PackedHistory(msgspec.Struct, array_like=True):
     """`PastTokens` in bytes."""
 
     steps: int
@@ -34,13 +33,15 @@ class Past(msgspec.Struct, array_like=True):
     model_codebooks: int
 
     @classmethod
-    def of(cls, past: PastTokens) -> Past:
-        """The bytes of a session's past."""
-        text, user, codes = (part.astype(TOKENS, copy=False).tobytes() for part in (past.text, past.user, past.codes))
-        return cls(past.steps, text, user, codes, past.user.shape[1], past.codes.shape[1])
+    def of(cls, history: PastTokens) -> PackedHistory:
+        """The bytes of a session's history."""
+        text, user, codes = (
+            part.astype(TOKENS, copy=False).tobytes() for part in (history.text, history.user, history.codes)
+        )
+        return cls(history.steps, text, user, codes, history.user.shape[1], history.codes.shape[1])
 
     def tokens(self) -> PastTokens:
-        """The past again."""
+        """The tokens again."""
         user = np.frombuffer(self.user, TOKENS).reshape(-1, self.user_codebooks)
         text = np.frombuffer(self.text, TOKENS)
         codes = np.frombuffer(self.codes, TOKENS).reshape(len(text), self.model_codebooks)
@@ -56,55 +57,55 @@ class Load(msgspec.Struct, array_like=True, tag=0):
 
 
 class Begin(msgspec.Struct, array_like=True, tag=1):
-    """A slot has a new owner: a session that begins, or that goes on from its past."""
+    """A slot is taken: by a session that begins, or by one that goes on from its history."""
 
-    lease: int
-    slot: int
-    client: str
+    generation: int
+    row: int
+    owner: str
     seed: int
     sampling: Sampling
-    past: Past | None
+    history: PackedHistory | None
 
 
 class Frame(msgspec.Struct, array_like=True, tag=2):
     """One frame of user codes [user_codebooks]."""
 
-    lease: int
+    generation: int
     sequence: int
     arrived_ns: int  # of a clock that both processes share
     codes: bytes
 
 
 class Release(msgspec.Struct, array_like=True, tag=3):
-    """The lease is over; what still waits of it is dropped."""
+    """A slot is given back; its frames that still wait are dropped."""
 
-    lease: int
+    generation: int
 
 
 ToStepper = Load | Begin | Frame | Release
 
 
 class Loaded(msgspec.Struct, array_like=True, tag=0):
-    """The model is there."""
+    """The model is loaded."""
 
     facts: dict[str, Any]
 
 
 class Failed(msgspec.Struct, array_like=True, tag=1):
-    """A session, or where `lease` is None the loading, has failed; the message is for people."""
+    """A session, or where `generation` is None the loading, has failed; the message is for people."""
 
-    lease: int | None
+    generation: int | None
     message: str
 
 
-class Rebuilt(msgspec.Struct, array_like=True, tag=2):
-    """A session may step."""
+class Prefilled(msgspec.Struct, array_like=True, tag=2):
+    """A session's prefill is done: it may step."""
 
-    lease: int
+    generation: int
 
 
 class Chunk(msgspec.Struct, array_like=True, tag=3):
-    """Part of a session's past was computed."""
+    """One chunk of a session's prefill is done."""
 
     took_ms: float
     beside: bool  # others step meanwhile
@@ -116,7 +117,7 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
     start_ns: int
     end_ns: int
     sessions: int
-    rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: lease, sequence, finite, arrived (ns), text, codes
+    rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: generation, sequence, finite, arrived (ns), text, codes
 
     def table(self) -> Iterator[tuple[list[int], list[int]]]:
         """The rows, each as its first `ROW_HEAD` numbers and its codes."""
@@ -126,7 +127,7 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
             yield numbers[start : start + ROW_HEAD], numbers[start + ROW_HEAD : start + width]
 
 
-FromStepper = Loaded | Failed | Rebuilt | Chunk | Stepped
+FromStepper = Loaded | Failed | Prefilled | Chunk | Stepped
 
 
 def encoded(message: ToStepper | FromStepper) -> bytes:
@@ -136,7 +137,7 @@ def encoded(message: ToStepper | FromStepper) -> bytes:
 
 
 class Splitter:
-    """Cuts what a socket gives into messages' bytes."""
+    """Cuts a stream of bytes into messages."""
 
     def __init__(self) -> None:
         self._rest = bytearray()

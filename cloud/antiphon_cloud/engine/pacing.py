@@ -1,4 +1,4 @@
-"""How many steps of a session's past to compute between two steps of the others."""
+"""How many steps of a session's prefill are computed between two steps of the others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-FRAME_MS = 80.0
+from antiphon_cloud.timing import FRAME_MS
+
 SHORTEST_MS, LONGEST_MS = 5.0, 12.0  # of a chunk beside other sessions: so long a frame of theirs may wait for it
-ALONE_MS = 40.0  # of a chunk while nobody steps: so long a new session's first frame may wait
-ALONE_S = 1.0  # without a step, after which nobody is taken to step
-RECENT_STEPS = 25  # that tell how much of a frame is spare
-FIRST_STEPS = 16  # before anything is measured, and at the most before a chunk is
+ALONE_MS = 40.0  # of a chunk while no session steps: so long a new session's first frame may wait
+ALONE_S = 1.0  # without a step, after which no session counts as stepping
+RECENT_STEPS = 25  # from which the spare part of a frame is known
+FIRST_STEPS = 16  # of a chunk at most, before one was measured
 MOST_STEPS = 512
 
 
-class ChunkSize:
+class PrefillPacer:
     """Chooses chunks that take at most half of what the steps leave of a frame, and never long; for one thread.
 
     Args:
@@ -26,12 +27,12 @@ class ChunkSize:
         self._clock_s = clock_s
         self._step_ms: deque[float] = deque(maxlen=RECENT_STEPS)
         self._stepped_s = -ALONE_S + clock_s()
-        self._a_step_ms: float | None = None  # that a step of the past takes, by the last chunk
+        self._prefill_step_ms: float | None = None  # a step's share of the last chunk
         self._last = FIRST_STEPS
 
     @property
     def alone(self) -> bool:
-        """Whether nobody steps at present."""
+        """Whether no session steps at present."""
         return self._clock_s() - self._stepped_s >= ALONE_S
 
     @property
@@ -45,11 +46,11 @@ class ChunkSize:
     @property
     def steps(self) -> int:
         """Of the next chunk."""
-        if self._a_step_ms is None:  # a step of the past takes no longer than one of the others
-            a_step_ms, most = max(self._step_ms, default=0.0), FIRST_STEPS
+        if self._prefill_step_ms is None:  # a step of the prefill takes no longer than one of the others
+            step_ms, most = max(self._step_ms, default=0.0), FIRST_STEPS
         else:  # the last chunk may have been a lucky one
-            a_step_ms, most = self._a_step_ms, min(self._last * 2, MOST_STEPS)
-        return int(min(max(self.target_ms / max(a_step_ms, 1e-6), 1), most))
+            step_ms, most = self._prefill_step_ms, min(self._last * 2, MOST_STEPS)
+        return int(min(max(self.target_ms / max(step_ms, 1e-6), 1), most))
 
     def stepped(self, took_ms: float) -> None:
         """A step of the other sessions took so long."""
@@ -59,4 +60,4 @@ class ChunkSize:
     def measured(self, steps: int, took_ms: float) -> None:
         """A chunk of so many steps took so long."""
         self._last = steps
-        self._a_step_ms = took_ms / steps
+        self._prefill_step_ms = took_ms / steps

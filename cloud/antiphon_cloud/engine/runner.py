@@ -1,4 +1,4 @@
-"""What the engine drives: a model that steps many sessions at once, and takes one back from its past."""
+"""What the stepper drives: a model that steps many sessions at once, and resumes one from its history."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class StepResult(Protocol):
         """Whether the logits were numbers [n]; where not, the row means nothing."""
 
 
-class Rebuild(Protocol):
-    """A session on its way back into a slot."""
+class Prefill(Protocol):
+    """The computation that brings a session back into a slot."""
 
     @property
     def left(self) -> int:
@@ -40,7 +40,7 @@ class Rebuild(Protocol):
 
 
 class Runner(Protocol):
-    """What the engine drives, from its own thread only."""
+    """A model on a device. One thread drives it."""
 
     @property
     def slots(self) -> int:
@@ -53,8 +53,8 @@ class Runner(Protocol):
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains."""
 
-    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
-        """Starts a session in `slot` that goes on from `past`; until the rebuild is done, the slot does not step."""
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> Prefill:
+        """Starts a session in `slot` that goes on from `history`; until its prefill is done, the slot does not step."""
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
         """Advances `slots` by one frame each; user_codes is [n, user_codebooks]. Other slots do not change."""

@@ -1,10 +1,8 @@
-"""The stepper: all sessions' frames, one batch, one thread.
+"""The stepper: all sessions' frames, one batch, one thread, in a process of its own.
 
 It takes messages off its socket, gathers a frame from every session that has one, steps them, and writes the replies
-back: receive, gather, step, scatter. A step starts as soon as a frame waits: no tick, no polling. Between two steps a
-session that goes on from its past is computed a chunk further.
-
-The event loop is in another process (`stepper_process`), so that nothing that strangers make it do holds up a step.
+back: receive, gather, step, send. A step starts as soon as a frame waits: no tick, no polling. Between two steps the
+session whose turn it is gets one chunk of its prefill.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from antiphon_cloud.engine.messages import (
     Failed,
     Frame,
     FromStepper,
-    Rebuilt,
+    Prefilled,
     Release,
     Splitter,
     Stepped,
@@ -33,13 +31,13 @@ from antiphon_cloud.engine.messages import (
     encoded,
     to_stepper,
 )
-from antiphon_cloud.engine.pacing import ChunkSize
-from antiphon_cloud.engine.prefill_queue import RebuildQueue
-from antiphon_cloud.engine.runner import Rebuild, Runner
+from antiphon_cloud.engine.pacing import PrefillPacer
+from antiphon_cloud.engine.prefill_queue import PrefillQueue
+from antiphon_cloud.engine.runner import Prefill, Runner
+from antiphon_cloud.timing import FRAME_MS
 
 logger = logging.getLogger(__name__)
 
-FRAME_MS = 80.0
 LATE_STEPS = 10  # in a row, before the log says so
 READ_BYTES = 256 * 1024
 FASTER = "on a CPU that has other work too, fewer --threads may be faster"
@@ -73,7 +71,7 @@ class Socket:
                 return messages
 
     def send(self, message: FromStepper) -> None:
-        """Writes a message; what nobody is left to read is dropped."""
+        """Writes a message; drops it where nobody is left to read it."""
         try:
             self._raw.sendall(encoded(message))
         except OSError:
@@ -81,128 +79,136 @@ class Socket:
 
 
 @dataclass(slots=True, eq=False)
-class _Seat:
-    """A lease as the stepper knows it."""
+class _TakenSlot:
+    """A slot as the stepper knows it: its owner's frames, and its prefill."""
 
     begin: Begin
-    fresh: bool = True  # its slot still holds what the last owner left
+    fresh: bool = True  # its row still holds what the last owner left
     inbox: deque[Frame] = field(default_factory=deque)  # bounded by the session's frames in flight
-    rebuild: Rebuild | None = None
+    prefill: Prefill | None = None
 
     def left(self) -> int:
-        """Steps of its past that are still to be computed, as far as they are known."""
-        if self.rebuild is not None:
-            return self.rebuild.left
-        return self.begin.past.steps if self.begin.past is not None else 0
+        """Steps of its prefill that are still to be computed, as far as they are known."""
+        if self.prefill is not None:
+            return self.prefill.left
+        return self.begin.history.steps if self.begin.history is not None else 0
 
 
 class Stepper:
-    """Drives a runner by what comes over `socket`; everything runs in the caller's thread."""
+    """Drives a runner by what comes over a socket; everything runs in the caller's thread.
+
+    Args:
+        runner: steps the model.
+        connection: its end of the socket.
+    """
 
     def __init__(self, runner: Runner, connection: Socket) -> None:
         self._runner = runner
         self._socket = connection
-        self._seats: dict[int, _Seat] = {}
-        self._rebuilds: RebuildQueue[_Seat] = RebuildQueue(_Seat.left)
-        self._chunk = ChunkSize()
+        self._taken: dict[int, _TakenSlot] = {}  # by generation
+        self._prefills: PrefillQueue[_TakenSlot] = PrefillQueue(_TakenSlot.left)
+        self._pacer = PrefillPacer()
         self._waiting = 0
         self._late = 0  # steps in a row that took longer than a frame
 
     def run(self) -> None:
         """Steps until the other end closes the socket."""
-        while (messages := self._socket.receive(wait=not self._waiting and not self._rebuilds)) is not None:
+        while (messages := self._socket.receive(wait=not self._waiting and not self._prefills)) is not None:
             for message in messages:
-                self._take(message)
+                self._receive(message)
             if self._waiting:
                 self._step(self._start(self._gather()))
-            if self._rebuilds:
-                self._rebuild(self._rebuilds.next())
+            if self._prefills:
+                self._advance(self._prefills.next())
 
-    def _take(self, message: ToStepper) -> None:
+    def _receive(self, message: ToStepper) -> None:
         if isinstance(message, Frame):
-            if seat := self._seats.get(message.lease):
-                seat.inbox.append(message)
+            if slot := self._taken.get(message.generation):
+                slot.inbox.append(message)
                 self._waiting += 1
         elif isinstance(message, Begin):
-            self._seats[message.lease] = seat = _Seat(message)
-            if message.past is not None:
-                self._rebuilds.add(message.client, seat)
+            self._taken[message.generation] = slot = _TakenSlot(message)
+            if message.history is not None:
+                self._prefills.add(message.owner, slot)
         elif isinstance(message, Release):
-            if seat := self._seats.pop(message.lease, None):
-                self._waiting -= len(seat.inbox)
-                self._rebuilds.discard(seat.begin.client, seat)
+            if slot := self._taken.pop(message.generation, None):
+                self._waiting -= len(slot.inbox)
+                self._prefills.discard(slot.begin.owner, slot)
         else:
             raise AssertionError(f"no {type(message).__name__} comes after the loading")
 
-    def _gather(self) -> list[tuple[_Seat, Frame]]:
+    def _gather(self) -> list[tuple[_TakenSlot, Frame]]:
         """A frame from every session that has any."""
-        batch = [(seat, seat.inbox.popleft()) for seat in self._seats.values() if seat.inbox]
+        batch = [(slot, slot.inbox.popleft()) for slot in self._taken.values() if slot.inbox]
         self._waiting -= len(batch)
         return batch
 
-    def _start(self, batch: list[tuple[_Seat, Frame]]) -> list[tuple[_Seat, Frame]]:
+    def _start(self, batch: list[tuple[_TakenSlot, Frame]]) -> list[tuple[_TakenSlot, Frame]]:
         """Starts the sessions whose first frame this is; returns those that may step."""
         ready = []
-        for seat, frame in batch:
+        for slot, frame in batch:
+            begin = slot.begin
             try:
-                if seat.fresh:
-                    self._runner.reset(seat.begin.slot, seat.begin.seed, seat.begin.sampling)
-                    seat.fresh = False
-                ready.append((seat, frame))
-            except Exception as error:  # whatever it was, only this session ends
-                logger.exception("starting a session in slot %d failed", seat.begin.slot)
-                self._socket.send(Failed(seat.begin.lease, f"the session could not be started: {error}"))
+                if slot.fresh:
+                    self._runner.reset(begin.row, begin.seed, begin.sampling)
+                    slot.fresh = False
+                ready.append((slot, frame))
+            except Exception as error:  # of any kind: only this session ends
+                logger.exception("starting a session in slot %d failed", begin.row)
+                self._socket.send(Failed(begin.generation, f"the session could not be started: {error}"))
         return ready
 
-    def _step(self, batch: list[tuple[_Seat, Frame]]) -> None:
+    def _step(self, batch: list[tuple[_TakenSlot, Frame]]) -> None:
         if not batch:
             return
         start_ns = time.perf_counter_ns()
         try:
-            codes = np.stack([np.frombuffer(frame.codes, TOKENS) for _, frame in batch])
-            result = self._runner.step([seat.begin.slot for seat, _ in batch], codes)
-        except Exception as error:  # whatever the step did, its sessions end and the others go on
+            codes = np.stack([np.frombuffer(frame.codes, TOKENS) for _, frame in batch])  # [n, user_codebooks]
+            result = self._runner.step([slot.begin.row for slot, _ in batch], codes)
+        except Exception as error:  # of any kind: the step's sessions end and the others go on
             logger.exception("a step over %d sessions failed", len(batch))
-            for seat, frame in batch:
-                self._socket.send(Failed(seat.begin.lease, f"the step of frame {frame.sequence} failed: {error}"))
+            for slot, frame in batch:
+                self._socket.send(Failed(slot.begin.generation, f"the step of frame {frame.sequence} failed: {error}"))
             return
         end_ns = time.perf_counter_ns()
         rows = np.empty((len(batch), ROW_HEAD + result.codes.shape[1]), np.int64)
         rows[:, :4] = [
-            (seat.begin.lease, frame.sequence, finite, frame.arrived_ns)
-            for (seat, frame), finite in zip(batch, result.finite, strict=True)
+            (slot.begin.generation, frame.sequence, finite, frame.arrived_ns)
+            for (slot, frame), finite in zip(batch, result.finite, strict=True)
         ]
         rows[:, 4], rows[:, ROW_HEAD:] = result.text, result.codes
         self._socket.send(Stepped(start_ns, end_ns, len(batch), rows.tobytes()))
         self._stepped((end_ns - start_ns) / 1e6)
 
     def _stepped(self, step_ms: float) -> None:
-        self._chunk.stepped(step_ms)
+        self._pacer.stepped(step_ms)
         self._late = self._late + 1 if step_ms > FRAME_MS else 0
         if self._late == LATE_STEPS:
-            logger.warning("a step takes %.0f ms, longer than a frame's 80: sessions fall behind; %s", step_ms, FASTER)
+            logger.warning(
+                "a step takes %.0f ms, longer than a frame's %.0f: sessions fall behind; %s", step_ms, FRAME_MS, FASTER
+            )
 
-    def _rebuild(self, seat: _Seat) -> None:
-        """Takes a session a chunk further."""
-        begin = seat.begin
+    def _advance(self, slot: _TakenSlot) -> None:
+        """Computes one more chunk of a session's prefill."""
+        begin = slot.begin
         start_ns = time.perf_counter_ns()
         try:
-            if seat.rebuild is None:
-                assert begin.past is not None, "only such a session is queued"
-                seat.fresh = False
-                seat.rebuild = self._runner.rebuild(begin.slot, begin.seed, begin.sampling, begin.past.tokens())
-                begin.past = None
-            done = seat.rebuild.advance(self._chunk.steps) if seat.rebuild.left else 0
+            if slot.prefill is None:
+                assert begin.history is not None, "only such a session is queued"
+                slot.fresh = False
+                slot.prefill = self._runner.resume(begin.row, begin.seed, begin.sampling, begin.history.tokens())
+                begin.history = None
+            done = slot.prefill.advance(self._pacer.steps) if slot.prefill.left else 0
             took_ms = (time.perf_counter_ns() - start_ns) / 1e6
             if done:
-                self._chunk.measured(done, took_ms)
-                self._socket.send(Chunk(took_ms, beside=not self._chunk.alone))
-            if seat.rebuild.left:
+                self._pacer.measured(done, took_ms)
+                self._socket.send(Chunk(took_ms, beside=not self._pacer.alone))
+            if slot.prefill.left:
                 return
-        except Exception as error:  # whatever it was, only this session ends
-            logger.exception("rebuilding a session in slot %d failed", begin.slot)
-            self._socket.send(Failed(begin.lease, f"the session could not be rebuilt: {error}"))
+        except Exception as error:  # of any kind: only this session ends
+            logger.exception("rebuilding a session in slot %d failed", begin.row)
+            self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {error}"))
         else:
-            self._socket.send(Rebuilt(begin.lease))
-        seat.rebuild = None
-        self._rebuilds.discard(begin.client, seat)
+            self._socket.send(Prefilled(begin.generation))
+        slot.prefill = None
+        self._prefills.discard(begin.owner, slot)

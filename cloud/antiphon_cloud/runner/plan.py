@@ -18,7 +18,7 @@ from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
 from antiphon_cloud.runner.gpus import Machine
-from antiphon_cloud.sessions.admission import FRAME_MS, STEP_BUDGET_MS
+from antiphon_cloud.timing import FRAME_MS, STEP_BUDGET_MS
 
 USABLE = 0.92  # of a GPU's memory: the rest is the driver's, and what captured graphs hold
 

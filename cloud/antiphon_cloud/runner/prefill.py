@@ -30,7 +30,7 @@ def history_steps(config: LMConfig) -> int:
     return reach + config.max_delay + max(config.max_delay, 1)
 
 
-class Rebuild:
+class Prefill:
     """Brings a slot to where its session stood, a few steps at a time.
 
     Args:

@@ -22,7 +22,7 @@ from antiphon_cloud.model.lm import LanguageModel, StepOutput
 from antiphon_cloud.model.state import State, rows_on
 from antiphon_cloud.runner.footprint import check_fits, footprint
 from antiphon_cloud.runner.graphs import StaticStep, results
-from antiphon_cloud.runner.prefill import Rebuild
+from antiphon_cloud.runner.prefill import Prefill
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,10 @@ class Runner:
             self._state.clear(slot)
             self._state.sampling.set(slot, seed, sampling)
 
-    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> Prefill:
         """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
         self.reset(slot, seed, sampling)
-        return Rebuild(self, slot, past)
+        return Prefill(self, slot, history)
 
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
         """Puts the slot's session before `step`, with what its streams hold at the steps around, [streams, T]."""

@@ -1,21 +1,27 @@
-"""How long a call waits for its edge. One timer serves all waits of a call: two timers a frame, set and taken down
-again, were a tenth of what a frame costs the worker."""
+"""How long a call waits for its edge.
+
+One timer serves all waits of a call: two timers a frame, set and cancelled again, were a tenth of what a frame costs
+the worker.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from antiphon.errors import SessionTimeoutError
+from antiphon_cloud.server.statuses import Context
+
+WRITE_TIMEOUT_S = 30.0  # for one message to be read, of a call that carries no session
 
 
-class Patience:
+class IdleTimeout:
     """Ends a wait that lasts too long; for one task, which waits for one thing at a time.
 
-        with Patience(30.0) as patience:
+        with IdleTimeout(30.0) as timeout:
             while True:
-                with patience.waiting("no frame came"):
+                with timeout.waiting("no frame came"):
                     await something
 
     Args:
@@ -41,7 +47,7 @@ class Patience:
 
     def __enter__(self) -> Self:
         self._wait.task = asyncio.current_task()
-        self._look_again(asyncio.get_running_loop().time() + self._timeout_s)
+        self._check_at(asyncio.get_running_loop().time() + self._timeout_s)
         return self
 
     def __exit__(
@@ -50,16 +56,16 @@ class Patience:
         assert self._timer is not None
         self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now_s = asyncio.get_running_loop().time()
         since_s = self._wait.since_s
         if since_s is not None and now_s >= since_s + self._timeout_s:
             self._wait.end()
         else:  # a wait that begins later is over later
-            self._look_again((now_s if since_s is None else since_s) + self._timeout_s)
+            self._check_at((now_s if since_s is None else since_s) + self._timeout_s)
 
-    def _look_again(self, at_s: float) -> None:
-        self._timer = asyncio.get_running_loop().call_at(at_s, self._look)
+    def _check_at(self, at_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_at(at_s, self._check)
 
 
 class _Wait:
@@ -89,3 +95,16 @@ class _Wait:
         assert self.task is not None
         if self.task.uncancel() == 0 and kind is asyncio.CancelledError:  # else somebody else cancelled it too
             raise SessionTimeoutError(f"{self.what} for {self._timeout_s:g} s: the call is closed") from None
+
+
+async def write(context: Context, response: Any) -> None:
+    """Writes one message.
+
+    Raises:
+        SessionTimeoutError: it was not taken in time.
+    """
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await context.write(response)
+    except TimeoutError:
+        raise SessionTimeoutError(f"no message was taken for {WRITE_TIMEOUT_S:g} s: the call is closed") from None

@@ -1,5 +1,7 @@
-"""gRPC's health protocol, for load balancers and probes. The library's own servicer would wait for every watcher before
-the worker may go on; here nobody waits for one."""
+"""gRPC's health protocol, for load balancers and probes.
+
+The library's own servicer waits for every watcher before the worker may go on; this one waits for none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from antiphon_cloud.server.access.gate import write
+from antiphon_cloud.server.deadline import write
 from antiphon_cloud.server.statuses import Context
 
 Response = health_pb2.HealthCheckResponse
@@ -24,7 +26,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         self._news = asyncio.Event()
 
     def announce(self, status: int) -> None:
-        """Says so from now on; watchers are told by and by."""
+        """Changes the status; watchers get it when they next run."""
         self._status = status
         self._news.set()
         self._news = asyncio.Event()
@@ -37,11 +39,11 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802
         """How it is now, and whenever that changes."""
-        told = None
+        sent = None
         while True:
             news = self._news
             status = self._status if request.service in self._services else Response.SERVICE_UNKNOWN
-            if status != told:
+            if status != sent:
                 await write(context, Response(status=status))
-                told = status
+                sent = status
             await news.wait()

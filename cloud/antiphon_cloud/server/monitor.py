@@ -1,7 +1,7 @@
 """The port for operators: /metrics, /healthz and /readyz over plain HTTP, answered by a thread of its own.
 
-So they are answered while the event loop or the engine is stuck, which is when somebody looks. The port asks for no
-key, so whoever reaches it shares a bounded number of connections, each of which lasts a bounded time: where all are
+They are answered while the event loop or the engine is stuck, which is when operators look. The port asks for no key,
+so whoever reaches it shares a bounded number of connections, each of which lasts a bounded time: where all are
 taken, the oldest makes room for the next.
 """
 
@@ -124,7 +124,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Ends connections that have lasted too long; called by and by."""
+        """Ends connections that have lasted too long; called every `LOOK_S`."""
         with self._lock:
             for request, since_s in list(self._since_s.items()):
                 if time.monotonic() - since_s < REQUEST_TIMEOUT_S:
@@ -138,7 +138,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             super().shutdown_request(request)
 
     def _end(self, request: socket.socket) -> None:
-        """Wakes the thread that serves the connection: whatever it waits for, nothing more comes or goes."""
+        """Shuts the connection down, which wakes the thread that serves it."""
         del self._since_s[request]
         with suppress(OSError):
             request.shutdown(socket.SHUT_RDWR)

@@ -23,9 +23,9 @@ from antiphon.errors import AntiphonError
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.server import descriptors
 from antiphon_cloud.server.access.api_keys import ApiKeys
-from antiphon_cloud.server.access.gate import HEALTH_SERVICE, SERVICE_NAME, Gate
 from antiphon_cloud.server.access.tls import TlsFiles, server_credentials
 from antiphon_cloud.server.health import HealthService
+from antiphon_cloud.server.interceptor import HEALTH_SERVICE, SERVICE_NAME, Gate
 from antiphon_cloud.server.monitor import Monitor, loop_is_stuck
 from antiphon_cloud.server.service import DialogueService
 from antiphon_cloud.server.worker import ServedModel, Worker
@@ -49,7 +49,7 @@ CHANNEL_OPTIONS = (
     *KEEPALIVE,
     *FLOW_CONTROL,
 )
-END_S = 0.25  # for calls that have ended to be told so
+END_S = 0.25  # for the statuses of ended calls to reach their clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
             result = function()
         except Exception as raised:  # noqa: BLE001 - it is raised again where the future is awaited
             error = raised
-        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop has closed, and with it whoever waited
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=call, name="load", daemon=True).start()

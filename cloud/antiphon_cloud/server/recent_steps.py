@@ -1,20 +1,20 @@
-"""The percentiles of the last steps, for everybody who asks: worked out a few times a second, however many ask."""
+"""The percentiles of the last steps, computed a few times a second, however many ask."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from antiphon_cloud.sessions.admission import StepTimes
+from antiphon_cloud.engine.forecast import StepTimes
 
 FRESH_S = 0.25
 
 
 class RecentSteps:
-    """What `measure` said, at most `FRESH_S` ago.
+    """The percentiles as they were at most `FRESH_S` ago.
 
     Args:
-        measure: works it out, which holds the event loop up.
+        measure: computes them, which holds the event loop up.
         clock: seconds.
     """
 

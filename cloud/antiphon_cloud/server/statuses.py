@@ -24,7 +24,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 async def abort(context: Context, error: AntiphonError) -> NoReturn:
     """Ends the call with the status that `error` stands for; a full worker says when to come back.
 
-    The details go along in any case: they tell the edge that the worker itself said so, and not the network.
+    The details always go along: by them the edge knows that the worker itself ended the call, and not the network.
     """
     retry_ms = round(error.retry_after_s * 1000) if isinstance(error, NoFreeSlotError) else None
     status = _status(error.status, str(error), retry_ms)
@@ -55,5 +55,5 @@ async def statuses(context: Context) -> AsyncIterator[None]:
     except AntiphonError as error:
         await abort(context, error)
     except grpc.aio.InternalError:
-        # A write to an edge that has vanished: nobody is left to tell.
+        # A write to an edge that has vanished.
         logger.debug("the edge vanished amid a write", exc_info=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,9 +13,11 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.access.limits import OpenRate
 from antiphon_cloud.server.recent_steps import RecentSteps
-from antiphon_cloud.sessions.clients import Allowance, OpenRate
-from antiphon_cloud.sessions.table import Sessions
+from antiphon_cloud.sessions.admission import Admission
+from antiphon_cloud.sessions.clients import Allowance
+from antiphon_cloud.sessions.table import SessionTable
 
 
 class Phase(enum.Enum):
@@ -27,27 +30,29 @@ class Phase(enum.Enum):
 
 @dataclass(slots=True)
 class ServedModel:
-    """All that a session needs: the engine, the codec, the tokenizer and the limits; and the sessions themselves."""
+    """A model that is served: its engine, its codec, its tokenizer, the worker's limits; and its sessions."""
 
     engine: Engine
     codec: CodecFolder
     piece_of: Callable[[int], bytes]
     limits: Limits
-    sessions: Sessions = field(init=False)
+    step_budget_ms: float = math.inf  # what a step may take, where one more session is to be admitted
+    sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)
     description: pb.GetModelResponse = field(init=False)
     """What GetModel answers, but for the load."""
 
     def __post_init__(self) -> None:
-        self.sessions = Sessions(self.engine, self.limits)
-        self.steps = RecentSteps(lambda: self.engine.load().steps)
+        admission = Admission(self.engine.forecast, self.step_budget_ms)
+        self.sessions = SessionTable(self.engine, admission, self.limits)
+        self.steps = RecentSteps(self.engine.forecast.step_times)
         self.description = pb.GetModelResponse(
             model=self.engine.spec.to_message(), codec=self.codec.spec.to_message(), limits=self.limits.to_message()
         )
 
 
 class Worker:
-    """Holds the served model once it is loaded, the phase that admission asks for, and what clients may have.
+    """The served model once it is loaded, the phase of the worker's life, and what clients may have.
 
     Args:
         allowance: of a client whose API key does not say otherwise.

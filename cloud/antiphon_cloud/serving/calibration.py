@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from antiphon_cloud.engine.runner import Runner
-from antiphon_cloud.sessions.admission import FRAME_MS, STEP_BUDGET_MS
+from antiphon_cloud.timing import FRAME_MS, STEP_BUDGET_MS
 
 logger = logging.getLogger(__name__)
 

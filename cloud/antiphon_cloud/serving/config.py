@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon_cloud.sessions.admission import STEP_BUDGET_MS
+from antiphon_cloud.timing import STEP_BUDGET_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from antiphon.spec import Limits
 from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.engine.messages import built
 from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
-from antiphon_cloud.sessions.admission import Admission
 
 
 def load(config: ServingConfig) -> ServedModel:
@@ -43,5 +43,5 @@ def load(config: ServingConfig) -> ServedModel:
         history_steps=facts.history_steps,
         keep_slot_ms=config.keep_slot_ms,
     )
-    engine = Engine(stepper, Admission(facts.profile, config.step_budget_ms))
-    return ServedModel(engine, codec, tokenizer.piece, limits)
+    engine = Engine(stepper, StepForecast(facts.profile))
+    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms)

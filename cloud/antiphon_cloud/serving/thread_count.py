@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.engine.runner import Rebuild, Runner, StepResult
+from antiphon_cloud.engine.runner import Prefill, Runner, StepResult
 
 logger = logging.getLogger(__name__)
 
@@ -187,9 +187,9 @@ class WatchedRunner:
         """Starts a new session in `slot`."""
         self._runner.reset(slot, seed, sampling)
 
-    def rebuild(self, slot: int, seed: int, sampling: Sampling, past: PastTokens) -> Rebuild:
-        """Starts a session in `slot` that goes on from `past`."""
-        return self._runner.rebuild(slot, seed, sampling, past)
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> Prefill:
+        """Starts a session in `slot` that goes on from `history`."""
+        return self._runner.resume(slot, seed, sampling, history)
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
         """Advances `slots` by one frame each, and lets the watch know how long it took."""

@@ -1,9 +1,9 @@
-"""One conversation's protocol, without I/O: messages in, events out; replies in, messages out.
+"""The protocol of one call, without I/O: messages in, events out; replies in, messages out.
 
     AWAITING_OPEN ──Open──▶ OPEN ──Close──▶ CLOSING ──last reply──▶ CLOSED
 
-Every frame up is answered by one reply down, in order. A message that breaks the contract raises; the service
-translates that to a status and ends the call.
+Every frame up is answered by one reply down, in order. Frames are numbered here, by the step that they are of; every
+other room only checks the number. A message that breaks the contract raises; the gate translates that to a status.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class OpenRequested:
-    """The edge asks for a session; answer with `Session.opened`."""
+    """The edge asks for a session; answer with `CallProtocol.opened`."""
 
     seed: int
     sampling: Sampling
-    past: PastTokens | None = None  # of a session that goes on
+    history: PastTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameReceived:
-    """The user's codes of one frame; answer with `Session.reply`."""
+    """The user's codes of one frame; answer with `CallProtocol.reply`."""
 
     sequence: int
     codes: Codes
@@ -60,7 +60,7 @@ class CloseRequested:
 Event = OpenRequested | FrameReceived | CloseRequested
 
 
-class Session:
+class CallProtocol:
     """The state machine of one call to Converse.
 
     Args:
@@ -78,15 +78,10 @@ class Session:
         self._text = TextStream(piece_of)
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
-        self._received = 0  # frames of the whole session, also of earlier calls
-        self._answered = 0
+        self._received = 0  # frames of the whole session, also of earlier calls: the next one's number
+        self._answered = 0  # the number of the next reply
         self._numbered: set[int] = set()  # frames in flight that gave their number
         self._timings: deque[tuple[int, int]] | None = None
-
-    @property
-    def in_flight(self) -> int:
-        """Frames received and not yet answered."""
-        return self._received - self._answered
 
     def receive(self, request: pb.ConverseRequest) -> Event:
         """Takes one message of the edge.
@@ -124,7 +119,7 @@ class Session:
     def reply(self, reply: Reply) -> pb.ConverseResponse:
         """The answer to one `FrameReceived`, in the order of the frames."""
         assert reply.sequence == self._answered, "the engine answers in order"
-        self._answered += 1
+        self._answered = reply.sequence + 1
         if self._timings is not None:
             self._timings.append((reply.wait_us, reply.step_us))
         response = pb.ConverseResponse()
@@ -140,7 +135,7 @@ class Session:
 
     def closed(self) -> pb.ConverseResponse:
         """The totals that end the call, after the last reply."""
-        assert self.in_flight == 0, "every frame is answered first"
+        assert self._answered == self._received, "every frame is answered first"
         self.state = State.CLOSED
         closed = pb.Closed(frames=self._answered)
         if self._timings is not None:
@@ -168,14 +163,14 @@ class Session:
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
-        past = self._past(message.history) if message.HasField("history") else None
+        history = self._history(message.history) if message.HasField("history") else None
         self.state = State.OPEN
-        if past is not None:
-            self._received = self._answered = past.steps
-            self._text.go_on_after(int(token) for token in reversed(past.text))
-        return OpenRequested(message.seed, sampling, past, message.resume_token)
+        if history is not None:
+            self._received = self._answered = history.steps
+            self._text.go_on_after(int(token) for token in reversed(history.text))
+        return OpenRequested(message.seed, sampling, history, message.resume_token)
 
-    def _past(self, history: pb.History) -> PastTokens:
+    def _history(self, history: pb.History) -> PastTokens:
         model = self._model
         if history.model_fingerprint != model.fingerprint:
             raise PreconditionError(

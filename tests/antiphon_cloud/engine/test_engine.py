@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from antiphon.errors import AntiphonError, NoFreeSlotError
+from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine.engine import Engine
-from antiphon_cloud.engine.slot import Lease, Reply
-from antiphon_cloud.sessions.clients import Client
+from antiphon_cloud.engine.slot import Reply, Slot
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner, expected
 
@@ -31,9 +30,9 @@ async def running(runner: StubRunner) -> AsyncIterator[Engine]:
         await engine.stop()
 
 
-def lease(engine: Engine, seed: int = 0) -> tuple[Lease, Outbox]:
+def take(engine: Engine, seed: int = 0) -> tuple[Slot, Outbox]:
     outbox: Outbox = asyncio.Queue()
-    return engine.lease(seed, Sampling(), outbox.put_nowait), outbox
+    return engine.take(seed, Sampling(), outbox.put_nowait, "anyone"), outbox
 
 
 async def receive(outbox: Outbox) -> Reply:
@@ -44,9 +43,9 @@ async def receive(outbox: Outbox) -> Reply:
 
 async def test_a_frame_is_answered_with_its_own_step() -> None:
     async with running(StubRunner()) as engine:
-        session, outbox = lease(engine, seed=3)
+        session, outbox = take(engine, seed=3)
         for sequence in range(5):
-            session.submit(sequence, CODES)
+            engine.submit(session, sequence, CODES)
         replies = [await receive(outbox) for _ in range(5)]
     assert [reply.sequence for reply in replies] == list(range(5))
     assert [reply.text_token for reply in replies] == [-2, 1, 2, 3, 4]
@@ -57,40 +56,38 @@ async def test_frames_that_wait_together_are_stepped_together() -> None:
     runner = StubRunner()
     async with running(runner) as engine:
         runner.gate.clear()
-        sessions = [lease(engine) for _ in range(3)]
-        sessions[0][0].submit(0, CODES)
+        sessions = [take(engine) for _ in range(3)]
+        engine.submit(sessions[0][0], 0, CODES)
         await asyncio.to_thread(runner.entered.wait, 10)
         for session, _ in sessions[1:]:
-            session.submit(0, CODES)
-        sessions[0][0].submit(1, CODES)
+            engine.submit(session, 0, CODES)
+        engine.submit(sessions[0][0], 1, CODES)
         runner.gate.set()
         for _, outbox in sessions:
             await receive(outbox)
     assert runner.batches == [[0], [0, 1, 2]]
 
 
-async def test_a_full_engine_refuses_and_a_released_slot_is_taken_again() -> None:
+async def test_a_released_slot_is_taken_again() -> None:
     async with running(StubRunner(slots=2)) as engine:
-        (first, _), _ = lease(engine), lease(engine)
-        with pytest.raises(NoFreeSlotError, match="all 2 slots"):
-            lease(engine)
-        first.release()
-        first.release()  # twice does no harm
-        session, _ = lease(engine)
-        assert session.slot == 0
+        (first, _), _ = take(engine), take(engine)
+        engine.release(first)
+        engine.release(first)  # twice does no harm
+        session, _ = take(engine)
+        assert session.row == 0
 
 
 async def test_a_late_reply_never_reaches_the_slots_next_owner() -> None:
     runner = StubRunner(slots=1)
     async with running(runner) as engine:
         runner.gate.clear()
-        old, old_outbox = lease(engine, seed=1)
-        old.submit(0, CODES)
+        old, old_outbox = take(engine, seed=1)
+        engine.submit(old, 0, CODES)
         await asyncio.to_thread(runner.entered.wait, 10)
-        old.release()
-        new, new_outbox = lease(engine, seed=9)
-        new.submit(0, CODES)
-        new.submit(1, CODES)
+        engine.release(old)
+        new, new_outbox = take(engine, seed=9)
+        engine.submit(new, 0, CODES)
+        engine.submit(new, 1, CODES)
         runner.gate.set()
         replies = [await receive(new_outbox) for _ in range(2)]
     assert [reply.text_token for reply in replies] == [-2, 1]
@@ -102,15 +99,15 @@ async def test_frames_of_a_session_that_left_are_not_stepped() -> None:
     runner = StubRunner(slots=2)
     async with running(runner) as engine:
         runner.gate.clear()
-        blocker, outbox = lease(engine)
-        blocker.submit(0, CODES)
+        blocker, outbox = take(engine)
+        engine.submit(blocker, 0, CODES)
         await asyncio.to_thread(runner.entered.wait, 10)
-        gone, _ = lease(engine)
-        gone.submit(0, CODES)
-        gone.release()
+        gone, _ = take(engine)
+        engine.submit(gone, 0, CODES)
+        engine.release(gone)
         runner.gate.set()
         await receive(outbox)
-        blocker.submit(1, CODES)
+        engine.submit(blocker, 1, CODES)
         await receive(outbox)
     assert runner.batches == [[0], [0]]
 
@@ -118,81 +115,81 @@ async def test_frames_of_a_session_that_left_are_not_stepped() -> None:
 async def test_a_failed_step_ends_its_sessions_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     runner = StubRunner(fail_on_code=2000)
     async with running(runner) as engine:
-        bad, bad_outbox = lease(engine)
-        good, good_outbox = lease(engine)
-        bad.submit(0, np.full(8, 2000, np.int32))
+        bad, bad_outbox = take(engine)
+        good, good_outbox = take(engine)
+        engine.submit(bad, 0, np.full(8, 2000, np.int32))
         error = await asyncio.wait_for(bad_outbox.get(), 10)
         assert isinstance(error, AntiphonError)
         assert "frame 0" in str(error)
-        good.submit(0, CODES)
+        engine.submit(good, 0, CODES)
         assert (await receive(good_outbox)).sequence == 0
     assert "a step over 1 sessions failed" in caplog.text
 
 
-async def test_a_session_is_rebuilt_between_the_others_steps() -> None:
+async def test_a_session_is_prefilled_between_the_others_steps() -> None:
     runner = StubRunner()
-    past = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    history = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
     async with running(runner) as engine:
-        neighbour, outbox = lease(engine)
+        neighbour, outbox = take(engine)
         runner.gate.clear()
         rebuilt_outbox: Outbox = asyncio.Queue()
-        rebuilt = engine.lease(3, Sampling(), rebuilt_outbox.put_nowait, past=past)
+        rebuilt = engine.take(3, Sampling(), rebuilt_outbox.put_nowait, "anyone", history)
         await asyncio.to_thread(runner.entered.wait, 10)  # amid its first chunk
         for sequence in range(3):
-            neighbour.submit(sequence, CODES)
+            engine.submit(neighbour, sequence, CODES)
         runner.gate.set()
         assert [(await receive(outbox)).sequence for _ in range(3)] == [0, 1, 2]
         await asyncio.wait_for(rebuilt.ready, 10)
-        rebuilt.submit(60, CODES)
+        engine.submit(rebuilt, 60, CODES)
         reply = await receive(rebuilt_outbox)
     assert (reply.sequence, reply.text_token) == (60, 60)
     assert (reply.codes == expected(CODES, seed=3, step=60)).all()
     assert sum(runner.chunks) == 60
 
 
-async def test_a_short_past_is_rebuilt_before_another_clients_long_ones() -> None:
+async def test_a_short_history_is_prefilled_before_another_owners_long_ones() -> None:
     runner = StubRunner()
     order: list[str] = []
 
-    def rebuild(engine: Engine, name: str, steps: int) -> Lease:
-        past = PastTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
-        going_on = engine.lease(3, Sampling(), lambda reply: None, client=Client(name), past=past)
-        going_on.ready.add_done_callback(lambda _: order.append(name))
-        return going_on
+    def resume(engine: Engine, owner: str, steps: int) -> Slot:
+        history = PastTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
+        slot = engine.take(3, Sampling(), lambda reply: None, owner, history)
+        slot.ready.add_done_callback(lambda _: order.append(owner))
+        return slot
 
     async with running(runner) as engine:
         runner.gate.clear()
-        leases = [rebuild(engine, "greedy", 700) for _ in range(3)]
+        slots = [resume(engine, "greedy", 700) for _ in range(3)]
         await asyncio.to_thread(runner.entered.wait, 10)
-        leases.append(rebuild(engine, "modest", 41))
+        slots.append(resume(engine, "modest", 41))
         runner.gate.set()
-        await asyncio.wait_for(asyncio.gather(*(going_on.ready for going_on in leases)), 60)
+        await asyncio.wait_for(asyncio.gather(*(slot.ready for slot in slots)), 60)
     assert order == ["modest", "greedy", "greedy", "greedy"]
 
 
-async def test_a_rebuild_that_fails_ends_its_session_alone(caplog: pytest.LogCaptureFixture) -> None:
-    past = PastTokens(1, np.zeros((1, 8), np.int32), np.zeros(1, np.int32), np.zeros((1, 8), np.int32))
+async def test_a_prefill_that_fails_ends_its_session_alone(caplog: pytest.LogCaptureFixture) -> None:
+    history = PastTokens(1, np.zeros((1, 8), np.int32), np.zeros(1, np.int32), np.zeros((1, 8), np.int32))
     async with running(StubRunner(fail_on_seed=13)) as engine:
-        unlucky = engine.lease(13, Sampling(), lambda reply: None, past=past)
+        unlucky = engine.take(13, Sampling(), lambda reply: None, "anyone", history)
         with pytest.raises(AntiphonError, match="could not be rebuilt"):
             await asyncio.wait_for(unlucky.ready, 10)
-        good, outbox = lease(engine)
-        good.submit(0, CODES)
+        good, outbox = take(engine)
+        engine.submit(good, 0, CODES)
         assert (await receive(outbox)).sequence == 0
     assert "rebuilding a session" in caplog.text
 
 
-async def test_a_session_that_leaves_amid_its_rebuild_is_forgotten() -> None:
+async def test_a_session_that_leaves_amid_its_prefill_is_forgotten() -> None:
     runner = StubRunner(slots=1)
-    past = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    history = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
     async with running(runner) as engine:
         runner.gate.clear()
-        gone = engine.lease(3, Sampling(), lambda reply: None, past=past)
+        gone = engine.take(3, Sampling(), lambda reply: None, "anyone", history)
         await asyncio.to_thread(runner.entered.wait, 10)
-        gone.release()
-        new, outbox = lease(engine, seed=9)
-        new.submit(0, CODES)
-        new.submit(1, CODES)
+        engine.release(gone)
+        new, outbox = take(engine, seed=9)
+        engine.submit(new, 0, CODES)
+        engine.submit(new, 1, CODES)
         runner.gate.set()
         await receive(outbox)
         assert ((await receive(outbox)).codes == expected(CODES, seed=9, step=1)).all()
@@ -203,14 +200,14 @@ async def test_logits_that_are_no_numbers_end_one_session_and_name_the_step() ->
     runner = StubRunner(no_number_on_code=2000)
     async with running(runner) as engine:
         runner.gate.clear()
-        blocker, blocker_outbox = lease(engine)
-        blocker.submit(0, CODES)
+        blocker, blocker_outbox = take(engine)
+        engine.submit(blocker, 0, CODES)
         await asyncio.to_thread(runner.entered.wait, 10)
-        (bad, bad_outbox), (good, good_outbox) = lease(engine), lease(engine)
-        bad.submit(0, CODES)
-        bad.submit(1, np.full(8, 2000, np.int32))
+        (bad, bad_outbox), (good, good_outbox) = take(engine), take(engine)
+        engine.submit(bad, 0, CODES)
+        engine.submit(bad, 1, np.full(8, 2000, np.int32))
         for sequence in range(3):
-            good.submit(sequence, CODES)
+            engine.submit(good, sequence, CODES)
         runner.gate.set()
         await receive(bad_outbox)
         error = await asyncio.wait_for(bad_outbox.get(), 10)
@@ -226,21 +223,21 @@ async def test_steps_that_take_longer_than_a_frame_are_told_once(
 ) -> None:
     monkeypatch.setattr("antiphon_cloud.engine.stepper.FRAME_MS", -1.0)
     async with running(StubRunner()) as engine:
-        session, outbox = lease(engine)
+        session, outbox = take(engine)
         for sequence in range(25):
-            session.submit(sequence, CODES)
+            engine.submit(session, sequence, CODES)
             await receive(outbox)
     assert caplog.text.count("sessions fall behind") == 1
 
 
-async def test_load_counts_sessions_and_measures_steps() -> None:
+async def test_the_engine_counts_its_sessions_and_measures_its_steps() -> None:
     async with running(StubRunner()) as engine:
-        assert engine.load().steps.p99_ms == 0
-        session, outbox = lease(engine)
-        session.submit(0, CODES)
+        assert engine.forecast.step_times().p99_ms == 0
+        session, outbox = take(engine)
+        engine.submit(session, 0, CODES)
         await receive(outbox)
-        load = engine.load()
-        assert load.sessions == 1
-        assert 0 < load.steps.p50_ms <= load.steps.p99_ms
-        session.release()
-        assert engine.load().sessions == 0
+        steps = engine.forecast.step_times()
+        assert engine.sessions == 1
+        assert 0 < steps.p50_ms <= steps.p99_ms
+        engine.release(session)
+        assert engine.sessions == 0

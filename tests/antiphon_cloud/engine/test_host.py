@@ -34,10 +34,10 @@ async def test_a_session_steps_and_is_rebuilt_in_another_process() -> None:
     engine = Engine(process)
     await engine.start()
     outbox: asyncio.Queue[Reply | AntiphonError] = asyncio.Queue()
-    past = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
-    lease = engine.lease(2**63 - 1, Sampling(), outbox.put_nowait, past=past)
-    await asyncio.wait_for(lease.ready, 60)
-    lease.submit(60, CODES)
+    history = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    slot = engine.take(2**63 - 1, Sampling(), outbox.put_nowait, "anyone", history)
+    await asyncio.wait_for(slot.ready, 60)
+    engine.submit(slot, 60, CODES)
     reply = await asyncio.wait_for(outbox.get(), 60)
     await engine.stop()
     assert isinstance(reply, Reply)
@@ -79,7 +79,7 @@ async def test_a_worker_whose_stepper_is_killed_sends_its_sessions_on_and_ends_w
     await asyncio.wait_for(ready.wait(), 60)
     outbox: asyncio.Queue[Reply | AntiphonError] = asyncio.Queue()
     engine = outboxes[0].engine
-    engine.lease(1, Sampling(), outbox.put_nowait)
+    engine.take(1, Sampling(), outbox.put_nowait, "anyone")
     os.kill(processes[0].pid, signal.SIGKILL)
     error = await asyncio.wait_for(outbox.get(), 60)
     assert isinstance(error, UnavailableError)
@@ -87,7 +87,7 @@ async def test_a_worker_whose_stepper_is_killed_sends_its_sessions_on_and_ends_w
         "the engine's process was ended by SIGKILL; is the machine short of memory?: connect to another worker"
     )
     with pytest.raises(UnavailableError, match="connect to another worker"):
-        engine.lease(1, Sampling(), outbox.put_nowait)
+        engine.take(1, Sampling(), outbox.put_nowait, "anyone")
     with pytest.raises(AntiphonError, match=r"SIGKILL.*start the worker again"):
         await asyncio.wait_for(server, 60)
 

@@ -9,20 +9,29 @@ from hypothesis import strategies as st
 
 from antiphon.history import PastTokens
 from antiphon.spec import Sampling
-from antiphon_cloud.engine.messages import Begin, Frame, Past, Release, Splitter, ToStepper, encoded, to_stepper
+from antiphon_cloud.engine.messages import (
+    Begin,
+    Frame,
+    PackedHistory,
+    Release,
+    Splitter,
+    ToStepper,
+    encoded,
+    to_stepper,
+)
 
 
 @pytest.mark.parametrize(
     ("steps", "rows", "model_codebooks"), [(0, 0, 8), (3, 3, 8), (5000, 40, 8), (7, 7, 0), (0, 0, 0)]
 )
-def test_a_past_arrives_as_it_was_also_an_empty_one_and_that_of_a_model_that_only_listens(
+def test_a_history_arrives_as_it_was_also_an_empty_one_and_that_of_a_model_that_only_listens(
     steps: int, rows: int, model_codebooks: int
 ) -> None:
     random = np.random.default_rng(0)
     user, text, codes = (
         random.integers(0, 2048, shape).astype(np.int32) for shape in ((rows, 8), rows, (rows, model_codebooks))
     )
-    crossed = Past.of(PastTokens(steps, user, text, codes)).tokens()
+    crossed = PackedHistory.of(PastTokens(steps, user, text, codes)).tokens()
     assert crossed.steps == steps
     for sent, came in ((user, crossed.user), (text, crossed.text), (codes, crossed.codes)):
         np.testing.assert_array_equal(came, sent)

@@ -1,9 +1,9 @@
-"""Whose past is computed next: clients take turns; of one client's sessions, the one that is nearest to its end."""
+"""Whose prefill comes next: owners take turns; of one owner's slots, the one that is nearest to its end."""
 
-from antiphon_cloud.engine.prefill_queue import RebuildQueue
+from antiphon_cloud.engine.prefill_queue import PrefillQueue
 
 
-def turns(queue: RebuildQueue[str], left: dict[str, int], count: int) -> list[str]:
+def turns(queue: PrefillQueue[str], left: dict[str, int], count: int) -> list[str]:
     """Who has the next turns, each of which takes one step off."""
     taken = []
     for _ in range(count):
@@ -12,9 +12,9 @@ def turns(queue: RebuildQueue[str], left: dict[str, int], count: int) -> list[st
     return taken
 
 
-def test_clients_take_turns_however_many_sessions_one_of_them_has() -> None:
+def test_owners_take_turns_however_many_slots_one_of_them_has() -> None:
     left = {"a1": 100, "a2": 100, "a3": 100, "b": 2}
-    queue: RebuildQueue[str] = RebuildQueue(left.__getitem__)
+    queue: PrefillQueue[str] = PrefillQueue(left.__getitem__)
     for session in ("a1", "a2", "a3"):
         queue.add("a", session)
     queue.add("b", "b")
@@ -23,9 +23,9 @@ def test_clients_take_turns_however_many_sessions_one_of_them_has() -> None:
     assert turns(queue, left, 2) == ["a1", "a1"]
 
 
-def test_a_clients_shortest_past_comes_first_and_of_equals_the_one_that_came_first() -> None:
+def test_an_owners_shortest_prefill_comes_first_and_of_equals_the_one_that_came_first() -> None:
     left = {"long": 9, "short": 2, "as short": 2}
-    queue: RebuildQueue[str] = RebuildQueue(left.__getitem__)
+    queue: PrefillQueue[str] = PrefillQueue(left.__getitem__)
     for session in left:
         queue.add("a", session)
     assert turns(queue, left, 2) == ["short", "short"]
@@ -36,7 +36,7 @@ def test_a_clients_shortest_past_comes_first_and_of_equals_the_one_that_came_fir
 
 
 def test_who_leaves_is_forgotten_and_an_empty_queue_is_false() -> None:
-    queue: RebuildQueue[str] = RebuildQueue(len)
+    queue: PrefillQueue[str] = PrefillQueue(len)
     queue.add("a", "x")
     queue.discard("b", "x")
     queue.discard("a", "y")

@@ -8,14 +8,17 @@ import torch
 from click.testing import CliRunner
 
 from antiphon_cloud.cli.commands import commands
+from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.runner.gpus import GPUS, Machine
 from antiphon_cloud.runner.plan import cost, plan, table
-from antiphon_cloud.sessions.admission import STEP_BUDGET_MS, Admission
-from antiphon_cloud.sessions.clients import ANYONE
+from antiphon_cloud.sessions.admission import Admission
+from antiphon_cloud.sessions.clients import Client
+from antiphon_cloud.timing import STEP_BUDGET_MS
 from tests.support.language_models import GOLDEN
 
+ANYONE = Client("anyone")
 SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, cache=None)
 
 
@@ -59,7 +62,8 @@ def test_more_sessions_fit_than_are_in_time_on_a_slow_card() -> None:
 @pytest.mark.parametrize("budget_ms", [1.0, 40.0, STEP_BUDGET_MS, 80.0])
 def test_those_in_time_are_those_that_a_worker_would_admit(budget_ms: float) -> None:
     found = plan(SEVEN_B, GPUS["L40S"], budget_ms)
-    worker = Admission({n: 1e3 * SEVEN_B.step_s(GPUS["L40S"], n) for n in range(1, found.fit + 1)}, budget_ms)
+    profile = {n: 1e3 * SEVEN_B.step_s(GPUS["L40S"], n) for n in range(1, found.fit + 1)}
+    worker = Admission(StepForecast(profile), budget_ms)
     admitted = 1  # whom an idle worker admits however long a step takes
     with suppress(RefusedError):
         while True:

@@ -94,7 +94,7 @@ def soil(runner: Runner) -> None:
 def resume(told: Unbroken, steps: int, chunks: list[int]) -> None:
     """Rebuilds the session in slot 1 in chunks of those sizes, in turn."""
     soil(told.runner)
-    rebuild = told.runner.rebuild(1, SEED, told.sampling, told.past(steps))
+    rebuild = told.runner.resume(1, SEED, told.sampling, told.past(steps))
     turn = 0
     while rebuild.left:
         before = rebuild.left
@@ -137,7 +137,7 @@ def test_the_shortest_history_goes_on_without_a_trace_of_what_was_in_the_slot() 
     whole = told.past(steps)
     past = PastTokens(steps, whole.user[-fewest:], whole.text[-fewest:], whole.codes[-fewest:])
     soil(told.runner)
-    rebuild = told.runner.rebuild(1, SEED, told.sampling, past)
+    rebuild = told.runner.resume(1, SEED, told.sampling, past)
     while rebuild.left:
         rebuild.advance(64)
     for step in range(steps, steps + AFTER):
@@ -152,7 +152,7 @@ def test_a_chunk_in_one_forward_leaves_what_steps_leave(cache_dtype: torch.dtype
     for steps in (20, 39, 70):  # the last wraps the ring of 40 within a chunk
         whole = hold(runner, GREEDY, steps)
         for slot, chunk in ((0, 1), (1, 33)):  # the same rebuild, step by step and in chunks
-            rebuild = runner.rebuild(slot, SEED, GREEDY, whole.past(steps))
+            rebuild = runner.resume(slot, SEED, GREEDY, whole.past(steps))
             while rebuild.left:
                 rebuild.advance(chunk)
         ring = runner._state.ring
@@ -165,7 +165,7 @@ def test_a_chunk_in_one_forward_leaves_what_steps_leave(cache_dtype: torch.dtype
 def test_a_rebuild_leaves_the_other_sessions_every_bit() -> None:
     told = unbroken("moshi-tiny", greedy=False)
     told.runner.reset(0, SEED, told.sampling)
-    rebuild = told.runner.rebuild(1, SEED, told.sampling, told.past(140))
+    rebuild = told.runner.resume(1, SEED, told.sampling, told.past(140))
     for step in range(40):
         if rebuild.left:
             rebuild.advance(5)

@@ -16,13 +16,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from antiphon.errors import SessionTimeoutError
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server import descriptors, service
+from antiphon_cloud.server import call as server_call
+from antiphon_cloud.server import deadline, descriptors, interceptor, service
 from antiphon_cloud.server import process as server_options
-from antiphon_cloud.server.access import gate
 from antiphon_cloud.server.access.api_keys import make_key
-from antiphon_cloud.server.access.gate import CONVERSE, SERVICE_NAME
+from antiphon_cloud.server.interceptor import CONVERSE, SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
-from antiphon_cloud.sessions import table as sessions
+from antiphon_cloud.sessions import session
 from antiphon_cloud.sessions.clients import Allowance
 from antiphon_edge.transport import channel as connection_options
 from tests.support.calls import CODES, OPEN, connected, converse, frame, load_of, open_session, resuming
@@ -91,7 +91,7 @@ async def test_who_takes_no_opened_loses_its_slot(clock: Clock) -> None:
             attacker.call(CONVERSE, OPENING, end=False)
         await until(lambda: writing(server) == 3)
         assert taken(server) == 4
-        clock.advance(service.TAKE_TIMEOUT_S)
+        clock.advance(server_call.READ_TIMEOUT_S)
         await until(lambda: taken(server) == 1)
         await newcomer(server)
 
@@ -99,7 +99,7 @@ async def test_who_takes_no_opened_loses_its_slot(clock: Clock) -> None:
 async def test_who_takes_no_opened_keeps_no_slot_that_another_client_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(service, "TAKE_TIMEOUT_S", 600.0)
+    monkeypatch.setattr(server_call, "READ_TIMEOUT_S", 600.0)
     made = {name: make_key(tmp_path / "keys", name, sessions=4) for name in ("bad", "good")}
     keys = {name: [("authorization", f"Bearer {key}")] for name, key in made.items()}
     config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
@@ -176,8 +176,8 @@ async def test_a_watcher_that_takes_nothing_holds_up_neither_the_start_nor_other
 async def test_one_clients_watches_and_queries_leave_places_for_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(gate, "HEALTH_CALLS", 8)
-    monkeypatch.setattr(gate, "QUERIES", 8)
+    monkeypatch.setattr(interceptor, "HEALTH_CALLS", 8)
+    monkeypatch.setattr(interceptor, "QUERIES", 8)
     keys = {name: ("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}") for name in ("bad", "good")}
     (tmp_path / "codec").mkdir()
     (tmp_path / "codec/encoder.onnx").write_bytes(bytes(1 << 20))
@@ -202,7 +202,7 @@ async def test_one_clients_watches_and_queries_leave_places_for_others(
 
 
 async def test_calls_that_never_open_keep_no_other_client_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gate, "CALLS_AWAITING_OPEN", 8)
+    monkeypatch.setattr(interceptor, "CALLS_AWAITING_OPEN", 8)
     keys = {name: ("authorization", f"Bearer {make_key(tmp_path / 'keys', name)}") for name in ("bad", "good")}
     config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys")
     options = StubOptions(runner=StubRunner(slots=1), config=config)
@@ -221,11 +221,11 @@ async def test_calls_that_never_open_keep_no_other_client_out(monkeypatch: pytes
 
 
 async def test_a_request_that_never_comes_is_not_waited_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "CALL_TIMEOUT_S", 1000.0)
+    monkeypatch.setattr(interceptor, "CALL_TIMEOUT_S", 1000.0)
     async with stub_server() as server, connection(server.address) as attacker:
         for method in (GET_MODEL, GET_CODEC, WATCH):
             call = attacker.call(method, end=False)
-            await clock.outlast(gate.REQUEST_TIMEOUT_S)
+            await clock.outlast(interceptor.REQUEST_TIMEOUT_S)
             await asyncio.wait_for(attacker.end_of(call), END_S)
 
 
@@ -236,7 +236,7 @@ async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
 
     async def write(context: Any, response: Any) -> None:
         try:
-            await gate.write(context, response)
+            await deadline.write(context, response)
         except SessionTimeoutError as error:
             given_up.append(error)
             raise
@@ -246,7 +246,7 @@ async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
     options = StubOptions(codec_files=codec_files(tmp_path))
     async with stub_server(options) as server, victim(server), connected(server.address) as (stub, _):
         calls = [stub.GetCodec(pb.GetCodecRequest()) for _ in range(5)]
-        await clock.outlast(gate.WRITE_TIMEOUT_S, len(calls))
+        await clock.outlast(deadline.WRITE_TIMEOUT_S, len(calls))
         await until(lambda: len(given_up) == 5)
         assert open_files(tmp_path) == 1  # all read the one that the worker holds open
         for call in calls:
@@ -259,7 +259,7 @@ async def test_a_call_lasts_no_longer_than_it_may(clock: Clock) -> None:
     async with stub_server() as server, grpc.aio.insecure_channel(server.address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()
-        clock.advance(gate.LONG_CALL_TIMEOUT_S)
+        clock.advance(interceptor.LONG_CALL_TIMEOUT_S)
         with pytest.raises(grpc.aio.AioRpcError, match="the call has lasted 3600 s: call again") as raised:
             await asyncio.wait_for(watch.read(), END_S)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -268,9 +268,9 @@ async def test_a_call_lasts_no_longer_than_it_may(clock: Clock) -> None:
 async def test_who_calls_too_often_gets_the_answer_late_while_there_is_room_to_wait(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 600.0)
-    monkeypatch.setattr(gate, "QUERIES", 4)
-    monkeypatch.setattr(gate, "STRANGERS", 4)
+    monkeypatch.setattr(interceptor, "REFUSED_AFTER_S", 600.0)
+    monkeypatch.setattr(interceptor, "QUERIES", 4)
+    monkeypatch.setattr(interceptor, "STRANGERS", 4)
     key = [("authorization", f"Bearer {make_key(tmp_path / 'keys', 'kitchen')}")]
     allowance = Allowance(calls_per_second=0.001)
     config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys", allowance=allowance)
@@ -299,7 +299,7 @@ async def test_calls_that_are_taken_back_at_once_leave_nothing_behind() -> None:
 
 
 async def test_every_kind_of_call_has_its_rate_and_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "REFUSED_AFTER_S", 0.0)
+    monkeypatch.setattr(interceptor, "REFUSED_AFTER_S", 0.0)
     config = ServerConfig(listen="127.0.0.1:0", allowance=Allowance(calls_per_second=0.001))
     async with stub_server(StubOptions(config=config)) as server, connected(server.address) as (stub, channel):
         assert (await stub.GetModel(pb.GetModelRequest())).model.name
@@ -373,7 +373,7 @@ def test_a_client_that_vanished_is_missed_after_half_a_minute_on_both_sides() ->
 async def test_two_edges_with_one_token_do_not_take_the_session_from_each_other_for_ever(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "TAKEN_AGAIN_S", 600.0)  # however busy this machine is, it is just afterwards
+    monkeypatch.setattr(session, "TAKEN_AGAIN_S", 600.0)  # however busy this machine is, it is just afterwards
     async with stub_server() as server, connected(server.address) as (stub, _):
         first, told = await open_session(stub)
         for step in range(2):

@@ -16,8 +16,8 @@ from antiphon.spec import Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.engine.engine import Engine
-from antiphon_cloud.server import service
-from antiphon_cloud.server.access.gate import SERVICE_NAME
+from antiphon_cloud.server import call as server_call
+from antiphon_cloud.server.interceptor import SERVICE_NAME
 from antiphon_edge.client.connect import connect
 from tests.support.half_message import half_message
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
@@ -163,7 +163,7 @@ async def test_a_client_that_stops_loses_its_slot_after_the_idle_time(misbehaves
 
 async def test_half_an_open_ends_after_the_time_to_open(clock: Clock) -> None:
     async with stub_server() as server, one_that_never_opens(server.address):
-        await clock.outlast(service.OPEN_TIMEOUT_S)
+        await clock.outlast(server_call.OPEN_TIMEOUT_S)
         await until(lambda: counted(server, "antiphon_calls_total", status="DEADLINE_EXCEEDED"))
 
 
@@ -173,14 +173,14 @@ async def test_a_frame_joins_the_next_step_however_many_a_neighbour_has_waiting(
     await engine.start()
     codes = np.arange(8, dtype=np.int32)
     answered: asyncio.Queue[Any] = asyncio.Queue()
-    flood = engine.lease(1, Sampling(), lambda reply: None)
-    quiet = engine.lease(2, Sampling(), answered.put_nowait)
+    flood = engine.take(1, Sampling(), lambda reply: None, "anyone")
+    quiet = engine.take(2, Sampling(), answered.put_nowait, "anyone")
     runner.gate.clear()
     for sequence in range(100):
-        flood.submit(sequence, codes)
+        engine.submit(flood, sequence, codes)
     await asyncio.to_thread(runner.entered.wait, NET_S)
-    quiet.submit(0, codes)
+    engine.submit(quiet, 0, codes)
     runner.gate.set()
     await asyncio.wait_for(answered.get(), NET_S)
     await engine.stop()
-    assert runner.batches[:2] == [[flood.slot], [flood.slot, quiet.slot]]
+    assert runner.batches[:2] == [[flood.row], [flood.row, quiet.row]]

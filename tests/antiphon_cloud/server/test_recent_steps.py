@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from antiphon_cloud.engine.forecast import StepTimes
 from antiphon_cloud.server.recent_steps import RecentSteps
-from antiphon_cloud.sessions.admission import StepTimes
 
 
 def test_the_percentiles_are_worked_out_four_times_a_second_at_the_most() -> None:

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server.access.gate import SERVICE_NAME
+from antiphon_cloud.server.interceptor import SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
 from tests.support.calls import OPEN, connected, frame, load_of, open_session, status_of
 from tests.support.servers import DRAIN_S, StubOptions, stub_server

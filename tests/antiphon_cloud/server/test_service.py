@@ -16,10 +16,9 @@ from grpc_status import rpc_status
 
 from antiphon.spec import Limits, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server import service
-from antiphon_cloud.server.access.gate import SERVICE_NAME
+from antiphon_cloud.server import call as server_call
+from antiphon_cloud.server.interceptor import SERVICE_NAME
 from antiphon_cloud.server.process import MAX_MESSAGE_BYTES
-from antiphon_cloud.sessions.admission import Admission
 from tests.support.calls import (
     CODES,
     OPEN,
@@ -132,7 +131,7 @@ async def test_a_stream_that_comes_back_takes_its_session_from_the_one_that_hang
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_kept_slot_is_not_a_lost_slot() -> None:
+async def test_a_detached_slot_is_not_a_lost_slot() -> None:
     async with stub_server(StubOptions(runner=StubRunner(slots=1))) as server:
         async with connected(server.address) as (stub, _):
             call, told = await open_session(stub)
@@ -229,7 +228,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
 
 @pytest.mark.parametrize(("lone_ms", "slow"), [(4001.0, True), (40.0, False)])
 async def test_a_worker_says_that_it_is_slower_than_real_time(lone_ms: float, slow: bool) -> None:
-    async with stub_server(StubOptions(admission=Admission({1: lone_ms}))) as server:
+    async with stub_server(StubOptions(profile={1: lone_ms})) as server:
         load = await load_of(server)
     assert load.slower_than_real_time is slow
     assert load.lone_step_ms == lone_ms
@@ -251,7 +250,7 @@ async def test_a_client_that_vanishes_mid_frame_frees_its_slot() -> None:
 async def test_a_call_without_open_ends_after_its_time(clock: Clock) -> None:
     async with stub_server() as server, connected(server.address) as (stub, _):
         call = stub.Converse()
-        await clock.outlast(service.OPEN_TIMEOUT_S)
+        await clock.outlast(server_call.OPEN_TIMEOUT_S)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await asyncio.wait_for(call.read(), NET_S)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.sessions.admission import Admission
-from antiphon_cloud.sessions.clients import ANYONE
+from antiphon_cloud.sessions.clients import Client
 from tools.harness.stub_runner import StubResult, StubRunner
+
+ANYONE = Client("anyone")
 
 
 class TimedRunner(StubRunner):
@@ -44,7 +47,7 @@ def test_it_ends_at_the_first_batch_that_takes_too_long(caplog: pytest.LogCaptur
     measured = profile(runner)
     assert measured == {1: 20.0, 2: 30.0, 4: 50.0, 8: 90.0}
     assert "over 4 sessions takes 50 ms, over 8 it takes 90: not all 64 slots can be used" in caplog.text
-    admission = Admission(measured)
+    admission = Admission(StepForecast(measured))
     admission.check(ANYONE, 0, 4, 64, 0)
     with pytest.raises(RefusedError):
         admission.check(ANYONE, 0, 5, 64, 0)
@@ -58,7 +61,7 @@ def test_a_model_too_slow_for_real_time_is_told_and_serves_one(caplog: pytest.Lo
     assert len(runner.batches) == 3  # nobody waits for more
     assert "takes 4001 ms for one session alone" in caplog.text
     assert "one session at a time, slower than real time" in caplog.text
-    admission = Admission(measured)
+    admission = Admission(StepForecast(measured))
     admission.check(ANYONE, 0, 0, 4, 0)
     with pytest.raises(RefusedError, match="over 2 sessions would take 4001 ms"):
         admission.check(ANYONE, 0, 1, 4, 0)

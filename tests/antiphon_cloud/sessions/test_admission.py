@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon_cloud.engine.forecast import KEPT_S, StepForecast
 from antiphon_cloud.errors import Refusal, RefusedError
-from antiphon_cloud.sessions.admission import FRAME_MS, KEPT_S, RETRY_SPAN_S, Admission, RetryPace
-from antiphon_cloud.sessions.clients import ANYONE, Allowance, Client
+from antiphon_cloud.sessions.admission import RETRY_SPAN_S, Admission, RetryPace
+from antiphon_cloud.sessions.clients import Allowance, Client
+from antiphon_cloud.timing import FRAME_MS
 
 PROFILE = {1: 10.0, 2: 12.0, 4: 16.0, 8: 24.0, 16: 40.0, 32: 72.0}
 SLOTS = 32
+ANYONE = Client("anyone")
 
 batches = st.integers(1, SLOTS)
 step_ms = st.floats(0.01, 5000)
@@ -32,17 +35,24 @@ def refusal(admission: Admission, sessions: int, now_s: float = 0, slots: int = 
     return None
 
 
+def cold(profile: dict[int, float]) -> Admission:
+    """Of a worker that has taken no step yet."""
+    return Admission(StepForecast(profile))
+
+
 def watched(profile: dict[int, float], seen: list[tuple[int, float]]) -> Admission:
-    admission = Admission(profile)
+    return Admission(forecast(profile, seen))
+
+
+def forecast(profile: dict[int, float], seen: list[tuple[int, float]]) -> StepForecast:
+    steps = StepForecast(profile)
     for batch, took_ms in seen:
-        admission.observe(batch, took_ms, 0)
-    return admission
+        steps.observe(batch, took_ms, 0)
+    return steps
 
 
 def test_a_cold_worker_goes_by_its_profile() -> None:
-    admission = Admission(PROFILE)
-    assert admission.forecast_ms(16, 0) == 40
-    assert admission.forecast_ms(24, 0) == 56  # between its points
+    admission = cold(PROFILE)
     assert [refusal(admission, sessions) for sessions in (0, 15, 27)] == [None] * 3
     assert refusal(admission, 28) is Refusal.STEP_TIME  # 29 sessions: 66 ms
     assert refusal(admission, 32) is Refusal.SLOTS
@@ -50,25 +60,25 @@ def test_a_cold_worker_goes_by_its_profile() -> None:
 
 def test_the_forecast_in_a_refusal_is_told() -> None:
     with pytest.raises(RefusedError, match="over 29 sessions would take 66 ms of a frame's 80, more than 64"):
-        Admission(PROFILE).check(ANYONE, 0, 28, SLOTS, 0)
+        cold(PROFILE).check(ANYONE, 0, 28, SLOTS, 0)
 
 
-def test_a_session_that_is_rebuilt_between_the_steps_counts_with_its_chunk() -> None:
-    admission = Admission(PROFILE)
+def test_a_session_that_is_prefilled_between_the_steps_counts_with_its_chunk() -> None:
+    steps = StepForecast(PROFILE)
+    admission = Admission(steps)
     admission.check(ANYONE, 0, 27, SLOTS, 0)  # 28 sessions: 64 ms
     with pytest.raises(RefusedError, match="64 ms of a frame's 80, beside 5 for a session that goes on from its past"):
-        admission.check(ANYONE, 0, 27, SLOTS, 0, rebuilding=True)
-    admission.check(ANYONE, 0, 24, SLOTS, 0, rebuilding=True)  # 25: 58 and 5
+        admission.check(ANYONE, 0, 27, SLOTS, 0, prefilling=True)
+    admission.check(ANYONE, 0, 24, SLOTS, 0, prefilling=True)  # 25: 58 and 5
     for took_ms in (9.0, 12.0, 3.0):
-        admission.observe_chunk(took_ms)
+        steps.observe_chunk(took_ms)
     with pytest.raises(RefusedError, match="58 ms of a frame's 80, beside 12"):
-        admission.check(ANYONE, 0, 24, SLOTS, 0, rebuilding=True)
-    admission.check(ANYONE, 0, 0, SLOTS, 0, rebuilding=True)  # an idle worker always admits
+        admission.check(ANYONE, 0, 24, SLOTS, 0, prefilling=True)
+    admission.check(ANYONE, 0, 0, SLOTS, 0, prefilling=True)  # an idle worker always admits
 
 
 def test_a_machine_that_got_slower_is_noticed_at_small_batches() -> None:
     admission = watched(PROFILE, [(1, 20.0), (2, 24.0)] * 20)
-    assert admission.forecast_ms(16, 0) == 80
     assert refusal(admission, 15) is Refusal.STEP_TIME
     assert refusal(admission, 7) is None
 
@@ -98,9 +108,10 @@ def test_where_one_more_is_refused_two_more_are(
 def test_whoever_is_admitted_leaves_the_forecast_within_the_budget(
     seen: list[tuple[int, float]], sessions: int
 ) -> None:
-    admission = watched(PROFILE, seen)
+    steps = forecast(PROFILE, seen)
+    admission = Admission(steps)
     if refusal(admission, sessions) is None:
-        assert admission.forecast_ms(sessions + 1, 0) <= admission.budget_ms < FRAME_MS
+        assert steps.step_ms(sessions + 1, 0) <= admission.budget_ms < FRAME_MS
 
 
 @given(st.lists(st.tuples(batches, st.floats(80, 1e6)), max_size=2), st.integers(0, 1000), st.randoms())
@@ -122,20 +133,21 @@ def test_a_slow_hundredth_shuts_the_door_and_a_slow_thousandth_does_not() -> Non
 @given(profiles, steps, st.integers(1, SLOTS - 1))
 def test_every_bad_time_is_forgotten(profile: dict[int, float], seen: list[tuple[int, float]], sessions: int) -> None:
     later_s = 1.001 * KEPT_S
-    assert refusal(watched(profile, seen), sessions, later_s) == refusal(Admission(profile), sessions)
+    assert refusal(watched(profile, seen), sessions, later_s) == refusal(cold(profile), sessions)
 
 
 def test_without_a_profile_the_last_steps_decide() -> None:
-    admission = watched({}, [(1, 70.0)] * 2)
+    steps = forecast({}, [(1, 70.0)] * 2)
+    admission = Admission(steps)
     assert refusal(admission, 5) is None
-    admission.observe(1, 70.0, 0)
+    steps.observe(1, 70.0, 0)
     assert refusal(admission, 5) is Refusal.STEP_TIME
     assert refusal(admission, 0) is None
 
 
 def test_a_client_gets_no_more_sessions_than_it_may() -> None:
     kitchen = Client("the API key kitchen", Allowance(sessions=2))
-    admission = Admission(PROFILE)
+    admission = cold(PROFILE)
     admission.check(kitchen, 1, 5, SLOTS, 0)
     with pytest.raises(RefusedError, match="the API key kitchen has 2 sessions, as many as it may") as raised:
         admission.check(kitchen, 2, 5, SLOTS, 0)
@@ -152,17 +164,8 @@ def test_the_refused_come_back_later_the_more_they_are() -> None:
     assert pace.delay_s(1.001 * RETRY_SPAN_S) == 1
 
 
-def test_a_worker_knows_that_it_is_slower_than_real_time_before_the_first_step_and_after() -> None:
-    admission = Admission({1: 500.0})
-    assert admission.step_times().lone_ms == 500.0
-    assert admission.step_times().slower_than_real_time
-    admission.observe(1, 20.0, now_s=0.0)  # whatever slowed the measurement is gone
-    assert not admission.step_times().slower_than_real_time
-    assert not Admission().step_times().slower_than_real_time  # nothing is known
-
-
 def test_one_of_several_keys_leaves_the_last_slot_to_those_that_have_none() -> None:
-    admission, shares = Admission(PROFILE), Client("the API key bulk", Allowance(leaves_last_slot=True), proven=True)
+    admission, shares = cold(PROFILE), Client("the API key bulk", Allowance(leaves_last_slot=True), proven=True)
     admission.check(shares, 2, 2, 4, 0)  # its third, of four
     with pytest.raises(RefusedError, match="bulk has 3 sessions, and the last of 4 slots is for clients") as raised:
         admission.check(shares, 3, 3, 4, 0)

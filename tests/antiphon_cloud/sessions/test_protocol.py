@@ -7,7 +7,7 @@ from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, P
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
-from antiphon_cloud.sessions.protocol import CloseRequested, FrameReceived, OpenRequested, Session, State
+from antiphon_cloud.sessions.protocol import CallProtocol, CloseRequested, FrameReceived, OpenRequested, State
 
 MODEL = ModelSpec("tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32")
 STT = ModelSpec("tiny", "stt", 8, 0, 2048, 256, 0, 40, Sampling(0, 25, 0, 250), "float32")
@@ -24,14 +24,14 @@ def frame(sequence: int | None = None, codes: bytes = CODES) -> pb.ConverseReque
     return pb.ConverseRequest(sequence=sequence, codes=codes)
 
 
-def new_session(model: ModelSpec = MODEL) -> Session:
-    return Session(model, CODEC, LIMITS, piece_of=lambda token: f"<{token}>".encode())
+def new_protocol(model: ModelSpec = MODEL) -> CallProtocol:
+    return CallProtocol(model, CODEC, LIMITS, piece_of=lambda token: f"<{token}>".encode())
 
 
-def open_session(**fields: object) -> Session:
-    session = new_session()
-    session.receive(open_request(**fields))
-    return session
+def open_protocol(**fields: object) -> CallProtocol:
+    protocol = new_protocol()
+    protocol.receive(open_request(**fields))
+    return protocol
 
 
 def engine_reply(sequence: int, text_token: int = 5) -> Reply:
@@ -39,58 +39,58 @@ def engine_reply(sequence: int, text_token: int = 5) -> Reply:
 
 
 def test_a_conversation_goes_open_frames_close() -> None:
-    session = new_session()
-    opened = session.receive(open_request(seed=42))
+    protocol = new_protocol()
+    opened = protocol.receive(open_request(seed=42))
     assert opened == OpenRequested(42, MODEL.sampling)
-    assert ModelSpec.from_message(session.opened("s1", b"").opened.model) == MODEL
+    assert ModelSpec.from_message(protocol.opened("s1", b"").opened.model) == MODEL
 
-    event = session.receive(frame(0))
+    event = protocol.receive(frame(0))
     assert isinstance(event, FrameReceived)
     assert (event.sequence, event.codes.tolist()) == (0, list(range(8)))
-    reply = session.reply(engine_reply(0))
+    reply = protocol.reply(engine_reply(0))
     assert (reply.sequence, reply.text_token, reply.text) == (0, 5, "<5>")
     assert MODEL.model_packer.unpack(reply.codes).tolist() == [9] * 8
 
-    assert session.receive(pb.ConverseRequest(close=pb.Close())) == CloseRequested()
-    assert session.closed().closed.frames == 1
-    assert session.state is State.CLOSED
+    assert protocol.receive(pb.ConverseRequest(close=pb.Close())) == CloseRequested()
+    assert protocol.closed().closed.frames == 1
+    assert protocol.state is State.CLOSED
 
 
 def test_a_reply_that_the_delays_hold_back_carries_neither_codes_nor_text() -> None:
-    session = open_session()
-    session.receive(frame(0))
-    reply = session.reply(engine_reply(0, text_token=-2))
+    protocol = open_protocol()
+    protocol.receive(frame(0))
+    reply = protocol.reply(engine_reply(0, text_token=-2))
     assert (reply.codes, reply.HasField("text_token"), reply.text) == (b"", False, "")
 
 
 def test_frames_may_leave_their_numbers_out_and_then_so_do_the_replies() -> None:
-    session = open_session()
+    protocol = open_protocol()
     for sequence, given in enumerate([None, 1, None]):
-        event = session.receive(frame(given))
+        event = protocol.receive(frame(given))
         assert isinstance(event, FrameReceived)
         assert event.sequence == sequence
-        reply = session.reply(engine_reply(sequence))
+        reply = protocol.reply(engine_reply(sequence))
         assert reply.HasField("sequence") == (given is not None)
 
 
 def test_padding_takes_no_bytes() -> None:
-    session = open_session()
-    session.receive(frame())
-    reply = session.reply(engine_reply(0, text_token=MODEL.text_padding_token))
+    protocol = open_protocol()
+    protocol.receive(frame())
+    reply = protocol.reply(engine_reply(0, text_token=MODEL.text_padding_token))
     assert (len(reply.codes), reply.HasField("text_token"), reply.text) == (11, False, "")
     assert len(reply.SerializeToString()) == 13
 
 
 def test_timings_are_kept_only_for_those_who_ask() -> None:
     for asked, expected in ((True, [100]), (False, [])):
-        session = open_session(timings=asked)
-        session.receive(frame(0))
-        session.reply(engine_reply(0))
-        assert list(session.closed().closed.timings.wait_us) == expected
+        protocol = open_protocol(timings=asked)
+        protocol.receive(frame(0))
+        protocol.reply(engine_reply(0))
+        assert list(protocol.closed().closed.timings.wait_us) == expected
 
 
 def test_sampling_takes_the_models_own_top_k_for_zero() -> None:
-    event = new_session().receive(open_request(sampling=pb.Sampling(audio_temperature=0.5, text_top_k=7)))
+    event = new_protocol().receive(open_request(sampling=pb.Sampling(audio_temperature=0.5, text_top_k=7)))
     assert event == OpenRequested(0, Sampling(0.0, 7, 0.5, 250))
 
 
@@ -106,18 +106,18 @@ def test_sampling_takes_the_models_own_top_k_for_zero() -> None:
 )
 def test_sampling_out_of_range_names_its_field(sampling: pb.Sampling, field: str) -> None:
     with pytest.raises(ProtocolError, match=f"open.sampling.{field}"):
-        new_session().receive(open_request(sampling=sampling))
+        new_protocol().receive(open_request(sampling=sampling))
 
 
 def test_another_codec_is_refused_naming_both() -> None:
     with pytest.raises(CodecMismatchError, match=r"abab.*0707"):
-        new_session().receive(open_request(codec_fingerprint=b"\xab" * 32))
+        new_protocol().receive(open_request(codec_fingerprint=b"\xab" * 32))
 
 
 @pytest.mark.parametrize(("model", "mode"), [(STT, pb.MODE_DIALOGUE), (MODEL, pb.MODE_TRANSCRIPTION)])
 def test_a_mode_that_the_model_lacks_is_refused(model: ModelSpec, mode: pb.Mode) -> None:
     with pytest.raises(PreconditionError, match=r"open\.mode"):
-        new_session(model).receive(open_request(mode=mode))
+        new_protocol(model).receive(open_request(mode=mode))
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ def test_a_mode_that_the_model_lacks_is_refused(model: ModelSpec, mode: pb.Mode)
     ],
 )
 def test_a_message_out_of_turn_is_named(messages: list[pb.ConverseRequest], error: type[Exception], words: str) -> None:
-    session = new_session()
+    protocol = new_protocol()
     for message in messages[:-1]:
-        session.receive(message)
+        protocol.receive(message)
     with pytest.raises(error, match=words):
-        session.receive(messages[-1])
+        protocol.receive(messages[-1])
 
 
 def test_a_code_beyond_the_cardinality_is_refused() -> None:
     small = ModelSpec("tiny", "moshi", 8, 8, 2000, 256, 1, 40, Sampling(), "float32")
-    session = new_session(small)
-    session.receive(open_request())
+    protocol = new_protocol(small)
+    protocol.receive(open_request())
     with pytest.raises(CodesError, match="code 2047"):
-        session.receive(frame(0, b"\xff" * 11))
+        protocol.receive(frame(0, b"\xff" * 11))

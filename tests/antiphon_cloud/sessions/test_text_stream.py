@@ -16,7 +16,7 @@ from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 from antiphon_cloud.engine.slot import Reply
-from antiphon_cloud.sessions.protocol import Session
+from antiphon_cloud.sessions.protocol import CallProtocol
 from antiphon_cloud.sessions.text_stream import TextStream
 
 TEXTS = ("café", "naïve élève", "日本語", "it’s 5 € 👍🏽", "the cat", "👨‍👩‍👧")
@@ -50,11 +50,11 @@ def replies(
 ) -> list[pb.ConverseResponse]:
     """A conversation in which the model says `tokens`; after the steps `breaks` another worker goes on with it."""
     history, told = History(model, 100), []
-    session: Session | None = None
+    session: CallProtocol | None = None
     codes = np.zeros(8, np.int32)
     for step, token in enumerate([-2] * model.delay_steps + tokens):
         if session is None or step in breaks:
-            session = Session(model, CODEC, LIMITS, tokenizer.piece)
+            session = CallProtocol(model, CODEC, LIMITS, tokenizer.piece)
             opening = pb.Open(codec_fingerprint=CODEC.fingerprint)
             if step:
                 opening.history.CopyFrom(history.to_message())

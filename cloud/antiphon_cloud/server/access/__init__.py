@@ -1,1 +1,1 @@
-"""Who may call, how often, and over what kind of connection."""
+"""Who calls, how often, and over what kind of connection."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+import grpc
+
 from antiphon.errors import UnauthenticatedError
-from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.sessions.clients import Allowance, Client
 
 HEADER = "authorization"
@@ -28,7 +29,7 @@ def bearer(metadata: Any) -> str | None:
     return key.strip()
 
 
-def caller(context: Context, default: Allowance) -> Client:
+def caller(context: grpc.aio.ServicerContext[Any, Any], default: Allowance) -> Client:
     """Who made a call that carries no API key.
 
     Args:

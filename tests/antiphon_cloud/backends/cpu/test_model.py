@@ -60,7 +60,7 @@ def near_the_end_of_the_ring(model: LanguageModel, steps: int) -> Runner:
     random, made = np.random.default_rng(1), runner(model, 1)
     tokens = random.integers(0, MICRO.text_card, (steps, 1 + MICRO.n_q), np.int32)
     past = PastTokens(steps, tokens[:, -MICRO.user_codebooks :], tokens[:, 0], tokens[:, 1 : 1 + MICRO.dep_q])
-    rebuild = made.rebuild(0, 0, WARM, past)
+    rebuild = made.resume(0, 0, WARM, past)
     while rebuild.left:
         rebuild.advance(500)
     return made

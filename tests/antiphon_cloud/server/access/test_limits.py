@@ -1,4 +1,4 @@
-"""How often a client may open sessions."""
+"""How often a client may call and open sessions, and how many calls it may have."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_cloud.errors import Refusal, RefusedError
-from antiphon_cloud.sessions import clients
-from antiphon_cloud.sessions.clients import (
-    ANYONE,
-    STEPS_AN_OPEN,
-    Allowance,
-    Buckets,
-    CallRate,
-    Client,
-    OpenRate,
-    Shares,
-)
+from antiphon_cloud.server.access import limits
+from antiphon_cloud.server.access.limits import STEPS_AN_OPEN, Buckets, CallRate, OpenRate, Shares
+from antiphon_cloud.sessions.clients import Allowance, Client
 
 KITCHEN = Client("the API key kitchen", Allowance(opens_per_minute=30))
+ANYONE = Client("anyone")
 GARDEN = Client("the API key garden", Allowance(opens_per_minute=30))
 
 
@@ -40,12 +33,12 @@ def test_a_minutes_opens_may_come_at_once_and_then_one_at_a_time() -> None:
     assert taken(rate, GARDEN, 2)  # each has its own
 
 
-def test_a_past_that_is_rebuilt_counts_as_the_opens_that_it_costs() -> None:
+def test_a_prefill_counts_as_the_opens_that_it_costs() -> None:
     rate = OpenRate()
     for _ in range(6):
         rate.take(KITCHEN, 0)
         rate.take(KITCHEN, 0, opens=4096 / STEPS_AN_OPEN)
-    assert not taken(rate, KITCHEN, 0)  # 6 sessions of 4,096 steps, where 30 without a past may be opened
+    assert not taken(rate, KITCHEN, 0)  # 6 sessions of 4,096 steps, where 30 without a history may be opened
     assert taken(rate, KITCHEN, 2)
 
 
@@ -91,7 +84,7 @@ def test_without_a_limit_nothing_is_counted() -> None:
 
 
 def test_a_crowd_of_clients_takes_bounded_memory_and_the_busiest_stay_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "CLIENTS_KEPT", 100)
+    monkeypatch.setattr(limits, "CLIENTS_KEPT", 100)
     buckets = Buckets()
     for _ in range(30):
         assert not buckets.take("kitchen", 2, 60, 0)

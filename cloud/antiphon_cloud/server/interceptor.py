@@ -1,9 +1,9 @@
-"""What every call passes before it costs anything: who calls, how often, how many of its calls are here already; and
-how long it may take.
+"""The gate that every call passes before it costs anything: it asks who calls, how often, and with how many calls at
+once, and bounds how long the call may take.
 
-To the service a call is a stream, whatever it is to the client: so it is counted before its first message has come, and
-a message that never comes holds nothing. Where a client does not take what it is sent, gRPC keeps its call however long
-our side of it has ended; such a call keeps its place, so they are bounded too.
+To the service every call is a stream: so it is counted before its first message has come, and a message that never
+comes holds nothing. Where a client does not read what it is sent, gRPC keeps its call after our side has ended; such a
+call keeps its place, so these are bounded too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.access.identity import bearer, caller
+from antiphon_cloud.server.access.limits import CallRate, Shares
+from antiphon_cloud.server.deadline import write
 from antiphon_cloud.server.statuses import Context, abort, statuses
-from antiphon_cloud.sessions.clients import Allowance, CallRate, Client, Shares
+from antiphon_cloud.sessions.clients import Allowance, Client
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
 CONVERSE = f"/{SERVICE_NAME}/Converse"
@@ -42,7 +44,6 @@ HEALTH_CALLS = 256  # places of health checks and watches
 STRANGERS = 128  # places of calls without a key that are not answered yet
 REFUSED_AFTER_S = 1.0  # who calls too often gets the answer late: refusing is most of the work
 REQUEST_TIMEOUT_S = 5.0  # for the one message of a call that has one
-WRITE_TIMEOUT_S = 30.0  # for one message to be taken
 CALL_TIMEOUT_S = 60.0
 LONG_CALL_TIMEOUT_S = 3600.0
 
@@ -108,7 +109,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._strangers = Shares(STRANGERS, "calls without a key")
 
     def seat(self, slots: int) -> None:
-        """Makes room beside those that wait for those whose sessions have ended and who do not take the news."""
+        """Adds places for calls whose sessions have ended and whose clients do not read the status."""
         self.dialogues.places = CALLS_AWAITING_OPEN + 4 * slots
 
     async def intercept_service(
@@ -166,7 +167,7 @@ class Gate(grpc.aio.ServerInterceptor):
         seat.take()
 
     def _refusing(self, error: AntiphonError) -> Handler:
-        """A handler that ends a stranger's call with the error's status, whatever the method takes and gives."""
+        """A handler that ends a stranger's call with the error's status, of a shape that fits every method."""
 
         async def refuse(requests: Any, context: Context) -> None:
             self._metrics.refused("unauthenticated")
@@ -191,21 +192,8 @@ async def _hold(seat: Place) -> None:
         await asyncio.sleep(REFUSED_AFTER_S)
 
 
-async def write(context: Context, response: Any) -> None:
-    """Writes one message.
-
-    Raises:
-        SessionTimeoutError: it was not taken in time.
-    """
-    try:
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await context.write(response)
-    except TimeoutError:
-        raise SessionTimeoutError(f"no message was taken for {WRITE_TIMEOUT_S:g} s: the call is closed") from None
-
-
 async def _serve(handler: Any, requests: AsyncIterator[Any], context: Context) -> None:
-    """Calls the method, whatever its shape."""
+    """Calls the method, of any of the four shapes."""
     request: Any = requests if handler.request_streaming else await _only(requests)
     shape = (
         f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"

@@ -1,0 +1,173 @@
+"""One Converse call: reads a frame, has it stepped, writes the reply, reads the next."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from antiphon.errors import ProtocolError, UnavailableError
+from antiphon.history import PastTokens
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.server.access.limits import STEPS_AN_OPEN
+from antiphon_cloud.server.deadline import IdleTimeout
+from antiphon_cloud.server.interceptor import Place
+from antiphon_cloud.server.statuses import Context
+from antiphon_cloud.server.worker import Worker
+from antiphon_cloud.sessions.protocol import CallProtocol, FrameReceived, OpenRequested, State
+from antiphon_cloud.sessions.session import Session
+
+OPEN_TIMEOUT_S = 5.0  # for Open to come
+READ_TIMEOUT_S = 5.0  # for Opened, and for Closed, to be read
+
+
+class Call:
+    """Carries a session over one stream; made and run in the task that serves the stream.
+
+    One frame at a time bounds both ways: a flood waits in HTTP/2's window, and a slow reader's next frame is not
+    stepped before it has read its last reply. An edge that does nothing holds the call no longer than its idle timeout.
+
+    Args:
+        worker: which serves it.
+        context: writes to the edge.
+        place: among the calls without a session, held until this one has a slot.
+
+    Raises:
+        UnavailableError: the worker is starting or draining.
+    """
+
+    def __init__(self, worker: Worker, context: Context, place: Place) -> None:
+        self._worker = worker
+        self._served = served = worker.admit()
+        self._context = context
+        self._place = place
+        self._protocol = CallProtocol(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
+        self._writing = asyncio.Lock()
+        self._opened = False  # the edge has read Opened
+        self._evicted: str | None = None
+        self._task = asyncio.current_task()
+
+    async def run(self, requests: AsyncIterator[pb.ConverseRequest]) -> None:
+        """Serves the call to its end; the slot goes back however it ends.
+
+        Raises:
+            AntiphonError: the status that ends it.
+        """
+        try:
+            event = await self._open(requests)
+            session = self._session(event)
+            self._place.give_back()
+            if await self._carry(session, requests, event.history):
+                await self._close()
+        except asyncio.CancelledError:
+            if self._evicted is None:
+                raise
+            assert self._task is not None
+            self._task.uncancel()
+            raise UnavailableError(f"{self._evicted}: connect to another worker") from None
+
+    async def _open(self, requests: AsyncIterator[pb.ConverseRequest]) -> OpenRequested:
+        """The edge's first message."""
+        with IdleTimeout(OPEN_TIMEOUT_S) as timeout, timeout.waiting("no Open came"):
+            request = await self._read(requests)
+        if request is None:
+            raise ProtocolError("open: the call ended before Open; the first message must be Open")
+        event = self._protocol.receive(request)
+        assert isinstance(event, OpenRequested), "the protocol accepts nothing else first"
+        return event
+
+    def _session(self, event: OpenRequested) -> Session:
+        """The session that the edge resumes, or one that it opens."""
+        client, sessions, rate = self._place.client, self._served.sessions, self._worker.open_rate
+        self._worker.admit()  # again: Open may come long after the call
+        rate.take(client, time.monotonic())
+        session = sessions.resume(event, client, self)
+        if session is not None:
+            self._worker.metrics.resumed("slot")
+            return session
+        if event.history is not None:
+            rate.take(client, time.monotonic(), len(event.history) / STEPS_AN_OPEN)
+        return sessions.open(event, client, self)
+
+    async def _carry(
+        self, session: Session, requests: AsyncIterator[pb.ConverseRequest], history: PastTokens | None
+    ) -> bool:
+        """Serves the session until the edge closes it, and says whether Closed is still due: after Close the slot is
+        free first. A stream that breaks leaves the session to the edge's next call, if the edge knows of it."""
+        broken = False
+        try:
+            rebuilt = 0 if history is None or session.slot.ready.done() else len(history)
+            await asyncio.shield(session.slot.ready)
+            with self._served.sessions.opening(session):
+                opened = self._protocol.opened(session.id, session.resume_token, rebuilt)
+                await self._say(opened, "the edge took no Opened")
+            self._opened = True
+            if await self._converse(requests, session):
+                return True
+            await self._close()  # fails where the stream did not end but broke, which looks the same from here
+            return False
+        except (asyncio.CancelledError, grpc.aio.InternalError):
+            broken = self._opened and self._evicted is None
+            raise
+        finally:
+            self._served.sessions.leave(session, self, detach=broken)
+            self._place.take()
+
+    async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], session: Session) -> bool:
+        """Answers frame after frame; True at Close, False at the end of the stream."""
+        with IdleTimeout(self._served.limits.idle_timeout_ms / 1000) as timeout:
+            while True:
+                with timeout.waiting("no frame came"):
+                    request = await self._read(requests)
+                if request is None:
+                    return False
+                event = self._protocol.receive(request)
+                if not isinstance(event, FrameReceived):
+                    return True
+                reply = await session.answer(event.sequence, event.codes)
+                with timeout.waiting("the edge took no reply"):
+                    await self._write(self._protocol.reply(reply))
+
+    @staticmethod
+    async def _read(requests: AsyncIterator[pb.ConverseRequest]) -> pb.ConverseRequest | None:
+        """The edge's next message; None at the end of its stream."""
+        try:
+            return await anext(requests, None)
+        except DecodeError as error:
+            raise ProtocolError(f"request: the bytes are no ConverseRequest ({error})") from error
+
+    async def _close(self) -> None:
+        await self._say(self._protocol.closed(), "the edge took no Closed")
+
+    async def _say(self, response: pb.ConverseResponse, otherwise: str) -> None:
+        """Writes what begins or ends a session; `otherwise` is what went wrong where it is not read in time."""
+        with IdleTimeout(READ_TIMEOUT_S) as timeout, timeout.waiting(otherwise):
+            await self._write(response)
+
+    async def _write(self, response: pb.ConverseResponse) -> None:
+        async with self._writing:
+            await self._context.write(response)
+
+    async def go_away(self, reason: str, time_left_s: float) -> None:
+        """Asks the edge to move, and ends the call when the time is up; at once where the edge has no Opened yet, to
+        which GoAway would be no answer."""
+        if self._protocol.state in (State.CLOSING, State.CLOSED):
+            return  # all is answered, and Closed has little time
+        if self._opened and self._protocol.state is State.OPEN:
+            go_away = pb.GoAway(reason=reason, time_left_ms=round(time_left_s * 1000))
+            writing = asyncio.create_task(self._write(pb.ConverseResponse(go_away=go_away)))
+            try:
+                await asyncio.sleep(time_left_s)
+            finally:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+        self.evict(reason)
+
+    def evict(self, reason: str) -> None:
+        """Ends the call with UNAVAILABLE."""
+        self._evicted = reason
+        assert self._task is not None
+        self._task.cancel()

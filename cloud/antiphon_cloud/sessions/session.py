@@ -1,0 +1,123 @@
+"""A session on this worker: its slot, its last frames and replies, and the call that carries it now.
+
+It outlives its calls: a frame whose reply was lost on the way is answered again without being stepped again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from typing import Protocol
+
+import numpy as np
+
+from antiphon.codes import Codes
+from antiphon.errors import AntiphonError, PreconditionError, SequenceError
+from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.sessions.clients import Client
+from antiphon_cloud.sessions.protocol import OpenRequested
+
+logger = logging.getLogger(__name__)
+
+# An edge that lost its stream takes its session over from a call that still hangs, once, and again when the next
+# stream breaks. Two edges that hold one token take it from each other as soon as they have lost it.
+TAKEN_AGAIN_S = 1.0  # no edge notices sooner that a stream hangs
+TAKEN_A_MINUTE = 12
+MINUTE_S = 60.0
+
+
+class Carrier(Protocol):
+    """The call that carries a session."""
+
+    def evict(self, reason: str) -> None:
+        """Ends the call."""
+
+
+class Session:
+    """A conversation on this worker, in a slot of the engine.
+
+    Args:
+        engine: which has a free slot.
+        request: what the edge asks for.
+        client: whose session it is.
+        call: carries it first.
+        replies_kept: as many frames as an edge may have unanswered.
+
+    Raises:
+        UnavailableError: the engine has ended.
+    """
+
+    def __init__(
+        self, engine: Engine, request: OpenRequested, client: Client, call: Carrier, replies_kept: int
+    ) -> None:
+        history = request.history
+        self.id = secrets.token_hex(8)
+        self.resume_token = secrets.token_bytes(16)
+        self.client = client
+        self.call: Carrier | None = call
+        """None while it waits for its edge to come back."""
+        self._engine = engine
+        self._newest = (history.steps if history is not None else 0) - 1  # frame that was submitted
+        self._frames: deque[tuple[int, Codes]] = deque(maxlen=replies_kept)
+        self._replies: deque[Reply] = deque(maxlen=replies_kept)
+        self._failure: AntiphonError | None = None
+        self._news = asyncio.Event()
+        self._taken_over_s: deque[float] = deque(maxlen=TAKEN_A_MINUTE)
+        self._fought_over = False
+        self.slot = engine.take(request.seed, request.sampling, self.deliver, client.name, history)
+
+    def deliver(self, reply: Reply | AntiphonError) -> None:
+        """Keeps the engine's reply to a frame, whether or not a call waits for it."""
+        if isinstance(reply, AntiphonError):
+            self._failure = reply
+        else:
+            self._replies.append(reply)
+        self._news.set()
+
+    def take_over(self, now_s: float) -> None:
+        """Counts that a call takes the session from another, which still carries it.
+
+        Raises:
+            PreconditionError: it was taken just before, or over and over: two edges hold its token.
+        """
+        taken_s = self._taken_over_s
+        just = bool(taken_s) and now_s - taken_s[-1] < TAKEN_AGAIN_S
+        if just or (len(taken_s) == TAKEN_A_MINUTE and now_s - taken_s[0] < MINUTE_S):
+            if not self._fought_over:
+                logger.warning("session %s: two edges hold its token; it stays with the one that took it", self.id)
+            self._fought_over = True
+            raise PreconditionError(
+                "open.resume_token: another edge holds this session and has just taken it: open a new one"
+            )
+        taken_s.append(now_s)
+
+    def can_resume(self, step: int) -> bool:
+        """Whether an edge that has seen the replies to all frames before `step` finds the rest here."""
+        oldest = self._frames[0][0] if self._frames else self._newest + 1
+        return self.slot.ready.done() and self._failure is None and oldest <= step <= self._newest + 1
+
+    async def answer(self, sequence: int, codes: Codes) -> Reply:
+        """The reply to a frame [user_codebooks]: it is stepped, unless it was already.
+
+        Raises:
+            SequenceError: the frame was sent before, with other codes.
+            AntiphonError: its step failed.
+        """
+        if sequence > self._newest:
+            assert sequence == self._newest + 1, "the protocol counts frames"
+            self._newest = sequence
+            self._frames.append((sequence, codes))
+            self._engine.submit(self.slot, sequence, codes)
+        elif not np.array_equal(codes, next(codes for number, codes in self._frames if number == sequence)):
+            raise SequenceError(f"codes: frame {sequence} was sent before with other codes")
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            for reply in reversed(self._replies):  # nearly always the last one
+                if reply.sequence == sequence:
+                    return reply
+            self._news.clear()
+            await self._news.wait()
