@@ -20,7 +20,7 @@ import asyncio, sys, threading
 import numpy as np
 from antiphon.spec import CodecSpec
 from antiphon.errors import UnavailableError
-from antiphon_edge.client import blocking, connect as client
+from antiphon_edge import blocking, connect
 from antiphon_edge.transport.channel import open_channel
 from antiphon.v1 import dialogue_pb2 as pb
 
@@ -35,7 +35,7 @@ def script(turns=3):
 async def coroutine(turns=3):
     async with open_channel(address) as stub:
         await stub.GetModel(pb.GetModelRequest())
-    async with client.connect(address, CODEC) as session:
+    async with connect(address, CODEC) as session:
         for _ in range(turns):
             await session.send(CODES)
             await session.receive()
@@ -77,7 +77,7 @@ context.__enter__().send(CODES)
 """,
     "exit amid a coroutine": """
 async def exits():
-    async with client.connect(address, CODEC) as session:
+    async with connect(address, CODEC) as session:
         await session.send(CODES)
         sys.exit(0)
 

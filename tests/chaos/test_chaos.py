@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antiphon_edge.client import connect as client
+from antiphon_edge import Reconnect, Session, connect
 from tests.support.servers import stub_server
 from tools.harness.relay import Relay, relay
 from tools.harness.stub_runner import expected
@@ -50,15 +50,15 @@ def test_a_crowd_that_comes_back_at_once_is_served_evenly() -> None:
     assert returned.slowest_s < MOST_LATE_S
 
 
-async def talk_through(seconds: float, mend: bool) -> client.Session:
+async def talk_through(seconds: float, mend: bool) -> Session:
     """A session at frame rate whose network fails for `seconds`, and then delivers what it held or has reset all."""
     random = np.random.default_rng(4)
     codes = random.integers(0, 2048, (12, 8), np.int32)
-    impatient = client.Reconnect(stall_s=0.5, connect_timeout_s=0.5)
+    impatient = Reconnect(stall_s=0.5, connect_timeout_s=0.5)
     async with (
         stub_server() as server,
         relay(server.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=impatient) as session,
+        connect(network.address, CODEC, seed=7, reconnect=impatient) as session,
     ):
         for step, row in enumerate(codes):
             if step == 6:
@@ -84,12 +84,12 @@ async def test_a_network_that_resets_everything_and_stays_away_for_five_seconds_
 
 
 async def test_a_connection_that_goes_dead_without_a_word_is_left() -> None:
-    impatient = client.Reconnect(stall_s=0.3)
+    impatient = Reconnect(stall_s=0.3)
     codes = np.arange(8, dtype=np.int32)
     async with (
         stub_server() as server,
         relay(server.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=impatient) as session,
+        connect(network.address, CODEC, seed=7, reconnect=impatient) as session,
     ):
         for step in range(6):
             if step == 3:
@@ -107,7 +107,7 @@ async def test_a_slow_and_jittery_network_keeps_every_frame_in_order() -> None:
         network.up.delay_s = network.down.delay_s = 0.02
         network.up.jitter_s = network.down.jitter_s = 0.03
         network.down.drip_bytes, network.down.drip_s = 16, 0.001
-        async with client.connect(network.address, CODEC, seed=7) as session:
+        async with connect(network.address, CODEC, seed=7) as session:
             sending = asyncio.gather(*(session.send(row) for row in codes[:8]))
             for step in range(8):
                 reply = await asyncio.wait_for(session.receive(), MOST_LATE_S)
@@ -141,12 +141,12 @@ async def break_at_random(network: Relay, workers: list[str], random: np.random.
 async def test_a_conversation_survives_whatever_its_network_does(seed: int) -> None:
     random = np.random.default_rng(seed)
     codes = random.integers(0, 2048, (80, 8), np.int32)
-    hasty = client.Reconnect(first_s=0.01, longest_s=0.1, stall_s=0.3, connect_timeout_s=0.5)
+    hasty = Reconnect(first_s=0.01, longest_s=0.1, stall_s=0.3, connect_timeout_s=0.5)
     async with (
         stub_server() as first,
         stub_server() as second,
         relay(first.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=hasty) as session,
+        connect(network.address, CODEC, seed=7, reconnect=hasty) as session,
     ):
         breaking = asyncio.create_task(break_at_random(network, [first.address, second.address], random))
 

@@ -32,8 +32,8 @@ import soxr
 from antiphon.errors import AntiphonError
 from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_edge import Codec
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.codec.codec import Codec
 from tools.clerk.recognizer import DigitRecognizer, Recognizer
 from tools.clerk.train.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
 from tools.clerk.train.other_words import ALPHABET

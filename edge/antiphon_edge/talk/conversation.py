@@ -1,6 +1,6 @@
 """A conversation: audio → codec → session → codec → audio, for wav files and for live voice alike.
 
-`talk` is the whole path of a frame at the edge. Where the audio comes from and goes to is its arguments' business.
+`talk` is the whole path of a frame at the edge; its arguments say where the audio comes from and goes to.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from itertools import repeat
 import numpy as np
 
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.client.connect import Reply, Session
+from antiphon_edge.client.events import Reply
+from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.talk.hearing import Hearing
-from antiphon_edge.talk.late_replies import LagBudget
-from antiphon_edge.talk.latency import Hops
+from antiphon_edge.talk.late_replies import LateReplyFilter
+from antiphon_edge.talk.latency import LatencyBreakdown
 
 READ_AHEAD = 4  # frames of a pipe: the rest waits in it
 
@@ -34,7 +35,7 @@ class Conversation:
     text_tokens: int = 0
     skipped_replies: int = 0
     """That came too late to be heard."""
-    hops: Hops = field(default_factory=Hops)
+    latency: LatencyBreakdown = field(default_factory=LatencyBreakdown)
 
 
 async def talk(
@@ -58,7 +59,7 @@ async def talk(
         speaker: takes decoded frames [frame_samples] and returns at once.
         on_reply: called with every reply before it is decoded.
         live: a person listens: after an outage the last 2 s that were said are sent, and replies that come later than
-            `LAG_BUDGET_S` are skipped, so that the conversation never stays behind. Files lose nothing.
+            `MAX_LAG_S` are skipped, so that the conversation never stays behind. Files lose nothing.
 
     Raises:
         PreconditionError: the codec makes fewer codebooks than the model hears.
@@ -79,7 +80,7 @@ async def talk(
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
-    conversation.hops.add_timings(session.totals)
+    conversation.latency.add_timings(session.totals)
     return conversation
 
 
@@ -97,7 +98,7 @@ async def _up(
         for pcm in frames:
             start = time.perf_counter()
             codes = await loop.run_in_executor(thread, hearing.step, pcm)  # [user_codebooks]
-            conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
+            conversation.latency.encode_ms.append((time.perf_counter() - start) * 1e3)
             if live:
                 session.send_live(codes)
             else:
@@ -122,19 +123,19 @@ async def _down(
 ) -> None:
     loop = asyncio.get_running_loop()
     decoder = codec.decoder() if session.model.model_codebooks else None
-    lag = LagBudget()
+    late_replies = LateReplyFilter()
     async for reply in session:
-        conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
+        conversation.latency.round_trip_ms.append(reply.round_trip_s * 1e3)
         conversation.text_tokens += bool(reply.text)
         on_reply(reply)
         if reply.codes is None or decoder is None:
             continue
-        if lag.is_late(reply.round_trip_s) and live:
+        if late_replies.is_late(reply.round_trip_s) and live:
             conversation.skipped_replies += 1
             continue
         start = time.perf_counter()
         pcm = await loop.run_in_executor(thread, decoder.step, reply.codes[: codec.spec.codebooks])
-        conversation.hops.decode_ms.append((time.perf_counter() - start) * 1e3)
+        conversation.latency.decode_ms.append((time.perf_counter() - start) * 1e3)
         conversation.frames_down += 1
         speaker(pcm)
 

@@ -18,8 +18,10 @@ from antiphon.errors import (
 )
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.client import blocking
-from antiphon_edge.client.connect import NEVER, Reply, connect
+from antiphon_edge import blocking
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.events import Reply
+from antiphon_edge.client.reconnect import NEVER
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tools.harness.stub_runner import SPEC, StubRunner, expected

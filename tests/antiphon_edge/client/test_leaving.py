@@ -9,7 +9,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from antiphon_edge.client.connect import NEVER, Session, connect
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.reconnect import NEVER
+from antiphon_edge.client.session import Session
 from tests.support.calls import wait_until_free
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tools.harness.stub_runner import StubRunner

@@ -19,7 +19,8 @@ from antiphon.errors import AntiphonError, PreconditionError, SequenceError, Una
 from antiphon_edge.client.events import Change, Reconnecting, Reply
 from antiphon_edge.client.reconnect import NEVER, Reconnect
 from antiphon_edge.client.session import Session
-from antiphon_edge.transport.call import LEAVE_S, Opening
+from antiphon_edge.transport.call import LEAVE_S
+from antiphon_edge.transport.handshake import Opening
 from tests.support.fake_workers import FakeNetwork, FakeWorker
 from tests.support.servers import CODEC
 from tests.support.virtual_time import VirtualTimeLoop, virtual_time
@@ -51,9 +52,8 @@ class World:
         opening = Opening(CODEC, seed=0)
 
         async def opened() -> Session:
-            session = Session(list(self.network.workers), opening, self.policy, self.changes.append, self.network.dial)
-            await session.open()
-            return session
+            addresses = list(self.network.workers)
+            return await Session.open(addresses, opening, self.policy, self.changes.append, self.network.dial)
 
         self.session = self.loop.run(opened())
 
@@ -102,7 +102,7 @@ def loop() -> Iterator[VirtualTimeLoop]:
 
 
 def is_open(world: World) -> None:
-    """A line answers."""
+    """A stream answers."""
 
 
 def stalled(world: World) -> None:
@@ -335,8 +335,7 @@ def test_leaving_before_anything_has_run_says_close(loop: VirtualTimeLoop) -> No
     network = FakeNetwork("a:1")
 
     async def left_at_once() -> None:
-        session = Session(["a:1"], Opening(CODEC, seed=0), POLICY, lambda change: None, network.dial)
-        await session.open()
+        session = await Session.open(["a:1"], Opening(CODEC, seed=0), POLICY, lambda change: None, network.dial)
         await session.abandon()
 
     loop.run(left_at_once())
@@ -439,7 +438,7 @@ def test_of_two_who_hold_one_session_one_is_told_so_and_the_other_keeps_it(
                     world.send(number)
                     heard.append(world.start(world.session.receive()))
             world.wait(0.05)
-    failures = [world.session._carrier.exchange.failure for world in worlds]
+    failures = [world.session._carrier.journal.failure for world in worlds]
     assert [type(failure) for failure in failures].count(PreconditionError) == 1
     assert failures.count(None) == 1
     assert [record.name for record in caplog.records] == ["antiphon_edge.client.carrier"]
@@ -540,7 +539,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @property
     def over(self) -> bool:
-        return self.ending or self.world.session._carrier.exchange.failure is not None
+        return self.ending or self.world.session._carrier.journal.failure is not None
 
     @invariant()
     def every_reply_is_the_next_one_and_right(self) -> None:
@@ -550,7 +549,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_more_than_the_calls_that_are_needed(self) -> None:
-        assert len(self.world.network.held) <= 4  # two lines, and two that are being left
+        assert len(self.world.network.held) <= 4  # two streams, and two that are being left
 
     def teardown(self) -> None:
         try:

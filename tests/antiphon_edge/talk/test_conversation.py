@@ -15,7 +15,8 @@ import pytest
 from antiphon.codes import Codes
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.client.connect import Reply, Session
+from antiphon_edge.client.events import Reply
+from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.errors import AudioFileError
 from antiphon_edge.talk.conversation import READ_AHEAD, in_thread, paced, talk

@@ -15,9 +15,11 @@ from antiphon.errors import ProtocolError, SequenceError, UnavailableError
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_edge.client.connect import Reconnect, connect
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.transport import call
-from antiphon_edge.transport.call import Call, Opening
+from antiphon_edge.transport.call import Call
+from antiphon_edge.transport.handshake import Opening
 from tests.support.servers import CODEC, stub_server
 from tools.harness.stub_runner import SPEC
 
