@@ -15,6 +15,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.client.connect import connect
 from tests.support.servers import CODEC
+from tests.support.servicers import serving
 from tools.harness.stub_runner import SPEC
 
 EVIL = "\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J"
@@ -42,12 +43,8 @@ class EvilService(dialogue_pb2_grpc.DialogueServiceServicer):
 
 @pytest.fixture
 async def address() -> AsyncIterator[str]:
-    server = grpc.aio.server()
-    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(EvilService(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield f"127.0.0.1:{port}"
-    await server.stop(None)
+    async with serving(EvilService()) as running:
+        yield running
 
 
 async def test_replies_names_and_reasons_are_shown_and_not_obeyed(address: str) -> None:
