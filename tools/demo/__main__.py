@@ -25,8 +25,9 @@ from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec, Reply, WavReader, WavWriter, connect
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.talk.conversation import Conversation, paced, talk, with_silence
+from antiphon_edge.talk.conversation import Conversation, talk
 from antiphon_edge.talk.latency import format_table
+from antiphon_edge.talk.sources import paced, with_silence
 from tools.demo.conversation import Heard, Listener
 from tools.demo.picture import Words, draw, picture_type
 from tools.harness.relay import Traffic, relay

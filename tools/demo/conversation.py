@@ -11,7 +11,8 @@ import numpy as np
 from antiphon.spec import CodecSpec
 from antiphon_edge import Codec, Reply, connect
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.talk.conversation import paced, talk
+from antiphon_edge.talk.conversation import talk
+from antiphon_edge.talk.sources import paced
 
 
 @dataclass(frozen=True)

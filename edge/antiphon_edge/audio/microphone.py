@@ -91,7 +91,7 @@ class Microphone:
         try:
             await self._stream.close()
         finally:
-            self._put(None)  # after the last frame: whoever still iterates is done
+            self._put(None)  # after the last frame: ends the iteration
 
     def __aiter__(self) -> Self:
         return self

@@ -19,12 +19,12 @@ from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.wav import WavReader, WavWriter
-from antiphon_edge.talk.conversation import in_thread, paced, with_silence
+from antiphon_edge.talk.sources import in_thread, paced, with_silence
 
 T = TypeVar("T")
 
 Frames = Callable[[ModelSpec, bool], AsyncIterator[Pcm]]
-"""What the person says to this model; the flag: whether somebody listens live."""
+"""What the person says to this model; the flag: whether a person listens live."""
 
 LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
 PIPE_AHEAD_S = 2.0  # what a pipe may hold from before the conversation: it is said at once, or would always stay behind
@@ -106,7 +106,7 @@ def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
         return
     with ExitStack() as stack:
         with _write_errors(path):
-            # Without a buffer: whoever follows the file reads as the model speaks.
+            # Without a buffer: a reader that follows the file reads as the model speaks.
             file = stack.enter_context(path.open("wb", buffering=0))
 
         def write(text: str) -> None:

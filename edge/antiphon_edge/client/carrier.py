@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG_S = 2.0  # of live audio, kept while no worker hears it
 QUIET_S = 10.0  # a stream on which nobody spoke for so long has proven itself
-TAKEOVERS_APART_S = 10.0  # two by somebody else within that are a quarrel, which this side gives up
+TAKEOVERS_APART_S = 10.0  # two by another client within that: this side gives the session up
 SHORTEST_WAIT_S = 0.001  # a deadline that is all but reached
 
 
@@ -125,7 +125,7 @@ class Carrier:
                 await self._replace(self.stream, reason)
         except AntiphonError as error:
             self.journal.fail(error)
-        except Exception as error:  # a bug of ours: whoever sends or receives must hear of it
+        except Exception as error:  # a bug of ours: the next send or receive must raise it
             logger.exception("a session failed")
             self.journal.fail(AntiphonError(f"the session's own code failed: {error!r}"))
         finally:

@@ -1,4 +1,4 @@
-"""When and where to try again after a stream is lost: at once, then ever later, until the patience is over.
+"""When to try again after a stream is lost: at once, then ever later, until the patience is over.
 
 What is tried again is a type of error, as `antiphon.errors` draws them: a worker that is gone, starting, draining or
 full. Whatever the worker says about the session itself (a codec that differs, a key that it does not know, a frame that

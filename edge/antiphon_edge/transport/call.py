@@ -20,18 +20,20 @@ from antiphon_edge.transport.to_the_end import to_the_end
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
-REBUILD_TIMEOUT_S = 30.0  # the same, where the worker has a past to compute and others to serve
+REBUILD_TIMEOUT_S = 30.0  # the same, where the worker has a history to compute and other sessions to serve
 LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
 class Call:
     """One RPC to one worker, from Opened on; `dial` opens it and a `Stream` owns it. One task reads, one writes."""
 
-    def __init__(self, rpc: Any, address: str) -> None:
+    opened: pb.Opened
+    """What the worker said first."""
+
+    def __init__(self, rpc: Any, address: str, channel: AsyncExitStack) -> None:
         self.address = address
-        self.opened: pb.Opened
         self._rpc = rpc
-        self._channel = AsyncExitStack()
+        self._channel = channel
         self._status = CallStatus(rpc)
 
     @classmethod
@@ -55,13 +57,12 @@ class Call:
         stack = AsyncExitStack()
         try:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
-            call = cls(stub.Converse(), address)
+            call = cls(stub.Converse(), address, stack)
             stack.push_async_callback(call._cancel)
             await call._open(opening.request(history, resume_token), history is not None)
         except BaseException:
             await to_the_end(stack.aclose())
             raise
-        call._channel = stack
         return call
 
     async def _open(self, request: pb.ConverseRequest, rebuilds: bool) -> None:
@@ -103,7 +104,7 @@ class Call:
         await self._stop(reading)
 
     async def _stop(self, reading: asyncio.Task[pb.ConverseResponse]) -> None:
-        """Ends the call under whoever reads: cancelled itself, it would leave gRPC's operation behind."""
+        """Ends the call below the task that reads: cancelled itself, the task would leave gRPC's operation behind."""
         end_call(self._rpc)
         await asyncio.wait((reading,), timeout=LEAVE_S)
         if reading.done() and not reading.cancelled():

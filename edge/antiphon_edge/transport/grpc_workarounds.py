@@ -1,4 +1,4 @@
-"""What is done by hand because of gRPC's faults, each with its fault; nothing else in the edge works around gRPC.
+"""What is done by hand because of gRPC's faults and limits, each with the fault.
 
 - `CallStatus`: a write that fails after the status arrived overwrites that status (grpc/grpc#36066). A read or a write
   on a call that has ended raises `asyncio.InvalidStateError`, and one under which the call is cancelled raises
@@ -12,7 +12,7 @@
 - `FRESH_CHANNEL`: channels of one process share their connection attempts, so that a new channel to an address waits
   out the back-off of an earlier one (by design of gRPC, so no issue).
 - `connect_channel`: `channel.channel_ready` goes on trying where the connection is refused, and a channel never says
-  why it could not be connected: only a call on it is told (no issue known).
+  why it could not be connected: only a call on it does (no issue known).
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ from antiphon_edge.client.events import Reply
 from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.errors import AudioFileError
-from antiphon_edge.talk.conversation import READ_AHEAD, in_thread, paced, talk
+from antiphon_edge.talk.conversation import talk
 from antiphon_edge.talk.hearing import Hearing
+from antiphon_edge.talk.sources import READ_AHEAD, in_thread, paced
 from tests.support.fake_device import FakeTime
 
 FRAME = 1920
