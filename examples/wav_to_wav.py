@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from antiphon_edge import Codec, WavReader, WavWriter, connect, pull_codec
-from antiphon_edge.talk.conversation import paced, talk, with_silence
+from antiphon_edge.talk.conversation import talk
+from antiphon_edge.talk.sources import paced, with_silence
 
 
 async def main(address: str, question: Path, reply: Path) -> None:

@@ -15,10 +15,7 @@ from safetensors.numpy import load_file
 
 from antiphon.spec import GREEDY, CodecSpec, ModelSpec
 from antiphon_cloud.model.config import MAX_TOP_K
-from antiphon_edge.audio.wav import WavReader, WavWriter
-from antiphon_edge.client import connect as client
-from antiphon_edge.codec.codec import Codec
-from antiphon_edge.talk.hearing import Hearing
+from antiphon_edge import Codec, Hearing, WavReader, WavWriter, connect
 from antiphon_edge.transport.channel import open_channel
 from tests.support.commands import COMMAND_TIMEOUT_S, call, environment, one_sentence, run, worker
 from tools.harness.worker_process import BIN, Worker
@@ -42,7 +39,7 @@ async def tokens_over_the_wire(
     address: str, codec: CodecSpec, user_codes: np.ndarray, **options: object
 ) -> tuple[np.ndarray, ModelSpec]:
     """A conversation through the SDK: tokens [frames − delay, 1 + codebooks]."""
-    async with client.connect(address, codec, **options) as session:  # type: ignore[arg-type]
+    async with connect(address, codec, **options) as session:  # type: ignore[arg-type]
 
         async def send() -> None:
             for codes in user_codes:
@@ -155,7 +152,7 @@ def test_a_full_worker_sends_the_next_client_away(served: Worker, codec: Codec, 
             opened, close = [asyncio.Event() for _ in range(SLOTS)], asyncio.Event()
 
             async def hold(event: asyncio.Event) -> None:
-                async with client.connect(served.address, codec.spec):
+                async with connect(served.address, codec.spec):
                     event.set()
                     await close.wait()
 
@@ -203,7 +200,7 @@ def listening(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
 
 async def test_a_model_that_only_listens_answers_with_text(listening: Worker, codec: Codec, golden: Path) -> None:
     expected = load_file(golden / "stt-tiny/expected.safetensors")
-    async with client.connect(listening.address, codec.spec) as session:
+    async with connect(listening.address, codec.spec) as session:
         heard = []
         for codes in expected["user_codes"]:
             await session.send(codes)
@@ -218,7 +215,7 @@ def test_a_model_that_only_listens_needs_no_speaker_and_writes_all_that_it_hears
     listening: Worker, codec: Codec, tiny_codec: Path, tmp_path: Path
 ) -> None:
     async def transcribe() -> tuple[int, str]:
-        async with client.connect(listening.address, codec.spec) as session:
+        async with connect(listening.address, codec.spec) as session:
             assert (session.model.silence_before_ms, session.model.silence_after_ms) == (0, 1500)
             text = ""
             for codes in Hearing(codec, session.model).codes(frames_of(SENTENCE, codec)):

@@ -14,10 +14,8 @@ from antiphon.tls import CertificateError
 from antiphon_cloud.errors import ExposedError
 from antiphon_cloud.server.access.tls import TlsFiles
 from antiphon_cloud.server.process import Server, ServerConfig
-from antiphon_edge.client.connect import connect
-from antiphon_edge.codec.pull import pull_codec
+from antiphon_edge import Credentials, connect, pull_codec
 from antiphon_edge.errors import CredentialsError
-from antiphon_edge.transport.credentials import Credentials
 from tests.support.certificates import PAST, Files, issue
 from tests.support.commands import call, one_sentence, run, worker
 from tests.support.ports import unused_address

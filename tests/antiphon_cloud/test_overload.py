@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.errors import NoFreeSlotError
 from antiphon_cloud.sessions.admission import RETRY_SPAN_S
-from antiphon_edge.client.connect import Session, connect
+from antiphon_edge import Session, connect
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tools.harness.stub_runner import StubRunner
 

@@ -22,12 +22,13 @@ import asyncio, sys, threading
 import numpy as np
 from antiphon.spec import CodecSpec
 from antiphon.errors import UnavailableError
-from antiphon_edge.client import blocking, connect as client, stream as line
+from antiphon_edge import blocking, connect
+from antiphon_edge.client import stream
 from antiphon_edge.transport import call
 from antiphon_edge.transport.channel import open_channel
 from antiphon.v1 import dialogue_pb2 as pb
 
-blocking.EXIT_S = call.LEAVE_S = line.LEAVE_S = 60.0  # however busy the machine, Close is taken
+blocking.EXIT_S = call.LEAVE_S = stream.LEAVE_S = 60.0  # however busy the machine, Close is taken
 CODEC, CODES, address = CodecSpec(b"\\x07" * 32, 24_000, 1920, 8, 2048), np.arange(8, dtype=np.int32), sys.argv[1]
 
 def script(turns=3):
@@ -39,7 +40,7 @@ def script(turns=3):
 async def coroutine(turns=3):
     async with open_channel(address) as stub:
         await stub.GetModel(pb.GetModelRequest())
-    async with client.connect(address, CODEC) as session:
+    async with connect(address, CODEC) as session:
         for _ in range(turns):
             await session.send(CODES)
             await session.receive()
@@ -81,7 +82,7 @@ context.__enter__().send(CODES)
 """,
     "exit amid a coroutine": """
 async def exits():
-    async with client.connect(address, CODEC) as session:
+    async with connect(address, CODEC) as session:
         await session.send(CODES)
         sys.exit(0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -16,6 +15,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.client.connect import connect
 from tests.support.servers import CODEC
+from tests.support.servicers import serving
 from tools.harness.stub_runner import SPEC
 
 EVIL = "\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J"
@@ -55,16 +55,6 @@ class BabblingService(dialogue_pb2_grpc.DialogueServiceServicer):
             await anext(requests)
             await context.write(pb.ConverseResponse(codes=codes, text_token=token))
         await anext(requests, None)
-
-
-@asynccontextmanager
-async def serving(service: dialogue_pb2_grpc.DialogueServiceServicer) -> AsyncIterator[str]:
-    server = grpc.aio.server()
-    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(service, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield f"127.0.0.1:{port}"
-    await server.stop(None)
 
 
 @pytest.fixture

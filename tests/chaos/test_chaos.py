@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from antiphon_cloud.sessions import session as session_limits
-from antiphon_edge.client import connect as client
+from antiphon_edge import Reconnect, Reply, Session, connect
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.transport import channel as connection
 from tests.support.servers import stub_server
@@ -56,7 +56,7 @@ def test_a_crowd_that_comes_back_at_once_is_served_evenly() -> None:
     assert returned.slowest_s < MOST_LATE_S
 
 
-POLICY = client.Reconnect(first_s=0.01, longest_s=0.1, patience_s=36_000.0, stall_s=60.0, connect_timeout_s=80.0)
+POLICY = Reconnect(first_s=0.01, longest_s=0.1, patience_s=36_000.0, stall_s=60.0, connect_timeout_s=80.0)
 
 
 @pytest.fixture
@@ -65,14 +65,14 @@ def nobody_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REASON_TIMEOUT_S", 0.1)
 
 
-async def stalled(session: client.Session) -> None:
+async def stalled(session: Session) -> None:
     """Returns once a frame is on its way and not answered."""
-    await until(lambda: session._carrier.line.stalled_s() > 0, "a frame without an answer")
+    await until(lambda: session._carrier.stream.stalled_s() > 0, "a frame without an answer")
 
 
-async def outage(network: Relay, session: client.Session, clock: Clock, attempts: int) -> None:
+async def outage(network: Relay, session: Session, clock: Clock, attempts: int) -> None:
     """The stalled network stays away until so many attempts have been in vain, and then delivers what it held."""
-    if not session._carrier.line.ended.done():
+    if not session._carrier.stream.ended.done():
         await stalled(session)
         clock.advance(POLICY.stall_s)
     for _ in range(attempts):
@@ -80,21 +80,21 @@ async def outage(network: Relay, session: client.Session, clock: Clock, attempts
     network.resume()
 
 
-async def talk_through(clock: Clock, attempts: int, mend: bool) -> client.Session:
+async def talk_through(clock: Clock, attempts: int, mend: bool) -> Session:
     """A session whose network fails for so many attempts, and then delivers what it held or has reset all."""
     random = np.random.default_rng(4)
     codes = random.integers(0, 2048, (12, 8), np.int32)
     async with (
         stub_server() as server,
         relay(server.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=POLICY) as session,
+        connect(network.address, CODEC, seed=7, reconnect=POLICY) as session,
     ):
         for step, row in enumerate(codes):
             if step == 6:
                 network.stall()
                 if not mend:
                     network.cut()
-                    await until(session._carrier.line.ended.done)
+                    await until(session._carrier.stream.ended.done)
             await session.send(row)
             if step == 6:
                 await outage(network, session, clock, attempts)
@@ -121,7 +121,7 @@ async def test_a_connection_that_goes_dead_without_a_word_is_left(clock: Clock) 
     async with (
         stub_server() as server,
         relay(server.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=POLICY) as session,
+        connect(network.address, CODEC, seed=7, reconnect=POLICY) as session,
     ):
         for step in range(6):
             if step == 3:
@@ -142,7 +142,7 @@ async def test_a_slow_and_jittery_network_keeps_every_frame_in_order() -> None:
         network.up.delay_s = network.down.delay_s = 0.02
         network.up.jitter_s = network.down.jitter_s = 0.03
         network.down.drip_bytes, network.down.drip_s = 16, 0.001
-        async with client.connect(network.address, CODEC, seed=7) as session:
+        async with connect(network.address, CODEC, seed=7) as session:
             sending = asyncio.gather(*(session.send(row) for row in codes[:8]))
             for step in range(8):
                 reply = await asyncio.wait_for(session.receive(), MOST_LATE_S)
@@ -154,7 +154,7 @@ async def test_a_slow_and_jittery_network_keeps_every_frame_in_order() -> None:
 class Faults:
     """What a network does to a session. Frames are sent within a fault, mended once the session has noticed."""
 
-    def __init__(self, network: Relay, session: client.Session, changes: asyncio.Queue[Change], clock: Clock) -> None:
+    def __init__(self, network: Relay, session: Session, changes: asyncio.Queue[Change], clock: Clock) -> None:
         self._network, self._session, self._changes, self._clock = network, session, changes, clock
 
     @asynccontextmanager
@@ -222,12 +222,12 @@ async def test_a_conversation_survives_whatever_its_network_does(
     random = np.random.default_rng(seed)
     codes = random.integers(0, 2048, (80, 8), np.int32)
     changes: asyncio.Queue[Change] = asyncio.Queue()
-    heard: list[client.Reply] = []
+    heard: list[Reply] = []
     async with (
         stub_server() as first,
         stub_server() as second,
         relay(first.address) as network,
-        client.connect(network.address, CODEC, seed=7, reconnect=POLICY, on_change=changes.put_nowait) as session,
+        connect(network.address, CODEC, seed=7, reconnect=POLICY, on_change=changes.put_nowait) as session,
     ):
         faults = Faults(network, session, changes, clock)
 

@@ -25,7 +25,8 @@ from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.serving.config import ServingConfig
 from antiphon_cloud.serving.load import load
-from antiphon_edge.codec.codec import Codec, Decoder, Encoder
+from antiphon_edge import Codec
+from antiphon_edge.codec.codec import Decoder, Encoder
 from tools import ROOT
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import Scene, turn_of

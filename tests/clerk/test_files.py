@@ -8,7 +8,7 @@ from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.serving.config import ServingConfig
 from antiphon_cloud.serving.load import load
-from antiphon_edge.codec.codec import Codec
+from antiphon_edge import Codec
 
 MOST_MB = 22
 

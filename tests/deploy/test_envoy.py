@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError, NoFreeSlotError, UnavailableError
-from antiphon_edge.client import blocking
-from antiphon_edge.client import connect as client
+from antiphon_edge import NEVER, Session, blocking, connect
 from tests.support.time_travel import NET_S
 from tools.harness import worker_process
 from tools.harness.fleet import ENVOY_CONFIG, Fleet, configuration, envoy, fleet, started
@@ -56,14 +55,14 @@ def silent_since_the_start() -> Iterator[tuple[float, blocking.Session]]:
 
 
 @asynccontextmanager
-async def session(address: str) -> AsyncIterator[client.Session]:
+async def session(address: str) -> AsyncIterator[Session]:
     """An open session that has answered a frame."""
-    async with client.connect(address, CODEC, seed=1, reconnect=client.NEVER) as opened:
+    async with connect(address, CODEC, seed=1, reconnect=NEVER) as opened:
         await converse(opened)
         yield opened
 
 
-async def converse(session: client.Session) -> None:
+async def converse(session: Session) -> None:
     """One frame, answered right."""
     sequence = await session.send(CODES)
     reply = await asyncio.wait_for(session.receive(), NET_S)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from antiphon_edge.audio import devices
+from antiphon_edge import AudioDevice
+from antiphon_edge.audio import streams
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.portaudio import Attach, AudioDevice, Callback, Direction, OpenStream
+from antiphon_edge.audio.portaudio import Attach, Callback, Direction, OpenStream
 
 STEP_S = 0.08
 FAKE = AudioDevice(0, "fake", 2, 2, 24_000, True, True)
@@ -18,7 +19,7 @@ FAKE = AudioDevice(0, "fake", 2, 2, 24_000, True, True)
 
 @dataclass
 class FakeDevice:
-    """Stands for PortAudio in `audio.devices`; every opening counts, and the last one's callback is used."""
+    """Stands for PortAudio in `audio.streams`; every opening counts, and the last one's callback is used."""
 
     channels: int = 1
     opened: int = 0
@@ -72,5 +73,5 @@ class FakeTime:
 
 def install(monkeypatch: pytest.MonkeyPatch, device: FakeDevice) -> None:
     """Makes the device the only one there is."""
-    monkeypatch.setattr(devices, "open_stream", device.open)
+    monkeypatch.setattr(streams, "open_stream", device.open)
     monkeypatch.setattr(OpenStream, "close", lambda stream: stream.close())

@@ -13,7 +13,7 @@ from antiphon.errors import TAKEN_OVER, AntiphonError, PreconditionError, Unavai
 from antiphon.history import History
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.transport.call import Opening
+from antiphon_edge.transport.handshake import Opening
 from tests.support.servers import CODEC
 from tools.harness.stub_runner import SPEC as STUB
 from tools.harness.stub_runner import expected
@@ -64,7 +64,7 @@ class FakeWorker:
 
 
 class FakeCall:
-    """What a line needs of `Call`. Cancelling a read or a write ends it, as gRPC's do."""
+    """What a stream needs of `Call`. Cancelling a read or a write ends it, as gRPC's do."""
 
     def __init__(self, worker: FakeWorker, first_step: int) -> None:
         self.address = worker.address

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyaudio
 
-from antiphon_edge.audio.devices import Microphone, Speaker, list_devices
+from antiphon_edge import Microphone, Speaker, list_devices
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.errors import AudioDeviceError
 

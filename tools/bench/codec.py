@@ -21,7 +21,7 @@ import click
 import numpy as np
 
 from antiphon_cloud.codec.export import Precision, export_codec
-from antiphon_edge.codec.codec import Codec
+from antiphon_edge import Codec
 from tools.codec.compare import CHECKPOINT, Floats, peer, processor, speech
 from tools.codec.count_ops import Cost, count
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec.model_codec import export_model_codec
-from antiphon_edge.talk.latency import Hops, format_table
+from antiphon_edge.talk.latency import LatencyBreakdown, format_table
 from tools import ROOT
 from tools.harness.relay import relay
 from tools.harness.worker_process import worker
@@ -26,11 +26,11 @@ from tools.load.client import Outcome, run_session
 from tools.load.load_test import Load, scripts, served
 
 
-def hops_of(outcome: Outcome) -> Hops:
+def hops_of(outcome: Outcome) -> LatencyBreakdown:
     """A session's round trips, split by the worker's own times."""
     if outcome.error is not None:
         raise AntiphonError(outcome.error)
-    hops = Hops()
+    hops = LatencyBreakdown()
     hops.round_trip_ms.extend(outcome.round_trip_ms)
     hops.add_timings(outcome.totals)
     return hops
@@ -51,7 +51,7 @@ async def measure(address: str, sessions: int, seconds: float) -> None:
         )
         rates = [f"{network.traffic.rate(way, start + 1, start + seconds):.0f} bytes/s {way}" for way in ("up", "down")]
     print(f"\n{sessions} sessions, {seconds:g} s: {', '.join(rates)}")
-    print(format_table(Hops.together(map(hops_of, outcomes)).table()))
+    print(format_table(LatencyBreakdown.together(map(hops_of, outcomes)).table()))
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from pathlib import Path
 from antiphon.errors import AntiphonError
 from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_edge import Codec
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.codec.codec import Codec
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import rows
 from tools.clerk.scores import answers, false_starts, interruptions

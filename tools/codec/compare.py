@@ -24,7 +24,7 @@ import soundfile
 import soxr
 
 from antiphon_cloud.codec.export import export_codec
-from antiphon_edge.codec.codec import Codec
+from antiphon_edge import Codec
 
 Floats = npt.NDArray[np.float32]
 

@@ -17,8 +17,8 @@ from time import perf_counter
 import click
 import numpy as np
 
-from antiphon_edge.codec.codec import Codec
-from antiphon_edge.doctor.doctor import find_device
+from antiphon_edge import Codec
+from antiphon_edge.doctor.device import find_device
 from tools.codec.count_ops import count
 
 SIDE = 768  # of the matrices that measure the peak: 7 MB, within the core's caches

@@ -32,7 +32,7 @@ from antiphon.codec_manifest import CodecManifest
 from antiphon_cloud.codec.export import export_codec
 from antiphon_cloud.codec.mimi import Decoder, Encoder, Mimi, MimiConfig
 from antiphon_cloud.codec.mimi.model import POSITION
-from antiphon_edge.codec.codec import Codec
+from antiphon_edge import Codec
 from antiphon_edge.codec.files import Half, open_graph
 from tools.codec.compare import Floats, processor, speech
 from tools.harness.process_memory import memory_bytes

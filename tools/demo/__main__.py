@@ -23,13 +23,11 @@ from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.errors import AntiphonError
 from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_edge import Codec, Reply, WavReader, WavWriter, connect
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.wav import WavReader, WavWriter
-from antiphon_edge.client import connect as client
-from antiphon_edge.client.connect import Reply
-from antiphon_edge.codec.codec import Codec
-from antiphon_edge.talk.conversation import Conversation, paced, talk, with_silence
+from antiphon_edge.talk.conversation import Conversation, talk
 from antiphon_edge.talk.latency import format_table
+from antiphon_edge.talk.sources import paced, with_silence
 from tools.demo.conversation import Heard, Listener
 from tools.demo.picture import Words, draw, picture_type
 from tools.harness.relay import Traffic, relay
@@ -127,7 +125,7 @@ async def demo(address: str, codec: Codec, reader: WavReader, person: Words) -> 
     transcript = Transcript(person)
     async with (
         relay(address) as network,
-        client.connect(network.address, spec, seed=1, timings=True) as session,
+        connect(network.address, spec, seed=1, timings=True) as session,
     ):
         listener = Listener(spec, session.model.delay_steps)
 
@@ -144,7 +142,7 @@ async def demo(address: str, codec: Codec, reader: WavReader, person: Words) -> 
     transcript.until(math.inf)
     print("\n")
     report(conversation, network.traffic, heard_at)
-    print(format_table(conversation.hops.table()))
+    print(format_table(conversation.latency.table()))
     return listener.heard()
 
 

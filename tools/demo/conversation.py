@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from antiphon.spec import CodecSpec
+from antiphon_edge import Codec, Reply, connect
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.client import connect as client
-from antiphon_edge.client.connect import Reply
-from antiphon_edge.codec.codec import Codec
-from antiphon_edge.talk.conversation import paced, talk
+from antiphon_edge.talk.conversation import talk
+from antiphon_edge.talk.sources import paced
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ async def converse(address: str, codec: Codec, samples: Pcm) -> Heard:
         AntiphonError: whatever ended the session.
     """
     spec = codec.spec
-    async with client.connect(address, spec, seed=0) as session:
+    async with connect(address, spec, seed=0) as session:
         listener = Listener(spec, session.model.delay_steps)
         frames = paced(frames_of(samples, spec.frame_samples), 0.0)
         await talk(session, codec, frames, listener.on_audio, listener.on_reply)

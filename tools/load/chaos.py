@@ -25,8 +25,7 @@ import numpy.typing as npt
 import uvloop
 
 from antiphon.spec import CodecSpec
-from antiphon_edge.client import connect as client
-from antiphon_edge.client.connect import Reply, Session
+from antiphon_edge import Reconnect, Reply, Session, connect
 from tools import ROOT
 from tools.harness.fleet import Fleet, fleet
 from tools.harness.relay import relay
@@ -65,7 +64,7 @@ async def tokens_of(
         seconds from the break to the next reply.
     """
     broken_s = heard_s = 0.0
-    async with client.connect(address, codec, seed=seed) as session:
+    async with connect(address, codec, seed=seed) as session:
         table = np.full((len(codes), 1 + session.model.model_codebooks), -9, np.int32)
 
         def book(reply: Reply) -> None:
@@ -115,9 +114,7 @@ def kill_trials(model: Path, codec_folder: Path, trials: int, frames: int, seed:
             running.mend()
 
 
-async def under_load(
-    address: str, load: Load, breaking: Any, reconnect: client.Reconnect | None = None
-) -> list[Outcome]:
+async def under_load(address: str, load: Load, breaking: Any, reconnect: Reconnect | None = None) -> list[Outcome]:
     """Plays the load, and runs `breaking(start_s)` in a thread beside it."""
     codec, model = await served(address)
     start_s = time.perf_counter() + 0.1
@@ -208,7 +205,7 @@ async def _crowd(running: Fleet, clients: int) -> Return:
         assert await session.receive() is not None
 
     async with relay(running.address) as network:
-        sessions = [client.connect(network.address, codec, seed=index) for index in range(clients)]
+        sessions = [connect(network.address, codec, seed=index) for index in range(clients)]
         opened = []
         for session in sessions:  # in turn: what is measured is the way back
             opened.append(await session.__aenter__())

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from antiphon.errors import AntiphonError
 from antiphon.spec import CodecSpec, ModelSpec
-from antiphon_edge.client import connect as client
-from antiphon_edge.client.connect import Totals
+from antiphon_edge import Reconnect, Reconnecting, Resumed, Session, Totals, connect
 from tools.harness.reply_ledger import ReplyLedger
 from tools.harness.stub_runner import SPEC as STUB
 from tools.harness.stub_runner import expected as stub_reply
@@ -49,7 +48,7 @@ class Outcome:
     open_ms: float = 0.0  # from connecting to Opened, or to the refusal
     error: str | None = None
     error_kind: str | None = None
-    resumed: list[client.Resumed] = field(default_factory=list)
+    resumed: list[Resumed] = field(default_factory=list)
     arrived_s: list[float] = field(default_factory=list)  # of each reply, from the start of the load
     round_trip_ms: list[float] = field(default_factory=list)  # of each reply, from its frame's sending
     late_ms: list[float] = field(default_factory=list)  # of each frame: how far behind its time it was sent
@@ -74,7 +73,7 @@ async def run_session(
     script: Script,
     start_s: float,
     timings: bool = False,
-    reconnect: client.Reconnect | None = None,
+    reconnect: Reconnect | None = None,
 ) -> Outcome:
     """Plays the script to its end; an error of the session is booked, not raised.
 
@@ -92,12 +91,12 @@ async def run_session(
     called_s = time.perf_counter()
     ledger: ReplyLedger | None = None
 
-    def changed(change: client.Reconnecting | client.Resumed) -> None:
-        if isinstance(change, client.Resumed):
+    def changed(change: Reconnecting | Resumed) -> None:
+        if isinstance(change, Resumed):
             outcome.resumed.append(change)
 
     try:
-        async with client.connect(
+        async with connect(
             address, codec, seed=script.seed, timings=timings, reconnect=reconnect, on_change=changed
         ) as session:
             outcome.open_ms = (time.perf_counter() - called_s) * 1e3
@@ -121,7 +120,7 @@ async def run_session(
     return outcome
 
 
-async def _send(session: client.Session, script: Script, begin_s: float, frame_s: float, outcome: Outcome) -> None:
+async def _send(session: Session, script: Script, begin_s: float, frame_s: float, outcome: Outcome) -> None:
     for index, codes in enumerate(script.codes):
         due_s = begin_s + index * frame_s / script.speed
         if (wait_s := due_s - time.perf_counter()) > 0:

@@ -24,7 +24,7 @@ import numpy as np
 from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon.spec import CodecSpec
 from antiphon_cloud.codec.model_codec import export_model_codec
-from antiphon_edge.client import connect as client
+from antiphon_edge import connect
 from tools import ROOT
 from tools.harness.worker_process import worker
 from tools.load.client import Outcome, run_session
@@ -55,7 +55,7 @@ async def _knock(address: str, codec: CodecSpec, clients: int, start_s: float, e
         while time.time() < end_s:
             asked_s = time.perf_counter()
             try:
-                async with client.connect(address, codec):
+                async with connect(address, codec):
                     excess.admitted += 1
                     return
             except NoFreeSlotError as error:

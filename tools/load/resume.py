@@ -32,7 +32,7 @@ import numpy.typing as npt
 from antiphon.codes import Codes
 from antiphon.spec import CodecSpec
 from antiphon_cloud.codec.model_codec import export_model_codec
-from antiphon_edge.client.connect import Change, Reconnect, Reconnecting, Reply, Resumed, Session, connect
+from antiphon_edge import Change, Reconnect, Reconnecting, Reply, Resumed, Session, connect
 from tools import ROOT
 from tools.harness.relay import Relay, relay
 from tools.harness.worker_process import Worker, worker

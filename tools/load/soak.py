@@ -28,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon.errors import AntiphonError
 from antiphon.spec import CodecSpec
-from antiphon_edge.client.connect import NEVER, Session, connect
+from antiphon_edge import NEVER, Session, connect
 from tools.harness import loopback
 from tools.harness.fleet import unused_addresses
 from tools.harness.process_memory import memory_bytes

@@ -22,7 +22,7 @@ BEYOND = 10.0  # times full scale: loud sound stays below, the numbers of 16-bit
 class BlockBuffer:
     """A queue of samples: blocks of any size in, blocks of the wanted size out. For one thread.
 
-    It grows with what is put in; whoever fills it takes out what there is before filling it again.
+    It grows with what is put in: its user takes out what there is before filling it again.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ CALLBACK_MS = 20  # a quarter of a frame; with whole frames an echo takes twice 
 MAX_CHANNELS = 8
 WORDS = {"input": "microphone", "output": "speaker"}
 
-# PortAudio's error codes that we answer to; the rest are told to the user in PortAudio's words.
+# PortAudio's error codes that we answer to; the user reads the rest in PortAudio's words.
 INVALID_SAMPLE_RATE = -9997
 INVALID_CHANNEL_COUNT = -9998
 UNAVAILABLE = -9985

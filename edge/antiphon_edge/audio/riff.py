@@ -35,7 +35,7 @@ class WavHeader:
     sample_bytes: int
     """Of all channels together."""
     data_bytes: int | None
-    """Of samples; None where whoever wrote the header did not know."""
+    """Of samples; None where the header's writer did not know."""
     header_bytes: int
 
     def seconds(self, data_bytes: int) -> float:

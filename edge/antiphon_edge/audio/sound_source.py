@@ -44,7 +44,7 @@ def open_source(path: str | Path, warn: Warn) -> SoundSource:
 
     Args:
         path: a file of any format that libsndfile reads; a pipe must bring a wav.
-        warn: told in a sentence what is missing from the source.
+        warn: called with a sentence that says what is missing from the source.
 
     Raises:
         AudioFileError: it cannot be opened, or is no sound.

@@ -35,7 +35,7 @@ class WavReader:
         sample_rate_hz: the rate of the frames, whatever the file's.
         frame_samples: samples in a frame.
         channel: which one, from 1; the others are left out.
-        warn: told in a sentence where the file is cut off; what there is of it is read. By default the log is.
+        warn: called with a sentence where the file is cut off; what there is of it is read. By default it is logged.
 
     Raises:
         AudioFileError: there is no such file or channel, it is no sound file, it holds no audio, or (while iterating)

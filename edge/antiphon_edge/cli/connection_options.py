@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SERVER = "localhost:50051"
 API_KEY_VARIABLE = "ANTIPHON_API_KEY"
 
-# The parameters have the names of `Credentials`' arguments: an error that speaks of one is told with its flag.
+# The parameters have the names of `Credentials`' arguments: an error about one names its flag.
 _pem = click.Path(path_type=Path)
 _options = (
     option("--server", type=Address(), default=DEFAULT_SERVER, metavar="HOST:PORT", help="Address of the worker."),
@@ -70,7 +70,7 @@ def connection_options(command: F) -> F:
 
 
 def _api_key(file: Path | None) -> str | None:
-    """The key of the file, else of the environment: a flag would show it to whoever lists the processes."""
+    """The key of the file, else of the environment: a flag would show it in the list of processes."""
     if file is not None:
         return read_api_key(file)
     text = os.environ.get(API_KEY_VARIABLE)

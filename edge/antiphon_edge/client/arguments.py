@@ -1,4 +1,4 @@
-"""What the caller of `client.connect` gave, checked before anything goes to a network."""
+"""The arguments of `connect`, checked before anything goes to a network."""
 
 from __future__ import annotations
 

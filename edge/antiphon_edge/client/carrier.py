@@ -1,180 +1,182 @@
-"""What carries a session: lines over calls, one after another, for as long as somebody takes it.
+"""Keeps a session on a stream: one after another, for as long as some worker takes it.
 
-One task lives the session's life. Whatever it waits for has an end: the worker's next sign of life
-(`Reconnect.stall_s`), another worker (`Reconnect.patience_s`), the totals of a session that is over (`stall_s`), a call
-that is left (`LEAVE_S`). What it no longer needs (a line, an attempt that came too late) is left beside it, so that
-nobody waits for a worker that is gone; `abandon` waits for all of that.
+One task lives the session's life. Each of its waits has an end: the worker's next sign of life (`Reconnect.stall_s`),
+another worker (`Reconnect.patience_s`), the totals of a session that is over (`stall_s`), a call that is left
+(`LEAVE_S`). What the session no longer needs (a stream, an attempt that came too late) is left in a task of its own, so
+that nobody waits for a worker that is gone; `abandon` waits for all of those.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from antiphon.errors import TAKEN_OVER, AntiphonError, PreconditionError, SessionTimeoutError, UnavailableError
-from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
+from antiphon_edge.client.dialer import Dial, Dialer
 from antiphon_edge.client.events import Change, Reconnecting, Resumed, Totals
-from antiphon_edge.client.journal import Exchange
-from antiphon_edge.client.reconnect import PASSING, Attempts, Reconnect
-from antiphon_edge.client.stream import Line
-from antiphon_edge.transport.call import Call, Opening
-from antiphon_edge.transport.channel import CONNECT_TIMEOUT_S
-from antiphon_edge.transport.opened import check_same_model
+from antiphon_edge.client.journal import Journal
+from antiphon_edge.client.reconnect import PASSING, Reconnect
+from antiphon_edge.client.stream import Stream
+from antiphon_edge.transport.call import Call
+from antiphon_edge.transport.handshake import Opening
 from antiphon_edge.transport.to_the_end import to_the_end
 
 logger = logging.getLogger(__name__)
 
 BACKLOG_S = 2.0  # of live audio, kept while no worker hears it
-QUIET_S = 10.0  # a line on which nobody spoke for so long has proven itself
-TAKEOVERS_APART_S = 10.0  # two by somebody else within that are a quarrel, which this side gives up
+QUIET_S = 10.0  # a stream on which nobody spoke for so long has proven itself
+TAKEOVERS_APART_S = 10.0  # two by another client within that: this side gives the session up
 SHORTEST_WAIT_S = 0.001  # a deadline that is all but reached
 
 
-Dial = Callable[[str, Opening, History | None, bytes, float], Awaitable[Call]]
-"""`Call.dial`, or what stands for it in a test: address, opening, history, resume token, seconds to connect in."""
-
-
 class Carrier:
-    """Keeps an exchange on a line; `open` makes both.
+    """Carries a session's journal over streams, in one task; `open` makes it and the `Session` owns it.
 
     Args:
-        addresses: HOST:PORT of the workers, or of load balancers before them, in the order of preference.
-        opening: what every call says first.
+        dialer: opens the session's calls.
+        call: the first of them.
         reconnect: how to go on when a stream is lost.
-        on_change: told when the session looks for another worker, and when it has found one.
-        dial: opens a call.
+        on_change: called when the session looks for another worker, and when it has found one.
     """
 
-    def __init__(
-        self,
+    def __init__(self, dialer: Dialer, call: Call, reconnect: Reconnect, on_change: Callable[[Change], None]) -> None:
+        self.model = ModelSpec.from_message(call.opened.model)
+        self.resumptions = 0
+        backlog = round(BACKLOG_S / dialer.opening.codec.frame_s)
+        self.journal = Journal(self.model, Limits.from_message(call.opened.limits), backlog)
+        self._dialer = dialer
+        self._reconnect = reconnect
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._taken_over_s = -TAKEOVERS_APART_S  # when another call last took the session
+        self._gave_up_s = -TAKEOVERS_APART_S  # when an attempt was last given up, which may reach the worker yet
+        self._leaving: set[asyncio.Task[None]] = set()
+        dialer.progressed()
+        dialer.arrived()
+        self.stream = Stream(call, self.journal)  # the one that the session goes on with
+        self._streams = [self.stream]  # that one, and the one that it leaves
+        self._steps_before = 0  # of the history, when the stream was taken
+        self._task = asyncio.create_task(self._run())
+
+    @classmethod
+    async def open(
+        cls,
         addresses: Sequence[str],
         opening: Opening,
         reconnect: Reconnect,
         on_change: Callable[[Change], None],
         dial: Dial = Call.dial,
-    ) -> None:
-        self.resumptions = 0
-        self.model: ModelSpec
-        self.exchange: Exchange
-        self.opening = opening
-        self.line: Line  # the one that the session goes on with
-        self._addresses = list(addresses)
-        self._at = 0  # which of them the session is at
-        self._next = 0  # which of them is tried next
-        self._reconnect = reconnect
-        self._on_change = on_change
-        self._dial = dial
-        self._attempts = Attempts(reconnect, len(self._addresses))
-        self._loop = asyncio.get_running_loop()
-        self._lines: list[Line] = []  # that one, and the one that it leaves
-        self._steps_before = 0  # of the history, when the line was taken
-        self._taken_over_s = -TAKEOVERS_APART_S  # when another call last took the session
-        self._gave_up_s = -TAKEOVERS_APART_S  # when an attempt was last given up, which may reach the worker yet
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
+    ) -> Carrier:
+        """Opens the first call, to the first address that takes it.
 
-    @property
-    def address(self) -> str:
-        """Where the session is, or was last."""
-        return self._addresses[self._at]
-
-    async def open(self) -> None:
-        """The first call, to the first address that takes it.
+        Args:
+            addresses: HOST:PORT of the workers, or of load balancers before them, in the order of preference.
+            opening: what every call says first.
+            reconnect: how to go on when a stream is lost.
+            on_change: called when the session looks for another worker, and when it has found one.
+            dial: opens a call.
 
         Raises:
             AntiphonError: no address took the session; the error is the last one's.
         """
-        call = await self._dial_any()
-        self.model = ModelSpec.from_message(call.opened.model)
-        self.opening = self.opening.with_sampling(self.model.sampling)
-        backlog = round(BACKLOG_S / self.opening.codec.frame_s)
-        self.exchange = Exchange(self.model, Limits.from_message(call.opened.limits), backlog)
-        self._attempts.begin(self._loop.time())
-        self._take_over(call)
-        self._task = asyncio.create_task(self._run())
+        dialer = Dialer(addresses, opening, reconnect, on_change, dial)
+        return cls(dialer, await dialer.first_call(), reconnect, on_change)
+
+    @property
+    def address(self) -> str:
+        """Where the session is, or was last."""
+        return self._dialer.address
+
+    @property
+    def opening(self) -> Opening:
+        """What every call says first."""
+        return self._dialer.opening
 
     def wake(self) -> None:
         """There is something to send."""
-        for line in self._lines:
-            line.wake()
+        for stream in self._streams:
+            stream.wake()
 
     async def abandon(self, over: AntiphonError) -> None:
         """Says Close wherever the session is open, and gives back calls, connections and tasks before it returns, even
         where it is cancelled.
 
         Args:
-            over: what whoever sends or receives after that is told.
+            over: what a later send or receive raises.
         """
-        if self._task is not None:
-            await to_the_end(self._abandon(self._task, over))
+        await to_the_end(self._abandon(over))
 
-    async def _abandon(self, life: asyncio.Task[None], over: AntiphonError) -> None:
-        life.cancel()
-        await asyncio.wait((life,))
-        self._leave_lines()  # a task that is cancelled before its first step runs nothing
-        self.exchange.abandon(over)
+    async def _abandon(self, over: AntiphonError) -> None:
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+        self._leave_streams()  # a task that is cancelled before its first step runs nothing
+        self.journal.abandon(over)
         while self._leaving:
             await asyncio.wait(tuple(self._leaving))
 
-    # The life of the session, in one task: a line until it ends, then another.
+    # The life of the session, in one task: a stream until it ends, then another.
 
     async def _run(self) -> None:
         try:
-            while (trouble := await self._trouble()) is not None:
-                await self._replace(self.line, trouble)
+            while (reason := await self._watch()) is not None:
+                await self._replace(self.stream, reason)
         except AntiphonError as error:
-            self.exchange.fail(error)
-        except Exception as error:  # for a reason that nobody thought of: whoever sends or receives must hear it
+            self.journal.fail(error)
+        except Exception as error:  # a bug of ours: the next send or receive must raise it
             logger.exception("a session failed")
-            self.exchange.fail(AntiphonError(f"the session's own code failed: {error!r}"))
+            self.journal.fail(AntiphonError(f"the session's own code failed: {error!r}"))
         finally:
-            self._leave_lines()
+            self._leave_streams()
 
-    async def _trouble(self) -> AntiphonError | None:
-        """Waits until the line needs a successor, and says why; None once the session has ended well.
+    async def _watch(self) -> AntiphonError | None:
+        """Waits until the stream needs a successor, and returns why; None once the session has ended well.
 
         Raises:
             AntiphonError: the session has ended for good.
         """
-        line, stall_s, patient = self.line, self._reconnect.stall_s, bool(self._reconnect.patience_s)
-        signs: list[asyncio.Future[Any]] = [line.ended, self.exchange.finished]
+        stream, stall_s, patient = self.stream, self._reconnect.stall_s, bool(self._reconnect.patience_s)
+        signs: list[asyncio.Future[Any]] = [stream.ended, self.journal.finished]
         if patient:
-            signs.append(line.go_away)
-        while not line.ended.done():
-            if self.exchange.finished.done():
-                await self._take_leave()
+            signs.append(stream.go_away)
+        while not stream.ended.done():
+            if self.journal.finished.done():
+                await self._wait_for_totals()
                 return None
-            if patient and line.go_away.done():
-                return UnavailableError(line.go_away.result().reason)
-            if (left_s := stall_s - line.stalled_s()) <= 0:
+            if patient and stream.go_away.done():
+                return UnavailableError(stream.go_away.result().reason)
+            if (left_s := stall_s - stream.stalled_s()) <= 0:
                 stalled = UnavailableError(
-                    f"the worker at {line.call.address} has not answered for {line.stalled_s():.1f} s"
+                    f"the worker at {stream.call.address} has not answered for {stream.stalled_s():.1f} s"
                 )
                 if not patient:
                     raise stalled
                 return stalled
-            await self._first_of(signs, left_s)
-        error = self._check_lost(line.ended.result())
+            await _first_of(signs, left_s)
+        error = self._check_final(stream.ended.result())
         if error is not None:
             self._check_owner(error)
         return error
 
-    async def _take_leave(self) -> None:
+    async def _wait_for_totals(self) -> None:
         """Every frame is answered and no more will come: only the worker's totals are missing, if it has any."""
-        await self._first_of([line.ended for line in self._lines], self._reconnect.stall_s)
-        if self.exchange.totals is None:
-            self.exchange.close(Totals(self.exchange.history.steps))
+        await _first_of([stream.ended for stream in self._streams], self._reconnect.stall_s)
+        if self.journal.totals is None:
+            self.journal.close(Totals(self.journal.history.steps))
 
-    def _check_lost(self, error: AntiphonError | None) -> AntiphonError | None:
-        """The error that a line ended with, where another line can mend it; None where the session is over."""
+    def _check_final(self, error: AntiphonError | None) -> AntiphonError | None:
+        """The error that a stream ended with, where another stream can mend it; None where the session is over.
+
+        Raises:
+            AntiphonError: it is final.
+        """
         if error is None:
             return None
-        all_answered = self.exchange.all_answered
-        if self.exchange.finished.done():  # nothing is missing but the totals
-            self.exchange.close(Totals(self.exchange.history.steps))
+        all_answered = self.journal.all_answered
+        if self.journal.finished.done():  # nothing is missing but the totals
+            self.journal.close(Totals(self.journal.history.steps))
             return None
         idle = isinstance(error, SessionTimeoutError) and all_answered  # nobody spoke: that is no lost stream
         if not isinstance(error, PASSING) or idle or not self._reconnect.patience_s:
@@ -182,10 +184,10 @@ class Carrier:
         return error
 
     def _check_owner(self, error: AntiphonError) -> None:
-        """Returns unless somebody else holds the session's token too, and insists.
+        """Returns unless another client holds the session's token too, and insists.
 
         Raises:
-            PreconditionError: the session was taken twice in a short while: it is left to the other one.
+            PreconditionError: the session was taken twice in a short while: the other client keeps it.
         """
         now_s = self._loop.time()
         if not str(error).startswith(TAKEN_OVER) or now_s - self._gave_up_s < TAKEOVERS_APART_S:
@@ -199,21 +201,22 @@ class Carrier:
             logger.warning("%s", reason)
             raise PreconditionError(reason)
 
-    async def _replace(self, old: Line, trouble: AntiphonError) -> None:
-        """Goes on with another line, or with the old one where it has recovered or ended well."""
+    async def _replace(self, old: Stream, reason: AntiphonError) -> None:
+        """Goes on with another stream, or with the old one where it has recovered or ended well."""
         began_s = self._loop.time()
         elsewhere, wait_s = not old.ended.done(), 0.0
-        if self._got_on(old):
-            self._attempts.begin(began_s)
+        if self._has_progressed(old):
+            self._dialer.progressed()
         else:
-            elsewhere, wait_s = True, self._attempts.failed(trouble, began_s)
-        self._next = (self._at + elsewhere) % len(self._addresses)
-        logger.info("looking for another call: %s", trouble)
-        self._on_change(Reconnecting(str(trouble), wait_s))
-        dialling = asyncio.create_task(self._redial(wait_s, trouble))
+            elsewhere, wait_s = True, self._dialer.failed(reason)
+        logger.info("looking for another call: %s", reason)
+        self._on_change(Reconnecting(str(reason), wait_s))
+        dialling = asyncio.create_task(
+            self._dialer.next_call(old.call, self.journal.history, elsewhere=elsewhere, wait_s=wait_s, reason=reason)
+        )
         needed = False
         try:
-            if await self._goes_on(old, dialling):
+            if await self._needs_no_successor(old, dialling):
                 return
             call, needed = dialling.result(), True
         finally:
@@ -224,27 +227,30 @@ class Carrier:
         self.resumptions += 1
         self._on_change(Resumed(call.address, self._loop.time() - began_s, call.opened.rebuilt_steps))
         await self._catch_up(old, new)
-        self._lines.remove(old)
+        self._streams.remove(old)
         self._leave(old.leave())
 
-    def _got_on(self, line: Line) -> bool:
-        """Whether the line has brought the session on: with a new reply, or by being there while nobody spoke."""
-        if self.exchange.history.steps > self._steps_before:
+    def _has_progressed(self, stream: Stream) -> bool:
+        """Whether the stream has brought the session on: with a new reply, or by lasting while nobody spoke."""
+        if self.journal.history.steps > self._steps_before:
             return True
-        return self.exchange.all_answered and self._loop.time() - line.began_s >= QUIET_S
+        return self.journal.all_answered and self._loop.time() - stream.began_s >= QUIET_S
 
-    async def _goes_on(self, old: Line, dialling: asyncio.Task[Call]) -> bool:
-        """Whether the session does without a successor before there is one: it is over, or the old line has
-        recovered."""
+    async def _needs_no_successor(self, old: Stream, dialling: asyncio.Task[Call]) -> bool:
+        """Waits for the dialling; True where the session is over, or the old stream has recovered, before it is done.
+
+        Raises:
+            AntiphonError: the old stream has ended with a final error.
+        """
         began_s = self._loop.time()
         stalled = not old.ended.done() and not old.go_away.done()
         recovered = old.reached(old.answered + 1)
         while not dialling.done():
-            if self.exchange.finished.done():
+            if self.journal.finished.done():
                 return True
-            signs: list[asyncio.Future[Any]] = [dialling, self.exchange.finished]
+            signs: list[asyncio.Future[Any]] = [dialling, self.journal.finished]
             if old.ended.done():
-                if self._check_lost(old.ended.result()) is None:
+                if self._check_final(old.ended.result()) is None:
                     return True
             elif stalled and recovered.done():
                 self._on_change(Resumed(old.call.address, self._loop.time() - began_s, 0))
@@ -254,85 +260,29 @@ class Carrier:
             await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)  # the dialling has its own end
         return False
 
-    async def _catch_up(self, old: Line, new: Line) -> None:
-        """Waits until the new line has the replies of the old one, or one of them is of no use."""
-        while (steps := self.exchange.history.steps) > new.answered and not (old.ended.done() or new.ended.done()):
+    async def _catch_up(self, old: Stream, new: Stream) -> None:
+        """Waits until the new stream has the replies of the old one, or one of them is of no use."""
+        while (steps := self.journal.history.steps) > new.answered and not (old.ended.done() or new.ended.done()):
             if (left_s := self._reconnect.stall_s - new.stalled_s()) <= 0:
                 return
-            await self._first_of([new.reached(steps), old.ended, new.ended], left_s)
+            await _first_of([new.reached(steps), old.ended, new.ended], left_s)
 
-    async def _first_of(self, signs: Sequence[asyncio.Future[Any]], within_s: float) -> None:
-        timeout_s = max(within_s, SHORTEST_WAIT_S)
-        await asyncio.wait(signs, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    def _take_over(self, call: Call) -> Stream:
+        """A stream over the call, which the session goes on with from now on."""
+        self.stream = Stream(call, self.journal)
+        self._streams.append(self.stream)
+        self._dialer.arrived()
+        self._steps_before = self.journal.history.steps
+        self.journal.max_in_flight = self.stream.limits.max_frames_in_flight
+        return self.stream
 
-    async def _dial_any(self) -> Call:
-        """The first call, to the first address that takes it."""
-        for at, address in enumerate(self._addresses):
-            try:
-                call = await self._dial(address, self.opening, None, b"", CONNECT_TIMEOUT_S)
-            except PASSING:
-                if at == len(self._addresses) - 1:
-                    raise
-            else:
-                self._next = at
-                return call
-        raise AssertionError("there is an address")
-
-    async def _redial(self, wait_s: float, trouble: AntiphonError) -> Call:
-        """A call that goes on with the session, before the patience is over.
-
-        Raises:
-            AntiphonError: a final one, or the last one when the patience was over.
-        """
-        last = trouble
-        refusals: dict[str, PreconditionError] = {}  # another model, say: another address may have the session's
-        try:
-            async with asyncio.timeout_at(self._attempts.until_s):
-                while True:
-                    await asyncio.sleep(wait_s)
-                    address = self._addresses[self._next]
-                    try:
-                        return await self._dial_on(address)
-                    except PreconditionError as error:
-                        refusals[address] = error
-                        if refusals.keys() == set(self._addresses):
-                            raise
-                        last = error
-                    except PASSING as error:
-                        last = error
-                    self._next = (self._next + 1) % len(self._addresses)
-                    if wait_s := self._attempts.failed(last, self._loop.time()):
-                        self._on_change(Reconnecting(str(last), wait_s))
-        except (TimeoutError, *PASSING):  # of those who might have gone on; who refused has said more
-            raise next(iter(refusals.values()), last) from None
-
-    async def _dial_on(self, address: str) -> Call:
-        """A call to `address` that goes on with the session."""
-        token, timeout_s = self.line.call.opened.resume_token, self._reconnect.connect_timeout_s
-        call = await self._dial(address, self.opening, self.exchange.history, token, timeout_s)
-        try:
-            check_same_model(self.model, call.opened, address)
-        except AntiphonError:
-            await to_the_end(call.abandon())
-            raise
-        return call
-
-    def _take_over(self, call: Call) -> Line:
-        """A line over the call, which the session goes on with from now on."""
-        self.line = Line(call, self.exchange)
-        self._lines.append(self.line)
-        self._at = self._next
-        self._steps_before = self.exchange.history.steps
-        self.exchange.in_flight_at_most = self.line.limits.max_frames_in_flight
-        return self.line
-
-    def _leave_lines(self) -> None:
-        lines, self._lines = self._lines, []
-        for line in lines:
-            self._leave(line.leave())
+    def _leave_streams(self) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            self._leave(stream.leave())
 
     def _leave(self, leaving: Coroutine[Any, Any, None]) -> None:
-        """Lets go of something, beside whatever comes next."""
+        """Runs `leaving` in a task of its own, for which only `abandon` waits."""
         task = asyncio.create_task(leaving)
         self._leaving.add(task)
         task.add_done_callback(self._left)
@@ -341,6 +291,10 @@ class Carrier:
         self._leaving.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.info("a call could not be left in good order: %r", error)
+
+
+async def _first_of(signs: Sequence[asyncio.Future[Any]], within_s: float) -> None:
+    await asyncio.wait(signs, timeout=max(within_s, SHORTEST_WAIT_S), return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _give_up(dialling: asyncio.Task[Call]) -> None:

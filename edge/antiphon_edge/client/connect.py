@@ -14,13 +14,11 @@ from contextlib import asynccontextmanager
 from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.arguments import check_addresses, check_mode, check_sampling, check_seed, check_type
-from antiphon_edge.client.events import Change, GoAway, Reconnecting, Reply, Resumed, Totals
-from antiphon_edge.client.reconnect import NEVER, Reconnect
+from antiphon_edge.client.events import Change
+from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.client.session import Session
-from antiphon_edge.transport.call import Opening
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
-
-__all__ = ["NEVER", "Change", "GoAway", "Reconnect", "Reconnecting", "Reply", "Resumed", "Session", "Totals", "connect"]
+from antiphon_edge.transport.handshake import Opening
 
 
 @asynccontextmanager
@@ -47,7 +45,7 @@ async def connect(
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
-        on_change: told when the session looks for another worker, and when it has found one.
+        on_change: called when the session looks for another worker, and when it has found one.
 
     Raises:
         ArgumentError: an argument cannot be used; the message names it.
@@ -67,9 +65,8 @@ async def connect(
         check_type(credentials, Credentials, "credentials"),
     )
     policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
-    session = Session(addresses, opening, policy, on_change)
+    session = await Session.open(addresses, opening, policy, on_change)
     try:
-        await session.open()
         yield session
     finally:
         await session.abandon()

@@ -1,4 +1,4 @@
-"""What a session tells its owner: replies, totals, and what becomes of its streams."""
+"""What a session tells its owner: replies, totals, and the loss and return of its streams."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What was said and what was answered, whatever carries it: the part of a session that outlives its streams.
+"""What a session said and what was answered: the part of it that outlives its streams. No network.
 
-Frames wait here until they are answered, replies until they are taken, and the tokens of both make the history. No
-network: lines (`antiphon_edge.client.stream`) read frames and bring replies.
+Frames wait here until they are answered, replies until they are taken, and the tokens of both make the history.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from antiphon_edge.client.events import Reply, Totals
 @dataclass(frozen=True, slots=True)
 class _Frame:
     codes: bytes
-    given_s: float
+    appended_s: float
 
 
-class Exchange:
-    """A session's frames and replies, in order.
+class Journal:
+    """A session's frames and replies, in order; its `Carrier` owns it, its streams read frames and add replies.
 
     Args:
         model: whose tokens they are.
         limits: of the worker that the session began on.
-        backlog: frames that `give_live` keeps while nobody takes them.
+        backlog: frames that `append_live` keeps while no stream takes them.
     """
 
     def __init__(self, model: ModelSpec, limits: Limits, backlog: int) -> None:
         self.history = History(model, max(limits.history_steps, fewest_steps(model)))
-        self.in_flight_at_most = limits.max_frames_in_flight
+        self.max_in_flight = limits.max_frames_in_flight
         self.dropped_frames = 0
         """Live frames that were never sent."""
         self.ending = False
@@ -48,7 +47,7 @@ class Exchange:
         self._model = model
         self._packer = model.model_packer
         self._backlog = backlog
-        self._frames: deque[_Frame] = deque()  # unanswered, from number history.steps on; bounded by `room`
+        self._frames: deque[_Frame] = deque()  # unanswered, from number history.steps on; bounded by `wait_for_room`
         self._sent = 0  # frames below this number have been on their way at least once
         self._replies: deque[Reply] = deque()  # not taken yet; bounded as the frames
         self._room = asyncio.Event()  # a reply was taken, or the session ended
@@ -56,11 +55,11 @@ class Exchange:
 
     @property
     def in_flight(self) -> int:
-        """Frames given whose replies were not taken yet."""
+        """Frames appended whose replies were not taken yet."""
         return len(self._frames) + len(self._replies)
 
     @property
-    def end(self) -> int:
+    def next_number(self) -> int:
         """The number of the next frame."""
         return self.history.steps + len(self._frames)
 
@@ -77,11 +76,11 @@ class Exchange:
 
     @property
     def all_answered(self) -> bool:
-        """Whether no frame waits for its reply."""
+        """Whether every frame has its reply."""
         return not self._frames
 
     def check_open(self) -> None:
-        """Returns where frames may be given.
+        """Returns where frames may be appended.
 
         Raises:
             AntiphonError: the session has ended, or will.
@@ -91,42 +90,42 @@ class Exchange:
         if self.ending:
             raise SequenceError("send after end: open a new session")
 
-    async def room(self) -> None:
-        """Waits until one more frame may be under way; errors as in `check_open`."""
+    async def wait_for_room(self) -> None:
+        """Waits until one more frame may be in flight; errors as in `check_open`."""
         self.check_open()
-        while self.in_flight >= self.in_flight_at_most:
+        while self.in_flight >= self.max_in_flight:
             self._room.clear()
             await self._room.wait()
             self.check_open()
 
-    def give(self, packed: bytes) -> int:
+    def append(self, packed: bytes) -> int:
         """Adds a frame of packed user codes and returns its number."""
         self._frames.append(_Frame(packed, time.perf_counter()))
-        return self.end - 1
+        return self.next_number - 1
 
-    def give_live(self, packed: bytes) -> None:
-        """The same, but where too many wait to be sent, the oldest of them goes."""
-        if self.end - self._sent >= self._backlog:
+    def append_live(self, packed: bytes) -> None:
+        """Adds a frame; drops the oldest that was never sent where `backlog` frames wait to be sent."""
+        if self.next_number - self._sent >= self._backlog:
             del self._frames[self._sent - self.history.steps]  # what was sent once is sent again: the worker knows it
             self.dropped_frames += 1
-        self.give(packed)
+        self.append(packed)
 
     def send(self, number: int) -> bytes:
-        """The packed codes of a frame that goes out on some line, perhaps not for the first time."""
+        """The packed codes of a frame that goes out on some stream, perhaps not for the first time."""
         self._sent = max(self._sent, number + 1)
-        answered = self.history.steps - number  # steps since, where another line has had it answered
+        answered = self.history.steps - number  # steps since, where another stream has had it answered
         return self.history.user_codes(number) if answered > 0 else self._frames[-answered].codes
 
     def answer(self, message: pb.ConverseResponse) -> None:
         """Takes the reply to the first frame that is unanswered."""
         frame = self._frames.popleft()
-        reply = self._reply(message, time.perf_counter() - frame.given_s)  # uvloop's clock counts whole milliseconds
+        reply = self._reply(message, time.perf_counter() - frame.appended_s)  # uvloop's clock counts whole milliseconds
         self.history.append(frame.codes, reply.text_token, message.codes)
         self._replies.append(reply)
         self._news.set()
         self._check_finished()
 
-    async def take(self) -> Reply | None:
+    async def next_reply(self) -> Reply | None:
         """The next reply; None after the last one, when `totals` is known.
 
         Raises:
@@ -148,7 +147,7 @@ class Exchange:
         self._news.set()
 
     def fail(self, error: AntiphonError) -> None:
-        """The session has ended; whoever gives or takes hears of it. The first reason stays."""
+        """The session has ended: from now on every call raises the error. The first reason stays."""
         self.failure = self.failure or error
         self._news.set()
         self._room.set()

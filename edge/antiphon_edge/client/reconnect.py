@@ -1,4 +1,4 @@
-"""When and where to try again after a stream is lost: at once, then ever later, until the patience is over.
+"""When to try again after a stream is lost: at once, then ever later, until the patience is over.
 
 What is tried again is a type of error, as `antiphon.errors` draws them: a worker that is gone, starting, draining or
 full. Whatever the worker says about the session itself (a codec that differs, a key that it does not know, a frame that
@@ -41,40 +41,3 @@ class Reconnect:
 
 
 NEVER = Reconnect(patience_s=0.0, stall_s=30.0)
-
-
-class Attempts:
-    """What a session has tried since its last progress.
-
-    Args:
-        policy: how long to wait, and until when.
-        addresses: as many are tried before the first wait.
-    """
-
-    def __init__(self, policy: Reconnect, addresses: int) -> None:
-        self._policy = policy
-        self._addresses = addresses
-        self._failures = 0
-        self._until_s = 0.0
-
-    def begin(self, now_s: float) -> None:
-        """The session was getting on until now: the patience is whole again, and nothing has failed."""
-        self._failures = 0
-        self._until_s = now_s + self._policy.patience_s
-
-    @property
-    def until_s(self) -> float:
-        """When the patience is over, on the clock of `begin`."""
-        return self._until_s
-
-    def failed(self, error: AntiphonError, now_s: float) -> float:
-        """Books a failure and says how many seconds to wait before the next attempt.
-
-        Raises:
-            AntiphonError: the patience is over; it is `error`.
-        """
-        if now_s >= self._until_s:
-            raise error
-        self._failures += 1
-        delay_s = self._policy.delay_s(self._failures - self._addresses, error)
-        return min(delay_s, self._until_s - now_s)

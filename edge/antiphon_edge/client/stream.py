@@ -1,4 +1,4 @@
-"""A line: one call's share of a session. What went out on it, what was answered, and whether it still works."""
+"""One call's share of a session: what went out on it, what was answered, and whether it still works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon.plain_text import plain_line
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.events import GoAway, Totals
-from antiphon_edge.client.journal import Exchange
+from antiphon_edge.client.journal import Journal
 from antiphon_edge.transport.call import LEAVE_S, Call
 
 logger = logging.getLogger(__name__)
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 NUMBERED_EVERY = 256  # frames between two that carry their number: 20 s, for 0.2 bytes/s
 
 
-class Line:
-    """Carries `exchange` over `call`, in a task that writes and one that reads, until `leave`."""
+class Stream:
+    """Carries a journal over one call, in a task that writes and one that reads; a `Carrier` owns it until `leave`."""
 
-    def __init__(self, call: Call, exchange: Exchange) -> None:
+    def __init__(self, call: Call, journal: Journal) -> None:
         self.call = call
         self.limits = Limits.from_message(call.opened.limits)
         self.answered = call.opened.step_offset  # the number of the next frame to be answered
@@ -31,11 +31,11 @@ class Line:
         """Done when the worker asks the session to move."""
         self.ended: asyncio.Future[AntiphonError | None] = loop.create_future()
         """Done when nothing more comes: with None the session was closed, with an error the call is lost."""
-        self._exchange = exchange
+        self._journal = journal
         self._first = self._sent = self.answered  # the number of the next frame to go out
         self._leaving = False  # the session needs no more of it
         self._closing = False  # Close has been said
-        self._moved_s = self.began_s  # when a frame was last answered, or sent with none before it
+        self._progress_s = self.began_s  # when a frame was last answered, or sent with none before it
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._work = asyncio.Event()
         self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
@@ -48,13 +48,13 @@ class Line:
 
     def stalled_s(self) -> float:
         """Seconds that the oldest unanswered frame has waited."""
-        return self._loop.time() - self._moved_s if self._sent > self.answered else 0.0
+        return self._loop.time() - self._progress_s if self._sent > self.answered else 0.0
 
     def reached(self, number: int) -> asyncio.Future[None]:
-        """Done once every frame below `number` was answered on this line."""
+        """Done once every frame below `number` was answered on this stream."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((number, future))
-        self._tell_waiting()
+        self._resolve_waiting()
         return future
 
     async def leave(self) -> None:
@@ -71,15 +71,15 @@ class Line:
         self._end(UnavailableError(f"the call to the worker at {self.call.address} was left"))
 
     async def _write(self) -> None:
-        exchange = self._exchange
+        journal = self._journal
         try:
             while True:
                 self._work.clear()
-                while self._sent < min(exchange.end, self.answered + self.limits.max_frames_in_flight):
+                while self._sent < min(journal.next_number, self.answered + self.limits.max_frames_in_flight):
                     if self._leaving:
                         break
                     await self.call.write(self._request())
-                over = exchange.ending and self._sent == exchange.end
+                over = journal.ending and self._sent == journal.next_number
                 if (over or self._leaving) and not self._closing:
                     self._closing = True
                     await self.call.write(pb.ConverseRequest(close=pb.Close()))
@@ -91,11 +91,11 @@ class Line:
 
     def _request(self) -> pb.ConverseRequest:
         """The message of the next frame, which is about to be sent."""
-        request = pb.ConverseRequest(codes=self._exchange.send(self._sent))
+        request = pb.ConverseRequest(codes=self._journal.send(self._sent))
         if self._sent % NUMBERED_EVERY == 0 or self._sent == self._first:
             request.sequence = self._sent
         if self._sent == self.answered:
-            self._moved_s = self._loop.time()
+            self._progress_s = self._loop.time()
         self._sent += 1
         return request
 
@@ -107,7 +107,7 @@ class Line:
                     case None:
                         self._accept(response)
                     case "go_away":
-                        self._told_to_go(
+                        self._on_go_away(
                             GoAway(plain_line(response.go_away.reason), response.go_away.time_left_ms / 1000)
                         )
                     case "closed":
@@ -120,33 +120,33 @@ class Line:
         """The worker has closed the session: nothing more comes; an error where the edge has not asked for that."""
         if self._leaving:
             return None
-        if not self._exchange.finished.done():
+        if not self._journal.finished.done():
             return UnavailableError(f"the worker at {self.call.address} closed a session that nobody had ended")
-        self._exchange.close(Totals(closed.frames, list(closed.timings.wait_us), list(closed.timings.step_us)))
+        self._journal.close(Totals(closed.frames, list(closed.timings.wait_us), list(closed.timings.step_us)))
         return None
 
     def _accept(self, message: pb.ConverseResponse) -> None:
-        """Takes a reply; one that another line has brought already is passed over."""
+        """Takes a reply; one that another stream has brought already is passed over."""
         sequence = message.sequence if message.HasField("sequence") else self.answered
         if self.answered == self._sent or sequence != self.answered:
             raise SequenceError(
                 f"the worker at {self.call.address} answered frame {sequence} out of turn: open a new session"
             )
         self.answered += 1
-        self._moved_s = self._loop.time()
+        self._progress_s = self._loop.time()
         self._work.set()
-        if sequence == self._exchange.history.steps and not self._leaving:
-            self._exchange.answer(message)
+        if sequence == self._journal.history.steps and not self._leaving:
+            self._journal.answer(message)
         if self._waiting:
-            self._tell_waiting()
+            self._resolve_waiting()
 
-    def _tell_waiting(self) -> None:
+    def _resolve_waiting(self) -> None:
         for number, future in self._waiting:
             if number <= self.answered and not future.done():
                 future.set_result(None)
         self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
 
-    def _told_to_go(self, go_away: GoAway) -> None:
+    def _on_go_away(self, go_away: GoAway) -> None:
         logger.info("%s; %.0f s left", go_away.reason, go_away.time_left_s)
         if not self.go_away.done():
             self.go_away.set_result(go_away)
@@ -156,6 +156,6 @@ class Line:
             self.ended.set_result(error)
 
     def _check(self, task: asyncio.Task[None]) -> None:
-        """A task that fails for a reason nobody thought of ends the line too."""
+        """A task that fails by a bug of ours ends the stream too."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._end(AntiphonError(f"the session's own code failed: {error!r}"))

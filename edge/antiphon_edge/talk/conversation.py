@@ -1,28 +1,23 @@
 """A conversation: audio → codec → session → codec → audio, for wav files and for live voice alike.
 
-`talk` is the whole path of a frame at the edge. Where the audio comes from and goes to is its arguments' business.
+`talk` is the whole path of a frame at the edge; its arguments say where the audio comes from and goes to.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
-
-import numpy as np
 
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.client.connect import Reply, Session
+from antiphon_edge.client.events import Reply
+from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.talk.hearing import Hearing
-from antiphon_edge.talk.late_replies import LagBudget
-from antiphon_edge.talk.latency import Hops
-
-READ_AHEAD = 4  # frames of a pipe: the rest waits in it
+from antiphon_edge.talk.late_replies import LateReplyFilter
+from antiphon_edge.talk.latency import LatencyBreakdown
 
 
 @dataclass(slots=True)
@@ -34,7 +29,7 @@ class Conversation:
     text_tokens: int = 0
     skipped_replies: int = 0
     """That came too late to be heard."""
-    hops: Hops = field(default_factory=Hops)
+    latency: LatencyBreakdown = field(default_factory=LatencyBreakdown)
 
 
 async def talk(
@@ -58,7 +53,7 @@ async def talk(
         speaker: takes decoded frames [frame_samples] and returns at once.
         on_reply: called with every reply before it is decoded.
         live: a person listens: after an outage the last 2 s that were said are sent, and replies that come later than
-            `LAG_BUDGET_S` are skipped, so that the conversation never stays behind. Files lose nothing.
+            `MAX_LAG_S` are skipped, so that the conversation never stays behind. Files lose nothing.
 
     Raises:
         PreconditionError: the codec makes fewer codebooks than the model hears.
@@ -79,7 +74,7 @@ async def talk(
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
-    conversation.hops.add_timings(session.totals)
+    conversation.latency.add_timings(session.totals)
     return conversation
 
 
@@ -97,7 +92,7 @@ async def _up(
         for pcm in frames:
             start = time.perf_counter()
             codes = await loop.run_in_executor(thread, hearing.step, pcm)  # [user_codebooks]
-            conversation.hops.encode_ms.append((time.perf_counter() - start) * 1e3)
+            conversation.latency.encode_ms.append((time.perf_counter() - start) * 1e3)
             if live:
                 session.send_live(codes)
             else:
@@ -122,90 +117,18 @@ async def _down(
 ) -> None:
     loop = asyncio.get_running_loop()
     decoder = codec.decoder() if session.model.model_codebooks else None
-    lag = LagBudget()
+    late_replies = LateReplyFilter()
     async for reply in session:
-        conversation.hops.round_trip_ms.append(reply.round_trip_s * 1e3)
+        conversation.latency.round_trip_ms.append(reply.round_trip_s * 1e3)
         conversation.text_tokens += bool(reply.text)
         on_reply(reply)
         if reply.codes is None or decoder is None:
             continue
-        if lag.is_late(reply.round_trip_s) and live:
+        if late_replies.is_late(reply.round_trip_s) and live:
             conversation.skipped_replies += 1
             continue
         start = time.perf_counter()
         pcm = await loop.run_in_executor(thread, decoder.step, reply.codes[: codec.spec.codebooks])
-        conversation.hops.decode_ms.append((time.perf_counter() - start) * 1e3)
+        conversation.latency.decode_ms.append((time.perf_counter() - start) * 1e3)
         conversation.frames_down += 1
         speaker(pcm)
-
-
-async def paced(frames: Iterable[Pcm] | AsyncIterator[Pcm], frame_s: float, ahead_s: float = 0.0) -> AsyncIterator[Pcm]:
-    """A file as a microphone: each frame [frame_samples] at the moment when a listener would have heard it whole, or up
-    to `ahead_s` before it.
-
-    A `frame_s` of 0 does not wait.
-    """
-    loop = asyncio.get_running_loop()
-    start = loop.time() - ahead_s
-    count = 0
-    async for frame in _each(frames):
-        count += 1
-        if frame_s:
-            await asyncio.sleep(start + count * frame_s - loop.time())
-        yield frame
-
-
-async def _each(frames: Iterable[Pcm] | AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
-    if isinstance(frames, AsyncIterator):
-        async for frame in frames:
-            yield frame
-    else:
-        for frame in frames:
-            yield frame
-
-
-async def in_thread(frames: Iterable[Pcm]) -> AsyncGenerator[Pcm]:
-    """The same frames of a source that waits, such as a pipe, read by a thread of its own, `READ_AHEAD` ahead at most.
-
-    The thread outlives this where its source brings nothing: it ends with the source, or with the program.
-    """
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Pcm | Exception | None] = asyncio.Queue()  # bounded by `room`
-    room = threading.Semaphore(READ_AHEAD)
-    ended = False
-
-    def hand_over(item: Pcm | Exception | None) -> None:
-        try:
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-        except RuntimeError:  # the loop was closed
-            return
-
-    def read() -> None:
-        try:
-            for frame in frames:
-                room.acquire()
-                if ended:
-                    return
-                hand_over(frame)
-        except Exception as error:  # noqa: BLE001 -- whoever reads the frames hears of it
-            hand_over(error)
-        else:
-            hand_over(None)
-
-    threading.Thread(target=read, name="antiphon-pipe", daemon=True).start()
-    try:
-        while (item := await queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-            room.release()
-    finally:
-        ended = True
-        room.release()
-
-
-def with_silence(frames: Iterable[Pcm], frame_samples: int, delay_steps: int) -> Iterator[Pcm]:
-    """The frames [frame_samples], and as much silence after them as lets the model's delays run out: the reply is then
-    as long as what was said."""
-    yield from frames
-    yield from repeat(np.zeros(frame_samples, np.float32), delay_steps)

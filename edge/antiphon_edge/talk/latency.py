@@ -1,4 +1,4 @@
-"""Where a frame's time goes, hop by hop: encode, network, wait, step, decode."""
+"""Where a frame's time goes: encode, network, wait, step, decode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from antiphon_edge.client.connect import Totals
+from antiphon_edge.client.events import Totals
 
 FRAMES_KEPT = 1024  # of the latest frames: as many as the worker's own timings cover
 
@@ -19,8 +19,11 @@ def _recent() -> deque[float]:
 
 
 @dataclass(slots=True)
-class Hops:
-    """Milliseconds of the latest frames at each hop. Wait, step and network are known once the session has ended."""
+class LatencyBreakdown:
+    """Milliseconds of the latest frames in each part of their way.
+
+    Wait, step and network are known once the session has ended.
+    """
 
     encode_ms: deque[float] = field(default_factory=_recent)
     network_ms: deque[float] = field(default_factory=_recent)
@@ -39,16 +42,16 @@ class Hops:
         self.network_ms.extend(whole - wait - step for whole, wait, step in parts)
 
     @classmethod
-    def together(cls, sessions: Iterable[Self]) -> Hops:
+    def together(cls, sessions: Iterable[Self]) -> LatencyBreakdown:
         """The frames of several sessions as one."""
-        merged = Hops(*(deque[float]() for _ in cls.__slots__))
+        merged = LatencyBreakdown(*(deque[float]() for _ in cls.__slots__))
         for session in sessions:
             for name in cls.__slots__:
                 getattr(merged, name).extend(getattr(session, name))
         return merged
 
     def table(self) -> dict[str, tuple[float, float, float]]:
-        """(p50, p95, p99) in milliseconds of every hop that was measured, in a frame's order."""
+        """(p50, p95, p99) in milliseconds of every part that was measured, in a frame's order."""
         rows = {name.removesuffix("_ms").replace("_", " "): getattr(self, name) for name in self.__slots__}
         return {name: _percentiles(values) for name, values in rows.items() if values}
 

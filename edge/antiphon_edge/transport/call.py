@@ -5,70 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import grpc
 
 from antiphon.errors import AntiphonError, SequenceError, UnavailableError
 from antiphon.history import History
-from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.transport.channel import CONNECT_TIMEOUT_S, open_channel, translate
-from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
-from antiphon_edge.transport.opened import check_opened
-from antiphon_edge.transport.operations import end_call
+from antiphon_edge.transport.grpc_workarounds import CallOverError, CallStatus, end_call
+from antiphon_edge.transport.handshake import Opening, check_opened
 from antiphon_edge.transport.to_the_end import to_the_end
 
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
-REBUILD_TIMEOUT_S = 30.0  # the same, where the worker has a past to compute and others to serve
+REBUILD_TIMEOUT_S = 30.0  # the same, where the worker has a history to compute and other sessions to serve
 LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What every call of a session says first."""
-
-    codec: CodecSpec
-    seed: int
-    sampling: Sampling | None = None  # None: the model's own
-    mode: pb.Mode = pb.MODE_UNSPECIFIED
-    timings: bool = False
-    credentials: Credentials = PLAINTEXT
-
-    def with_sampling(self, sampling: Sampling) -> Opening:
-        """The same, where nothing was asked for with the sampling that the model chose: a worker that the session moves
-        to may have another."""
-        return replace(self, sampling=self.sampling or sampling)
-
-    def request(self, history: History | None, resume_token: bytes) -> pb.ConverseRequest:
-        """The message; a history makes it a session that goes on."""
-        message = pb.Open(
-            codec_fingerprint=self.codec.fingerprint,
-            mode=self.mode,
-            seed=self.seed,
-            timings=self.timings,
-            resume_token=resume_token,
-        )
-        if self.sampling is not None:
-            message.sampling.CopyFrom(self.sampling.to_message())
-        if history is not None:
-            message.history.CopyFrom(history.to_message())
-        return pb.ConverseRequest(open=message)
-
-
 class Call:
-    """An open call; `dial` makes it. One task reads, one writes."""
+    """One RPC to one worker, from Opened on; `dial` opens it and a `Stream` owns it. One task reads, one writes."""
 
-    def __init__(self, rpc: Any, address: str) -> None:
+    opened: pb.Opened
+    """What the worker said first."""
+
+    def __init__(self, rpc: Any, address: str, channel: AsyncExitStack) -> None:
         self.address = address
-        self.opened: pb.Opened
         self._rpc = rpc
-        self._channel = AsyncExitStack()
-        self._ended_with: grpc.aio.AioRpcError | None = None
-        rpc.add_done_callback(self._remember_status)
+        self._channel = channel
+        self._status = CallStatus(rpc)
 
     @classmethod
     async def dial(
@@ -91,13 +57,12 @@ class Call:
         stack = AsyncExitStack()
         try:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
-            call = cls(stub.Converse(), address)
+            call = cls(stub.Converse(), address, stack)
             stack.push_async_callback(call._cancel)
             await call._open(opening.request(history, resume_token), history is not None)
         except BaseException:
             await to_the_end(stack.aclose())
             raise
-        call._channel = stack
         return call
 
     async def _open(self, request: pb.ConverseRequest, rebuilds: bool) -> None:
@@ -135,13 +100,11 @@ class Call:
                 await asyncio.wait((reading,))
                 if not reading.result().HasField("opened"):
                     return
-                await self.write(pb.ConverseRequest(close=pb.Close()))
-                while not (await self.read()).HasField("closed"):
-                    pass
+                await self._say_close()
         await self._stop(reading)
 
     async def _stop(self, reading: asyncio.Task[pb.ConverseResponse]) -> None:
-        """Ends the call under whoever reads: cancelled itself, it would leave gRPC's operation behind."""
+        """Ends the call below the task that reads: cancelled itself, the task would leave gRPC's operation behind."""
         end_call(self._rpc)
         await asyncio.wait((reading,), timeout=LEAVE_S)
         if reading.done() and not reading.cancelled():
@@ -170,10 +133,14 @@ class Call:
         """Says Close, waits a moment for Closed and ends the call: nothing has read or written yet."""
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self.write(pb.ConverseRequest(close=pb.Close()))
-                while not (await self.read()).HasField("closed"):
-                    pass
+                await self._say_close()
         await self.close()
+
+    async def _say_close(self) -> None:
+        """Says Close and waits for Closed."""
+        await self.write(pb.ConverseRequest(close=pb.Close()))
+        while not (await self.read()).HasField("closed"):
+            pass
 
     async def _cancel(self) -> None:
         end_call(self._rpc)
@@ -181,34 +148,8 @@ class Call:
     async def _translated(self, operation: Awaitable[T]) -> T:
         """The operation's result, or the reason why the call ended as an error of ours."""
         try:
-            return await operation
-        except grpc.aio.AioRpcError as error:
-            raise self._reason(error) from None
-        except asyncio.InvalidStateError:  # the call had ended before
-            raise self._reason(self._ended_with) from None
-        except asyncio.CancelledError:
-            if asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                raise
-            raise self._reason(None) from None  # the call was cancelled, not we
-
-    def _reason(self, error: grpc.aio.AioRpcError | None) -> AntiphonError:
-        error = self._ended_with or error
-        if error is None or error.code() is grpc.StatusCode.OK:
-            return UnavailableError(f"lost the worker at {self.address}: the call has ended")
-        return translate(error, self.address)
-
-    def _remember_status(self, rpc: Any) -> None:
-        """Keeps the worker's status as it arrives: a write that fails after it would overwrite it (grpc#36066)."""
-
-        async def status() -> grpc.aio.AioRpcError:
-            return grpc.aio.AioRpcError(
-                await rpc.code(), await rpc.initial_metadata(), await rpc.trailing_metadata(), await rpc.details()
-            )
-
-        coroutine = status()
-        try:
-            coroutine.send(None)  # the call has ended: nothing here waits
-        except StopIteration as done:
-            self._ended_with = done.value
-        finally:
-            coroutine.close()
+            return await self._status.result(operation)
+        except CallOverError as over:
+            if over.status is None or over.status.code() is grpc.StatusCode.OK:
+                raise UnavailableError(f"lost the worker at {self.address}: the call has ended") from None
+            raise translate(over.status, self.address) from None

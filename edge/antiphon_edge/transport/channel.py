@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2
@@ -18,17 +16,17 @@ from antiphon.plain_text import plain_line
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.errors import CredentialsError
-from antiphon_edge.transport.credentials import PLAINTEXT, Credentials, Metadata
-from antiphon_edge.transport.operations import Operations
+from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
+from antiphon_edge.transport.grpc_workarounds import (
+    FRESH_CHANNEL,
+    ChannelWithMetadata,
+    Operations,
+    connect_channel,
+)
 from antiphon_edge.transport.proxy import DIRECT, find_proxy, may_use_proxy
 from antiphon_edge.transport.to_the_end import to_the_end
 
-CHANNEL_OPTIONS = (
-    # A new channel tries at once, whatever an earlier one to the same address has been waiting for.
-    ("grpc.use_local_subchannel_pool", 1),
-    *KEEPALIVE,
-    *FLOW_CONTROL,
-)
+CHANNEL_OPTIONS = (FRESH_CHANNEL, *KEEPALIVE, *FLOW_CONTROL)
 CONNECT_TIMEOUT_S = 10.0
 REASON_TIMEOUT_S = 2.0
 
@@ -71,9 +69,9 @@ async def open_channel(
     channel = _channel(address, credentials)
     operations = Operations()
     try:
-        connecting = operations.watch(asyncio.ensure_future(_connected(channel)))
+        connecting = operations.watch(asyncio.ensure_future(connect_channel(channel)))
         await asyncio.wait((connecting,), timeout=timeout_s)
-        stub = dialogue_pb2_grpc.DialogueServiceStub(_Calls(channel, credentials.metadata, operations))
+        stub = dialogue_pb2_grpc.DialogueServiceStub(ChannelWithMetadata(channel, credentials.metadata, operations))
         if not (connecting.done() and connecting.result()):
             raise await _refusal(stub, address, credentials)
         try:
@@ -97,41 +95,10 @@ async def _close(channel: grpc.aio.Channel, operations: Operations) -> None:
     await operations.ended()
 
 
-class _Calls:
-    """A channel whose calls all carry `metadata`, in the shape that the generated stub takes.
-
-    gRPC's own call credentials would not do: they refuse plaintext, which is fine on loopback.
-    """
-
-    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata, operations: Operations) -> None:
-        self._channel = channel
-        self._metadata = metadata
-        self._operations = operations
-
-    def __getattr__(self, arity: str) -> Any:
-        make = getattr(self._channel, arity)  # unary_unary, stream_stream, ...
-
-        def with_metadata(*args: Any, **kwargs: Any) -> Callable[..., Any]:
-            return partial(self._operations.start, partial(make(*args, **kwargs), metadata=self._metadata))
-
-        return with_metadata
-
-
-async def _connected(channel: grpc.aio.Channel) -> bool:
-    """Waits for the channel; False as soon as the connection is refused, rather than tried again."""
-    state = channel.get_state(try_to_connect=True)
-    while state is not grpc.ChannelConnectivity.READY:
-        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-            return False
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(try_to_connect=True)
-    return True
-
-
 async def _refusal(
     stub: dialogue_pb2_grpc.DialogueServiceStub, address: str, credentials: Credentials
 ) -> AntiphonError:
-    """Why the channel could not be connected, as one sentence: only a call is told."""
+    """Why the channel could not be connected, as one sentence: a call asks, since the channel does not say."""
     reason = ""
     try:
         await stub.GetModel(pb.GetModelRequest(), timeout=REASON_TIMEOUT_S)

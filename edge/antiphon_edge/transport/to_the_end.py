@@ -1,4 +1,4 @@
-"""What must be done whole, whoever is cancelled meanwhile."""
+"""Work for which a cancellation waits instead of interrupting it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from antiphon_cloud.checkpoint import fingerprint as module
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.fingerprint import KEPT_FILE, model_fingerprint
 from antiphon_cloud.runner.runner import Runner
-from antiphon_edge.client.connect import Reconnect, connect
+from antiphon_edge import Reconnect, connect
 from tests.support.language_models import GOLDEN, copy_model
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tools.harness.relay import relay

@@ -20,7 +20,7 @@ from antiphon_cloud.codec.mimi import Decoder, Encoder, MimiConfig
 from antiphon_cloud.codec.onnx_rewrites import quantize
 from antiphon_cloud.codec.report import compare
 from antiphon_cloud.errors import CheckpointError
-from antiphon_edge.codec.codec import Codec
+from antiphon_edge import Codec
 from tests.support.random_weights import RandomWeights
 
 

@@ -18,7 +18,7 @@ from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.server import call as server_call
 from antiphon_cloud.server.interceptor import SERVICE_NAME
-from antiphon_edge.client.connect import connect
+from antiphon_edge import connect
 from tests.support.half_message import half_message
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 from tests.support.time_travel import NET_S, Clock, until, until_steady

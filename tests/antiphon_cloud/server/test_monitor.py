@@ -23,8 +23,7 @@ from antiphon_cloud.metrics import LATENCY_BUCKETS_S, REFUSALS, Metrics
 from antiphon_cloud.server import monitor as monitoring
 from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.process import Server, ServerConfig
-from antiphon_edge.client.connect import NEVER, connect
-from antiphon_edge.transport.credentials import Credentials
+from antiphon_edge import NEVER, Credentials, connect
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 from tests.support.time_travel import NET_S, until
 from tools.harness.stub_runner import StubRunner

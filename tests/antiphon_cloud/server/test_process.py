@@ -14,7 +14,7 @@ from antiphon.errors import AntiphonError, UnavailableError
 from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
-from antiphon_edge.client.connect import connect
+from antiphon_edge import connect
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC
 

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError
-from antiphon_edge.audio.devices import AudioDevice, Microphone, Speaker, list_devices
+from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.portaudio import Direction, channel_counts, choose_device, quiet
+from antiphon_edge.audio.portaudio import AudioDevice, Direction, channel_counts, choose_device, list_devices, quiet
+from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.stall import STALL_S
 from antiphon_edge.errors import AudioDeviceError
 from tests.support.fake_device import FakeDevice, FakeTime, install

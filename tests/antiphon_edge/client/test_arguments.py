@@ -10,7 +10,8 @@ import pytest
 from antiphon.errors import AntiphonError, ArgumentError
 from antiphon.spec import Sampling
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.client import blocking, session
+from antiphon_edge import blocking
+from antiphon_edge.client import session
 from antiphon_edge.client.arguments import check_mode, check_seed
 from antiphon_edge.client.connect import connect
 from tests.support.servers import CODEC, stub_server

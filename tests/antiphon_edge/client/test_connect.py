@@ -18,8 +18,11 @@ from antiphon.errors import (
 )
 from antiphon.spec import GREEDY, CodecSpec
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.client import blocking, carrier
-from antiphon_edge.client.connect import NEVER, Reconnect, Reply, connect
+from antiphon_edge import blocking
+from antiphon_edge.client import dialer
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.events import Reply
+from antiphon_edge.client.reconnect import NEVER, Reconnect
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tests.support.time_travel import NET_S, Clock
@@ -112,7 +115,7 @@ async def test_several_clients_at_once_hear_only_themselves() -> None:
 
 
 async def test_nobody_at_the_address_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carrier, "CONNECT_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(dialer, "CONNECT_TIMEOUT_S", 3600.0)
     address = unused_address()
     with pytest.raises(UnavailableError, match=f"no worker answers at {address}"):
         async with asyncio.timeout(NET_S), connect(address, CODEC):

@@ -9,8 +9,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from antiphon_edge.client import stream as line
-from antiphon_edge.client.connect import NEVER, Session, connect
+from antiphon_edge.client import stream
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.reconnect import NEVER
+from antiphon_edge.client.session import Session
 from antiphon_edge.transport import call
 from tests.support.calls import wait_until_free
 from tests.support.servers import CODEC, StubOptions, stub_server
@@ -24,7 +26,7 @@ A_LITTLE_S = 0.001  # the endings are spread over dialling, opening and talking;
 @pytest.fixture(autouse=True)
 def time_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine, Close is taken."""
-    for module in (call, line):
+    for module in (call, stream):
         monkeypatch.setattr(module, "LEAVE_S", 60.0)
 
 

@@ -22,13 +22,15 @@ from antiphon.errors import (
 )
 from antiphon.spec import Sampling
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.client.connect import NEVER, Reconnect, Reconnecting, Reply, Resumed, connect
-from antiphon_edge.client.events import Change
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.events import Change, Reconnecting, Reply, Resumed
+from antiphon_edge.client.reconnect import NEVER, Reconnect
 from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.talk.conversation import talk
 from antiphon_edge.talk.hearing import Hearing
-from antiphon_edge.transport.call import Call, Opening
+from antiphon_edge.transport.call import Call
+from antiphon_edge.transport.handshake import Opening
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 from tests.support.time_travel import NET_S, Clock, until
@@ -240,7 +242,7 @@ async def test_a_worker_that_answers_after_all_keeps_the_session(clock: Clock) -
         replies = await exchange(session, 3)
         between.stall()
         sending = asyncio.create_task(exchange(session, 3))
-        await until(lambda: session._carrier.line.stalled_s() > 0, "a frame without an answer")
+        await until(lambda: session._carrier.stream.stalled_s() > 0, "a frame without an answer")
         clock.advance(QUICK.stall_s)
         assert isinstance(await changes.get(), Reconnecting)
         between.resume()
@@ -292,7 +294,7 @@ async def test_patience_ends_and_the_last_error_is_told(clock: Clock) -> None:
         between.cut()
         await session.send(said(2))
         await until_refused(changes)
-        assert session._carrier.exchange.failure is None
+        assert session._carrier.journal.failure is None
         clock.advance(QUICK.patience_s)
         with pytest.raises(UnavailableError):
             await session.receive()
@@ -421,8 +423,7 @@ async def test_an_owner_whose_own_code_fails_hears_of_it_where_it_sends_and_rece
 async def test_the_worker_says_that_another_call_took_the_session_in_the_words_that_the_edge_knows() -> None:
     async with stub_server() as server, connect(server.address, CODEC, seed=SEED, reconnect=NEVER) as session:
         await exchange(session, 3)
-        line = session._carrier.line
-        token = line.call.opened.resume_token
+        token = session._carrier.stream.call.opened.resume_token
         thief = await Call.dial(server.address, session._carrier.opening, session.history, token)
         with pytest.raises(UnavailableError, match=f"^{TAKEN_OVER}"):
             await asyncio.wait_for(session.receive(), LONG_S)
@@ -438,17 +439,14 @@ async def test_of_two_clients_that_hold_one_session_one_keeps_it() -> None:
             while True:  # until it is told
                 await asyncio.wait_for(session.receive(), 60)
 
-        first = Session([server.address], opening, Reconnect(), lambda change: None)
-        await first.open()
+        first = await Session.open([server.address], opening, Reconnect(), lambda change: None)
         await exchange(first, 3)
         carrier = first._carrier
 
         async def steal(address: str, opening: Opening, *_: Any) -> Call:
-            return await Call.dial(address, opening, first.history, carrier.line.call.opened.resume_token)
+            return await Call.dial(address, opening, first.history, carrier.stream.call.opened.resume_token)
 
-        second = Session([server.address], opening, Reconnect(), lambda change: None, steal)
-        second._carrier.exchange = carrier.exchange
-        await second.open()
+        second = await Session.open([server.address], opening, Reconnect(), lambda change: None, steal)
         owners = [asyncio.create_task(owner(session)) for session in (first, second)]
         done, left = await asyncio.wait(owners, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -21,7 +21,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from antiphon.codec_manifest import CodecGraph, CodecManifest
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_edge.codec import graph_rules
+from antiphon_edge.codec import graph_rules, operators
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.codec.graph_rules import check_graph
 from antiphon_edge.codec.onnx_file import GraphError, TensorType, read_graph
@@ -197,14 +197,14 @@ def test_the_rules_find_the_shapes_that_onnx_finds(
         for value in (*inferred.value_info, *inferred.output)
     }
     found = dict[str, tuple[int, ...]]()
-    results = graph_rules._results
+    results = operators.result_shapes
 
     def watched(call: Any) -> list[tuple[int, ...]]:
         made = results(call)
         found.update(zip(call.node.outputs, made, strict=True))
         return made
 
-    monkeypatch.setattr(graph_rules, "_results", watched)
+    monkeypatch.setattr(graph_rules, "result_shapes", watched)
     graph = read_graph(memoryview(data))
     check_graph(graph, {name: k for name, k in graph.inputs.items() if name not in graph.constants}, graph.outputs)
     assert found == expected

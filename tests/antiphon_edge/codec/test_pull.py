@@ -6,12 +6,11 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
 
 from antiphon.errors import AntiphonError, ProtocolError, UnavailableError
@@ -20,7 +19,8 @@ from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.codec.pull import pull_codec
 from antiphon_edge.errors import CodecFilesError
 from tests.support.ports import unused_address
-from tests.support.servers import StubOptions, codec_files, stub_server
+from tests.support.servers import StubOptions, StubServer, codec_files, stub_server
+from tests.support.servicers import serving
 
 
 @pytest.fixture
@@ -33,13 +33,17 @@ def served_files(tmp_path: Path) -> Path:
     return folder
 
 
+def serving_codec(folder: Path) -> AbstractAsyncContextManager[StubServer]:
+    return stub_server(StubOptions(codec_files=codec_files(folder)))
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 async def test_pull_fetches_the_codec_once(served_files: Path, tmp_path: Path) -> None:
     cache, progress = tmp_path / "cache", list[tuple[int, int]]()
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
+    async with serving_codec(served_files) as server:
         first = await pull_codec(server.address, cache, lambda done, total: progress.append((done, total)))
         fetched = len(progress)
         again = await pull_codec(server.address, cache, lambda done, total: progress.append((done, total)))
@@ -51,13 +55,13 @@ async def test_pull_fetches_the_codec_once(served_files: Path, tmp_path: Path) -
 
 async def test_pull_repairs_a_damaged_copy_and_sees_a_new_export(served_files: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
+    async with serving_codec(served_files) as server:
         first = await pull_codec(server.address, cache)
         for damage in (b"truncated", bytes((first / "encoder.onnx").stat().st_size)):
             (first / "encoder.onnx").write_bytes(damage)
             assert contents(await pull_codec(server.address, cache)) == contents(served_files)
     (served_files / "encoder.onnx").write_bytes(b"another export")
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
+    async with serving_codec(served_files) as server:
         second = await pull_codec(server.address, cache)
     assert second != first
     assert contents(second) == contents(served_files)
@@ -66,7 +70,7 @@ async def test_pull_repairs_a_damaged_copy_and_sees_a_new_export(served_files: P
 async def test_pull_into_an_unwritable_cache_is_one_sentence(served_files: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
+    async with serving_codec(served_files) as server:
         with pytest.raises(CodecFilesError, match=f"cannot keep the codec in {blocked}.*: .*; choose another `cache`"):
             await pull_codec(server.address, blocked / "cache")
 
@@ -75,7 +79,7 @@ async def test_a_disk_that_is_too_small_is_left_alone(
     served_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
+    async with serving_codec(served_files) as server:
         with pytest.raises(CodecFilesError, match=r"the codec takes 326002 bytes, and .* has 1000 left: make room"):
             await pull_codec(server.address, tmp_path / "cache")
     assert list((tmp_path / "cache/codecs").iterdir()) == []
@@ -87,12 +91,12 @@ async def test_a_home_that_cannot_be_written_does_without_a_cache(
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.delenv("ANTIPHON_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
+    async with serving_codec(served_files) as server:
         assert contents(await pull_codec(server.address)) == contents(served_files)
 
 
 async def test_a_pipe_in_the_cache_is_replaced_and_not_waited_for(served_files: Path, tmp_path: Path) -> None:
-    async with stub_server(StubOptions(codec_files=codec_files(served_files))) as server:
+    async with serving_codec(served_files) as server:
         first = await pull_codec(server.address, tmp_path)
         (first / "codec.json").unlink()
         os.mkfifo(first / "codec.json")
@@ -105,19 +109,6 @@ async def test_pull_from_nobody_is_unavailable(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def worker(service: dialogue_pb2_grpc.DialogueServiceServicer) -> AsyncIterator[str]:
-    """The address of a worker that is whatever `service` does."""
-    server = grpc.aio.server()
-    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(service, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
-
-
-@asynccontextmanager
 async def worker_that_sends(parts: Sequence[pb.GetCodecResponse]) -> AsyncIterator[str]:
     """The address of a worker that answers GetCodec with these parts."""
 
@@ -126,7 +117,7 @@ async def worker_that_sends(parts: Sequence[pb.GetCodecResponse]) -> AsyncIterat
             for part in parts[:1] if request.manifest_only else parts:
                 await context.write(part)
 
-    async with worker(Service()) as address:
+    async with serving(Service()) as address:
         yield address
 
 
@@ -209,7 +200,7 @@ async def test_a_codec_that_never_comes_whole_is_given_up(
         return timers[-1]
 
     monkeypatch.setattr("asyncio.timeout", timeout)
-    async with worker(Service()) as address:
+    async with serving(Service()) as address:
         pull = asyncio.create_task(pull_codec(address, tmp_path, timeout_s=600))
         await stalled.wait()
         timers[0].reschedule(0)  # the 600 s are over

@@ -8,18 +8,9 @@ from pathlib import Path
 import pytest
 
 from antiphon_edge.audio.portaudio import AudioDevice
-from antiphon_edge.doctor.doctor import (
-    Device,
-    LiveAudio,
-    Report,
-    Spread,
-    Timing,
-    choose_defaults,
-    diagnose,
-    find_device,
-    format_report,
-    judge,
-)
+from antiphon_edge.doctor.device import Device, LiveAudio, choose_defaults, find_device
+from antiphon_edge.doctor.report import Report, Spread, diagnose, format_report, judge
+from antiphon_edge.doctor.timing import Timing
 from tests.support.commands import one_sentence, run
 from tests.support.ports import unused_address
 

@@ -15,11 +15,13 @@ import pytest
 from antiphon.codes import Codes
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.client.connect import Reply, Session
+from antiphon_edge.client.events import Reply
+from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.errors import AudioFileError
-from antiphon_edge.talk.conversation import READ_AHEAD, in_thread, paced, talk
+from antiphon_edge.talk.conversation import talk
 from antiphon_edge.talk.hearing import Hearing
+from antiphon_edge.talk.sources import READ_AHEAD, in_thread, paced
 from tests.support.fake_device import FakeTime
 
 FRAME = 1920

@@ -1,11 +1,11 @@
 """Where the time went: the round trip splits into what the worker measured and the rest."""
 
-from antiphon_edge.client.connect import Totals
-from antiphon_edge.talk.latency import Hops, format_table
+from antiphon_edge.client.events import Totals
+from antiphon_edge.talk.latency import LatencyBreakdown, format_table
 
 
-def hops(round_trips_ms: list[float], totals: Totals | None = None) -> Hops:
-    seen = Hops()
+def hops(round_trips_ms: list[float], totals: Totals | None = None) -> LatencyBreakdown:
+    seen = LatencyBreakdown()
     seen.round_trip_ms.extend(round_trips_ms)
     seen.add_timings(totals)
     return seen
@@ -27,7 +27,7 @@ def test_without_the_workers_times_only_the_round_trip_is_known() -> None:
 
 
 def test_sessions_add_up() -> None:
-    together = Hops.together([hops([1.0, 2.0]), hops([3.0])])
+    together = LatencyBreakdown.together([hops([1.0, 2.0]), hops([3.0])])
     assert list(together.round_trip_ms) == [1.0, 2.0, 3.0]
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from antiphon.plain_text import plain_line, plain_text
-from antiphon_edge.client.connect import Session, connect
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.session import Session
 from antiphon_edge.errors import RecordingError
 from antiphon_edge.talk.recording import Recorder, Recording
 from tests.support.servers import CODEC, stub_server

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 
@@ -15,10 +13,13 @@ from antiphon.errors import ProtocolError, SequenceError, UnavailableError
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_edge.client.connect import Reconnect, connect
+from antiphon_edge.client.connect import connect
+from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.transport import call
-from antiphon_edge.transport.call import Call, Opening
+from antiphon_edge.transport.call import Call
+from antiphon_edge.transport.handshake import Opening
 from tests.support.servers import CODEC, stub_server
+from tests.support.servicers import serving
 from tests.support.time_travel import NET_S, Clock
 from tools.harness.stub_runner import SPEC
 
@@ -54,18 +55,6 @@ class Worker(dialogue_pb2_grpc.DialogueServiceServicer):
                 self.closed.set()
                 await context.write(pb.ConverseResponse(closed=pb.Closed()))
                 return
-
-
-@asynccontextmanager
-async def serving(worker: Worker) -> AsyncIterator[str]:
-    server = grpc.aio.server()
-    dialogue_pb2_grpc.add_DialogueServiceServicer_to_server(worker, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
 
 
 async def test_a_worker_that_asks_to_go_before_it_opens_is_unavailable() -> None:

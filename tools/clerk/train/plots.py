@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_edge.codec.codec import Codec
+from antiphon_edge import Codec
 from tools.clerk.train.clips import FRAME, RATE, Clip, load_clips, load_units
 from tools.clerk.train.stage import run
 

@@ -23,9 +23,7 @@ from antiphon_cloud.errors import KeyFileError
 from antiphon_cloud.server.access.api_keys import ApiKeys, digest, make_key, read_key_file, save_key
 from antiphon_cloud.server.process import ServerConfig
 from antiphon_cloud.sessions.clients import Allowance
-from antiphon_edge.client.connect import connect
-from antiphon_edge.codec.pull import pull_codec
-from antiphon_edge.transport.credentials import Credentials
+from antiphon_edge import Credentials, connect, pull_codec
 from tests.support.commands import one_sentence, run
 from tests.support.servers import CODEC, StubOptions, codec_files, stub_server
 from tools.harness.stub_runner import SPEC

@@ -22,7 +22,9 @@ import numpy.typing as npt
 from antiphon.errors import SequenceError
 from antiphon.history import History
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
-from antiphon_edge.client import connect as client
+from antiphon_edge.client.connect import connect as connect_async
+from antiphon_edge.client.events import GoAway, Reply, Totals
+from antiphon_edge.client.session import Session as AsyncSession
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ class _LoopThread:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="antiphon-client", daemon=True)
         self._thread.start()
-        self._sessions: set[client.Session] = set()
+        self._sessions: set[AsyncSession] = set()
         atexit.register(self._exit)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -51,7 +53,7 @@ class _LoopThread:
     @contextmanager
     def connected(self, address: str | Sequence[str], codec: CodecSpec, options: dict[str, Any]) -> Iterator[Session]:
         """A session that lives here."""
-        context = client.connect(address, codec, **options)
+        context = connect_async(address, codec, **options)
         session = self.run(context.__aenter__())
         self._sessions.add(session)
         try:
@@ -89,7 +91,7 @@ def _loop_thread() -> _LoopThread:
 class Session:
     """A live session whose methods block; `connect` makes it. Use it from one thread at a time."""
 
-    def __init__(self, session: client.Session, loop: _LoopThread) -> None:
+    def __init__(self, session: AsyncSession, loop: _LoopThread) -> None:
         self._session = session
         self._loop = loop
 
@@ -139,17 +141,17 @@ class Session:
         return self._session.in_flight
 
     @property
-    def go_away(self) -> client.GoAway | None:
+    def go_away(self) -> GoAway | None:
         """What the worker said, where it has asked the session to move and the session has not yet."""
         return self._session.go_away
 
     @property
-    def totals(self) -> client.Totals | None:
+    def totals(self) -> Totals | None:
         """Known once the replies have ended."""
         return self._session.totals
 
     def send(self, codes: npt.ArrayLike) -> int:
-        """As `client.Session.send`, but never waits for room: nobody else could make it.
+        """As `antiphon_edge.Session.send`, but never waits for room: nobody else could make it.
 
         Raises:
             SequenceError: `limits.max_frames_in_flight` frames are unanswered; receive replies first.
@@ -158,11 +160,11 @@ class Session:
             raise SequenceError(f"send: {self.in_flight} frames are unanswered; receive replies first")
         return self._loop.run(self._session.send(codes))
 
-    def receive(self) -> client.Reply | None:
-        """As `client.Session.receive`."""
+    def receive(self) -> Reply | None:
+        """As `antiphon_edge.Session.receive`."""
         return self._loop.run(self._session.receive())
 
-    def exchange(self, codes: npt.ArrayLike) -> client.Reply:
+    def exchange(self, codes: npt.ArrayLike) -> Reply:
         """Sends one frame [user_codebooks] and returns the reply to it.
 
         Raises:
@@ -175,7 +177,7 @@ class Session:
         assert reply is not None, "every frame is answered before the session ends"
         return reply
 
-    def end(self) -> Iterator[client.Reply]:
+    def end(self) -> Iterator[Reply]:
         """Says that no more frames will come, and yields the replies still under way."""
         self._loop.run(self._session.end())
         while (reply := self.receive()) is not None:
@@ -184,6 +186,6 @@ class Session:
 
 @contextmanager
 def connect(address: str | Sequence[str], codec: CodecSpec, **options: Any) -> Iterator[Session]:
-    """Opens a session; arguments and errors are those of `client.connect`."""
+    """Opens a session; arguments and errors are those of `antiphon_edge.connect`."""
     with _loop_thread().connected(address, codec, options) as session:
         yield session

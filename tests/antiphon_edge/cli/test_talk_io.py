@@ -1,4 +1,4 @@
-"""The ends of a conversation on the command line."""
+"""Where the sound of `talk` comes from, and where the reply goes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from antiphon.output_file import OutputFileError
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.cli.ends import transcript, until_interrupted
+from antiphon_edge.cli.talk_io import transcript, until_interrupted
 
 
 async def endless(frames: int) -> AsyncIterator[Pcm]:

@@ -1,4 +1,4 @@
-"""The ends of a conversation on the command line: where the person is heard, where the reply goes as sound and text."""
+"""Where the sound of `talk` comes from, and where the reply goes as sound and text."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from tqdm import tqdm
 
 from antiphon.output_file import OutputFileError
 from antiphon.spec import CodecSpec, ModelSpec
-from antiphon_edge.audio.devices import Microphone, Speaker
+from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
+from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.wav import WavReader, WavWriter
-from antiphon_edge.talk.conversation import in_thread, paced, with_silence
+from antiphon_edge.talk.sources import in_thread, paced, with_silence
 
 T = TypeVar("T")
 
 Frames = Callable[[ModelSpec, bool], AsyncIterator[Pcm]]
-"""What the person says to this model; the flag: whether somebody listens live."""
+"""What the person says to this model; the flag: whether a person listens live."""
 
 LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
 PIPE_AHEAD_S = 2.0  # what a pipe may hold from before the conversation: it is said at once, or would always stay behind
@@ -104,12 +105,12 @@ def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
         click.echo()
         return
     with ExitStack() as stack:
-        with _told(path):
-            # Without a buffer: whoever follows the file reads as the model speaks.
+        with _write_errors(path):
+            # Without a buffer: a reader that follows the file reads as the model speaks.
             file = stack.enter_context(path.open("wb", buffering=0))
 
         def write(text: str) -> None:
-            with _told(path):
+            with _write_errors(path):
                 file.write(text.encode())
 
         yield write
@@ -117,7 +118,7 @@ def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -129,7 +130,7 @@ async def until_interrupted(frames: AsyncIterator[Pcm], hint: str | None = None)
 
     Args:
         frames: may bring nothing for long.
-        hint: told to the user once a signal would be heard.
+        hint: printed for the user once a signal would be heard.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()

@@ -1,4 +1,4 @@
-"""Whether this very device keeps up with a conversation: the codec timed on it, and what the times amount to.
+"""Whether this device keeps up with a conversation: the codec timed on it, and what the times amount to.
 
 report = examine(Path("codec"), threads=1, seconds=5)
 print(format_report(report))
@@ -6,8 +6,6 @@ print(format_report(report))
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +13,12 @@ from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
-from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.portaudio import AudioDevice, list_devices
-from antiphon_edge.codec.codec import Codec, Decoder, Encoder
-from antiphon_edge.errors import AudioDeviceError
+from antiphon_edge.codec.codec import Codec
+from antiphon_edge.doctor.device import Device, LiveAudio, find_device, find_live_audio
+from antiphon_edge.doctor.timing import Timing, time_frames
 
 DEFAULT_SECONDS = 5
-LOUDNESS = 0.1  # of the noise to encode: silence would time the processor's zeros
-MINIMUM_FRAMES = 3  # on however slow a device
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,42 +34,6 @@ class Spread:
         """The percentiles of `times_ms` [N], N ≥ 1."""
         p50, p95, p99 = np.percentile(times_ms, [50, 95, 99])
         return cls(float(p50), float(p95), float(p99))
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What was measured on."""
-
-    name: str
-    """The processor's, after the board's where the system tells it."""
-    cores: int
-    """Those that this process may use."""
-    system: str
-    python: str
-    onnxruntime: str
-
-
-@dataclass(frozen=True, slots=True)
-class LiveAudio:
-    """Whether `talk` can use a microphone and a speaker here."""
-
-    microphone: str | None
-    """The default's name."""
-    speaker: str | None
-    missing: str | None
-    """What stands in the way; None where nothing does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One stream of frames, encoded and decoded one after the other."""
-
-    start_ms: float
-    """From opening the codec's files to the first frame heard and spoken."""
-    encode_ms: tuple[float, ...]
-    decode_ms: tuple[float, ...]
-    peak_memory_bytes: int | None
-    """Of the whole process; None where the system does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,37 +76,6 @@ def examine(folder: str | Path, threads: int = 1, seconds: float = DEFAULT_SECON
         threads=threads,
         frame_ms=1e3 * codec.spec.frame_s,
     )
-
-
-def time_frames(encoder: Encoder, decoder: Decoder, frame_samples: int, start: float, seconds: float) -> Timing:
-    """Encodes and decodes frame after frame, as fast as the device goes, until `seconds` have passed.
-
-    Args:
-        encoder: at the start of its stream.
-        decoder: at the start of its stream.
-        frame_samples: samples in a frame.
-        start: `perf_counter()` when the codec began to load.
-        seconds: how long to measure, from the second frame on.
-    """
-    random = np.random.default_rng(0)
-
-    def noise() -> Pcm:
-        return random.uniform(-LOUDNESS, LOUDNESS, frame_samples).astype(np.float32)
-
-    decoder.step(encoder.step(noise()))
-    first = perf_counter()
-    encode_ms: list[float] = []
-    decode_ms: list[float] = []
-    while len(encode_ms) < MINIMUM_FRAMES or perf_counter() - first < seconds:
-        pcm = noise()
-        begun = perf_counter()
-        codes = encoder.step(pcm)
-        encoded = perf_counter()
-        decoder.step(codes)
-        decoded = perf_counter()
-        encode_ms.append(1e3 * (encoded - begun))
-        decode_ms.append(1e3 * (decoded - encoded))
-    return Timing(1e3 * (first - start), tuple(encode_ms), tuple(decode_ms), peak_memory_bytes())
 
 
 def diagnose(
@@ -198,59 +125,6 @@ def judge(both: Spread, frame_ms: float, *, precision: str, threads: int, cores:
         f"does not keep up: 95 of 100 frames of {frame_ms:.0f} ms take up to {both.p95_ms:.0f} ms; "
         f"try {' or '.join([*ways, 'a faster device'])}."
     )
-
-
-def find_device() -> Device:
-    """This device, as the system describes it."""
-    board = _text("/proc/device-tree/model").rstrip("\0")  # a Raspberry Pi says here which one it is
-    cpu = _field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
-    return Device(
-        name=f"{board}, {cpu}" if board else cpu,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        system=f"{platform.system()} {platform.machine()}",
-        python=platform.python_version(),
-        onnxruntime=ort.__version__,
-    )
-
-
-def find_live_audio() -> LiveAudio:
-    """The devices that `talk` would use, or why it cannot."""
-    try:
-        devices = list_devices()
-    except AudioDeviceError as error:
-        return LiveAudio(None, None, str(error))
-    return choose_defaults(devices)
-
-
-def choose_defaults(devices: list[AudioDevice]) -> LiveAudio:
-    """The default microphone and speaker among `devices`."""
-    microphone = next((device.name for device in devices if device.is_default_input), None)
-    speaker = next((device.name for device in devices if device.is_default_output), None)
-    names = {"microphone": microphone, "speaker": speaker}
-    absent = " and no ".join(f"default {word}" for word, name in names.items() if name is None)
-    return LiveAudio(microphone, speaker, f"there is no {absent}" if absent else None)
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory that this process has ever had in use, where Linux tells it.
-
-    `getrusage` would also count what the parent had when it forked us.
-    """
-    kib = _field("/proc/self/status", "VmHWM").removesuffix(" kB")
-    return int(kib) * 1024 if kib else None
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _field(path: str, name: str) -> str:
-    """The first value of `name` in a file of `name: value` lines; empty where there is none."""
-    lines = (line.partition(":") for line in _text(path).splitlines())
-    return next((value.strip() for key, _, value in lines if key.strip() == name), "")
 
 
 def format_report(report: Report) -> str:

@@ -1,0 +1,79 @@
+"""The first words of a call: what the edge asks for, and how much of the worker's answer is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from antiphon.errors import PreconditionError, ProtocolError, SequenceError
+from antiphon.history import History
+from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What every call of a session says first."""
+
+    codec: CodecSpec
+    seed: int
+    sampling: Sampling | None = None  # None: the model's own
+    mode: pb.Mode = pb.MODE_UNSPECIFIED
+    timings: bool = False
+    credentials: Credentials = PLAINTEXT
+
+    def with_sampling(self, sampling: Sampling) -> Opening:
+        """The same, where nothing was asked for with the sampling that the model chose: a worker that the session moves
+        to may have another."""
+        return replace(self, sampling=self.sampling or sampling)
+
+    def request(self, history: History | None, resume_token: bytes) -> pb.ConverseRequest:
+        """The message; a history makes it a session that goes on."""
+        message = pb.Open(
+            codec_fingerprint=self.codec.fingerprint,
+            mode=self.mode,
+            seed=self.seed,
+            timings=self.timings,
+            resume_token=resume_token,
+        )
+        if self.sampling is not None:
+            message.sampling.CopyFrom(self.sampling.to_message())
+        if history is not None:
+            message.history.CopyFrom(history.to_message())
+        return pb.ConverseRequest(open=message)
+
+
+def check_opened(opened: pb.Opened, first_step: int, address: str) -> None:
+    """Returns where a session can be held with what the worker announced.
+
+    Args:
+        opened: what it announced.
+        first_step: the number of the first frame that it was asked for.
+        address: of the worker, for the message.
+
+    Raises:
+        SequenceError: it begins at another frame.
+        ProtocolError: a figure that no worker can mean; the message names it.
+    """
+    if opened.step_offset != first_step:
+        raise SequenceError(
+            f"the worker at {address} goes on at frame {opened.step_offset} where {first_step} comes next: "
+            "connect to another worker"
+        )
+    try:
+        ModelSpec.from_message(opened.model), Limits.from_message(opened.limits)
+    except ProtocolError as error:
+        raise ProtocolError(f"the worker at {address} announces {error}: connect to another worker") from error
+
+
+def check_same_model(before: pb.ModelSpec, now: pb.ModelSpec, address: str) -> None:
+    """Returns where a call that goes on with a session speaks of the model that the session began with.
+
+    Raises:
+        PreconditionError: its tokens would mean something else.
+    """
+    if now.fingerprint != before.fingerprint:
+        raise PreconditionError(
+            f"the worker at {address} goes on with another model ({shown(now.fingerprint)}, it was "
+            f"{shown(before.fingerprint)}): open a new session"
+        )
