@@ -58,6 +58,7 @@ class Place:
     client: Client
     shares: Shares
     taken: bool = False
+    headers_sent: bool = False
 
     def take(self) -> None:
         """Counts the call; safe to call twice."""
@@ -191,6 +192,24 @@ async def _hold(seat: Place) -> None:
         await asyncio.sleep(REFUSED_AFTER_S)
 
 
+async def send_headers(context: Context) -> None:
+    """Sends what comes before the first message by itself; safe to call twice.
+
+    They would go with that message otherwise. Where it is given up, grpc.aio takes them for unsent and sends them again
+    with the status, which its core refuses: the client never hears the status. So they are sent to the end, whoever is
+    cancelled meanwhile; no window holds them up.
+    """
+    if place().headers_sent:
+        return
+    place().headers_sent = True
+    sending = asyncio.ensure_future(context.send_initial_metadata(()))
+    try:
+        await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        await asyncio.gather(sending, return_exceptions=True)
+        raise
+
+
 async def write(context: Context, response: Any) -> None:
     """Writes one message.
 
@@ -199,6 +218,7 @@ async def write(context: Context, response: Any) -> None:
     """
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await send_headers(context)
             await context.write(response)
     except TimeoutError:
         raise SessionTimeoutError(f"no message was taken for {WRITE_TIMEOUT_S:g} s: the call is closed") from None

@@ -17,7 +17,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.clients import STEPS_AN_OPEN
 from antiphon_cloud.errors import RefusedError
-from antiphon_cloud.gate import place, write
+from antiphon_cloud.gate import place, send_headers, write
 from antiphon_cloud.patience import Patience
 from antiphon_cloud.session import FrameReceived, OpenRequested, Session, State
 from antiphon_cloud.sessions import LiveSession
@@ -224,6 +224,7 @@ class _Call:
     async def _say(self, response: pb.ConverseResponse, otherwise: str) -> None:
         """Writes what begins or ends a session; `otherwise` is what went wrong where it is not taken."""
         with Patience(TAKE_TIMEOUT_S) as patience, patience.waiting(otherwise):
+            await send_headers(self._context)
             await self._write(response)
 
     async def _write(self, response: pb.ConverseResponse) -> None:

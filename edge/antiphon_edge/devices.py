@@ -221,7 +221,8 @@ class Speaker:
         self._taken = False
         self._idle = asyncio.Event()
         self._stall: Stall | None = None
-        self._reopening: asyncio.Task[None] | None = None  # until the device asks for samples again
+        self._reopening: asyncio.Task[None] | None = None  # the last time
+        self._reopened = False  # and nothing was played since
         self._stream: OpenStream | None = None
         self.underflows = 0
         """Times that the driver ran out of samples because this process was slow; the network's are in `stats`."""
@@ -267,17 +268,20 @@ class Speaker:
 
     def _reopen(self) -> None:
         """Opens the device again in the background; the second time it has failed."""
-        if self._reopening is None:
-            logger.info("the speaker has played nothing for %.0f s: opening it again", STALL_S)
-
-            async def reopen() -> None:
-                await self._close()
-                await self._open()
-
-            self._reopening = asyncio.create_task(reopen())
-        elif self._reopening.done():
+        if self._reopening is not None:
+            if not self._reopening.done():
+                return
             self._reopening.result()  # why it could not be opened
+        if self._reopened:
             raise _no_speaker()
+        self._reopened = True
+        logger.info("the speaker has played nothing for %.0f s: opening it again", STALL_S)
+
+        async def reopen() -> None:
+            await self._close()
+            await self._open()
+
+        self._reopening = asyncio.create_task(reopen())
 
     async def _open(self) -> None:
         attach = partial(self._attach, asyncio.get_running_loop())
@@ -326,8 +330,7 @@ class Speaker:
 
         def played(blocks: list[Pcm], status: int) -> None:
             _entered(self._stall).heard()
-            if self._reopening is not None and self._reopening.done():
-                self._reopening = None
+            self._reopened = False
             self.underflows += bool(status & OUTPUT_UNDERFLOW)
             for block in blocks:
                 self._played.put(block)
