@@ -198,7 +198,7 @@ class Faults:
 
     async def _lose_patience(self) -> None:
         """Lets the time pass that a session waits for an answer. One that is still under way begins it anew."""
-        while not (self._looked_elsewhere() or self._session._carrier.exchange.all_answered):
+        while not (self._looked_elsewhere() or self._session._carrier.journal.all_answered):
             self._clock.advance(POLICY.stall_s)
             await asyncio.sleep(LOOK_S)
 

@@ -13,7 +13,7 @@ from antiphon.errors import ProtocolError, UnavailableError
 from antiphon.history import PastTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.access.limits import STEPS_AN_OPEN
-from antiphon_cloud.server.deadline import IdleTimeout
+from antiphon_cloud.server.deadline import IdleTimeout, send_headers
 from antiphon_cloud.server.interceptor import Place
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Worker
@@ -145,6 +145,7 @@ class Call:
     async def _say(self, response: pb.ConverseResponse, otherwise: str) -> None:
         """Writes what begins or ends a session; `otherwise` is what went wrong where it is not read in time."""
         with IdleTimeout(READ_TIMEOUT_S) as timeout, timeout.waiting(otherwise):
+            await send_headers(self._context)
             await self._write(response)
 
     async def _write(self, response: pb.ConverseResponse) -> None:

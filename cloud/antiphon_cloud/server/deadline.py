@@ -7,6 +7,7 @@ the worker.
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,8 @@ from antiphon.errors import SessionTimeoutError
 from antiphon_cloud.server.statuses import Context
 
 WRITE_TIMEOUT_S = 30.0  # for one message to be read, of a call that carries no session
+
+_headers_sent: ContextVar[bool] = ContextVar("headers_sent", default=False)  # of the call whose task this is
 
 
 class IdleTimeout:
@@ -97,6 +100,24 @@ class _Wait:
             raise SessionTimeoutError(f"{self.what} for {self._timeout_s:g} s: the call is closed") from None
 
 
+async def send_headers(context: Context) -> None:
+    """Sends what comes before the first message by itself; safe to call twice in a call.
+
+    They would go with that message otherwise. Where it is given up, grpc.aio takes them for unsent and sends them again
+    with the status, which its core refuses: the client never hears the status. So they are sent to the end, whoever is
+    cancelled meanwhile; no window holds them up.
+    """
+    if _headers_sent.get():
+        return
+    _headers_sent.set(True)
+    sending = asyncio.ensure_future(context.send_initial_metadata(()))
+    try:
+        await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        await asyncio.gather(sending, return_exceptions=True)
+        raise
+
+
 async def write(context: Context, response: Any) -> None:
     """Writes one message.
 
@@ -105,6 +126,7 @@ async def write(context: Context, response: Any) -> None:
     """
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await send_headers(context)
             await context.write(response)
     except TimeoutError:
         raise SessionTimeoutError(f"no message was taken for {WRITE_TIMEOUT_S:g} s: the call is closed") from None

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import grpc
@@ -227,6 +228,21 @@ async def test_a_request_that_never_comes_is_not_waited_for(clock: Clock, monkey
             call = attacker.call(method, end=False)
             await clock.outlast(interceptor.REQUEST_TIMEOUT_S)
             await asyncio.wait_for(attacker.end_of(call), END_S)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "limit"),
+    [(GET_MODEL, b"", (deadline, "WRITE_TIMEOUT_S")), (CONVERSE, OPENING, (server_call, "READ_TIMEOUT_S"))],
+    ids=["GetModel", "Converse"],
+)
+async def test_who_takes_the_first_message_too_late_still_hears_why_the_call_is_over(
+    method: str, request_: bytes, limit: tuple[ModuleType, str], clock: Clock
+) -> None:
+    async with stub_server() as server, connection(server.address, SHUT) as attacker:
+        stream = attacker.call(method, request_, end=False)
+        await clock.outlast(getattr(*limit))
+        attacker.open_window(stream, 1 << 20)
+        await asyncio.wait_for(attacker.end_of(stream), END_S)
 
 
 async def test_a_codec_that_is_not_taken_is_put_away_after_its_time(
