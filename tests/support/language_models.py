@@ -19,7 +19,7 @@ from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.golden import GOLDEN as GOLDEN
 
 Array = npt.NDArray[Any]
@@ -75,13 +75,13 @@ def int8_models(config: LMConfig, digits: int) -> tuple[LanguageModel, LanguageM
 
 
 def micro_runner(
-    slots: int, config: LMConfig = MICRO, cache: torch.dtype | None = None, model: LanguageModel | None = None
-) -> Runner:
+    slots: int, config: LMConfig = MICRO, kv_dtype: torch.dtype | None = None, model: LanguageModel | None = None
+) -> ModelRunner:
     spec = ModelSpec(
         "micro", "moshi", config.user_codebooks, config.dep_q, config.card, config.text_card, config.max_delay,
         config.context, Sampling(0.7, 5, 0.8, 12), "float32", True,
     )  # fmt: skip
-    return Runner(model or random_model(config), slots, spec, cache)
+    return ModelRunner(model or random_model(config), slots, spec, kv_dtype)
 
 
 def relative_error(found: Array, wanted: Array) -> float:

@@ -29,9 +29,9 @@ from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.runner.footprint import check_fits, footprint
-from antiphon_cloud.runner.gpus import Machine
+from antiphon_cloud.runner.gpus import Hardware
 from antiphon_cloud.runner.plan import cost
-from antiphon_cloud.runner.runner import Runner, model_spec
+from antiphon_cloud.runner.runner import ModelRunner, model_spec
 from antiphon_cloud.serving.load_stepper import named_dtype, set_step_threads
 from tools.harness.process_memory import memory_bytes
 
@@ -58,15 +58,17 @@ def main() -> None:
     slots = args.slots or args.batch + bool(args.churn)
     if slots < args.batch + bool(args.churn):
         parser.error("--slots: fewer than the batch, or with --churn no more than it")
-    size = footprint(config, dtype, CPU, int8=int8, cache=dtype)
+    size = footprint(config, dtype, CPU, int8=int8, kv_dtype=dtype)
     check_fits(size, slots, CPU)
     set_step_threads(args.threads, compiled=int8 and library() is not None)
-    product_s = seconds_a_product()  # before loading: what a process does once is then no part of the model's peak
+    overhead_per_matmul_s = (
+        seconds_a_product()
+    )  # before loading: what a process does once is then no part of the model's peak
     own_bytes = reset_peak()
     start = time.perf_counter()
     model = load_model(directory, dtype, CPU, args.quantize)
     load_s, peak_bytes = time.perf_counter() - start, memory_bytes("VmHWM")
-    runner = Runner(model, slots, model_spec(directory, torch.int8 if int8 else dtype), dtype)
+    runner = ModelRunner(model, slots, model_spec(directory, torch.int8 if int8 else dtype), dtype)
     process_bytes = memory_bytes("VmHWM")
     steps_s, reads_s = time_steps(runner, args.batch, args.threads, args.steps, args.churn)
     p50, p95, p99 = np.percentile(steps_s, [50, 95, 99])
@@ -83,15 +85,15 @@ def main() -> None:
         "process_mb": process_bytes / 1e6,  # at most so far, sessions included
     }
     if int8:  # floats are multiplied by torch, whose products take another time
-        machine = Machine("here", 0, 1 / second_a_byte, float("inf"), product_s)
+        machine = Hardware("here", 0, 1 / second_a_byte, float("inf"), overhead_per_matmul_s)
         filled = (WARM_UP + args.steps) / 2 / config.context
-        needed = cost(config, dtype, "cpu", int8=True, cache=dtype)
+        needed = cost(config, dtype, "cpu", int8=True, kv_dtype=dtype)
         found["predicted_ms"] = 1e3 * needed.step_s(machine, args.batch, filled)
     print(json.dumps(found))
 
 
 def time_steps(
-    runner: Runner, batch: int, threads: int, steps: int, churn: int | None
+    runner: ModelRunner, batch: int, threads: int, steps: int, churn: int | None
 ) -> tuple[list[float], list[float]]:
     """Seconds of each step of sessions that start together in the last slots, and of each reading.
 
@@ -149,14 +151,14 @@ def seconds_a_product() -> float:
     if library() is not None:
         model = accelerated(model)
     spec = ModelSpec("none", "moshi", 8, 8, 2048, 32_000, 1, 64, Sampling(), "int8", True)
-    runner = Runner(model, 1, spec)
+    runner = ModelRunner(model, 1, spec)
     runner.reset(0, 0, spec.sampling)
     times = []
     for _ in range(WARM_UP + 20):
         start = time.perf_counter()
         runner.step([0], np.zeros((1, 8), np.int32))
         times.append(time.perf_counter() - start)
-    return statistics.median(times[WARM_UP:]) / cost(config, torch.bfloat16, "cpu", int8=True, cache=None).products
+    return statistics.median(times[WARM_UP:]) / cost(config, torch.bfloat16, "cpu", int8=True, kv_dtype=None).products
 
 
 if __name__ == "__main__":

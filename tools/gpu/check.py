@@ -32,9 +32,9 @@ from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
-from antiphon_cloud.runner.gpus import GPUS, PRODUCT_S, REACHED, Machine
+from antiphon_cloud.runner.gpus import GPUS, OVERHEAD_PER_MATMUL_S, REACHED, Hardware
 from antiphon_cloud.runner.plan import cost, plan
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
 from tools.bench.agreement import Difference, Floats, compare, frames
 from tools.harness import random_checkpoint
@@ -64,14 +64,14 @@ class Subject:
     dtype: torch.dtype
     quantize: str
 
-    def runner(self, device: str, slots: int) -> Runner:
+    def runner(self, device: str, slots: int) -> ModelRunner:
         """The model, loaded for uncaptured steps."""
-        return Runner.load(self.directory, slots, self.dtype, device, quantize=self.quantize, graphs=False)
+        return ModelRunner.load(self.directory, slots, self.dtype, device, quantize=self.quantize, graphs=False)
 
-    def fits(self, slots: int, cache: torch.dtype) -> bool:
+    def fits(self, slots: int, kv_dtype: torch.dtype) -> bool:
         """Whether keys and values of so many sessions, and of the one that pads, have room beside the weights."""
         int8, device = self.quantize == "int8", torch.device("cuda")
-        size = footprint(self.directory.config.lm, self.dtype, device, int8=int8, cache=cache)
+        size = footprint(self.directory.config.lm, self.dtype, device, int8=int8, kv_dtype=kv_dtype)
         return size.session * rows_on(device, slots) <= 0.9 * torch.cuda.mem_get_info()[0]
 
 
@@ -107,41 +107,41 @@ def check(subject: Subject) -> None:
     model, spec = here.model, here.spec
     del here  # its keys and values make room for those of the next runners
     torch.cuda.empty_cache()
-    for cache in (subject.dtype, torch.int8):
-        check_steps(subject, model, spec, cache)
+    for kv_dtype in (subject.dtype, torch.int8):
+        check_steps(subject, model, spec, kv_dtype)
     time_all(subject, model, spec, copies, peak)
     print("tools.gpu.check: passed")
 
 
-def check_steps(subject: Subject, model: LanguageModel, spec: ModelSpec, cache: torch.dtype) -> None:
-    """What holds of steps over keys and values in `cache`, whatever they take."""
-    no_hidden_waits(runner_of(model, spec, 2, cache, captured=False))
-    runner = runner_of(model, spec, 2, cache, captured=True)
+def check_steps(subject: Subject, model: LanguageModel, spec: ModelSpec, kv_dtype: torch.dtype) -> None:
+    """What holds of steps over keys and values in `kv_dtype`, whatever they take."""
+    no_hidden_waits(runner_of(model, spec, 2, kv_dtype, captured=False))
+    runner = runner_of(model, spec, 2, kv_dtype, captured=True)
     no_hidden_waits(runner)
-    print(f"{name(cache)} cache: no hidden wait for the device in a step, eager or captured")
+    print(f"{name(kv_dtype)} cache: no hidden wait for the device in a step, eager or captured")
     for chunk in CHUNKS:
-        print(f"{name(cache)} cache: {rebuilt(runner, steps=3 * max(CHUNKS), chunk=chunk)}")
+        print(f"{name(kv_dtype)} cache: {rebuilt(runner, steps=3 * max(CHUNKS), chunk=chunk)}")
     del runner
     torch.cuda.empty_cache()
-    if cache != torch.int8 and not subject.fits(SLOTS, cache):
-        print(f"{name(cache)} cache: sessions among others skipped, keys and values do not fit")
+    if kv_dtype != torch.int8 and not subject.fits(SLOTS, kv_dtype):
+        print(f"{name(kv_dtype)} cache: sessions among others skipped, keys and values do not fit")
         return
-    print(f"{name(cache)} cache: {alone_and_together(model, spec, cache)}")
+    print(f"{name(kv_dtype)} cache: {alone_and_together(model, spec, kv_dtype)}")
 
 
-def runner_of(model: LanguageModel, spec: ModelSpec, slots: int, cache: torch.dtype, captured: bool) -> Runner:
+def runner_of(model: LanguageModel, spec: ModelSpec, slots: int, kv_dtype: torch.dtype, captured: bool) -> ModelRunner:
     """A runner of the loaded model.
 
     Raises:
         FailedError: it steps in another way than was asked for.
     """
-    runner = Runner(model, slots, spec, cache, graphs=captured)
+    runner = ModelRunner(model, slots, spec, kv_dtype, graphs=captured)
     if runner._static is None or runner._static.captured != captured:
         raise FailedError(f"a runner of {slots} slots has no {name_of(captured)} steps")
     return runner
 
 
-def same_model(there: Runner, here: Runner, steps: int) -> str:
+def same_model(there: ModelRunner, here: ModelRunner, steps: int) -> str:
     """Compares tokens and logits of two runners while both hear what `there` says.
 
     Raises:
@@ -156,7 +156,7 @@ def same_model(there: Runner, here: Runner, steps: int) -> str:
     return report
 
 
-def no_hidden_waits(runner: Runner) -> None:
+def no_hidden_waits(runner: ModelRunner) -> None:
     """Steps where PyTorch raises at anything that waits for the device, but for an event: a step's results are one.
 
     Raises:
@@ -173,7 +173,7 @@ def no_hidden_waits(runner: Runner) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
 
-def rebuilt(runner: Runner, steps: int, chunk: int) -> str:
+def rebuilt(runner: ModelRunner, steps: int, chunk: int) -> str:
     """Rebuilds in slot 1 the session of slot 0 from its history, and compares what both make of the next frame.
 
     Raises:
@@ -208,17 +208,17 @@ class Played:
     held: torch.Tensor  # [n, streams, ring]: what their streams hold after it
 
 
-def alone_and_together(model: LanguageModel, spec: ModelSpec, cache: torch.dtype) -> str:
+def alone_and_together(model: LanguageModel, spec: ModelSpec, kv_dtype: torch.dtype) -> str:
     """Plays sessions in changing batches, eager and captured, and again each by itself, told what the batch drew.
 
     Raises:
         FailedError: captured tokens are not the eager ones, or a session alone is another one.
     """
-    runner = runner_of(model, spec, SLOTS, cache, captured=False)
+    runner = runner_of(model, spec, SLOTS, kv_dtype, captured=False)
     eager = play(runner)
     del runner  # its keys and values make room
     torch.cuda.empty_cache()
-    runner = runner_of(model, spec, SLOTS, cache, captured=True)
+    runner = runner_of(model, spec, SLOTS, kv_dtype, captured=True)
     captured, alone = play(runner), play(runner, teach=eager)
     for step, (wanted, found) in enumerate(zip(eager, captured, strict=True)):
         if not np.array_equal(wanted.tokens, found.tokens):
@@ -235,7 +235,7 @@ def alone_and_together(model: LanguageModel, spec: ModelSpec, cache: torch.dtype
     return report
 
 
-def play(runner: Runner, teach: list[Played] | None = None) -> list[Played]:
+def play(runner: ModelRunner, teach: list[Played] | None = None) -> list[Played]:
     """Plays the schedule; with `teach`, one slot a step, which then goes on from the tokens that were drawn there."""
     for slot in range(SLOTS):
         runner.reset(slot, slot, runner.spec.sampling)
@@ -262,25 +262,27 @@ def time_all(subject: Subject, model: LanguageModel, spec: ModelSpec, copies: fl
         FailedError: captured steps give other tokens than eager ones, or no batch fits.
     """
     config, int8 = subject.directory.config.lm, subject.quantize == "int8"
-    machine = Machine("here", torch.cuda.mem_get_info()[1], copies, math.inf, PRODUCT_S)  # no arithmetic: it reads
+    machine = Hardware(
+        "here", torch.cuda.mem_get_info()[1], copies, math.inf, OVERHEAD_PER_MATMUL_S
+    )  # no arithmetic: it reads
     print("batch  cache     mode      p50 ms  p99 ms  GB/s  of peak  of copies  predicted ms")
-    for cache in (subject.dtype, torch.int8):
-        needed = cost(config, subject.dtype, "cuda", int8=int8, cache=cache)
+    for kv_dtype in (subject.dtype, torch.int8):
+        needed = cost(config, subject.dtype, "cuda", int8=int8, kv_dtype=kv_dtype)
         timed = 0
         for batch in BATCHES:
-            if not subject.fits(batch, cache):
-                print(f"{batch:5}  {name(cache):8}  skipped: keys and values do not fit")
+            if not subject.fits(batch, kv_dtype):
+                print(f"{batch:5}  {name(kv_dtype):8}  skipped: keys and values do not fit")
                 continue
             tokens = {}
             for captured in (False, True):
                 mode = name_of(captured)
-                runner = runner_of(model, spec, batch, cache, captured)
+                runner = runner_of(model, spec, batch, kv_dtype, captured)
                 times, tokens[mode] = time_steps(runner)
                 p50, p99 = np.percentile(times, [50, 99])
                 filled = (STEPS / 2 + WARM_UP) / config.context
                 read = (needed.matrices_bytes + batch * filled * needed.session_bytes) / (p50 / 1e3)
                 predicted = 1e3 * needed.step_s(machine, batch, filled)
-                print(f"{batch:5}  {name(cache):8}  {mode:8} {p50:7.2f} {p99:7.2f} {read / 1e9:6.0f} "
+                print(f"{batch:5}  {name(kv_dtype):8}  {mode:8} {p50:7.2f} {p99:7.2f} {read / 1e9:6.0f} "
                       f"{f'{read / peak:8.2f}' if peak else '       ?'} {read / copies:10.2f} {predicted:13.2f}",
                       flush=True)  # fmt: skip
                 del runner
@@ -289,11 +291,11 @@ def time_all(subject: Subject, model: LanguageModel, spec: ModelSpec, copies: fl
                 raise FailedError(f"captured steps of batch {batch} give other tokens than eager ones")
             timed += 1
         if not timed:
-            raise FailedError(f"nothing was timed: not even one session's keys and values in {name(cache)} fit")
+            raise FailedError(f"nothing was timed: not even one session's keys and values in {name(kv_dtype)} fit")
         print(f"plan: {plan(needed, machine)}")
 
 
-def time_steps(runner: Runner) -> tuple[list[float], Codes]:
+def time_steps(runner: ModelRunner) -> tuple[list[float], Codes]:
     """Milliseconds of each step after the warm-up, and all tokens.
 
     Raises:

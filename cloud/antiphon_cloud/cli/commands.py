@@ -242,7 +242,7 @@ def replay_command(
             dtype=torch_dtype,
             device=device,
             quantize=quantize,
-            cache=named_dtype(kv_cache) if kv_cache else None,
+            kv_dtype=named_dtype(kv_cache) if kv_cache else None,
             sampling=sampling,
             seed=seed,
             taps=taps,
@@ -326,8 +326,8 @@ def plan_command(
     if memory_gb and bandwidth_gb_s and peak_tflops:
         machines.append(gpu("given", memory_gb, bandwidth_gb_s, peak_tflops))
     directory = ModelDirectory.open(model)
-    cache = named_dtype(kv_cache) if kv_cache else None
-    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), cache=cache)
+    kv_dtype = named_dtype(kv_cache) if kv_cache else None
+    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), kv_dtype=kv_dtype)
     plans = [plan(needed, machine, step_budget_ms) for machine in machines or GPUS.values()]
     click.echo(msgspec.json.encode(plans).decode() if as_json else table(plans))
 

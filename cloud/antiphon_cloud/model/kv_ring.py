@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.layers import Attend, Entries, Span, attention
+from antiphon_cloud.model.layers import Attend, KvSpan, KvView, attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Ring:
 
     @property
     def context(self) -> int:
-        """Entries a slot."""
+        """KvView a slot."""
         return self.keys.shape[3]
 
     @property
@@ -113,11 +113,11 @@ class Ring:
 
         return lambda layer: partial(attend, layer)
 
-    def _span(self, slot: int, first: int, step: int) -> Span:
+    def _span(self, slot: int, first: int, step: int) -> KvSpan:
         """The entries that hold the steps from `first`, or from where the context begins, to `step`."""
         if first == 0 or step - first + 1 >= self.context:
-            return Span(slot, step % self.context, 0, min(step + 1, self.context))
-        return Span(slot, step % self.context, first % self.context, step - first + 1)
+            return KvSpan(slot, step % self.context, 0, min(step + 1, self.context))
+        return KvSpan(slot, step % self.context, first % self.context, step - first + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +125,16 @@ class RaggedAttend:
     """Attention of `Ring.ragged`, layer by layer."""
 
     ring: Ring
-    spans: Sequence[Span]
+    spans: Sequence[KvSpan]
 
     def __call__(self, layer: int) -> Attend:
         """The layer's attention."""
         return partial(self._attend, layer)
 
-    def entries(self) -> Entries:
+    def view(self) -> KvView:
         """Where the rows write and read."""
         ring = self.ring
-        return Entries(ring.keys, ring.values, ring.key_scales, ring.value_scales, self.spans)
+        return KvView(ring.keys, ring.values, ring.key_scales, ring.value_scales, self.spans)
 
     def _attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out = []
@@ -144,7 +144,7 @@ class RaggedAttend:
             out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
         return out[0] if len(out) == 1 else torch.cat(out)
 
-    def _read_at(self, span: Span) -> slice | Tensor:
+    def _read_at(self, span: KvSpan) -> slice | Tensor:
         if span.first + span.length <= self.ring.context:
             return slice(span.first, span.first + span.length)
         return torch.arange(span.first, span.first + span.length, device=self.ring.keys.device) % self.ring.context

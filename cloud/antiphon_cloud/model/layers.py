@@ -19,7 +19,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What queries [B, H, T, D] make of new keys and values of the same shape, and of those before them: [B, H, T, D]."""
 
 
-class Span(NamedTuple):
+class KvSpan(NamedTuple):
     """What a row of a step writes and reads in its slot; where rows share a slot, each is done before the next."""
 
     slot: int
@@ -29,24 +29,24 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
+class KvView:
     """Keys and values of a stack's layers, [layers, slots, heads, entries, D], and what a step's rows do with them."""
 
     keys: Tensor
     values: Tensor
     key_scales: Tensor | None  # of int8: float32 [layers, slots, heads, entries, 1]
     value_scales: Tensor | None
-    spans: Sequence[Span]
+    spans: Sequence[KvSpan]
 
 
 @runtime_checkable
-class AttendEntries(Protocol):
+class AttendView(Protocol):
     """Attention, layer by layer, that can also say where it writes and reads."""
 
     def __call__(self, layer: int) -> Attend:
         """The layer's attention."""
 
-    def entries(self) -> Entries:
+    def view(self) -> KvView:
         """Where the rows write and read."""
 
 

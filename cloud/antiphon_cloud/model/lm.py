@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
 from antiphon_cloud.model.layers import Attend, Linear, RMSNorm, Transformer, attention, rope
 from antiphon_cloud.model.sampling import SlotSampling, noise_keys, sample
-from antiphon_cloud.model.state import UNGENERATED, Scratch, ScratchAttend, State
+from antiphon_cloud.model.state import UNGENERATED, BatchState, DepformerAttend, DepformerKv
 
 ZERO = -1  # the token that embeds to a vector of zeros
 
@@ -100,7 +100,7 @@ class LanguageModel(nn.Module):
 
     def step(
         self,
-        state: State,
+        state: BatchState,
         slots: Tensor,
         user_codes: Tensor,
         attend: Callable[[int], Attend] | None = None,
@@ -129,7 +129,7 @@ class LanguageModel(nn.Module):
         streams = torch.arange(first_user, device=steps.device)
         keys = noise_keys(sampling.seeds[:, None], t, streams)  # [B, 1 + dep_q]
         text = self._draw(text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
-        codes, audio_logits = self._depformer_step(text, hidden, keys[:, 1:], state.scratch, sampling, max_top_k)
+        codes, audio_logits = self._depformer_step(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k)
         finite = text_logits.isfinite().all(-1) & audio_logits.isfinite().flatten(1).all(-1)  # [B]
 
         t = t + 1
@@ -224,7 +224,13 @@ class LanguageModel(nn.Module):
         return sample(logits, keys, temperature, top_k, max_top_k)
 
     def _depformer_step(
-        self, text: Tensor, hidden: Tensor, keys: Tensor, scratch: Scratch, sampling: SlotSampling, max_top_k: int
+        self,
+        text: Tensor,
+        hidden: Tensor,
+        keys: Tensor,
+        depformer_kv: DepformerKv,
+        sampling: SlotSampling,
+        max_top_k: int,
     ) -> tuple[Tensor, Tensor]:
         """Draws one code after the other: codes [B, dep_q], and the logits [B, dep_q, card] they are drawn from."""
         previous = text
@@ -233,7 +239,7 @@ class LanguageModel(nn.Module):
         for k, weight_set in enumerate(self.config.weight_sets):
             embedded = self._depformer_embedding(k)(previous[:, None]).to(self.dtype)
             x = self.depformer_in[weight_set](hidden) + embedded  # [B, 1, inner]
-            x = self.depformer(x, (weight_set,), None, ScratchAttend(scratch, k, len(text)))
+            x = self.depformer(x, (weight_set,), None, DepformerAttend(depformer_kv, k, len(text)))
             logits = self.linears[k](x)[:, 0].float()  # [B, card]
             previous = self._draw(logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k)
             codes.append(previous)

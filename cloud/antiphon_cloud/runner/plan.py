@@ -17,7 +17,7 @@ from antiphon_cloud.backends.int8 import readings
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
-from antiphon_cloud.runner.gpus import Machine
+from antiphon_cloud.runner.gpus import Hardware
 from antiphon_cloud.sessions.admission import FRAME_MS, STEP_BUDGET_MS
 
 USABLE = 0.92  # of a GPU's memory: the rest is the driver's, and what captured graphs hold
@@ -35,7 +35,7 @@ class Cost:
     products: int  # matrix products, one after the other
     tiled_on: str | None = None  # the device, where matrices are in int8
 
-    def step_s(self, machine: Machine, sessions: int, filled: float = 1.0) -> float:
+    def step_s(self, machine: Hardware, sessions: int, filled: float = 1.0) -> float:
         """Seconds of a step.
 
         Args:
@@ -47,7 +47,7 @@ class Cost:
         reading = times * self.matrices_bytes / machine.bandwidth
         computing = 2 * self.multiplications * sessions / machine.peak
         caches = sessions * filled * self.session_bytes / machine.bandwidth
-        return max(reading, computing) + caches + self.products * machine.product_s
+        return max(reading, computing) + caches + self.products * machine.overhead_per_matmul_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Plan:
     session_gb: float
 
 
-def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache: torch.dtype | None) -> Cost:
+def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, kv_dtype: torch.dtype | None) -> Cost:
     """The cost of a model that is loaded as by `load_model`."""
-    size = footprint(config, dtype, torch.device(device), int8=int8, cache=cache)
+    size = footprint(config, dtype, torch.device(device), int8=int8, kv_dtype=kv_dtype)
     depformer = config.dep_q * (2 + 4 * config.depformer_num_layers)
     return Cost(
         weights_bytes=size.matrices + size.tables,
@@ -82,7 +82,7 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache
     )
 
 
-def plan(needed: Cost, machine: Machine, budget_ms: float = STEP_BUDGET_MS) -> Plan:
+def plan(needed: Cost, machine: Hardware, budget_ms: float = STEP_BUDGET_MS) -> Plan:
     """How `machine` serves the model that costs `needed`, where a step may take `budget_ms`; see `Admission`."""
     rows = int((machine.memory_bytes * USABLE - needed.weights_bytes) // needed.session_bytes)
     fit = max(0, rows - needed.spare_rows)
@@ -91,7 +91,7 @@ def plan(needed: Cost, machine: Machine, budget_ms: float = STEP_BUDGET_MS) -> P
         in_time -= 1
     sessions = max(1, in_time)
     caches_s = sessions * needed.session_bytes / machine.bandwidth
-    products_s = needed.products * machine.product_s
+    products_s = needed.products * machine.overhead_per_matmul_s
     step_s = needed.step_s(machine, sessions)
     return Plan(
         machine=machine.name,

@@ -17,7 +17,7 @@ from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.state import UNGENERATED
 
 if TYPE_CHECKING:
-    from antiphon_cloud.runner.runner import Runner
+    from antiphon_cloud.runner.runner import ModelRunner
 
 
 def history_steps(config: LMConfig) -> int:
@@ -39,7 +39,7 @@ class Rebuild:
         past: the session's tokens.
     """
 
-    def __init__(self, runner: Runner, slot: int, past: PastTokens) -> None:
+    def __init__(self, runner: ModelRunner, slot: int, past: PastTokens) -> None:
         config = runner.model.config
         self._runner, self._slot, self._past = runner, slot, past
         # The first steps of a history that does not reach back to the start lack the streams that are delayed.

@@ -19,9 +19,9 @@ from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.model.layers import Attend
 from antiphon_cloud.model.lm import LanguageModel, StepOutput
-from antiphon_cloud.model.state import State, rows_on
+from antiphon_cloud.model.state import BatchState, rows_on
 from antiphon_cloud.runner.footprint import check_fits, footprint
-from antiphon_cloud.runner.graphs import StaticStep, results
+from antiphon_cloud.runner.graphs import GraphRunner, pack_outputs
 from antiphon_cloud.runner.prefill import Rebuild
 
 
@@ -34,7 +34,7 @@ class StepResult:
     finite: npt.NDArray[np.bool_]  # [n]: whether the logits were numbers; if not, the row means nothing
 
 
-class Runner:
+class ModelRunner:
     """Steps the sessions of a fixed number of slots.
 
     All state lives in tensors that are allocated here, once: a step only writes into them.
@@ -43,7 +43,7 @@ class Runner:
         model: the weights, on the device that will step them.
         slots: sessions at most.
         spec: what the sessions are told of the model.
-        cache: what keys and values are held in, int8 included; None for the activations' dtype.
+        kv_dtype: what keys and values are held in, int8 included; None for the activations' dtype.
         graphs: on a GPU, whether steps are captured and replayed.
     """
 
@@ -52,17 +52,17 @@ class Runner:
         model: LanguageModel,
         slots: int,
         spec: ModelSpec,
-        cache: torch.dtype | None = None,
+        kv_dtype: torch.dtype | None = None,
         graphs: bool = True,
     ) -> None:
         self.slots = slots
         self.spec = spec
         self.model = model
         self._steps = [0] * slots  # that each session has taken
-        self._static: StaticStep | None = None
+        self._static: GraphRunner | None = None
         device = model.text_emb.weight.device
         with torch.inference_mode():
-            self._state = State.allocate(model.config, rows_on(device, slots), model.dtype, device, cache)
+            self._state = BatchState.allocate(model.config, rows_on(device, slots), model.dtype, device, kv_dtype)
             if device.type == "cuda":
                 self._static = cuda_step(model, self._state, graphs)
         self._last: tuple[int, StepOutput] | None = None
@@ -76,9 +76,9 @@ class Runner:
         device: torch.device | str,
         *,
         quantize: str | None = None,
-        cache: torch.dtype | None = None,
+        kv_dtype: torch.dtype | None = None,
         graphs: bool = True,
-    ) -> Runner:
+    ) -> ModelRunner:
         """A runner for the directory's model; see `load_model` for `dtype` and `quantize`.
 
         Raises:
@@ -88,11 +88,11 @@ class Runner:
         device = torch.device(device)
         directory.require_weights()
         int8 = is_int8(directory, quantize)
-        cache = cache or dtype  # where integers are multiplied, activations are float32 whatever the dtype
-        check_fits(footprint(directory.config.lm, dtype, device, int8=int8, cache=cache), slots, device)
+        kv_dtype = kv_dtype or dtype  # where integers are multiplied, activations are float32 whatever the dtype
+        check_fits(footprint(directory.config.lm, dtype, device, int8=int8, kv_dtype=kv_dtype), slots, device)
         spec = model_spec(directory, torch.int8 if int8 else dtype)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
-        return cls(load_model(directory, dtype, device, quantize), slots, spec, cache, graphs)
+        return cls(load_model(directory, dtype, device, quantize), slots, spec, kv_dtype, graphs)
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains in sight.
@@ -153,11 +153,11 @@ class Runner:
         rows = list(slots)
         assert len(set(rows)) == len(rows) == len(user_codes)
         with torch.inference_mode():
-            output, told = self._run(rows, user_codes.astype(np.int64))
+            output, packed = self._run(rows, user_codes.astype(np.int64))
         for slot in rows:
             self._steps[slot] += 1
         self._last = len(rows), output
-        return StepResult(told[:, 0], told[:, 1:-1], told[:, -1].astype(np.bool_))
+        return StepResult(packed[:, 0], packed[:, 1:-1], packed[:, -1].astype(np.bool_))
 
     @property
     def text_logits(self) -> npt.NDArray[np.float32]:
@@ -180,12 +180,12 @@ class Runner:
         return (*self._state.tensors, *(self._static.tensors if self._static else ()))
 
     def _run(self, rows: list[int], codes: npt.NDArray[np.int64]) -> tuple[StepOutput, npt.NDArray[np.int32]]:
-        """One step of the rows, and its `results`; on a GPU, over static buffers, waiting for it once."""
+        """One step of the rows, and its `pack_outputs`; on a GPU, over static buffers, waiting for it once."""
         if self._static is not None:
-            return self._static.run(rows, codes), self._static.told()
+            return self._static.run(rows, codes), self._static.wait()
         attend = self._state.ring.ragged(rows, [self._steps[slot] for slot in rows])
         output = self.model.step(self._state, torch.tensor(rows), torch.from_numpy(codes), attend)
-        return output, results(output).numpy()
+        return output, pack_outputs(output).numpy()
 
     def _tap(self, name: str) -> npt.NDArray[np.float32]:
         assert self._last is not None, "no step was taken"
@@ -195,11 +195,11 @@ class Runner:
         return tapped
 
 
-def cuda_step(model: LanguageModel, state: State, graphs: bool) -> StaticStep:
+def cuda_step(model: LanguageModel, state: BatchState, graphs: bool) -> GraphRunner:
     """The step of a model on a GPU, captured unless `graphs` is false."""
     from antiphon_cloud.backends.cuda import ring_attention
 
-    step = StaticStep(model, state, partial(ring_attention.attend, state.ring))
+    step = GraphRunner(model, state, partial(ring_attention.attend, state.ring))
     if graphs:
         step.capture()
     return step

@@ -19,7 +19,7 @@ from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.engine.runner import Runner as AnyRunner
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.runner.prefill import history_steps
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
@@ -50,13 +50,13 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     int8 = is_int8(directory, config.quantize)
     dtype = torch_setup(config.device, config.dtype, config.threads, int8)
     codec = config.codec or find_codec(directory)
-    runner = Runner.load(
+    runner = ModelRunner.load(
         directory,
         config.slots,
         dtype,
         config.device,
         quantize=config.quantize,
-        cache=named_dtype(config.kv_cache) if config.kv_cache else None,
+        kv_dtype=named_dtype(config.kv_cache) if config.kv_cache else None,
         graphs=config.graphs,
     )
     spec = replace(runner.spec, random_weights=config.random_weights)
@@ -71,7 +71,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     return measured, {"spec": spec, "slots": runner.slots, "model": facts}
 
 
-def measure(runner: Runner, config: ServingConfig, int8: bool) -> tuple[AnyRunner, dict[int, float]]:
+def measure(runner: ModelRunner, config: ServingConfig, int8: bool) -> tuple[AnyRunner, dict[int, float]]:
     """The runner, on the number of threads that makes it fastest unless one is asked for, and its steps' times by
     their batch; see `profile_steps`."""
     if config.device != "cpu" or config.threads is not None:

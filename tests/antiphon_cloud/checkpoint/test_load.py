@@ -20,7 +20,7 @@ from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.runner.replay import replay
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import GOLDEN, copy_model, expected
 
 Tensors = dict[str, torch.Tensor]
@@ -75,7 +75,9 @@ def test_fused_projections_come_apart_as_they_were_published(tmp_path: Path) -> 
 def test_a_file_that_changes_after_loading_changes_nothing(damage: str, quantize: str | None, tmp_path: Path) -> None:
     root = copy_model("moshi-tiny", tmp_path / "model")
     path = root / "model.safetensors"
-    runners = [Runner.load(ModelDirectory.open(root), 1, torch.bfloat16, "cpu", quantize=quantize) for _ in range(2)]
+    runners = [
+        ModelRunner.load(ModelDirectory.open(root), 1, torch.bfloat16, "cpu", quantize=quantize) for _ in range(2)
+    ]
     codes = expected("moshi-tiny")["user_codes"][:STEPS]
     for runner in runners:
         runner.reset(0, 0, GREEDY)

@@ -9,7 +9,7 @@ import torch
 from antiphon.spec import GREEDY
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Ring, allocate_ring, quantize_entries
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import MICRO, micro_runner, random_model
 
 CONFIG = LMConfig(dim=32, num_heads=2, num_layers=2, context=10)
@@ -80,7 +80,7 @@ def test_int8_halves_bfloat16() -> None:
 def test_sessions_run_on_beyond_their_context(dtype: torch.dtype) -> None:
     config = replace(MICRO, context=1000, num_layers=1, dep_q=0, n_q=2, delays=(0, 0, 1))
     model, spec = random_model(config), replace(micro_runner(1).spec, user_codebooks=2, model_codebooks=0)
-    runner = Runner(model, 1, spec, dtype)
+    runner = ModelRunner(model, 1, spec, dtype)
     runner.reset(0, 0, GREEDY)
     user = np.random.default_rng(0).integers(0, MICRO.card, (1030, 1, 2), np.int32)
     texts, logits = [], []

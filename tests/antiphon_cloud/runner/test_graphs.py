@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import Sampling
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.state import State
+from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.runner.graphs import batch_sizes
 from tests.support.fake_cuda import Recorder, fake_cuda, static_runner
 from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
@@ -18,13 +18,13 @@ from tests.support.language_models import MICRO, in_int8, micro_runner, random_m
 WARM = Sampling(0.9, 8, 1.1, 16)
 
 
-@pytest.mark.parametrize("cache", [None, torch.int8], ids=["float", "int8"])
+@pytest.mark.parametrize("kv_dtype", [None, torch.int8], ids=["float", "int8"])
 @pytest.mark.parametrize("weights", [lambda model: model, in_int8], ids=["float", "int8"])
 def test_the_whole_step_is_one_graph_without_a_wait_for_the_device(
-    weights: Callable[[LanguageModel], LanguageModel], cache: torch.dtype | None
+    weights: Callable[[LanguageModel], LanguageModel], kv_dtype: torch.dtype | None
 ) -> None:
     model = weights(random_model(MICRO))
-    state = State.allocate(MICRO, 3, torch.float32, torch.device("cpu"), cache)
+    state = BatchState.allocate(MICRO, 3, torch.float32, torch.device("cpu"), kv_dtype)
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
@@ -44,13 +44,13 @@ def test_the_whole_step_is_one_graph_without_a_wait_for_the_device(
 
 
 @pytest.mark.parametrize("graphs", [False, True], ids=["eager", "captured"])
-@pytest.mark.parametrize("cache", [None, torch.int8], ids=["float", "int8"])
+@pytest.mark.parametrize("kv_dtype", [None, torch.int8], ids=["float", "int8"])
 def test_static_buffers_give_the_runners_tokens_whatever_the_padding(
-    graphs: bool, cache: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+    graphs: bool, kv_dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_cuda(monkeypatch)
-    wanted = micro_runner(5, cache=cache)
-    found = static_runner(wanted.model, 5, wanted.spec, cache, graphs)
+    wanted = micro_runner(5, kv_dtype=kv_dtype)
+    found = static_runner(wanted.model, 5, wanted.spec, kv_dtype, graphs)
     assert found._static is not None
     assert found._static.captured == graphs
     for runner in (wanted, found):
@@ -98,7 +98,7 @@ def test_the_host_and_the_device_meet_in_one_copy_each_way(graphs: bool, monkeyp
     runner = static_runner(runner.model, 3, runner.spec, graphs=graphs)
     step = runner._static
     assert step is not None
-    hosts = {tensor.data_ptr() for static in step._static.values() for tensor in (static.staged, static.told)}
+    hosts = {tensor.data_ptr() for buffers in step._buffers.values() for tensor in (buffers.host_in, buffers.host_out)}
     with Recorder() as recorder, torch.inference_mode():
         step.run([2], np.zeros((1, MICRO.user_codebooks), np.int64))
     copies = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from antiphon.spec import GREEDY, Sampling
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import GOLDEN, MICRO, expected, micro_runner
 
 SLOTS = 5
@@ -90,7 +90,7 @@ def test_sessions_are_the_same_alone_and_among_others_that_come_and_go(
 
 def test_a_golden_session_is_exact_among_others() -> None:
     wanted = expected("moshi-tiny")
-    runner = Runner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 3, torch.float32, "cpu")
+    runner = ModelRunner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 3, torch.float32, "cpu")
     runner.reset(2, 0, GREEDY)
     rng = np.random.default_rng(0)
     for step, frame in enumerate(wanted["user_codes"][:60]):
@@ -109,7 +109,7 @@ def test_a_golden_session_is_exact_among_others() -> None:
 def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threads: int, quantize: str) -> None:
     # wide enough that BLAS and attention would split the work by thread
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
-    runners = [Runner.load(directory, slots, torch.float32, "cpu", quantize=quantize) for slots in (1, 2, 5)]
+    runners = [ModelRunner.load(directory, slots, torch.float32, "cpu", quantize=quantize) for slots in (1, 2, 5)]
     user = np.random.default_rng(0).integers(0, 2048, (12, 5, 8), dtype=np.int32)
     torch.set_num_threads(threads)
     try:
@@ -125,7 +125,7 @@ def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threa
         torch.set_num_threads(1)
 
 
-def state_of(runner: Runner, slot: int) -> Iterator[torch.Tensor]:
+def state_of(runner: ModelRunner, slot: int) -> Iterator[torch.Tensor]:
     state = runner._state
     yield from (state.tokens[slot], state.offsets[slot], state.ring.keys[:, slot], state.ring.values[:, slot])
 
@@ -219,7 +219,7 @@ def test_no_buffer_ever_moves() -> None:
 
 
 def test_bfloat16_steps_too() -> None:
-    runner = Runner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 2, torch.bfloat16, "cpu")
+    runner = ModelRunner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 2, torch.bfloat16, "cpu")
     runner.reset(0, 0, GREEDY)
     for frame in expected("moshi-tiny")["user_codes"][:3]:
         result = runner.step([0], frame[None])
@@ -229,7 +229,7 @@ def test_bfloat16_steps_too() -> None:
 
 
 def test_the_spec_says_what_config_json_says() -> None:
-    runner = Runner.load(ModelDirectory.open(GOLDEN / "stt-tiny"), 1, torch.float32, "cpu")
+    runner = ModelRunner.load(ModelDirectory.open(GOLDEN / "stt-tiny"), 1, torch.float32, "cpu")
     spec = runner.spec
     assert (spec.name, spec.model_type, spec.weights) == ("stt-tiny", "stt", "float32")
     assert (spec.user_codebooks, spec.model_codebooks, spec.delay_steps, spec.context_steps) == (8, 0, 0, 40)

@@ -169,7 +169,7 @@ def load(path: Path) -> ctypes.CDLL:
         raise BuildError(f"{path} cannot be loaded ({error}); delete it") from error
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     functions: tuple[tuple[Any, list[Any]], ...] = (
-        (loaded.antiphon_product, [pointer, pointer, integer, integer, integer, pointer]),
+        (loaded.antiphon_matmul, [pointer, pointer, integer, integer, integer, pointer]),
         (loaded.antiphon_embed, [pointer, integer, pointer, integer, integer, pointer]),
         (loaded.antiphon_layers, [pointer, pointer, pointer, pointer, integer, integer, pointer]),
         (loaded.antiphon_draw, [pointer, integer, pointer, pointer, pointer, integer, pointer]),
@@ -201,6 +201,6 @@ def check(loaded: ctypes.CDLL, path: Path) -> None:
     matrix = Matrix(weight.ctypes.data, scale.ctypes.data, *weight.shape)
     for rows in (1, 3, 7):
         found = np.full((rows, 37), np.nan, np.float32)
-        loaded.antiphon_product(ctypes.addressof(matrix), x.ctypes.data, rows, 2, 1, found.ctypes.data)
+        loaded.antiphon_matmul(ctypes.addressof(matrix), x.ctypes.data, rows, 2, 1, found.ctypes.data)
         if not np.allclose(found, wanted[:rows], rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max())):
             raise BuildError(f"{path} gives wrong products on this processor; report the compiler and the processor")

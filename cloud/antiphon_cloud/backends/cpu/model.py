@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from antiphon_cloud.backends.cpu.library import Matrix, library, threads
-from antiphon_cloud.backends.cpu.modules import KINDS, NativeLinear, NativeTransformer, Stack, cache_of
+from antiphon_cloud.backends.cpu.modules import KINDS, NativeLinear, NativeTransformer, Stack, kv_pointers
 from antiphon_cloud.model.layers import Transformer
 from antiphon_cloud.model.lm import Embedding, LanguageModel
 from antiphon_cloud.model.sampling import SlotSampling
-from antiphon_cloud.model.state import Scratch, ScratchAttend
+from antiphon_cloud.model.state import DepformerAttend, DepformerKv
 
 
 class _Table(ctypes.Structure):
@@ -66,14 +66,20 @@ class NativeLanguageModel(LanguageModel):
         return tokens
 
     def _depformer_step(
-        self, text: Tensor, hidden: Tensor, keys: Tensor, scratch: Scratch, sampling: SlotSampling, max_top_k: int
+        self,
+        text: Tensor,
+        hidden: Tensor,
+        keys: Tensor,
+        depformer_kv: DepformerKv,
+        sampling: SlotSampling,
+        max_top_k: int,
     ) -> tuple[Tensor, Tensor]:
         if self._codebooks is None:
-            return super()._depformer_step(text, hidden, keys, scratch, sampling, max_top_k)
+            return super()._depformer_step(text, hidden, keys, depformer_kv, sampling, max_top_k)
         rows, codebooks = keys.shape
         codes = text.new_empty(codebooks, rows)
         logits = hidden.new_empty(codebooks, rows, self.config.card)
-        cache = cache_of(ScratchAttend(scratch, 0, rows).entries())
+        cache = kv_pointers(DepformerAttend(depformer_kv, 0, rows).view())
         held = (hidden, text, keys, sampling.audio_temperature, sampling.audio_top_k)
         inputs = [each.contiguous() for each in held]
         self._library.antiphon_codes(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from antiphon_cloud.backends.cpu.library import Matrix, library, threads
 from antiphon_cloud.backends.int8 import Int8Linear
-from antiphon_cloud.model.layers import Attend, AttendEntries, Entries, Layer, SwiGLU, Transformer
+from antiphon_cloud.model.layers import Attend, AttendView, KvView, Layer, SwiGLU, Transformer
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
@@ -39,7 +39,7 @@ class Stack(ctypes.Structure):
     )
 
 
-class Cache(ctypes.Structure):
+class KvPointers(ctypes.Structure):
     """Keys and values of all slots, as the library takes them."""
 
     _fields_ = (
@@ -72,7 +72,7 @@ class NativeLinear(Int8Linear):
         self.digits = digits
         found = library()
         assert found is not None, "int8_module asks first"
-        self._multiply = found.antiphon_product
+        self._multiply = found.antiphon_matmul
         self.matrix = Matrix(self.weight.data_ptr(), self.scale.data_ptr(), *self.weight.shape)
         self._at = ctypes.addressof(self.matrix)
 
@@ -110,15 +110,15 @@ class NativeTransformer(Transformer):
         self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, attend: Callable[[int], Attend]
     ) -> Tensor:
         """As `Transformer.forward`."""
-        if not (isinstance(attend, AttendEntries) and x.shape[1] == len(sets) == 1):
+        if not (isinstance(attend, AttendView) and x.shape[1] == len(sets) == 1):
             return super().forward(x, sets, rotation, attend)
-        entries = attend.entries()
+        entries = attend.view()
         if entries.keys.dtype not in KINDS:
             return super().forward(x, sets, rotation, attend)
         assert x.dtype == torch.float32
         assert len(entries.spans) == len(x)
         y = x.clone(memory_format=torch.contiguous_format)
-        cache = cache_of(entries)
+        cache = kv_pointers(entries)
         spans = (ctypes.c_int64 * (4 * len(x)))(*(number for span in entries.spans for number in span))
         angles = None if rotation is None else rotation.contiguous()
         self._run(
@@ -161,11 +161,11 @@ def _matrix(module: nn.Module) -> Matrix:
     return _native(module).matrix
 
 
-def cache_of(entries: Entries) -> Cache:
+def kv_pointers(entries: KvView) -> KvPointers:
     """The stores, which are whole: rows of a larger one would have other strides."""
     assert entries.keys.is_contiguous()
     assert entries.values.is_contiguous()
     _, slots, heads, length, width = entries.keys.shape
     scales = [None if scale is None else scale.data_ptr() for scale in (entries.key_scales, entries.value_scales)]
     kind = KINDS[entries.keys.dtype]
-    return Cache(entries.keys.data_ptr(), entries.values.data_ptr(), *scales, kind, slots, heads, length, width)
+    return KvPointers(entries.keys.data_ptr(), entries.values.data_ptr(), *scales, kind, slots, heads, length, width)

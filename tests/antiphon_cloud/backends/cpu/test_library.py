@@ -138,7 +138,7 @@ def test_a_damaged_library_is_named(tmp_path: Path) -> None:
 
 def test_a_library_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong:
-        def antiphon_product(self, *arguments: int) -> None:
+        def antiphon_matmul(self, *arguments: int) -> None:
             ctypes.memset(arguments[-1], 0, 4)
 
     with pytest.raises(BuildError, match="wrong products"):

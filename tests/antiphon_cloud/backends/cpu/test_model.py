@@ -15,7 +15,7 @@ from antiphon_cloud.backends.cpu.model import NativeLanguageModel
 from antiphon_cloud.backends.cpu.modules import NativeTransformer
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.sampling import noise_keys, sample
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import MICRO, int8_models
 from tests.support.native import needs_library
 
@@ -26,18 +26,18 @@ WIDE = replace(MICRO, dim=160, num_heads=2, depformer_dim=96)  # rows longer tha
 INSTRUCTIONS = {"any x86-64": [], "AVX2": ["-mavx2"], "no processor's own": ["-DANTIPHON_PLAIN"]}
 
 
-def runner(model: LanguageModel, slots: int, cache: torch.dtype | None = None) -> Runner:
+def runner(model: LanguageModel, slots: int, kv_dtype: torch.dtype | None = None) -> ModelRunner:
     config = model.config
     spec = ModelSpec("micro", "moshi", 2, 3, config.card, config.text_card, 2, config.context, WARM, "int8", True)
-    made = Runner(model, slots, spec, cache)
+    made = ModelRunner(model, slots, spec, kv_dtype)
     for slot in range(slots):
         made.reset(slot, slot, Sampling(0.0, 5, 0.0, 12) if slot == 1 else WARM)
     return made
 
 
-def conversation(model: LanguageModel, cache: torch.dtype | None = None) -> list[np.ndarray]:
+def conversation(model: LanguageModel, kv_dtype: torch.dtype | None = None) -> list[np.ndarray]:
     """Text logits and tokens of ten steps of three sessions in one batch."""
-    made, rng, told = runner(model, 3, cache), np.random.default_rng(0), []
+    made, rng, told = runner(model, 3, kv_dtype), np.random.default_rng(0), []
     for _ in range(10):
         result = made.step([2, 0, 1], rng.integers(0, model.config.card, (3, 2), np.int32))
         told.append(np.column_stack((made.text_logits, result.text, result.codes)))
@@ -55,7 +55,7 @@ def test_a_step_gives_torchs_tokens_and_logits(rank: int | None) -> None:
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def near_the_end_of_the_ring(model: LanguageModel, steps: int) -> Runner:
+def near_the_end_of_the_ring(model: LanguageModel, steps: int) -> ModelRunner:
     """A runner whose session has taken so many steps, by the way in which a session is rebuilt."""
     random, made = np.random.default_rng(1), runner(model, 1)
     tokens = random.integers(0, MICRO.text_card, (steps, 1 + MICRO.n_q), np.int32)
@@ -132,8 +132,8 @@ def test_other_instructions_give_the_same_bits(
         return [
             row
             for digits in (1, 2)
-            for cache in (torch.float32, torch.bfloat16, torch.int8)
-            for row in conversation(int8_models(WIDE, digits)[1], cache)
+            for kv_dtype in (torch.float32, torch.bfloat16, torch.int8)
+            for row in conversation(int8_models(WIDE, digits)[1], kv_dtype)
         ]
 
     wanted = run()

@@ -74,11 +74,11 @@ def test_a_row_that_is_no_number_gives_no_number_and_spoils_no_other() -> None:
 
 
 @pytest.mark.parametrize(("digits", "error"), [(1, 3e-3), (2, 1e-5)])
-@pytest.mark.parametrize("cache", [torch.float32, torch.bfloat16, torch.int8, torch.float16])
-def test_layers_step_as_torchs_do_past_the_end_of_the_ring(cache: torch.dtype, digits: int, error: float) -> None:
+@pytest.mark.parametrize("kv_dtype", [torch.float32, torch.bfloat16, torch.int8, torch.float16])
+def test_layers_step_as_torchs_do_past_the_end_of_the_ring(kv_dtype: torch.dtype, digits: int, error: float) -> None:
     config = replace(MICRO, dim=80, num_heads=2, context=9)
     torchs, ours = (model.transformer for model in int8_models(config, digits))
-    rings = [allocate_ring(config, 4, cache, torch.device("cpu")) for _ in range(2)]
+    rings = [allocate_ring(config, 4, kv_dtype, torch.device("cpu")) for _ in range(2)]
     rng = torch.Generator().manual_seed(2)
     slots, steps = [3, 0, 2], [0, 5, 8]
     for _ in range(14):
@@ -88,7 +88,7 @@ def test_layers_step_as_torchs_do_past_the_end_of_the_ring(cache: torch.dtype, d
             stack(x, (0,), rotation, ring.ragged(slots, steps))
             for stack, ring in zip((torchs, ours), rings, strict=True)
         )
-        tolerance = 0.05 if cache != torch.float32 else error  # an entry near a rounding's edge may fall either way
+        tolerance = 0.05 if kv_dtype != torch.float32 else error  # an entry near a rounding's edge may fall either way
         assert (found - wanted).abs().max() < tolerance * wanted.abs().max()
         steps = [step + 1 for step in steps]
     assert not rings[1].keys[:, 1].any()  # a slot that did not step
