@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -18,9 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import ModelSpec
-from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.state import BatchState
-from antiphon_cloud.runner.graphs import GraphRunner
+from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.runner.runner import ModelRunner
 
 
@@ -68,17 +65,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def static_runner(
-    model: LanguageModel, slots: int, spec: ModelSpec, kv_dtype: torch.dtype | None = None, graphs: bool = True
+    ops: Ops, slots: int, spec: ModelSpec, kv_dtype: torch.dtype | None = None, graphs: bool = True
 ) -> ModelRunner:
     """A runner on the CPU that steps as one on a GPU does, over static buffers; to capture it needs `fake_cuda`."""
-    runner = ModelRunner(model, slots, spec, kv_dtype)
-    with torch.inference_mode():
-        state = BatchState.allocate(model.config, slots + 1, model.dtype, torch.device("cpu"), kv_dtype)
-        runner._state, runner._static = state, GraphRunner(model, state, partial(_whole_ring, state))
-        if graphs:
-            runner._static.capture()
-    return runner
-
-
-def _whole_ring(state: BatchState, slots: torch.Tensor, steps: torch.Tensor) -> Any:
-    return state.ring.static(slots, steps)
+    return ModelRunner(ops, slots, spec, kv_dtype, static=True, graphs=graphs)

@@ -14,7 +14,7 @@ from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.checkpoint.config_file import parse_config
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.runner.gpus import OVERHEAD_PER_MATMUL_S
 from antiphon_cloud.runner.plan import cost
 from antiphon_cloud.runner.runner import ModelRunner
@@ -59,7 +59,7 @@ def test_the_same_model_passes() -> None:
 @pytest.mark.parametrize("part", ["text_linear", "linears.1"])
 def test_another_model_fails(part: str) -> None:
     other = tiny(1, "none")
-    for parameter in other.model.get_submodule(part).parameters():
+    for parameter in other.ops.model.get_submodule(part).parameters():
         parameter.data.mul_(1.5)
     with pytest.raises(gpu_check.FailedError, match="errors must stay below"):
         gpu_check.same_model(tiny(1, "none"), other, 8)
@@ -70,11 +70,11 @@ def test_a_session_rebuilt_in_chunks_passes_and_one_that_is_not_fails(
     kv_dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = tiny(1, "none")
-    runner = ModelRunner(loaded.model, 2, loaded.spec, kv_dtype)
+    runner = ModelRunner(loaded.ops, 2, loaded.spec, kv_dtype)
     assert "rebuilt 30 steps in chunks of 16" in gpu_check.rebuilt(runner, steps=30, chunk=16)
     monkeypatch.setattr(runner, "prefill", lambda *args: None)
     with torch.inference_mode():
-        for tensor in runner._state.ring.tensors:
+        for tensor in runner.state.ring.tensors:
             tensor[:, 1] = 0
     with pytest.raises(gpu_check.FailedError, match="must stay below"):
         gpu_check.rebuilt(runner, steps=30, chunk=16)
@@ -82,7 +82,7 @@ def test_a_session_rebuilt_in_chunks_passes_and_one_that_is_not_fails(
 
 def test_logits_that_are_no_numbers_fail() -> None:
     runner = tiny(2, "none")
-    runner.model.out_norm.alpha.data[..., 3] = np.nan
+    runner.ops.model.out_norm.alpha.data[..., 3] = np.nan
     with pytest.raises(gpu_check.FailedError, match="step 1 are no numbers"):
         gpu_check.time_steps(runner)
 
@@ -105,7 +105,7 @@ SUBJECT = gpu_check.Subject(ModelDirectory.open(GOLDEN / "moshi-tiny"), torch.bf
 
 def time_all() -> None:
     loaded = tiny(1, "none")
-    gpu_check.time_all(SUBJECT, loaded.model, loaded.spec, copies=2.5e12, peak=3.35e12)
+    gpu_check.time_all(SUBJECT, loaded.ops, loaded.spec, copies=2.5e12, peak=3.35e12)
 
 
 @pytest.mark.usefixtures("card")
@@ -135,7 +135,7 @@ def test_a_prediction_reads_at_the_speed_that_was_measured(
     monkeypatch.setattr(gpu_check, "BATCHES", (1,))
     needed = cost(SUBJECT.directory.config.lm, torch.bfloat16, "cuda", int8=False, kv_dtype=torch.bfloat16)
     loaded = tiny(1, "none")
-    gpu_check.time_all(SUBJECT, loaded.model, loaded.spec, copies=1e6, peak=None)
+    gpu_check.time_all(SUBJECT, loaded.ops, loaded.spec, copies=1e6, peak=None)
     row = capsys.readouterr().out.splitlines()[1].split()
     filled = (6 / 2 + gpu_check.WARM_UP) / SUBJECT.directory.config.lm.context
     read_s = (needed.matrices_bytes + filled * needed.session_bytes) / 1e6
@@ -157,23 +157,23 @@ def test_captured_tokens_that_are_not_the_eager_ones_fail(monkeypatch: pytest.Mo
         time_all()
     loaded = tiny(1, "none")
     with pytest.raises(gpu_check.FailedError, match=r"of slots \[2, 0\], gives other tokens captured than eager"):
-        gpu_check.alone_and_together(loaded.model, loaded.spec, torch.bfloat16)
+        gpu_check.alone_and_together(loaded.ops, loaded.spec, torch.bfloat16)
 
 
 @pytest.mark.usefixtures("card")
 def test_a_session_that_hears_its_neighbours_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(1, "none")
-    embed = loaded.model._embed
-    monkeypatch.setattr(loaded.model, "_embed", lambda tokens: (x := embed(tokens)) + x.mean(0))
+    embed = loaded.ops.embed
+    monkeypatch.setattr(loaded.ops, "embed", lambda tokens: (x := embed(tokens)) + x.mean(0))
     with pytest.raises(gpu_check.FailedError, match="the error must stay below"):
-        gpu_check.alone_and_together(loaded.model, loaded.spec, torch.bfloat16)
+        gpu_check.alone_and_together(loaded.ops, loaded.spec, torch.bfloat16)
 
 
 @pytest.mark.usefixtures("card")
 def test_all_that_is_checked_of_steps_passes(capsys: pytest.CaptureFixture[str]) -> None:
     loaded = tiny(1, "none")
     for kv_dtype in (torch.bfloat16, torch.int8):
-        gpu_check.check_steps(SUBJECT, loaded.model, loaded.spec, kv_dtype)
+        gpu_check.check_steps(SUBJECT, loaded.ops, loaded.spec, kv_dtype)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" cache: ")[0] for line in lines] == ["bfloat16"] * 4 + ["int8"] * 4
     assert "rebuilt 30 steps in chunks of 4 " in lines[5]
@@ -185,17 +185,17 @@ def test_a_step_that_waits_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
     loaded = tiny(1, "none")
-    runner = static_runner(loaded.model, 2, loaded.spec)
+    runner = static_runner(loaded.ops, 2, loaded.spec)
     gpu_check.no_hidden_waits(runner)
     assert modes == ["default", "default", "error", "default"]
-    step = runner._run
+    step = runner.step
 
     def waits(*args: object) -> object:
         if modes[-1] == "error":
             raise RuntimeError("called a synchronizing CUDA operation")
         return step(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "_run", waits)
+    monkeypatch.setattr(runner, "step", waits)
     with pytest.raises(gpu_check.FailedError, match="a step waits for the device: called a synchronizing"):
         gpu_check.no_hidden_waits(runner)
     assert modes[-1] == "default"
@@ -208,9 +208,9 @@ def test_nothing_that_could_be_timed_fails(monkeypatch: pytest.MonkeyPatch) -> N
         time_all()
 
 
-def uncaptured(model: LanguageModel, slots: int, spec: ModelSpec, kv_dtype: torch.dtype, graphs: bool) -> ModelRunner:
+def uncaptured(ops: Ops, slots: int, spec: ModelSpec, kv_dtype: torch.dtype, graphs: bool) -> ModelRunner:
     """A runner that steps eagerly whatever it is asked for."""
-    return static_runner(model, slots, spec, kv_dtype, graphs=False)
+    return static_runner(ops, slots, spec, kv_dtype, graphs=False)
 
 
 @pytest.mark.usefixtures("card")

@@ -64,15 +64,13 @@ def compare(wanted: ModelRunner, found: ModelRunner, steps: int) -> tuple[Differ
         if alike.any():
             codes.add(wanted.audio_logits[0][alike], found.audio_logits[0][alike])
         with torch.inference_mode():
-            found._state.tokens[0].copy_(wanted._state.tokens[0])
+            found.state.tokens[0].copy_(wanted.state.tokens[0])
     return text, codes
 
 
 def drawn(runner: ModelRunner) -> Codes:
     """The text token and the codes that the last step drew for slot 0, before any delay: [1 + model_codebooks]."""
-    state = runner._state
-    at = int(state.offsets[0]) % state.tokens.shape[-1]
-    tokens: Codes = state.tokens[0, : 1 + runner.spec.model_codebooks, at].cpu().numpy().astype(np.int32)
+    tokens: Codes = runner.state.drawn(0, 1 + runner.spec.model_codebooks).cpu().numpy().astype(np.int32)
     return tokens
 
 

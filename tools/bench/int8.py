@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.backends.cpu.library import library
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.runner import ModelRunner
 from tools.bench.agreement import compare
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
-    print("int8 products by", "the compiled library" if library() is not None else "torch")
+    print("int8 products by", select(torch.device("cpu"), torch.bfloat16, int8=True).name)
     for path in args.models:
         directory = ModelDirectory.open(path)
         wanted = ModelRunner.load(directory, 1, torch.float32, "cpu", quantize="none")

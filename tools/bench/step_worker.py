@@ -20,19 +20,18 @@ import numpy as np
 import torch
 
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.backends.cpu.library import library
-from antiphon_cloud.backends.cpu.model import accelerated
-from antiphon_cloud.backends.int8 import int8_module, quantize_rows
+from antiphon_cloud.backends.int8 import quantize_rows
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.runner.device import named_dtype, set_step_threads
 from antiphon_cloud.runner.footprint import check_fits, footprint
 from antiphon_cloud.runner.gpus import Hardware
 from antiphon_cloud.runner.plan import cost
 from antiphon_cloud.runner.runner import ModelRunner, model_spec
-from antiphon_cloud.serving.load_stepper import named_dtype, set_step_threads
 from tools.harness.process_memory import memory_bytes
 
 WARM_UP = 3
@@ -60,15 +59,16 @@ def main() -> None:
         parser.error("--slots: fewer than the batch, or with --churn no more than it")
     size = footprint(config, dtype, CPU, int8=int8, kv_dtype=dtype)
     check_fits(size, slots, CPU)
-    set_step_threads(args.threads, compiled=int8 and library() is not None)
+    set_step_threads(args.threads, "cpu", int8)
     overhead_per_matmul_s = (
         seconds_a_product()
     )  # before loading: what a process does once is then no part of the model's peak
     own_bytes = reset_peak()
     start = time.perf_counter()
-    model = load_model(directory, dtype, CPU, args.quantize)
+    backend = select(CPU, dtype, is_int8(directory, args.quantize))
+    ops = backend.ops(load_model(directory, backend))
     load_s, peak_bytes = time.perf_counter() - start, memory_bytes("VmHWM")
-    runner = ModelRunner(model, slots, model_spec(directory, torch.int8 if int8 else dtype), dtype)
+    runner = ModelRunner(ops, slots, model_spec(directory, torch.int8 if int8 else dtype), dtype)
     process_bytes = memory_bytes("VmHWM")
     steps_s, reads_s = time_steps(runner, args.batch, args.threads, args.steps, args.churn)
     p50, p95, p99 = np.percentile(steps_s, [50, 95, 99])
@@ -143,15 +143,12 @@ def seconds_a_product() -> float:
     """What a product brings beside its reading: the step of a model with next to nothing to read, by its products."""
     config = LMConfig(dim=64, num_heads=2, num_layers=16, context=64, depformer_dim=64, depformer_num_heads=2,
                       depformer_num_layers=4, depformer_dim_feedforward=264)  # fmt: skip
-    model = LanguageModel(config).requires_grad_(False)
+    model, backend = LanguageModel(config).requires_grad_(False), select(CPU, torch.bfloat16, int8=True)
     for name, module in list(model.named_modules()):
         if isinstance(module, Linear):
-            weight, scale = quantize_rows(torch.randn_like(module.weight))
-            model.set_submodule(name, int8_module(weight, scale, torch.bfloat16, CPU))
-    if library() is not None:
-        model = accelerated(model)
+            model.set_submodule(name, backend.matrix(*quantize_rows(torch.randn_like(module.weight))))
     spec = ModelSpec("none", "moshi", 8, 8, 2048, 32_000, 1, 64, Sampling(), "int8", True)
-    runner = ModelRunner(model, 1, spec)
+    runner = ModelRunner(backend.ops(model), 1, spec)
     runner.reset(0, 0, spec.sampling)
     times = []
     for _ in range(WARM_UP + 20):

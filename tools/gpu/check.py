@@ -29,13 +29,14 @@ from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import rows_on
+from antiphon_cloud.runner.device import named_dtype, torch_setup
 from antiphon_cloud.runner.footprint import footprint
 from antiphon_cloud.runner.gpus import GPUS, OVERHEAD_PER_MATMUL_S, REACHED, Hardware
 from antiphon_cloud.runner.plan import cost, plan
 from antiphon_cloud.runner.runner import ModelRunner
-from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
+from antiphon_cloud.serving.cpu_quota import usable_cpus
 from tools.bench.agreement import Difference, Floats, compare, frames
 from tools.harness import random_checkpoint
 
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16"], help="of activations")
     args = parser.parse_args()
     try:
-        torch_setup("cuda", args.dtype, None, args.quantize == "int8")
+        torch_setup("cuda", args.dtype, usable_cpus(), args.quantize == "int8")
         with tempfile.TemporaryDirectory() as folder:
             if args.model is None:
                 args.model = Path(folder) / "moshi-7b"
@@ -104,19 +105,19 @@ def check(subject: Subject) -> None:
           f"{subject.directory.name}, weights {subject.quantize}, activations {subject.dtype}")  # fmt: skip
     here = subject.runner("cuda", 2)
     print(same_model(subject.runner("cpu", 1), here, steps=8))
-    model, spec = here.model, here.spec
+    ops, spec = here.ops, here.spec
     del here  # its keys and values make room for those of the next runners
     torch.cuda.empty_cache()
     for kv_dtype in (subject.dtype, torch.int8):
-        check_steps(subject, model, spec, kv_dtype)
-    time_all(subject, model, spec, copies, peak)
+        check_steps(subject, ops, spec, kv_dtype)
+    time_all(subject, ops, spec, copies, peak)
     print("tools.gpu.check: passed")
 
 
-def check_steps(subject: Subject, model: LanguageModel, spec: ModelSpec, kv_dtype: torch.dtype) -> None:
+def check_steps(subject: Subject, ops: Ops, spec: ModelSpec, kv_dtype: torch.dtype) -> None:
     """What holds of steps over keys and values in `kv_dtype`, whatever they take."""
-    no_hidden_waits(runner_of(model, spec, 2, kv_dtype, captured=False))
-    runner = runner_of(model, spec, 2, kv_dtype, captured=True)
+    no_hidden_waits(runner_of(ops, spec, 2, kv_dtype, captured=False))
+    runner = runner_of(ops, spec, 2, kv_dtype, captured=True)
     no_hidden_waits(runner)
     print(f"{name(kv_dtype)} cache: no hidden wait for the device in a step, eager or captured")
     for chunk in CHUNKS:
@@ -126,17 +127,17 @@ def check_steps(subject: Subject, model: LanguageModel, spec: ModelSpec, kv_dtyp
     if kv_dtype != torch.int8 and not subject.fits(SLOTS, kv_dtype):
         print(f"{name(kv_dtype)} cache: sessions among others skipped, keys and values do not fit")
         return
-    print(f"{name(kv_dtype)} cache: {alone_and_together(model, spec, kv_dtype)}")
+    print(f"{name(kv_dtype)} cache: {alone_and_together(ops, spec, kv_dtype)}")
 
 
-def runner_of(model: LanguageModel, spec: ModelSpec, slots: int, kv_dtype: torch.dtype, captured: bool) -> ModelRunner:
+def runner_of(ops: Ops, spec: ModelSpec, slots: int, kv_dtype: torch.dtype, captured: bool) -> ModelRunner:
     """A runner of the loaded model.
 
     Raises:
         FailedError: it steps in another way than was asked for.
     """
-    runner = ModelRunner(model, slots, spec, kv_dtype, graphs=captured)
-    if runner._static is None or runner._static.captured != captured:
+    runner = ModelRunner(ops, slots, spec, kv_dtype, graphs=captured)
+    if runner.graph_runner is None or runner.captured != captured:
         raise FailedError(f"a runner of {slots} slots has no {name_of(captured)} steps")
     return runner
 
@@ -208,17 +209,17 @@ class Played:
     held: torch.Tensor  # [n, streams, ring]: what their streams hold after it
 
 
-def alone_and_together(model: LanguageModel, spec: ModelSpec, kv_dtype: torch.dtype) -> str:
+def alone_and_together(ops: Ops, spec: ModelSpec, kv_dtype: torch.dtype) -> str:
     """Plays sessions in changing batches, eager and captured, and again each by itself, told what the batch drew.
 
     Raises:
         FailedError: captured tokens are not the eager ones, or a session alone is another one.
     """
-    runner = runner_of(model, spec, SLOTS, kv_dtype, captured=False)
+    runner = runner_of(ops, spec, SLOTS, kv_dtype, captured=False)
     eager = play(runner)
     del runner  # its keys and values make room
     torch.cuda.empty_cache()
-    runner = runner_of(model, spec, SLOTS, kv_dtype, captured=True)
+    runner = runner_of(ops, spec, SLOTS, kv_dtype, captured=True)
     captured, alone = play(runner), play(runner, teach=eager)
     for step, (wanted, found) in enumerate(zip(eager, captured, strict=True)):
         if not np.array_equal(wanted.tokens, found.tokens):
@@ -250,12 +251,12 @@ def play(runner: ModelRunner, teach: list[Played] | None = None) -> list[Played]
             logits.append(runner.text_logits.copy())
         with torch.inference_mode():
             if teach is not None:
-                runner._state.tokens[slots] = teach[step].held
-            played.append(Played(np.concatenate(tokens), np.concatenate(logits), runner._state.tokens[slots]))
+                runner.state.tokens[slots] = teach[step].held
+            played.append(Played(np.concatenate(tokens), np.concatenate(logits), runner.state.tokens[slots]))
     return played
 
 
-def time_all(subject: Subject, model: LanguageModel, spec: ModelSpec, copies: float, peak: float | None) -> None:
+def time_all(subject: Subject, ops: Ops, spec: ModelSpec, copies: float, peak: float | None) -> None:
     """Prints the table: every batch, in both caches, eager and captured.
 
     Raises:
@@ -276,7 +277,7 @@ def time_all(subject: Subject, model: LanguageModel, spec: ModelSpec, copies: fl
             tokens = {}
             for captured in (False, True):
                 mode = name_of(captured)
-                runner = runner_of(model, spec, batch, kv_dtype, captured)
+                runner = runner_of(ops, spec, batch, kv_dtype, captured)
                 times, tokens[mode] = time_steps(runner)
                 p50, p99 = np.percentile(times, [50, 99])
                 filled = (STEPS / 2 + WARM_UP) / config.context
@@ -313,9 +314,8 @@ def time_steps(runner: ModelRunner) -> tuple[list[float], Codes]:
         tokens.append(np.column_stack((result.text, result.codes)))
         if not result.finite.all():
             raise FailedError(f"logits of step {len(times)} are no numbers")
-        assert runner._last is not None
-        outputs.add(runner._last[1].tokens.data_ptr())
-    if runner._static is not None and runner._static.captured and len(outputs) > 1:
+        outputs.add(runner.last_output.tokens.data_ptr())
+    if runner.captured and len(outputs) > 1:
         raise FailedError(f"the output of captured steps was at {len(outputs)} places")
     if (more := device_allocations() - allocations) > 0:
         raise FailedError(f"{STEPS} steps after the warm-up took memory from the device {more} times")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.backends.int8 import multiplies_integers
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
@@ -41,8 +41,7 @@ def footprint(
     elements = sum(weight.numel() for weight in linears)
     rest = sum(parameter.numel() for parameter in model.parameters()) - elements
     matrices = elements + 4 * sum(len(weight) for weight in linears) if int8 else elements * dtype.itemsize
-    activations = torch.float32 if int8 and multiplies_integers(device) else dtype
-    state = BatchState.allocate(config, 1, activations, torch.device("meta"), kv_dtype)
+    state = BatchState.allocate(config, 1, select(device, dtype, int8).dtype, torch.device("meta"), kv_dtype)
     return Footprint(matrices, rest * (2 if int8 else dtype.itemsize), state.size_bytes, elements)
 
 

@@ -1,7 +1,7 @@
 """What a model costs on a machine, before one is rented: how many sessions fit, and how long their step takes.
 
 The model of cost has three terms. Matrices are read once a step, whatever the batch, or in int8 on a GPU once for each
-tile of 64 rows (`quant.readings`; a large cache may spare some of that, which is not counted on); each session adds its
+tile of 64 rows (`readings`; a large cache may spare some of that, which is not counted on); each session adds its
 keys and values, read whole once its context is full; each matrix product brings a fixed time, that of the small
 operations around it. Where a large batch multiplies for longer than it reads, arithmetic takes the place of the first
 term.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from antiphon_cloud.backends.int8 import readings
+from antiphon_cloud.backends.cuda.tiles import readings
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
@@ -33,7 +33,7 @@ class Cost:
     spare_rows: int  # of state in memory, as large as a session's, that are nobody's
     multiplications: int  # of one session's step
     products: int  # matrix products, one after the other
-    tiled_on: str | None = None  # the device, where matrices are in int8
+    tiled: bool = False  # whether each tile of rows reads the matrices
 
     def step_s(self, machine: Hardware, sessions: int, filled: float = 1.0) -> float:
         """Seconds of a step.
@@ -43,7 +43,7 @@ class Cost:
             sessions: that step together.
             filled: share of their contexts that they have used.
         """
-        times = 1 if self.tiled_on is None else readings(sessions, self.tiled_on)
+        times = readings(sessions) if self.tiled else 1
         reading = times * self.matrices_bytes / machine.bandwidth
         computing = 2 * self.multiplications * sessions / machine.peak
         caches = sessions * filled * self.session_bytes / machine.bandwidth
@@ -78,7 +78,7 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, kv_dt
         spare_rows=rows_on(torch.device(device), 0),
         multiplications=size.elements,
         products=4 * config.num_layers + 1 + config.extra_heads_num_heads + depformer,
-        tiled_on=device if int8 else None,
+        tiled=int8 and device == "cuda",
     )
 
 

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from antiphon.spec import GREEDY
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.checkpoint.tensor_file import TensorFile
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.layers import Linear
@@ -49,7 +50,8 @@ def split_projections(tensors: Tensors) -> Tensors:
 
 
 def load(root: Path, dtype: torch.dtype = torch.float32, quantize: str | None = None) -> LanguageModel:
-    return load_model(ModelDirectory.open(root), dtype, torch.device("cpu"), quantize)
+    directory = ModelDirectory.open(root)
+    return load_model(directory, select(torch.device("cpu"), dtype, is_int8(directory, quantize)))
 
 
 @pytest.mark.parametrize("case", FILES)

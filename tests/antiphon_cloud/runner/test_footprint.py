@@ -27,7 +27,7 @@ def test_it_is_what_loading_allocates(dtype: torch.dtype) -> None:
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
     size = footprint(directory.config.lm, dtype, CPU, int8=False, kv_dtype=None)
     runner = ModelRunner.load(directory, 3, dtype, CPU)
-    assert sum(p.nbytes for p in runner.model.parameters()) == size.matrices + size.tables
+    assert sum(p.nbytes for p in runner.ops.model.parameters()) == size.matrices + size.tables
     assert sum(t.nbytes for t in runner.tensors) == pytest.approx(3 * size.session, rel=0.01)
 
 

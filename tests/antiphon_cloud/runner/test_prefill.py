@@ -49,7 +49,7 @@ class Unbroken:
     def history(self, steps: int) -> History:
         """What the edge has after `steps`."""
         spec = self.runner.spec
-        history = History(spec, history_steps(self.runner.model.config))
+        history = History(spec, history_steps(self.runner.config))
         for step in range(steps):
             user = spec.user_packer.pack(self.user[step])
             if step < spec.delay_steps:
@@ -85,7 +85,7 @@ def unbroken(model: str, greedy: bool) -> Unbroken:
 
 def soil(runner: ModelRunner) -> None:
     """Leaves in slot 1 what must not be seen."""
-    ring = runner._state.ring
+    ring = runner.state.ring
     with torch.inference_mode():
         for entries in (ring.keys, ring.values):
             entries[:, 1] = torch.nan
@@ -121,7 +121,7 @@ def test_the_tokens_after_a_resume_are_those_of_the_unbroken_run(
 
 def test_the_golden_conversation_resumes_at_every_step_around_the_models_edges() -> None:
     told = unbroken("moshi-tiny", greedy=False)
-    config = told.runner.model.config
+    config = told.runner.config
     reach = history_steps(config)
     for steps in (0, 1, 2, 3, config.context - 1, config.context, config.context + 1, reach - 1, reach, reach + 1):
         resume(told, steps, [16])
@@ -148,14 +148,14 @@ def test_the_shortest_history_goes_on_without_a_trace_of_what_was_in_the_slot() 
 def test_a_chunk_in_one_forward_leaves_what_steps_leave(kv_dtype: torch.dtype | None) -> None:
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
     runner = ModelRunner.load(directory, 2, torch.bfloat16, "cpu", quantize="none", kv_dtype=kv_dtype)
-    config = runner.model.config
+    config = runner.config
     for steps in (20, 39, 70):  # the last wraps the ring of 40 within a chunk
         whole = hold(runner, GREEDY, steps)
         for slot, chunk in ((0, 1), (1, 33)):  # the same rebuild, step by step and in chunks
             rebuild = runner.rebuild(slot, SEED, GREEDY, whole.past(steps))
             while rebuild.left:
                 rebuild.advance(chunk)
-        ring = runner._state.ring
+        ring = runner.state.ring
         for layer in range(config.num_layers):
             one, many = (ring.read(layer, slot, slice(0, min(steps, 40)), torch.float32) for slot in (0, 1))
             for a, b in zip(one, many, strict=True):

@@ -126,7 +126,7 @@ def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threa
 
 
 def state_of(runner: ModelRunner, slot: int) -> Iterator[torch.Tensor]:
-    state = runner._state
+    state = runner.state
     yield from (state.tokens[slot], state.offsets[slot], state.ring.keys[:, slot], state.ring.values[:, slot])
 
 
@@ -148,8 +148,8 @@ def test_a_reset_slot_remembers_nothing() -> None:
     for step in range(9):
         runner.step([1], user_frame(3, step)[None])
     with torch.inference_mode():
-        runner._state.ring.keys[:, 1] = torch.nan  # not even what a broken step left
-        runner._state.ring.values[:, 1] = torch.nan
+        runner.state.ring.keys[:, 1] = torch.nan  # not even what a broken step left
+        runner.state.ring.values[:, 1] = torch.nan
     runner.reset(1, 5, WARM)
     tokens, logits = ALONE.tokens(5, 9)
     for step in range(9):
@@ -165,7 +165,7 @@ def test_a_session_whose_logits_are_no_numbers_is_told_from_the_others() -> None
     for step in range(8):
         if step == 4:
             with torch.inference_mode():
-                runner._state.ring.values[0, 1, 0, 2, 0] = torch.nan
+                runner.state.ring.values[0, 1, 0, 2, 0] = torch.nan
         result = runner.step(range(3), np.stack([user_frame(slot + 1, step) for slot in range(3)]))
         assert result.finite.tolist() == [True, step < 4, True]
         for slot in (0, 2):
@@ -195,13 +195,13 @@ def test_seeds_matter_and_sampling_is_the_slots_own() -> None:
 def test_a_step_computes_no_more_rows_than_step(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = micro_runner(16)
     batches = []
-    embed = runner.model._embed
+    embed = runner.ops.embed
 
     def watched(tokens: torch.Tensor) -> torch.Tensor:
         batches.append(len(tokens))
         return embed(tokens)
 
-    monkeypatch.setattr(runner.model, "_embed", watched)
+    monkeypatch.setattr(runner.ops, "embed", watched)
     for slots in ([0], [15], [0, 9], [3, 4, 14]):
         runner.step(slots, np.zeros((len(slots), 2), np.int32))
     assert batches == [1, 1, 2, 3]
