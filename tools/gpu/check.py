@@ -115,7 +115,7 @@ def check(subject: Subject) -> None:
 
 
 def check_steps(subject: Subject, ops: Ops, spec: ModelSpec, kv_dtype: torch.dtype) -> None:
-    """What holds of steps over keys and values in `kv_dtype`, whatever they take."""
+    """Checks steps over keys and values in `kv_dtype`, but for their time."""
     no_hidden_waits(runner_of(ops, spec, 2, kv_dtype, captured=False))
     runner = runner_of(ops, spec, 2, kv_dtype, captured=True)
     no_hidden_waits(runner)
@@ -182,9 +182,9 @@ def rebuilt(runner: ModelRunner, steps: int, chunk: int) -> str:
     """
     runner.reset(0, 0, GREEDY)
     user = np.concatenate(list(frames(runner, steps + 1, 1)))  # [T + 1, user_codebooks]
-    told = [runner.step([0], frame[None]) for frame in user[:steps]]
+    replies = [runner.step([0], frame[None]) for frame in user[:steps]]
     past = PastTokens(
-        steps, user[:steps], np.concatenate([r.text for r in told]), np.concatenate([r.codes for r in told])
+        steps, user[:steps], np.concatenate([r.text for r in replies]), np.concatenate([r.codes for r in replies])
     )
     start = time.perf_counter()
     rebuild = runner.rebuild(1, 0, GREEDY, past)
@@ -210,7 +210,7 @@ class Played:
 
 
 def alone_and_together(ops: Ops, spec: ModelSpec, kv_dtype: torch.dtype) -> str:
-    """Plays sessions in changing batches, eager and captured, and again each by itself, told what the batch drew.
+    """Plays sessions in changing batches, eager and captured, and again each alone, with the tokens that the batch drew.
 
     Raises:
         FailedError: captured tokens are not the eager ones, or a session alone is another one.

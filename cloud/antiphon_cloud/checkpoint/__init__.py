@@ -1,1 +1,1 @@
-"""From published files to weights."""
+"""Published files, and how they become weights."""

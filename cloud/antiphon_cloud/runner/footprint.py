@@ -21,7 +21,7 @@ HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' round
 class Footprint:
     """Bytes that a model's tensors take."""
 
-    matrices: int  # read whole by every step, whatever the batch
+    matrices: int  # read whole by every step of any batch
     tables: int  # embeddings, of which a step reads a few rows; and norms
     session: int  # a slot's state at full context
     elements: int  # of the matrices

@@ -1,10 +1,9 @@
 """What a model costs on a machine, before one is rented: how many sessions fit, and how long their step takes.
 
-The model of cost has three terms. Matrices are read once a step, whatever the batch, or in int8 on a GPU once for each
-tile of 64 rows (`readings`; a large cache may spare some of that, which is not counted on); each session adds its
-keys and values, read whole once its context is full; each matrix product brings a fixed time, that of the small
-operations around it. Where a large batch multiplies for longer than it reads, arithmetic takes the place of the first
-term.
+The model of cost has three terms. A step reads the matrices once, or in int8 on a GPU once for each tile of 64 rows
+(`readings`; a large cache may spare some of that, which is not counted on). It reads each session's keys and values,
+all of them once the context is full. Each matrix product brings a fixed time, that of the small operations around it.
+Where a large batch multiplies for longer than it reads, arithmetic takes the place of the first term.
 """
 
 from __future__ import annotations

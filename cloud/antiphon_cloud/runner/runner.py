@@ -43,7 +43,7 @@ class ModelRunner:
     Args:
         ops: what computes a step, with the weights, on the device that will step them.
         slots: sessions at most.
-        spec: what the sessions are told of the model.
+        spec: the model as sessions see it.
         kv_dtype: what keys and values are held in, int8 included; None for the activations' dtype.
         static: whether steps go over static buffers; None for on a GPU.
         graphs: whether steps over static buffers are captured and replayed.
@@ -97,7 +97,7 @@ class ModelRunner:
             quantize: "none", "int8", or None for weights as the directory holds them.
             kv_dtype: what keys and values are held in, int8 included; None for `dtype`.
             graphs: on a GPU, whether steps are captured and replayed.
-            random_weights: whether sessions are told that the weights are random.
+            random_weights: whether the weights are random, which sessions may know.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -106,7 +106,7 @@ class ModelRunner:
         device = torch.device(device)
         directory.require_weights()
         int8 = is_int8(directory, quantize)
-        kv_dtype = kv_dtype or dtype  # where integers are multiplied, activations are float32 whatever the dtype
+        kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         check_fits(footprint(directory.config.lm, dtype, device, int8=int8, kv_dtype=kv_dtype), slots, device)
         spec = model_spec(directory, torch.int8 if int8 else dtype, random_weights)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
@@ -231,7 +231,7 @@ class ModelRunner:
 
 
 def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bool = False) -> ModelSpec:
-    """What sessions are told of the directory's model when its weights are held in `dtype`."""
+    """The directory's model as sessions see it, with weights held in `dtype`."""
     config = directory.config
     return ModelSpec(
         name=directory.name,

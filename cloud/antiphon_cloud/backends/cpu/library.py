@@ -57,7 +57,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def set_threads(count: int | None) -> None:
-    """Sets how many threads a step takes from now on, whatever torch takes; None for as many as torch."""
+    """Sets how many threads a step takes from now on; None for as many as torch takes."""
     global _threads
     _threads = count
 
@@ -102,7 +102,7 @@ def build(compiler: str, root: Path | None = None) -> Path:
             start = time.perf_counter()
             command = [compiler, *FLAGS, NATIVE, "-o", str(made), str(SOURCE / "step.cpp")]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)  # noqa: S603
-            made.chmod(0o700)  # whatever the umask lets others do
+            made.chmod(0o700)  # the umask may let others write
             made.rename(path)  # at once: another process may be looking
             logger.info("compiled the CPU step in %.1f s: %s", time.perf_counter() - start, path)
     except subprocess.CalledProcessError as error:

@@ -1,8 +1,8 @@
 """A step's matrix product on a GPU: rows of activations times a matrix in int8, which is read as int8.
 
-Each program owns some outputs of a tile of rows and walks along the inputs, so sums are in one order whatever the batch
-and no two programs meet. The tiles of the same outputs are started one after the other, so that what one of them reads
-from memory the next ones find in the cache.
+Each program owns some outputs of a tile of rows and walks along the inputs: sums have one order in any batch, and no
+two programs write to one place. Tiles of the same outputs start in turn, so that the next ones find in the cache what
+the first one reads from memory.
 """
 
 from __future__ import annotations
