@@ -210,7 +210,7 @@ class Played:
 
 
 def alone_and_together(ops: Ops, spec: ModelSpec, kv_dtype: torch.dtype) -> str:
-    """Plays sessions in changing batches, eager and captured, and again each alone, with the tokens that the batch drew.
+    """Plays sessions in changing batches, eager and captured, and again each alone with the tokens drawn.
 
     Raises:
         FailedError: captured tokens are not the eager ones, or a session alone is another one.
