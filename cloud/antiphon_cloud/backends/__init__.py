@@ -1,1 +1,1 @@
-"""How products and steps are computed on this machine, chosen once."""
+"""How products and steps are computed on this machine."""

@@ -1,1 +1,1 @@
-"""Published files, and how they become weights."""
+"""From published files to weights."""

@@ -20,16 +20,6 @@ from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.delays import delayed
 
 
-def history_steps(config: LMConfig) -> int:
-    """Steps of history from which a session comes out the same as if it had never been rebuilt.
-
-    What a step knows of the past is in the ring, which holds `context` steps. But each layer's entries were made by
-    attending to the layer below it, `context` steps further back: the model's reach is longer than its ring.
-    """
-    reach = config.num_layers * (config.context - 1)
-    return reach + config.max_delay + max(config.max_delay, 1)
-
-
 class SlotRunner(Protocol):
     """What a rebuild drives."""
 
@@ -41,6 +31,16 @@ class SlotRunner(Protocol):
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> object:
         """Advances the slots by one frame each."""
+
+
+def history_steps(config: LMConfig) -> int:
+    """Steps of history from which a session comes out the same as if it had never been rebuilt.
+
+    What a step knows of the past is in the ring, which holds `context` steps. But each layer's entries were made by
+    attending to the layer below it, `context` steps further back: the model's reach is longer than its ring.
+    """
+    reach = config.num_layers * (config.context - 1)
+    return reach + config.max_delay + max(config.max_delay, 1)
 
 
 class Rebuild:

@@ -1,1 +1,1 @@
-"""The GPU's step: Triton kernels in place of single operations."""
+"""Triton kernels of the GPU's step. Only CUDA's paths import them: Triton comes with the `gpu` extra."""
