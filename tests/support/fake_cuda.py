@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -18,10 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import ModelSpec
-from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.state import State
-from antiphon_cloud.runner.graphs import StaticStep
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.runner.runner import ModelRunner
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -60,7 +57,7 @@ def _graph(graph: FakeGraph, pool: object) -> Iterator[None]:
 
 
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets `StaticStep.capture` run without a GPU."""
+    """Lets `GraphRunner.capture` run without a GPU."""
     for name in ("graph_pool_handle", "Stream", "current_stream", "stream"):
         monkeypatch.setattr(torch.cuda, name, MagicMock())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
@@ -68,17 +65,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def static_runner(
-    model: LanguageModel, slots: int, spec: ModelSpec, cache: torch.dtype | None = None, graphs: bool = True
-) -> Runner:
+    ops: Ops, slots: int, spec: ModelSpec, kv_dtype: torch.dtype | None = None, graphs: bool = True
+) -> ModelRunner:
     """A runner on the CPU that steps as one on a GPU does, over static buffers; to capture it needs `fake_cuda`."""
-    runner = Runner(model, slots, spec, cache)
-    with torch.inference_mode():
-        state = State.allocate(model.config, slots + 1, model.dtype, torch.device("cpu"), cache)
-        runner._state, runner._static = state, StaticStep(model, state, partial(_whole_ring, state))
-        if graphs:
-            runner._static.capture()
-    return runner
-
-
-def _whole_ring(state: State, slots: torch.Tensor, steps: torch.Tensor) -> Any:
-    return state.ring.static(slots, steps)
+    return ModelRunner(ops, slots, spec, kv_dtype, static=True, graphs=graphs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file
+from torch import Tensor, nn
 
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.backends.cpu.model import accelerated
-from antiphon_cloud.backends.cpu.modules import NativeLinear
+from antiphon_cloud.backends.cpu.library import library
+from antiphon_cloud.backends.cpu.linear import CompiledLinear
+from antiphon_cloud.backends.cpu.ops import CpuOps
 from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.golden import GOLDEN as GOLDEN
 
 Array = npt.NDArray[Any]
@@ -57,31 +62,30 @@ def random_model(config: LMConfig, seed: int = 0) -> LanguageModel:
     return model.requires_grad_(False).eval()
 
 
-def in_int8(model: LanguageModel) -> LanguageModel:
-    """The model, with every matrix in int8 as a GPU holds it."""
+def in_int8(model: LanguageModel, matrix: Callable[[Tensor, Tensor], nn.Module] = Int8Linear) -> LanguageModel:
+    """The model, with every matrix in int8: the definition's, unless another product is given."""
     for name, module in list(model.named_modules()):
         if isinstance(module, Linear):
-            model.set_submodule(name, Int8Linear(*quantize_rows(module.weight)))
+            model.set_submodule(name, matrix(*quantize_rows(module.weight)))
     return model
 
 
-def int8_models(config: LMConfig, digits: int) -> tuple[LanguageModel, LanguageModel]:
-    """The same int8 weights, stepped by torch's definition and by the compiled library."""
-    ours = random_model(config)
-    for name, module in list(ours.named_modules()):
-        if isinstance(module, Linear):
-            ours.set_submodule(name, NativeLinear(*quantize_rows(module.weight), digits))
-    return in_int8(random_model(config)), accelerated(ours)
+def compiled_ops(config: LMConfig, digits: int, compiled: ctypes.CDLL | None = None) -> CpuOps:
+    """A random model in int8 that the compiled library steps, or another one."""
+    compiled = compiled or library()
+    assert compiled is not None
+    model = in_int8(random_model(config), lambda weight, scale: CompiledLinear(weight, scale, digits, compiled))
+    return CpuOps(model, compiled)
 
 
 def micro_runner(
-    slots: int, config: LMConfig = MICRO, cache: torch.dtype | None = None, model: LanguageModel | None = None
-) -> Runner:
+    slots: int, config: LMConfig = MICRO, kv_dtype: torch.dtype | None = None, ops: Ops | None = None, **options: bool
+) -> ModelRunner:
     spec = ModelSpec(
         "micro", "moshi", config.user_codebooks, config.dep_q, config.card, config.text_card, config.max_delay,
         config.context, Sampling(0.7, 5, 0.8, 12), "float32", True,
     )  # fmt: skip
-    return Runner(model or random_model(config), slots, spec, cache)
+    return ModelRunner(ops or Ops(random_model(config)), slots, spec, kv_dtype, **options)
 
 
 def relative_error(found: Array, wanted: Array) -> float:

@@ -14,10 +14,10 @@ from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.checkpoint.config_file import parse_config
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.runner.gpus import PRODUCT_S
+from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.runner.gpus import OVERHEAD_PER_MATMUL_S
 from antiphon_cloud.runner.plan import cost
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.fake_cuda import FakeGraph, fake_cuda, static_runner
 from tests.support.language_models import GOLDEN
 from tools.gpu import check as gpu_check
@@ -26,7 +26,7 @@ from tools.harness import random_checkpoint
 
 def test_a_random_checkpoint_loads_and_steps(tmp_path: Path) -> None:
     random_checkpoint.write(tmp_path / "model", json.loads((GOLDEN / "moshi-tiny/config.json").read_text()))
-    runner = Runner.load(ModelDirectory.open(tmp_path / "model"), 1, torch.bfloat16, "cpu", quantize="int8")
+    runner = ModelRunner.load(ModelDirectory.open(tmp_path / "model"), 1, torch.bfloat16, "cpu", quantize="int8")
     assert runner.spec.weights == "int8"
     runner.reset(0, 0, GREEDY)
     codes = {tuple(runner.step([0], torch.full((1, 8), step).numpy()).codes[0]) for step in range(6)}
@@ -43,8 +43,8 @@ def test_without_a_gpu_it_says_so_and_fails() -> None:
     assert "finds no NVIDIA GPU" in finished.stderr
 
 
-def tiny(slots: int, quantize: str = "int8") -> Runner:
-    return Runner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), slots, torch.bfloat16, "cpu", quantize=quantize)
+def tiny(slots: int, quantize: str = "int8") -> ModelRunner:
+    return ModelRunner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), slots, torch.bfloat16, "cpu", quantize=quantize)
 
 
 def test_the_model_that_it_builds_is_the_7b() -> None:
@@ -59,22 +59,22 @@ def test_the_same_model_passes() -> None:
 @pytest.mark.parametrize("part", ["text_linear", "linears.1"])
 def test_another_model_fails(part: str) -> None:
     other = tiny(1, "none")
-    for parameter in other.model.get_submodule(part).parameters():
+    for parameter in other.ops.model.get_submodule(part).parameters():
         parameter.data.mul_(1.5)
     with pytest.raises(gpu_check.FailedError, match="errors must stay below"):
         gpu_check.same_model(tiny(1, "none"), other, 8)
 
 
-@pytest.mark.parametrize("cache", [torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("kv_dtype", [torch.bfloat16, torch.int8])
 def test_a_session_rebuilt_in_chunks_passes_and_one_that_is_not_fails(
-    cache: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    kv_dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = tiny(1, "none")
-    runner = Runner(loaded.model, 2, loaded.spec, cache)
+    runner = ModelRunner(loaded.ops, 2, loaded.spec, kv_dtype)
     assert "rebuilt 30 steps in chunks of 16" in gpu_check.rebuilt(runner, steps=30, chunk=16)
     monkeypatch.setattr(runner, "prefill", lambda *args: None)
     with torch.inference_mode():
-        for tensor in runner._state.ring.tensors:
+        for tensor in runner.state.ring.tensors:
             tensor[:, 1] = 0
     with pytest.raises(gpu_check.FailedError, match="must stay below"):
         gpu_check.rebuilt(runner, steps=30, chunk=16)
@@ -82,7 +82,7 @@ def test_a_session_rebuilt_in_chunks_passes_and_one_that_is_not_fails(
 
 def test_logits_that_are_no_numbers_fail() -> None:
     runner = tiny(2, "none")
-    runner.model.out_norm.alpha.data[..., 3] = np.nan
+    runner.ops.model.out_norm.alpha.data[..., 3] = np.nan
     with pytest.raises(gpu_check.FailedError, match="step 1 are no numbers"):
         gpu_check.time_steps(runner)
 
@@ -94,7 +94,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1 << 27, 1 << 28))
     monkeypatch.setattr(torch.cuda, "memory_stats", lambda: {"num_device_alloc": 7})
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
-    monkeypatch.setattr(gpu_check, "Runner", static_runner)
+    monkeypatch.setattr(gpu_check, "ModelRunner", static_runner)
     monkeypatch.setattr(gpu_check, "BATCHES", (1, 3))
     monkeypatch.setattr(gpu_check, "STEPS", 6)
     monkeypatch.setattr(gpu_check, "CHUNKS", (4, 10))
@@ -105,7 +105,7 @@ SUBJECT = gpu_check.Subject(ModelDirectory.open(GOLDEN / "moshi-tiny"), torch.bf
 
 def time_all() -> None:
     loaded = tiny(1, "none")
-    gpu_check.time_all(SUBJECT, loaded.model, loaded.spec, copies=2.5e12, peak=3.35e12)
+    gpu_check.time_all(SUBJECT, loaded.ops, loaded.spec, copies=2.5e12, peak=3.35e12)
 
 
 @pytest.mark.usefixtures("card")
@@ -115,7 +115,10 @@ def test_every_batch_is_timed_eager_and_captured(capsys: pytest.CaptureFixture[s
     assert head.split("  ")[0] == "batch"
     rows = [line.split() for line in lines if not line.startswith("plan")]
     assert [row[:3] for row in rows] == [
-        [batch, cache, mode] for cache in ("bfloat16", "int8") for batch in ("1", "3") for mode in ("eager", "captured")
+        [batch, kv_dtype, mode]
+        for kv_dtype in ("bfloat16", "int8")
+        for batch in ("1", "3")
+        for mode in ("eager", "captured")
     ]
     for _, _, _, p50, p99, read, of_peak, of_copies, predicted in rows:
         assert 0 < float(p50) <= float(p99)
@@ -130,14 +133,14 @@ def test_a_prediction_reads_at_the_speed_that_was_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(gpu_check, "BATCHES", (1,))
-    needed = cost(SUBJECT.directory.config.lm, torch.bfloat16, "cuda", int8=False, cache=torch.bfloat16)
+    needed = cost(SUBJECT.directory.config.lm, torch.bfloat16, "cuda", int8=False, kv_dtype=torch.bfloat16)
     loaded = tiny(1, "none")
-    gpu_check.time_all(SUBJECT, loaded.model, loaded.spec, copies=1e6, peak=None)
+    gpu_check.time_all(SUBJECT, loaded.ops, loaded.spec, copies=1e6, peak=None)
     row = capsys.readouterr().out.splitlines()[1].split()
     filled = (6 / 2 + gpu_check.WARM_UP) / SUBJECT.directory.config.lm.context
     read_s = (needed.matrices_bytes + filled * needed.session_bytes) / 1e6
     assert row[6] == "?"
-    assert float(row[8]) == pytest.approx(1e3 * (read_s + needed.products * PRODUCT_S), rel=1e-3)
+    assert float(row[8]) == pytest.approx(1e3 * (read_s + needed.products * OVERHEAD_PER_MATMUL_S), rel=1e-3)
 
 
 class Stale(FakeGraph):
@@ -154,23 +157,23 @@ def test_captured_tokens_that_are_not_the_eager_ones_fail(monkeypatch: pytest.Mo
         time_all()
     loaded = tiny(1, "none")
     with pytest.raises(gpu_check.FailedError, match=r"of slots \[2, 0\], gives other tokens captured than eager"):
-        gpu_check.alone_and_together(loaded.model, loaded.spec, torch.bfloat16)
+        gpu_check.alone_and_together(loaded.ops, loaded.spec, torch.bfloat16)
 
 
 @pytest.mark.usefixtures("card")
 def test_a_session_that_hears_its_neighbours_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(1, "none")
-    embed = loaded.model._embed
-    monkeypatch.setattr(loaded.model, "_embed", lambda tokens: (x := embed(tokens)) + x.mean(0))
+    embed = loaded.ops.embed
+    monkeypatch.setattr(loaded.ops, "embed", lambda tokens: (x := embed(tokens)) + x.mean(0))
     with pytest.raises(gpu_check.FailedError, match="the error must stay below"):
-        gpu_check.alone_and_together(loaded.model, loaded.spec, torch.bfloat16)
+        gpu_check.alone_and_together(loaded.ops, loaded.spec, torch.bfloat16)
 
 
 @pytest.mark.usefixtures("card")
 def test_all_that_is_checked_of_steps_passes(capsys: pytest.CaptureFixture[str]) -> None:
     loaded = tiny(1, "none")
-    for cache in (torch.bfloat16, torch.int8):
-        gpu_check.check_steps(SUBJECT, loaded.model, loaded.spec, cache)
+    for kv_dtype in (torch.bfloat16, torch.int8):
+        gpu_check.check_steps(SUBJECT, loaded.ops, loaded.spec, kv_dtype)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" cache: ")[0] for line in lines] == ["bfloat16"] * 4 + ["int8"] * 4
     assert "rebuilt 30 steps in chunks of 4 " in lines[5]
@@ -182,17 +185,17 @@ def test_a_step_that_waits_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
     loaded = tiny(1, "none")
-    runner = static_runner(loaded.model, 2, loaded.spec)
+    runner = static_runner(loaded.ops, 2, loaded.spec)
     gpu_check.no_hidden_waits(runner)
     assert modes == ["default", "default", "error", "default"]
-    step = runner._run
+    step = runner.step
 
     def waits(*args: object) -> object:
         if modes[-1] == "error":
             raise RuntimeError("called a synchronizing CUDA operation")
         return step(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "_run", waits)
+    monkeypatch.setattr(runner, "step", waits)
     with pytest.raises(gpu_check.FailedError, match="a step waits for the device: called a synchronizing"):
         gpu_check.no_hidden_waits(runner)
     assert modes[-1] == "default"
@@ -205,14 +208,14 @@ def test_nothing_that_could_be_timed_fails(monkeypatch: pytest.MonkeyPatch) -> N
         time_all()
 
 
-def uncaptured(model: LanguageModel, slots: int, spec: ModelSpec, cache: torch.dtype, graphs: bool) -> Runner:
+def uncaptured(ops: Ops, slots: int, spec: ModelSpec, kv_dtype: torch.dtype, graphs: bool) -> ModelRunner:
     """A runner that steps eagerly whatever it is asked for."""
-    return static_runner(model, slots, spec, cache, graphs=False)
+    return static_runner(ops, slots, spec, kv_dtype, graphs=False)
 
 
 @pytest.mark.usefixtures("card")
 def test_a_runner_without_graphs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_check, "Runner", uncaptured)
+    monkeypatch.setattr(gpu_check, "ModelRunner", uncaptured)
     with pytest.raises(gpu_check.FailedError, match="a runner of 1 slots has no captured steps"):
         time_all()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.model.lm import LanguageModel
 from tools.clerk.train import ship
 
@@ -36,7 +37,8 @@ def shipped(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def loaded(model: Path, quantize: str | None = None) -> LanguageModel:
-    return load_model(ModelDirectory.open(model), torch.float32, torch.device("cpu"), quantize)
+    directory = ModelDirectory.open(model)
+    return load_model(directory, select(torch.device("cpu"), torch.float32, is_int8(directory, quantize)))
 
 
 def test_floats_and_the_codec_that_is_not_exported_stay_at_home(packed: Path, shipped: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 
 Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ class Difference:
         return f"top-1 {self.top_1:.3f}, error {self.error:.4f}"
 
 
-def compare(wanted: Runner, found: Runner, steps: int) -> tuple[Difference, Difference]:
+def compare(wanted: ModelRunner, found: ModelRunner, steps: int) -> tuple[Difference, Difference]:
     """Steps both runners; `found` hears, step by step, what `wanted` has said.
 
     Of a frame's codes those count before which both have drawn the same: each is predicted from the ones before it.
@@ -64,19 +64,17 @@ def compare(wanted: Runner, found: Runner, steps: int) -> tuple[Difference, Diff
         if alike.any():
             codes.add(wanted.audio_logits[0][alike], found.audio_logits[0][alike])
         with torch.inference_mode():
-            found._state.tokens[0].copy_(wanted._state.tokens[0])
+            found.state.tokens[0].copy_(wanted.state.tokens[0])
     return text, codes
 
 
-def drawn(runner: Runner) -> Codes:
+def drawn(runner: ModelRunner) -> Codes:
     """The text token and the codes that the last step drew for slot 0, before any delay: [1 + model_codebooks]."""
-    state = runner._state
-    at = int(state.offsets[0]) % state.tokens.shape[-1]
-    tokens: Codes = state.tokens[0, : 1 + runner.spec.model_codebooks, at].cpu().numpy().astype(np.int32)
+    tokens: Codes = runner.state.drawn(0, 1 + runner.spec.model_codebooks).cpu().numpy().astype(np.int32)
     return tokens
 
 
-def frames(runner: Runner, steps: int, batch: int) -> Iterator[Codes]:
+def frames(runner: ModelRunner, steps: int, batch: int) -> Iterator[Codes]:
     """What users say, step by step: [batch, user_codebooks]."""
     rng = np.random.default_rng(0)
     for _ in range(steps):

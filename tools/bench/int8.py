@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.backends.cpu.library import library
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tools.bench.agreement import compare
 
 VARIANTS = (  # what is printed, --dtype, --quantize and --kv-cache
@@ -35,12 +35,12 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
-    print("int8 products by", "the compiled library" if library() is not None else "torch")
+    print("int8 products by", select(torch.device("cpu"), torch.bfloat16, int8=True).name)
     for path in args.models:
         directory = ModelDirectory.open(path)
-        wanted = Runner.load(directory, 1, torch.float32, "cpu", quantize="none")
-        for name, dtype, quantize, cache in VARIANTS:
-            found = Runner.load(directory, 1, dtype, "cpu", quantize=quantize, cache=cache)
+        wanted = ModelRunner.load(directory, 1, torch.float32, "cpu", quantize="none")
+        for name, dtype, quantize, kv_dtype in VARIANTS:
+            found = ModelRunner.load(directory, 1, dtype, "cpu", quantize=quantize, kv_dtype=kv_dtype)
             text, codes = compare(wanted, found, args.steps)
             print(f"{directory.name}, {name}: {text} text; {codes} codes", flush=True)
 

@@ -20,19 +20,18 @@ import numpy as np
 import torch
 
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.backends.cpu.library import library
-from antiphon_cloud.backends.cpu.model import accelerated
-from antiphon_cloud.backends.int8 import int8_module, quantize_rows
+from antiphon_cloud.backends.int8 import quantize_rows
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.runner.device import named_dtype, set_step_threads
 from antiphon_cloud.runner.footprint import check_fits, footprint
-from antiphon_cloud.runner.gpus import Machine
+from antiphon_cloud.runner.gpus import Hardware
 from antiphon_cloud.runner.plan import cost
-from antiphon_cloud.runner.runner import Runner, model_spec
-from antiphon_cloud.serving.load_stepper import named_dtype, set_step_threads
+from antiphon_cloud.runner.runner import ModelRunner, model_spec
 from tools.harness.process_memory import memory_bytes
 
 WARM_UP = 3
@@ -58,15 +57,18 @@ def main() -> None:
     slots = args.slots or args.batch + bool(args.churn)
     if slots < args.batch + bool(args.churn):
         parser.error("--slots: fewer than the batch, or with --churn no more than it")
-    size = footprint(config, dtype, CPU, int8=int8, cache=dtype)
+    size = footprint(config, dtype, CPU, int8=int8, kv_dtype=dtype)
     check_fits(size, slots, CPU)
-    set_step_threads(args.threads, compiled=int8 and library() is not None)
-    product_s = seconds_a_product()  # before loading: what a process does once is then no part of the model's peak
+    set_step_threads(args.threads, "cpu", int8)
+    overhead_per_matmul_s = (
+        seconds_a_product()
+    )  # before loading: what a process does once is then no part of the model's peak
     own_bytes = reset_peak()
     start = time.perf_counter()
-    model = load_model(directory, dtype, CPU, args.quantize)
+    backend = select(CPU, dtype, is_int8(directory, args.quantize))
+    ops = backend.ops(load_model(directory, backend))
     load_s, peak_bytes = time.perf_counter() - start, memory_bytes("VmHWM")
-    runner = Runner(model, slots, model_spec(directory, torch.int8 if int8 else dtype), dtype)
+    runner = ModelRunner(ops, slots, model_spec(directory, torch.int8 if int8 else dtype), dtype)
     process_bytes = memory_bytes("VmHWM")
     steps_s, reads_s = time_steps(runner, args.batch, args.threads, args.steps, args.churn)
     p50, p95, p99 = np.percentile(steps_s, [50, 95, 99])
@@ -83,15 +85,15 @@ def main() -> None:
         "process_mb": process_bytes / 1e6,  # at most so far, sessions included
     }
     if int8:  # floats are multiplied by torch, whose products take another time
-        machine = Machine("here", 0, 1 / second_a_byte, float("inf"), product_s)
+        machine = Hardware("here", 0, 1 / second_a_byte, float("inf"), overhead_per_matmul_s)
         filled = (WARM_UP + args.steps) / 2 / config.context
-        needed = cost(config, dtype, "cpu", int8=True, cache=dtype)
+        needed = cost(config, dtype, "cpu", int8=True, kv_dtype=dtype)
         found["predicted_ms"] = 1e3 * needed.step_s(machine, args.batch, filled)
     print(json.dumps(found))
 
 
 def time_steps(
-    runner: Runner, batch: int, threads: int, steps: int, churn: int | None
+    runner: ModelRunner, batch: int, threads: int, steps: int, churn: int | None
 ) -> tuple[list[float], list[float]]:
     """Seconds of each step of sessions that start together in the last slots, and of each reading.
 
@@ -141,22 +143,19 @@ def seconds_a_product() -> float:
     """What a product brings beside its reading: the step of a model with next to nothing to read, by its products."""
     config = LMConfig(dim=64, num_heads=2, num_layers=16, context=64, depformer_dim=64, depformer_num_heads=2,
                       depformer_num_layers=4, depformer_dim_feedforward=264)  # fmt: skip
-    model = LanguageModel(config).requires_grad_(False)
+    model, backend = LanguageModel(config).requires_grad_(False), select(CPU, torch.bfloat16, int8=True)
     for name, module in list(model.named_modules()):
         if isinstance(module, Linear):
-            weight, scale = quantize_rows(torch.randn_like(module.weight))
-            model.set_submodule(name, int8_module(weight, scale, torch.bfloat16, CPU))
-    if library() is not None:
-        model = accelerated(model)
+            model.set_submodule(name, backend.matrix(*quantize_rows(torch.randn_like(module.weight))))
     spec = ModelSpec("none", "moshi", 8, 8, 2048, 32_000, 1, 64, Sampling(), "int8", True)
-    runner = Runner(model, 1, spec)
+    runner = ModelRunner(backend.ops(model), 1, spec)
     runner.reset(0, 0, spec.sampling)
     times = []
     for _ in range(WARM_UP + 20):
         start = time.perf_counter()
         runner.step([0], np.zeros((1, 8), np.int32))
         times.append(time.perf_counter() - start)
-    return statistics.median(times[WARM_UP:]) / cost(config, torch.bfloat16, "cpu", int8=True, cache=None).products
+    return statistics.median(times[WARM_UP:]) / cost(config, torch.bfloat16, "cpu", int8=True, kv_dtype=None).products
 
 
 if __name__ == "__main__":

@@ -29,13 +29,14 @@ from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import rows_on
+from antiphon_cloud.runner.device import named_dtype, torch_setup
 from antiphon_cloud.runner.footprint import footprint
-from antiphon_cloud.runner.gpus import GPUS, PRODUCT_S, REACHED, Machine
+from antiphon_cloud.runner.gpus import GPUS, OVERHEAD_PER_MATMUL_S, REACHED, Hardware
 from antiphon_cloud.runner.plan import cost, plan
-from antiphon_cloud.runner.runner import Runner
-from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
+from antiphon_cloud.runner.runner import ModelRunner
+from antiphon_cloud.serving.cpu_quota import usable_cpus
 from tools.bench.agreement import Difference, Floats, compare, frames
 from tools.harness import random_checkpoint
 
@@ -64,14 +65,14 @@ class Subject:
     dtype: torch.dtype
     quantize: str
 
-    def runner(self, device: str, slots: int) -> Runner:
+    def runner(self, device: str, slots: int) -> ModelRunner:
         """The model, loaded for uncaptured steps."""
-        return Runner.load(self.directory, slots, self.dtype, device, quantize=self.quantize, graphs=False)
+        return ModelRunner.load(self.directory, slots, self.dtype, device, quantize=self.quantize, graphs=False)
 
-    def fits(self, slots: int, cache: torch.dtype) -> bool:
+    def fits(self, slots: int, kv_dtype: torch.dtype) -> bool:
         """Whether keys and values of so many sessions, and of the one that pads, have room beside the weights."""
         int8, device = self.quantize == "int8", torch.device("cuda")
-        size = footprint(self.directory.config.lm, self.dtype, device, int8=int8, cache=cache)
+        size = footprint(self.directory.config.lm, self.dtype, device, int8=int8, kv_dtype=kv_dtype)
         return size.session * rows_on(device, slots) <= 0.9 * torch.cuda.mem_get_info()[0]
 
 
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16"], help="of activations")
     args = parser.parse_args()
     try:
-        torch_setup("cuda", args.dtype, None, args.quantize == "int8")
+        torch_setup("cuda", args.dtype, usable_cpus(), args.quantize == "int8")
         with tempfile.TemporaryDirectory() as folder:
             if args.model is None:
                 args.model = Path(folder) / "moshi-7b"
@@ -104,44 +105,44 @@ def check(subject: Subject) -> None:
           f"{subject.directory.name}, weights {subject.quantize}, activations {subject.dtype}")  # fmt: skip
     here = subject.runner("cuda", 2)
     print(same_model(subject.runner("cpu", 1), here, steps=8))
-    model, spec = here.model, here.spec
+    ops, spec = here.ops, here.spec
     del here  # its keys and values make room for those of the next runners
     torch.cuda.empty_cache()
-    for cache in (subject.dtype, torch.int8):
-        check_steps(subject, model, spec, cache)
-    time_all(subject, model, spec, copies, peak)
+    for kv_dtype in (subject.dtype, torch.int8):
+        check_steps(subject, ops, spec, kv_dtype)
+    time_all(subject, ops, spec, copies, peak)
     print("tools.gpu.check: passed")
 
 
-def check_steps(subject: Subject, model: LanguageModel, spec: ModelSpec, cache: torch.dtype) -> None:
-    """What holds of steps over keys and values in `cache`, whatever they take."""
-    no_hidden_waits(runner_of(model, spec, 2, cache, captured=False))
-    runner = runner_of(model, spec, 2, cache, captured=True)
+def check_steps(subject: Subject, ops: Ops, spec: ModelSpec, kv_dtype: torch.dtype) -> None:
+    """Checks steps over keys and values in `kv_dtype`, but for their time."""
+    no_hidden_waits(runner_of(ops, spec, 2, kv_dtype, captured=False))
+    runner = runner_of(ops, spec, 2, kv_dtype, captured=True)
     no_hidden_waits(runner)
-    print(f"{name(cache)} cache: no hidden wait for the device in a step, eager or captured")
+    print(f"{name(kv_dtype)} cache: no hidden wait for the device in a step, eager or captured")
     for chunk in CHUNKS:
-        print(f"{name(cache)} cache: {rebuilt(runner, steps=3 * max(CHUNKS), chunk=chunk)}")
+        print(f"{name(kv_dtype)} cache: {rebuilt(runner, steps=3 * max(CHUNKS), chunk=chunk)}")
     del runner
     torch.cuda.empty_cache()
-    if cache != torch.int8 and not subject.fits(SLOTS, cache):
-        print(f"{name(cache)} cache: sessions among others skipped, keys and values do not fit")
+    if kv_dtype != torch.int8 and not subject.fits(SLOTS, kv_dtype):
+        print(f"{name(kv_dtype)} cache: sessions among others skipped, keys and values do not fit")
         return
-    print(f"{name(cache)} cache: {alone_and_together(model, spec, cache)}")
+    print(f"{name(kv_dtype)} cache: {alone_and_together(ops, spec, kv_dtype)}")
 
 
-def runner_of(model: LanguageModel, spec: ModelSpec, slots: int, cache: torch.dtype, captured: bool) -> Runner:
+def runner_of(ops: Ops, spec: ModelSpec, slots: int, kv_dtype: torch.dtype, captured: bool) -> ModelRunner:
     """A runner of the loaded model.
 
     Raises:
         FailedError: it steps in another way than was asked for.
     """
-    runner = Runner(model, slots, spec, cache, graphs=captured)
-    if runner._static is None or runner._static.captured != captured:
+    runner = ModelRunner(ops, slots, spec, kv_dtype, graphs=captured)
+    if runner.graph_runner is None or runner.captured != captured:
         raise FailedError(f"a runner of {slots} slots has no {name_of(captured)} steps")
     return runner
 
 
-def same_model(there: Runner, here: Runner, steps: int) -> str:
+def same_model(there: ModelRunner, here: ModelRunner, steps: int) -> str:
     """Compares tokens and logits of two runners while both hear what `there` says.
 
     Raises:
@@ -156,7 +157,7 @@ def same_model(there: Runner, here: Runner, steps: int) -> str:
     return report
 
 
-def no_hidden_waits(runner: Runner) -> None:
+def no_hidden_waits(runner: ModelRunner) -> None:
     """Steps where PyTorch raises at anything that waits for the device, but for an event: a step's results are one.
 
     Raises:
@@ -173,7 +174,7 @@ def no_hidden_waits(runner: Runner) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
 
-def rebuilt(runner: Runner, steps: int, chunk: int) -> str:
+def rebuilt(runner: ModelRunner, steps: int, chunk: int) -> str:
     """Rebuilds in slot 1 the session of slot 0 from its history, and compares what both make of the next frame.
 
     Raises:
@@ -181,9 +182,9 @@ def rebuilt(runner: Runner, steps: int, chunk: int) -> str:
     """
     runner.reset(0, 0, GREEDY)
     user = np.concatenate(list(frames(runner, steps + 1, 1)))  # [T + 1, user_codebooks]
-    told = [runner.step([0], frame[None]) for frame in user[:steps]]
+    replies = [runner.step([0], frame[None]) for frame in user[:steps]]
     past = PastTokens(
-        steps, user[:steps], np.concatenate([r.text for r in told]), np.concatenate([r.codes for r in told])
+        steps, user[:steps], np.concatenate([r.text for r in replies]), np.concatenate([r.codes for r in replies])
     )
     start = time.perf_counter()
     rebuild = runner.resume(1, 0, GREEDY, past)
@@ -208,17 +209,17 @@ class Played:
     held: torch.Tensor  # [n, streams, ring]: what their streams hold after it
 
 
-def alone_and_together(model: LanguageModel, spec: ModelSpec, cache: torch.dtype) -> str:
-    """Plays sessions in changing batches, eager and captured, and again each by itself, told what the batch drew.
+def alone_and_together(ops: Ops, spec: ModelSpec, kv_dtype: torch.dtype) -> str:
+    """Plays sessions in changing batches, eager and captured, and again each alone with the tokens drawn.
 
     Raises:
         FailedError: captured tokens are not the eager ones, or a session alone is another one.
     """
-    runner = runner_of(model, spec, SLOTS, cache, captured=False)
+    runner = runner_of(ops, spec, SLOTS, kv_dtype, captured=False)
     eager = play(runner)
     del runner  # its keys and values make room
     torch.cuda.empty_cache()
-    runner = runner_of(model, spec, SLOTS, cache, captured=True)
+    runner = runner_of(ops, spec, SLOTS, kv_dtype, captured=True)
     captured, alone = play(runner), play(runner, teach=eager)
     for step, (wanted, found) in enumerate(zip(eager, captured, strict=True)):
         if not np.array_equal(wanted.tokens, found.tokens):
@@ -235,7 +236,7 @@ def alone_and_together(model: LanguageModel, spec: ModelSpec, cache: torch.dtype
     return report
 
 
-def play(runner: Runner, teach: list[Played] | None = None) -> list[Played]:
+def play(runner: ModelRunner, teach: list[Played] | None = None) -> list[Played]:
     """Plays the schedule; with `teach`, one slot a step, which then goes on from the tokens that were drawn there."""
     for slot in range(SLOTS):
         runner.reset(slot, slot, runner.spec.sampling)
@@ -250,37 +251,39 @@ def play(runner: Runner, teach: list[Played] | None = None) -> list[Played]:
             logits.append(runner.text_logits.copy())
         with torch.inference_mode():
             if teach is not None:
-                runner._state.tokens[slots] = teach[step].held
-            played.append(Played(np.concatenate(tokens), np.concatenate(logits), runner._state.tokens[slots]))
+                runner.state.tokens[slots] = teach[step].held
+            played.append(Played(np.concatenate(tokens), np.concatenate(logits), runner.state.tokens[slots]))
     return played
 
 
-def time_all(subject: Subject, model: LanguageModel, spec: ModelSpec, copies: float, peak: float | None) -> None:
+def time_all(subject: Subject, ops: Ops, spec: ModelSpec, copies: float, peak: float | None) -> None:
     """Prints the table: every batch, in both caches, eager and captured.
 
     Raises:
         FailedError: captured steps give other tokens than eager ones, or no batch fits.
     """
     config, int8 = subject.directory.config.lm, subject.quantize == "int8"
-    machine = Machine("here", torch.cuda.mem_get_info()[1], copies, math.inf, PRODUCT_S)  # no arithmetic: it reads
+    machine = Hardware(
+        "here", torch.cuda.mem_get_info()[1], copies, math.inf, OVERHEAD_PER_MATMUL_S
+    )  # no arithmetic: it reads
     print("batch  cache     mode      p50 ms  p99 ms  GB/s  of peak  of copies  predicted ms")
-    for cache in (subject.dtype, torch.int8):
-        needed = cost(config, subject.dtype, "cuda", int8=int8, cache=cache)
+    for kv_dtype in (subject.dtype, torch.int8):
+        needed = cost(config, subject.dtype, "cuda", int8=int8, kv_dtype=kv_dtype)
         timed = 0
         for batch in BATCHES:
-            if not subject.fits(batch, cache):
-                print(f"{batch:5}  {name(cache):8}  skipped: keys and values do not fit")
+            if not subject.fits(batch, kv_dtype):
+                print(f"{batch:5}  {name(kv_dtype):8}  skipped: keys and values do not fit")
                 continue
             tokens = {}
             for captured in (False, True):
                 mode = name_of(captured)
-                runner = runner_of(model, spec, batch, cache, captured)
+                runner = runner_of(ops, spec, batch, kv_dtype, captured)
                 times, tokens[mode] = time_steps(runner)
                 p50, p99 = np.percentile(times, [50, 99])
                 filled = (STEPS / 2 + WARM_UP) / config.context
                 read = (needed.matrices_bytes + batch * filled * needed.session_bytes) / (p50 / 1e3)
                 predicted = 1e3 * needed.step_s(machine, batch, filled)
-                print(f"{batch:5}  {name(cache):8}  {mode:8} {p50:7.2f} {p99:7.2f} {read / 1e9:6.0f} "
+                print(f"{batch:5}  {name(kv_dtype):8}  {mode:8} {p50:7.2f} {p99:7.2f} {read / 1e9:6.0f} "
                       f"{f'{read / peak:8.2f}' if peak else '       ?'} {read / copies:10.2f} {predicted:13.2f}",
                       flush=True)  # fmt: skip
                 del runner
@@ -289,11 +292,11 @@ def time_all(subject: Subject, model: LanguageModel, spec: ModelSpec, copies: fl
                 raise FailedError(f"captured steps of batch {batch} give other tokens than eager ones")
             timed += 1
         if not timed:
-            raise FailedError(f"nothing was timed: not even one session's keys and values in {name(cache)} fit")
+            raise FailedError(f"nothing was timed: not even one session's keys and values in {name(kv_dtype)} fit")
         print(f"plan: {plan(needed, machine)}")
 
 
-def time_steps(runner: Runner) -> tuple[list[float], Codes]:
+def time_steps(runner: ModelRunner) -> tuple[list[float], Codes]:
     """Milliseconds of each step after the warm-up, and all tokens.
 
     Raises:
@@ -311,9 +314,8 @@ def time_steps(runner: Runner) -> tuple[list[float], Codes]:
         tokens.append(np.column_stack((result.text, result.codes)))
         if not result.finite.all():
             raise FailedError(f"logits of step {len(times)} are no numbers")
-        assert runner._last is not None
-        outputs.add(runner._last[1].tokens.data_ptr())
-    if runner._static is not None and runner._static.captured and len(outputs) > 1:
+        outputs.add(runner.last_output.tokens.data_ptr())
+    if runner.captured and len(outputs) > 1:
         raise FailedError(f"the output of captured steps was at {len(outputs)} places")
     if (more := device_allocations() - allocations) > 0:
         raise FailedError(f"{STEPS} steps after the warm-up took memory from the device {more} times")

@@ -44,8 +44,8 @@ def plan_command(
 
     from antiphon_cloud.checkpoint.directory import ModelDirectory
     from antiphon_cloud.checkpoint.load import is_int8
+    from antiphon_cloud.runner.device import named_dtype
     from antiphon_cloud.runner.plan import cost, plan, table
-    from antiphon_cloud.serving.load_stepper import named_dtype
 
     given = (memory_gb, bandwidth_gb_s, peak_tflops)
     if any(given) and not (memory_gb and bandwidth_gb_s and peak_tflops):
@@ -54,7 +54,7 @@ def plan_command(
     if memory_gb and bandwidth_gb_s and peak_tflops:
         machines.append(gpu("given", memory_gb, bandwidth_gb_s, peak_tflops))
     directory = ModelDirectory.open(model)
-    cache = named_dtype(kv_cache) if kv_cache else None
-    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), cache=cache)
+    kv_dtype = named_dtype(kv_cache) if kv_cache else None
+    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), kv_dtype=kv_dtype)
     plans = [plan(needed, machine, step_budget_ms) for machine in machines or GPUS.values()]
     click.echo(msgspec.json.encode(plans).decode() if as_json else table(plans))

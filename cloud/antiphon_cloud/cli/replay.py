@@ -59,13 +59,14 @@ def replay_command(
     from antiphon_cloud.checkpoint.directory import ModelDirectory
     from antiphon_cloud.checkpoint.load import is_int8
     from antiphon_cloud.codec.silence import with_silence
+    from antiphon_cloud.runner.device import named_dtype, torch_setup
     from antiphon_cloud.runner.replay import replay
     from antiphon_cloud.runner.runner import model_spec
-    from antiphon_cloud.serving.load_stepper import named_dtype, torch_setup
+    from antiphon_cloud.serving.cpu_quota import usable_cpus
 
     different_files(user_codes, out)
     directory = ModelDirectory.open(model)
-    torch_dtype = torch_setup(device, dtype, threads, is_int8(directory, quantize))
+    torch_dtype = torch_setup(device, dtype, threads or usable_cpus(), is_int8(directory, quantize))
     spec = model_spec(directory, torch_dtype)
     sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
     codes = read_codes(user_codes, spec.user_codebooks, spec.cardinality)
@@ -78,7 +79,7 @@ def replay_command(
             dtype=torch_dtype,
             device=device,
             quantize=quantize,
-            cache=named_dtype(kv_cache) if kv_cache else None,
+            kv_dtype=named_dtype(kv_cache) if kv_cache else None,
             sampling=sampling,
             seed=seed,
             taps=taps,

@@ -60,6 +60,11 @@ class LMConfig:
         return 1 + self.n_q
 
     @property
+    def initial_tokens(self) -> tuple[int, ...]:
+        """What each stream holds before its first frame."""
+        return (self.text_card, *[self.card] * self.n_q)
+
+    @property
     def user_codebooks(self) -> int:
         """Codebooks that the user's side fills."""
         return self.n_q - self.dep_q

@@ -1,21 +1,52 @@
-"""The temporal transformer's keys and values: a ring of `context` entries a slot, in floats or in int8.
+"""Keys and values: what the rows of a batch write, and what they read.
 
-Two ways to attend to it give the same values. `ragged` knows on the host how far each session has come and reads
-exactly that: on a CPU, where a row by itself also comes out the same to the bit whoever shares its batch. `static`
-takes tensors only, so that a graph can hold it, and reads the whole ring.
+The temporal transformer's are a ring of `context` entries a slot, in floats or in int8. A batch reaches it in one of
+three ways, which give the same values. `RaggedKv` knows on the host how far each session has come and reads exactly
+that: on a CPU, where a row by itself also comes out the same to the bit whoever shares its batch. `StaticKv` takes
+tensors only, so that a graph can hold it, and reads the whole ring. `ConsecutiveKv` is for many steps of one session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.layers import Attend, Entries, Span, attention
+from antiphon_cloud.model.layers import attention
+
+
+class KvSpan(NamedTuple):
+    """What a row of a step writes and reads in its slot; where rows share a slot, each is done before the next."""
+
+    slot: int
+    position: int  # of the entry to write
+    first: int  # entry to read
+    length: int  # entries to read, the first entry after the last
+
+
+@dataclass(frozen=True, slots=True)
+class KvView:
+    """Keys and values of a stack's layers, [layers, slots, heads, entries, D], and what a step's rows do with them."""
+
+    keys: Tensor
+    values: Tensor
+    key_scales: Tensor | None  # of int8: float32 [layers, slots, heads, entries, 1]
+    value_scales: Tensor | None
+    spans: Sequence[KvSpan]
+
+
+class Kv(Protocol):
+    """Where the rows of a batch write their keys and values, and which they attend to."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Writes the new keys and values, and attends from the queries; all are [B, H, T, D], as is the result."""
+
+    def view(self) -> KvView | None:
+        """The entries that each row writes and reads; None where the host does not know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +64,7 @@ class Ring:
 
     @property
     def context(self) -> int:
-        """Entries a slot."""
+        """KvView a slot."""
         return self.keys.shape[3]
 
     @property
@@ -59,7 +90,7 @@ class Ring:
             found.append(entries if scales is None else entries * scales[layer, slots, :, at].to(dtype))
         return found[0], found[1]
 
-    def ragged(self, slots: Sequence[int], steps: Sequence[int], first: int = 0) -> RaggedAttend:
+    def ragged(self, slots: Sequence[int], steps: Sequence[int], first: int = 0) -> RaggedKv:
         """Attends row by row, to what each session has written and no more.
 
         A slot may come several times, with one step after the other: as each row is written before the next one
@@ -70,24 +101,10 @@ class Ring:
             steps: that each slot's session has taken.
             first: the earliest step whose entries count.
         """
-        return RaggedAttend(self, [self._span(slot, first, step) for slot, step in zip(slots, steps, strict=True)])
+        return RaggedKv(self, [self._span(slot, first, step) for slot, step in zip(slots, steps, strict=True)])
 
-    def static(self, slots: Tensor, steps: Tensor) -> Callable[[int], Attend]:
-        """Attends to the slots' whole rings, with what they have not written masked; slots and steps are [B]."""
-        positions = steps % self.context
-        written = torch.arange(self.context, device=steps.device) <= steps[:, None]  # [B, C]
-
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self.write(layer, slots, positions, k, v)
-            keys, values = self.read(layer, slots, slice(None), q.dtype)  # [B, H, C, D] each
-            hidden = ~written[:, None, :, None]  # a broken session leaves NaN there, which no bias hides
-            bias = torch.zeros_like(written, dtype=q.dtype).masked_fill(~written, -torch.inf)
-            return attention(q, keys.masked_fill(hidden, 0), values.masked_fill(hidden, 0), bias[:, None, None])
-
-        return lambda layer: partial(attend, layer)
-
-    def consecutive(self, slot: int, steps: range, first: int = 0) -> Callable[[int], Attend]:
-        """Attends from several steps of one session at once; the rows of the batch are the steps.
+    def consecutive(self, slot: int, steps: range, first: int = 0) -> ConsecutiveKv:
+        """Attends from several steps of one session at once.
 
         Args:
             slot: of the session.
@@ -99,44 +116,36 @@ class Ring:
         now = torch.tensor(steps, device=device)
         known = torch.cat((torch.tensor(before, dtype=now.dtype, device=device), now))  # [P + T]
         age = now[:, None] - known  # [T, P + T]
-        hidden = (age < 0) | (age >= self.context)
-        slots, old, new = torch.full_like(now, slot), known[: len(before)] % self.context, now % self.context
+        return ConsecutiveKv(
+            self,
+            slot,
+            slots=torch.full_like(now, slot),
+            old=known[: len(before)] % self.context,
+            new=now % self.context,
+            hidden=(age < 0) | (age >= self.context),
+        )
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            past = self.read(layer, slot, old, q.dtype)  # [H, P, D] each, before any of it is written over
-            self.write(layer, slots, new, k, v)
-            present = self.read(layer, slot, new, q.dtype)  # as held, which may be in int8
-            keys, values = (torch.cat(parts, 1)[None] for parts in zip(past, present, strict=True))
-            bias = torch.zeros_like(hidden, dtype=q.dtype).masked_fill(hidden, -torch.inf)
-            out = attention(q[:, :, 0].transpose(0, 1)[None], keys, values, bias)  # [1, H, T, D]
-            return out[0].transpose(0, 1)[:, :, None]  # [T, H, 1, D]
-
-        return lambda layer: partial(attend, layer)
-
-    def _span(self, slot: int, first: int, step: int) -> Span:
+    def _span(self, slot: int, first: int, step: int) -> KvSpan:
         """The entries that hold the steps from `first`, or from where the context begins, to `step`."""
         if first == 0 or step - first + 1 >= self.context:
-            return Span(slot, step % self.context, 0, min(step + 1, self.context))
-        return Span(slot, step % self.context, first % self.context, step - first + 1)
+            return KvSpan(slot, step % self.context, 0, min(step + 1, self.context))
+        return KvSpan(slot, step % self.context, first % self.context, step - first + 1)
 
 
 @dataclass(frozen=True, slots=True)
-class RaggedAttend:
-    """Attention of `Ring.ragged`, layer by layer."""
+class RaggedKv:
+    """Rows that write and read one after the other, each as far as its session has come; of `Ring.ragged`."""
 
     ring: Ring
-    spans: Sequence[Span]
+    spans: Sequence[KvSpan]
 
-    def __call__(self, layer: int) -> Attend:
-        """The layer's attention."""
-        return partial(self._attend, layer)
-
-    def entries(self) -> Entries:
-        """Where the rows write and read."""
+    def view(self) -> KvView:
+        """See `Kv.view`."""
         ring = self.ring
-        return Entries(ring.keys, ring.values, ring.key_scales, ring.value_scales, self.spans)
+        return KvView(ring.keys, ring.values, ring.key_scales, ring.value_scales, self.spans)
 
-    def _attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """See `Kv.attend`; T is 1."""
         out = []
         for row, span in enumerate(self.spans):
             self.ring.write(layer, span.slot, span.position, k[row], v[row])
@@ -144,10 +153,58 @@ class RaggedAttend:
             out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
         return out[0] if len(out) == 1 else torch.cat(out)
 
-    def _read_at(self, span: Span) -> slice | Tensor:
+    def _read_at(self, span: KvSpan) -> slice | Tensor:
         if span.first + span.length <= self.ring.context:
             return slice(span.first, span.first + span.length)
         return torch.arange(span.first, span.first + span.length, device=self.ring.keys.device) % self.ring.context
+
+
+@dataclass(frozen=True, slots=True)
+class StaticKv:
+    """Rows of distinct slots that read the whole ring, with what their sessions have not written masked."""
+
+    ring: Ring
+    slots: Tensor  # int64 [B]
+    steps: Tensor  # int64 [B]
+
+    def view(self) -> None:
+        """The host does not know the slots."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """See `Kv.attend`; T is 1."""
+        ring, steps = self.ring, self.steps
+        ring.write(layer, self.slots, steps % ring.context, k, v)
+        keys, values = ring.read(layer, self.slots, slice(None), q.dtype)  # [B, H, C, D] each
+        written = torch.arange(ring.context, device=steps.device) <= steps[:, None]  # [B, C]
+        hidden = ~written[:, None, :, None]  # a broken session leaves NaN there, which no bias hides
+        bias = torch.zeros_like(written, dtype=q.dtype).masked_fill(~written, -torch.inf)
+        return attention(q, keys.masked_fill(hidden, 0), values.masked_fill(hidden, 0), bias[:, None, None])
+
+
+@dataclass(frozen=True, slots=True)
+class ConsecutiveKv:
+    """Several steps of one session at once; the rows of the batch are the steps. Of `Ring.consecutive`."""
+
+    ring: Ring
+    slot: int
+    slots: Tensor  # int64 [T], all the same
+    old: Tensor  # int64 [P]: entries of the steps before
+    new: Tensor  # int64 [T]: entries of the steps
+    hidden: Tensor  # bool [T, P + T]: what each step does not see of both
+
+    def view(self) -> None:
+        """The rows do not write and read in turn."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """See `Kv.attend`; T is 1."""
+        ring = self.ring
+        past = ring.read(layer, self.slot, self.old, q.dtype)  # [H, P, D] each, before any of it is written over
+        ring.write(layer, self.slots, self.new, k, v)
+        present = ring.read(layer, self.slot, self.new, q.dtype)  # as held, which may be in int8
+        keys, values = (torch.cat(parts, 1)[None] for parts in zip(past, present, strict=True))
+        bias = torch.zeros_like(self.hidden, dtype=q.dtype).masked_fill(self.hidden, -torch.inf)
+        out = attention(q[:, :, 0].transpose(0, 1)[None], keys, values, bias)  # [1, H, T, D]
+        return out[0].transpose(0, 1)[:, :, None]  # [T, H, 1, D]
 
 
 def allocate_ring(config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device) -> Ring:

@@ -1,53 +1,18 @@
-"""Transformer layers as published checkpoints hold them: RMS norm, RoPE, gated feed-forward, weights per position.
+"""The weights of transformer layers as published checkpoints hold them, and the formulas of attention.
 
-No module here holds state: queries, keys and values pass through the caller's `Attend`, which stores the keys and
-values where it likes and attends to all that the queries may see.
+A module with a `forward` is one product, one norm or one table. What a layer does with them is in `ops`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""What queries [B, H, T, D] make of new keys and values of the same shape, and of those before them: [B, H, T, D]."""
-
-
-class Span(NamedTuple):
-    """What a row of a step writes and reads in its slot; where rows share a slot, each is done before the next."""
-
-    slot: int
-    position: int  # of the entry to write
-    first: int  # entry to read
-    length: int  # entries to read, the first entry after the last
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """Keys and values of a stack's layers, [layers, slots, heads, entries, D], and what a step's rows do with them."""
-
-    keys: Tensor
-    values: Tensor
-    key_scales: Tensor | None  # of int8: float32 [layers, slots, heads, entries, 1]
-    value_scales: Tensor | None
-    spans: Sequence[Span]
-
-
-@runtime_checkable
-class AttendEntries(Protocol):
-    """Attention, layer by layer, that can also say where it writes and reads."""
-
-    def __call__(self, layer: int) -> Attend:
-        """The layer's attention."""
-
-    def entries(self) -> Entries:
-        """Where the rows write and read."""
+ZERO = -1  # the token that embeds to a vector of zeros
 
 
 class Linear(nn.Module):
@@ -80,21 +45,16 @@ class RMSNorm(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward layer (Shazeer, "GLU variants improve transformer", 2020)."""
+    """Weights of a gated feed-forward layer (Shazeer, "GLU variants improve transformer", 2020)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.linear_in = Linear(dim, 2 * hidden)
         self.linear_out = Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape of x [..., dim]."""
-        gate, value = self.linear_in(x).chunk(2, -1)
-        return self.linear_out(F.silu(gate) * value)  # type: ignore[no-any-return]
-
 
 class Attention(nn.Module):
-    """Self-attention with one or several weight sets, one for each position."""
+    """Weights of self-attention: one set, or several of which each position has its own."""
 
     def __init__(self, dim: int, heads: int, sets: int) -> None:
         super().__init__()
@@ -102,16 +62,9 @@ class Attention(nn.Module):
         self.in_projs = nn.ModuleList([Linear(dim, 3 * dim) for _ in range(sets)])
         self.out_projs = nn.ModuleList([Linear(dim, dim) for _ in range(sets)])
 
-    def forward(self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, attend: Attend) -> Tensor:
-        """Attends from each position of x [B, T, dim]; see `Layer.forward`."""
-        qkv = per_position(self.in_projs, sets, x).view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = qkv[:2] if rotation is None else rotate(qkv[:2], rotation)
-        out = attend(q, k, qkv[2])  # [B, H, T, D]
-        return per_position(self.out_projs, sets, out.transpose(1, 2).flatten(2))
-
 
 class Layer(nn.Module):
-    """Attention, then feed-forward, each normalized before and added after.
+    """Weights of attention, then of feed-forward, each with the norm before it.
 
     Args:
         dim: width.
@@ -131,18 +84,10 @@ class Layer(nn.Module):
         else:
             self.gating = nn.ModuleList([SwiGLU(dim, size) for size in hidden])
 
-    def forward(self, x: Tensor, sets: Sequence[int], rotation: Tensor | None, attend: Attend) -> Tensor:
-        """Keeps the shape of x [B, T, dim].
-
-        Args:
-            x: the positions' inputs.
-            sets: weight set of each position, [T]; ignored where there is one set.
-            rotation: of `rope`; None for no position embedding.
-            attend: where queries, keys and values go.
-        """
-        x = x + self.self_attn(self.norm1(x), sets, rotation, attend)
-        y = self.norm2(x)
-        return x + (per_position(self.gating, sets, y) if isinstance(self.gating, nn.ModuleList) else self.gating(y))
+    @property
+    def gatings(self) -> Sequence[nn.Module]:
+        """The feed-forward layer of each weight set."""
+        return self.gating if isinstance(self.gating, nn.ModuleList) else [self.gating]  # type: ignore[return-value]
 
 
 class Transformer(nn.Module):
@@ -152,17 +97,20 @@ class Transformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList([Layer(dim, heads, hidden, eps) for _ in range(layers)])
 
-    def forward(
-        self,
-        x: Tensor,
-        sets: Sequence[int],
-        rotation: Tensor | None,
-        attend: Callable[[int], Attend],
-    ) -> Tensor:
-        """Runs all layers on x [B, T, dim]; `attend(layer)` is the layer's `Attend`."""
-        for index, layer in enumerate(self.layers):
-            x = layer(x, sets, rotation, attend(index))
-        return x
+
+class Embedding(nn.Module):
+    """A table of vectors, one a token; `ZERO` is none of them. A low rank keeps narrow vectors and widens them."""
+
+    def __init__(self, tokens: int, dim: int, low_rank: int | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(tokens, low_rank or dim))
+        self.low_rank = Linear(low_rank, dim) if low_rank else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Vectors [..., dim] of tokens [...]."""
+        y = F.embedding(tokens.clamp(min=0), self.weight)
+        y = y.masked_fill((tokens == ZERO)[..., None], 0.0)
+        return y if self.low_rank is None else self.low_rank(y)
 
 
 def attention(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -182,13 +130,15 @@ def _is_exact_step(x: Tensor) -> bool:
     return x.shape[-2] == 1 and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
-def per_position(modules: nn.ModuleList, sets: Sequence[int], x: Tensor) -> Tensor:
-    """Applies to each position of x [B, T, dim] the module of its weight set."""
-    if len(modules) == 1:
-        return modules[0](x)  # type: ignore[no-any-return]
+def per_position(
+    functions: nn.ModuleList | Sequence[Callable[[Tensor], Tensor]], sets: Sequence[int], x: Tensor
+) -> Tensor:
+    """Applies to each position of x [B, T, dim] the function of its weight set; one function is every position's."""
+    if len(functions) == 1:
+        return functions[0](x)
     if len(sets) == 1:
-        return modules[sets[0]](x)  # type: ignore[no-any-return]
-    return torch.stack([modules[index](x[:, t]) for t, index in enumerate(sets)], 1)
+        return functions[sets[0]](x)
+    return torch.stack([functions[index](x[:, t]) for t, index in enumerate(sets)], 1)
 
 
 def rope(positions: Tensor, head_dim: int, max_period: float) -> Tensor:

@@ -19,9 +19,9 @@ def _int64(value: int) -> int:
     return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
-_GOLDEN_GAMMA = _int64(0x9E3779B97F4A7C15)
-_MIX_1 = _int64(0xBF58476D1CE4E5B9)
-_MIX_2 = _int64(0x94D049BB133111EB)
+GOLDEN_GAMMA = _int64(0x9E3779B97F4A7C15)
+MIX_1 = _int64(0xBF58476D1CE4E5B9)
+MIX_2 = _int64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def sample(logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max
 
 def noise_keys(seeds: Tensor, steps: Tensor, streams: Tensor) -> Tensor:
     """One int64 for each (seed, step, stream), of int64 tensors that broadcast."""
-    return _mix(_mix(_mix(seeds + _GOLDEN_GAMMA) + steps * _GOLDEN_GAMMA) + streams * _GOLDEN_GAMMA)
+    return mix(mix(mix(seeds + GOLDEN_GAMMA) + steps * GOLDEN_GAMMA) + streams * GOLDEN_GAMMA)
 
 
 def gumbel(keys: Tensor, tokens: Tensor) -> Tensor:
@@ -105,15 +105,15 @@ def gumbel(keys: Tensor, tokens: Tensor) -> Tensor:
     A token's draw is the output number `token id` of a SplitMix64 generator (Steele, Lea, Flood, "Fast splittable
     pseudorandom number generators", 2014) that starts from the key.
     """
-    bits = _mix(torch.add(keys + _GOLDEN_GAMMA, tokens, alpha=_GOLDEN_GAMMA))
+    bits = mix(torch.add(keys + GOLDEN_GAMMA, tokens, alpha=GOLDEN_GAMMA))
     uniform = (_shift(bits, 41).float() + 0.5) * 2.0**-23  # in (0, 1), never at the ends
     return -torch.log(-torch.log(uniform))
 
 
-def _mix(z: Tensor) -> Tensor:
+def mix(z: Tensor) -> Tensor:
     """SplitMix64's finaliser; int64 products wrap as uint64's do."""
-    z = (z ^ _shift(z, 30)) * _MIX_1
-    z = (z ^ _shift(z, 27)) * _MIX_2
+    z = (z ^ _shift(z, 30)) * MIX_1
+    z = (z ^ _shift(z, 27)) * MIX_2
     return z ^ _shift(z, 31)
 
 

@@ -13,19 +13,22 @@ import torch
 from torch import Tensor
 
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.kv_ring import Ring, allocate_ring
-from antiphon_cloud.model.layers import Attend, Entries, Span, attention
+from antiphon_cloud.model.delays import UNGENERATED
+from antiphon_cloud.model.kv_ring import KvSpan, KvView, Ring, allocate_ring
+from antiphon_cloud.model.layers import attention
 from antiphon_cloud.model.sampling import SlotSampling
-
-UNGENERATED = -2
 
 
 @dataclass(frozen=True, slots=True)
-class Scratch:
+class DepformerKv:
     """Keys and values of the depformer's layers, [layers, slots, heads, dep_q, head_dim]; nothing between steps."""
 
     keys: Tensor
     values: Tensor
+
+    def at(self, codebook: int, batch: int) -> CodebookKv:
+        """What the first `batch` rows write and read at one codebook of a frame."""
+        return CodebookKv(self, codebook, batch)
 
     def append(self, layer: int, position: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Writes one position [B, H, 1, D] of the first B rows; returns all up to it, [B, H, position + 1, D]."""
@@ -37,60 +40,60 @@ class Scratch:
 
 
 @dataclass(frozen=True, slots=True)
-class ScratchAttend:
-    """Attention of B rows at one position of a frame, layer by layer."""
+class CodebookKv:
+    """The depformer's keys and values as B rows write and read them at one codebook; a `Kv`."""
 
-    scratch: Scratch
-    position: int
+    kv: DepformerKv
+    codebook: int
     batch: int
 
-    def __call__(self, layer: int) -> Attend:
-        """The layer's attention."""
-        return lambda q, k, v: attention(q, *self.scratch.append(layer, self.position, k, v))
+    def view(self) -> KvView:
+        """See `Kv.view`."""
+        spans = [KvSpan(row, self.codebook, 0, self.codebook + 1) for row in range(self.batch)]
+        return KvView(self.kv.keys, self.kv.values, None, None, spans)
 
-    def entries(self) -> Entries:
-        """Where the rows write and read."""
-        spans = [Span(row, self.position, 0, self.position + 1) for row in range(self.batch)]
-        return Entries(self.scratch.keys, self.scratch.values, None, None, spans)
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """See `Kv.attend`; T is 1."""
+        return attention(q, *self.kv.append(layer, self.codebook, k, v))
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class BatchState:
     """All that a batch of sessions needs beside the weights."""
 
     tokens: Tensor  # [slots, streams, max_delay + 2]: a ring; stream k's token of step t is at (t + delay k)
     offsets: Tensor  # [slots]: steps taken
     ring: Ring  # the temporal transformer's
-    scratch: Scratch
+    depformer_kv: DepformerKv
     sampling: SlotSampling
     delays: Tensor  # [streams], of the model
     initial: Tensor  # [streams]: the initial tokens, of the model
 
     @classmethod
     def allocate(
-        cls, config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device, cache: torch.dtype | None = None
-    ) -> State:
-        """State of `slots` fresh sessions.
+        cls, config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device, kv_dtype: torch.dtype | None = None
+    ) -> BatchState:
+        """BatchState of `slots` fresh sessions.
 
         Args:
             config: the model.
             slots: rows.
             dtype: of activations.
             device: of every tensor.
-            cache: of the ring's keys and values, int8 included; None for `dtype`.
+            kv_dtype: of the ring's keys and values, int8 included; None for `dtype`.
         """
-        scratch = (0, slots, 1, 0, 1)
+        shape = (0, slots, 1, 0, 1)
         if config.dep_q:
             heads = config.depformer_num_heads
-            scratch = (config.depformer_num_layers, slots, heads, config.dep_q, config.depformer_dim // heads)
+            shape = (config.depformer_num_layers, slots, heads, config.dep_q, config.depformer_dim // heads)
         return cls(
             tokens=torch.full((slots, config.streams, config.max_delay + 2), UNGENERATED, device=device),
             offsets=torch.zeros(slots, dtype=torch.int64, device=device),
-            ring=allocate_ring(config, slots, cache or dtype, device),
-            scratch=Scratch(*(torch.zeros(scratch, dtype=dtype, device=device) for _ in range(2))),
+            ring=allocate_ring(config, slots, kv_dtype or dtype, device),
+            depformer_kv=DepformerKv(*(torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))),
             sampling=SlotSampling.allocate(slots, device),
             delays=torch.tensor(config.delays, device=device),
-            initial=torch.tensor([config.text_card] + [config.card] * config.n_q, device=device),
+            initial=torch.tensor(config.initial_tokens, device=device),
         )
 
     def clear(self, slot: int) -> None:
@@ -105,11 +108,15 @@ class State:
         at = torch.tensor(steps, device=self.tokens.device) % ring
         self.tokens[slot, :, at] = torch.where(tokens == UNGENERATED, self.tokens[slot, :, at], tokens)
 
+    def drawn(self, slot: int, streams: int) -> Tensor:
+        """What the slot's last step drew for the first streams, before any delay: [streams]."""
+        return self.tokens[slot, :streams, int(self.offsets[slot]) % self.tokens.shape[-1]]
+
     @property
     def tensors(self) -> Sequence[Tensor]:
         """All that the state holds on its device."""
         sampling = (getattr(self.sampling, field.name) for field in fields(self.sampling))
-        own = (self.tokens, self.offsets, self.scratch.keys, self.scratch.values, self.delays, self.initial)
+        own = (self.tokens, self.offsets, self.depformer_kv.keys, self.depformer_kv.values, self.delays, self.initial)
         return (*own, *sampling, *self.ring.tensors)
 
     @property

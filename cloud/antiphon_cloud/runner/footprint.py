@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.backends.int8 import multiplies_integers
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.state import State, rows_on
+from antiphon_cloud.model.state import BatchState, rows_on
 
 HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' rounding
 
@@ -21,7 +21,7 @@ HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' round
 class Footprint:
     """Bytes that a model's tensors take."""
 
-    matrices: int  # read whole by every step, whatever the batch
+    matrices: int  # read whole by every step of any batch
     tables: int  # embeddings, of which a step reads a few rows; and norms
     session: int  # a slot's state at full context
     elements: int  # of the matrices
@@ -32,17 +32,16 @@ class Footprint:
 
 
 def footprint(
-    config: LMConfig, dtype: torch.dtype, device: torch.device, *, int8: bool, cache: torch.dtype | None
+    config: LMConfig, dtype: torch.dtype, device: torch.device, *, int8: bool, kv_dtype: torch.dtype | None
 ) -> Footprint:
-    """The footprint of a model whose weights are loaded as by `load_model`, and whose ring is held in `cache`."""
+    """The footprint of a model whose weights are loaded as by `load_model`, and whose ring is held in `kv_dtype`."""
     with torch.device("meta"):
         model = LanguageModel(config)
     linears = [module.weight for module in model.modules() if isinstance(module, Linear)]
     elements = sum(weight.numel() for weight in linears)
     rest = sum(parameter.numel() for parameter in model.parameters()) - elements
     matrices = elements + 4 * sum(len(weight) for weight in linears) if int8 else elements * dtype.itemsize
-    activations = torch.float32 if int8 and multiplies_integers(device) else dtype
-    state = State.allocate(config, 1, activations, torch.device("meta"), cache)
+    state = BatchState.allocate(config, 1, select(device, dtype, int8).dtype, torch.device("meta"), kv_dtype)
     return Footprint(matrices, rest * (2 if int8 else dtype.itemsize), state.size_bytes, elements)
 
 

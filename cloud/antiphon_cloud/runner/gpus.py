@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REACHED = 0.75  # of a data sheet's bandwidth, and of its operations: assumed, as no GPU was at hand
-PRODUCT_S = 20e-6  # about ten small kernels of a captured graph, 2 µs each: assumed likewise
+OVERHEAD_PER_MATMUL_S = 20e-6  # about ten small kernels of a captured graph, 2 µs each: assumed likewise
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Hardware:
     """What a step runs on. Bandwidth is what a step can reach, not the data sheet's figure."""
 
     name: str
     memory_bytes: float
     bandwidth: float  # bytes/s
     peak: float  # operations/s of bfloat16 products, two for each multiply-add
-    product_s: float  # time that each product brings beside its reading
+    overhead_per_matmul_s: float  # time that each product brings beside its reading
 
 
-def gpu(name: str, memory_gb: float, bandwidth_gb_s: float, peak_tflops: float) -> Machine:
+def gpu(name: str, memory_gb: float, bandwidth_gb_s: float, peak_tflops: float) -> Hardware:
     """A GPU by its data sheet."""
-    return Machine(name, memory_gb * 1e9, bandwidth_gb_s * 1e9 * REACHED, peak_tflops * 1e12 * REACHED, PRODUCT_S)
+    return Hardware(
+        name, memory_gb * 1e9, bandwidth_gb_s * 1e9 * REACHED, peak_tflops * 1e12 * REACHED, OVERHEAD_PER_MATMUL_S
+    )
 
 
 GPUS = {

@@ -1,10 +1,9 @@
 """What a model costs on a machine, before one is rented: how many sessions fit, and how long their step takes.
 
-The model of cost has three terms. Matrices are read once a step, whatever the batch, or in int8 on a GPU once for each
-tile of 64 rows (`quant.readings`; a large cache may spare some of that, which is not counted on); each session adds its
-keys and values, read whole once its context is full; each matrix product brings a fixed time, that of the small
-operations around it. Where a large batch multiplies for longer than it reads, arithmetic takes the place of the first
-term.
+The model of cost has three terms. A step reads the matrices once, or in int8 on a GPU once for each tile of 64 rows
+(`readings`; a large cache may spare some of that, which is not counted on). It reads each session's keys and values,
+all of them once the context is full. Each matrix product brings a fixed time, that of the small operations around it.
+Where a large batch multiplies for longer than it reads, arithmetic takes the place of the first term.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from antiphon_cloud.backends.int8 import readings
+from antiphon_cloud.backends.cuda.tiles import readings
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
-from antiphon_cloud.runner.gpus import Machine
+from antiphon_cloud.runner.gpus import Hardware
 from antiphon_cloud.timing import FRAME_MS, STEP_BUDGET_MS
 
 USABLE = 0.92  # of a GPU's memory: the rest is the driver's, and what captured graphs hold
@@ -33,9 +32,9 @@ class Cost:
     spare_rows: int  # of state in memory, as large as a session's, that are nobody's
     multiplications: int  # of one session's step
     products: int  # matrix products, one after the other
-    tiled_on: str | None = None  # the device, where matrices are in int8
+    tiled: bool = False  # whether each tile of rows reads the matrices
 
-    def step_s(self, machine: Machine, sessions: int, filled: float = 1.0) -> float:
+    def step_s(self, machine: Hardware, sessions: int, filled: float = 1.0) -> float:
         """Seconds of a step.
 
         Args:
@@ -43,11 +42,11 @@ class Cost:
             sessions: that step together.
             filled: share of their contexts that they have used.
         """
-        times = 1 if self.tiled_on is None else readings(sessions, self.tiled_on)
+        times = readings(sessions) if self.tiled else 1
         reading = times * self.matrices_bytes / machine.bandwidth
         computing = 2 * self.multiplications * sessions / machine.peak
         caches = sessions * filled * self.session_bytes / machine.bandwidth
-        return max(reading, computing) + caches + self.products * machine.product_s
+        return max(reading, computing) + caches + self.products * machine.overhead_per_matmul_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,9 @@ class Plan:
     session_gb: float
 
 
-def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache: torch.dtype | None) -> Cost:
+def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, kv_dtype: torch.dtype | None) -> Cost:
     """The cost of a model that is loaded as by `load_model`."""
-    size = footprint(config, dtype, torch.device(device), int8=int8, cache=cache)
+    size = footprint(config, dtype, torch.device(device), int8=int8, kv_dtype=kv_dtype)
     depformer = config.dep_q * (2 + 4 * config.depformer_num_layers)
     return Cost(
         weights_bytes=size.matrices + size.tables,
@@ -78,11 +77,11 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, cache
         spare_rows=rows_on(torch.device(device), 0),
         multiplications=size.elements,
         products=4 * config.num_layers + 1 + config.extra_heads_num_heads + depformer,
-        tiled_on=device if int8 else None,
+        tiled=int8 and device == "cuda",
     )
 
 
-def plan(needed: Cost, machine: Machine, budget_ms: float = STEP_BUDGET_MS) -> Plan:
+def plan(needed: Cost, machine: Hardware, budget_ms: float = STEP_BUDGET_MS) -> Plan:
     """How `machine` serves the model that costs `needed`, where a step may take `budget_ms`; see `Admission`."""
     rows = int((machine.memory_bytes * USABLE - needed.weights_bytes) // needed.session_bytes)
     fit = max(0, rows - needed.spare_rows)
@@ -91,7 +90,7 @@ def plan(needed: Cost, machine: Machine, budget_ms: float = STEP_BUDGET_MS) -> P
         in_time -= 1
     sessions = max(1, in_time)
     caches_s = sessions * needed.session_bytes / machine.bandwidth
-    products_s = needed.products * machine.product_s
+    products_s = needed.products * machine.overhead_per_matmul_s
     step_s = needed.step_s(machine, sessions)
     return Plan(
         machine=machine.name,

@@ -8,16 +8,29 @@ have not left the worker yet. They are taken again, with the depformer; the same
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from antiphon.history import PastTokens, Tokens
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.state import UNGENERATED
+from antiphon_cloud.model.delays import delayed
 
-if TYPE_CHECKING:
-    from antiphon_cloud.runner.runner import Runner
+
+class SlotRunner(Protocol):
+    """What a rebuild drives."""
+
+    def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
+        """Puts the slot's session before `step`, with what its streams hold at the steps around."""
+
+    def prefill(self, slot: int, inputs: npt.NDArray[np.int32], steps: range, first: int) -> None:
+        """Writes the keys and values of steps whose tokens are known."""
+
+    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> object:
+        """Advances the slots by one frame each."""
 
 
 def history_steps(config: LMConfig) -> int:
@@ -35,18 +48,18 @@ class Prefill:
 
     Args:
         runner: of the slot, which has been reset with the session's seed and sampling.
+        config: of the model.
         slot: row of the batch.
         past: the session's tokens.
     """
 
-    def __init__(self, runner: Runner, slot: int, past: PastTokens) -> None:
-        config = runner.model.config
-        self._runner, self._slot, self._past = runner, slot, past
+    def __init__(self, runner: SlotRunner, config: LMConfig, slot: int, past: PastTokens) -> None:
+        self._runner, self._context, self._slot, self._past = runner, config.context, slot, past
         # The first steps of a history that does not reach back to the start lack the streams that are delayed.
         self._first = past.first + max(config.max_delay, 1) if past.first else 0
         self._hidden = max(past.steps - config.max_delay, self._first)  # the first step that is taken again
         self._next = self._first  # the first step that is not done yet
-        self._tokens = delayed_tokens(config, past, self._first)  # [streams, T + 1]
+        self._tokens = held_tokens(config, past, self._first)  # [streams, T + 1]
         around = range(max(self._hidden - 1, self._first), past.steps + 1)
         runner.place(slot, self._hidden, around, self._tokens[:, around.start - self._first :])
 
@@ -57,7 +70,7 @@ class Prefill:
 
     def advance(self, steps: int) -> int:
         """Does up to `steps` steps, but takes no more than one again; returns how many."""
-        count = min(steps, self._hidden - self._next, self._runner.model.config.context)
+        count = min(steps, self._hidden - self._next, self._context)
         if count > 0:
             chunk = range(self._next, self._next + count)
             inputs = self._tokens[:, chunk.start - self._first : chunk.stop - self._first]
@@ -72,18 +85,16 @@ class Prefill:
         return count
 
 
-def delayed_tokens(config: LMConfig, past: PastTokens, first: int) -> Tokens:
-    """What each stream holds at the steps from `first` on, [streams, T + 1]: the tokens moved by their delays, initial
-    tokens before them, and `UNGENERATED` where the delays still hide them."""
-    steps = np.arange(first, past.steps + 1)
-    tokens = np.full((config.streams, len(steps)), UNGENERATED, np.int32)
-    generated = np.concatenate((past.text[:, None], past.codes), 1)  # [T, 1 + dep_q]
-    for stream, delay in enumerate(config.delays):
-        model = stream <= config.dep_q
-        column = generated[:, stream] if model else past.user[:, stream - 1 - config.dep_q]
-        # A step's reply holds the frame that was complete max_delay steps before; the user's frame is the step's own.
-        rows = steps - delay - past.first + (config.max_delay - 1 if model else 0)
-        known = (steps > delay) & (rows >= 0) & (rows < len(past))
-        tokens[stream, known] = column[rows[known]]
-        tokens[stream, steps <= delay] = config.card if stream else config.text_card
-    return tokens
+def held_tokens(config: LMConfig, past: PastTokens, first: int) -> Tokens:
+    """What each stream holds at the steps from `first` on, [streams, T + 1]; `UNGENERATED` where delays still hide it.
+
+    A step's reply holds the frame that was complete `max_delay` steps before; the user's frame is the step's own.
+    """
+    steps, generated = range(first, past.steps + 1), 1 + config.dep_q
+    delays, initial = config.delays, config.initial_tokens
+    replies = torch.from_numpy(np.concatenate((past.text[:, None], past.codes), 1).T.astype(np.int64))
+    heard = torch.from_numpy(past.user.T.astype(np.int64))
+    model = delayed(replies, delays[:generated], initial[:generated], steps, past.first - config.max_delay)
+    user = delayed(heard, delays[generated:], initial[generated:], steps, past.first - 1)
+    held: Tokens = torch.cat((model, user)).numpy().astype(np.int32)
+    return held

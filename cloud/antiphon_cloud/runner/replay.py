@@ -8,7 +8,7 @@ import torch
 
 from antiphon.spec import Sampling
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -20,7 +20,7 @@ def replay(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     quantize: str | None = None,
-    cache: torch.dtype | None = None,
+    kv_dtype: torch.dtype | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
     taps: bool = False,
@@ -33,7 +33,7 @@ def replay(
         dtype: of activations, and of weights that are not int8.
         device: where torch runs.
         quantize: "none", "int8", or None for weights as the directory holds them.
-        cache: of keys and values; None for the activations' dtype.
+        kv_dtype: of keys and values; None for the activations' dtype.
         sampling: the model's own unless given.
         seed: of the session.
         taps: whether to keep `text_logits` [T, text_card] and `extra_heads` [T, heads, classes], float32.
@@ -45,7 +45,7 @@ def replay(
         CheckpointError: the weights are missing, damaged, or another model's.
         ConfigError: `quantize` contradicts the directory, or the model does not fit in memory.
     """
-    runner = Runner.load(directory, 1, dtype, device, quantize=quantize, cache=cache)
+    runner = ModelRunner.load(directory, 1, dtype, device, quantize=quantize, kv_dtype=kv_dtype)
     runner.reset(0, seed, sampling or runner.spec.sampling)
     tokens, text_logits, extra_heads = [], [], []
     for frame in user_codes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +12,17 @@ from torch import Tensor
 
 from antiphon.history import PastTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
-from antiphon_cloud.model.config import MAX_TOP_K
-from antiphon_cloud.model.layers import Attend
-from antiphon_cloud.model.lm import LanguageModel, StepOutput
-from antiphon_cloud.model.state import State, rows_on
+from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
+from antiphon_cloud.model.kv_ring import Kv
+from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.model.state import BatchState
+from antiphon_cloud.model.step import StepOutput, prefill, step
 from antiphon_cloud.runner.footprint import check_fits, footprint
-from antiphon_cloud.runner.graphs import StaticStep, results
+from antiphon_cloud.runner.graphs import GraphRunner, pack_outputs
 from antiphon_cloud.runner.prefill import Prefill
 
 
@@ -34,38 +35,44 @@ class StepResult:
     finite: npt.NDArray[np.bool_]  # [n]: whether the logits were numbers; if not, the row means nothing
 
 
-class Runner:
+class ModelRunner:
     """Steps the sessions of a fixed number of slots.
 
     All state lives in tensors that are allocated here, once: a step only writes into them.
 
     Args:
-        model: the weights, on the device that will step them.
+        ops: what computes a step, with the weights, on the device that will step them.
         slots: sessions at most.
-        spec: what the sessions are told of the model.
-        cache: what keys and values are held in, int8 included; None for the activations' dtype.
-        graphs: on a GPU, whether steps are captured and replayed.
+        spec: the model as sessions see it.
+        kv_dtype: what keys and values are held in, int8 included; None for the activations' dtype.
+        static: whether steps go over static buffers; None for on a GPU.
+        graphs: whether steps over static buffers are captured and replayed.
     """
 
     def __init__(
         self,
-        model: LanguageModel,
+        ops: Ops,
         slots: int,
         spec: ModelSpec,
-        cache: torch.dtype | None = None,
+        kv_dtype: torch.dtype | None = None,
+        *,
+        static: bool | None = None,
         graphs: bool = True,
     ) -> None:
+        self.ops = ops
         self.slots = slots
         self.spec = spec
-        self.model = model
+        self.graph_runner: GraphRunner | None = None
         self._steps = [0] * slots  # that each session has taken
-        self._static: StaticStep | None = None
-        device = model.text_emb.weight.device
-        with torch.inference_mode():
-            self._state = State.allocate(model.config, rows_on(device, slots), model.dtype, device, cache)
-            if device.type == "cuda":
-                self._static = cuda_step(model, self._state, graphs)
         self._last: tuple[int, StepOutput] | None = None
+        device = ops.model.text_emb.weight.device
+        static = device.type == "cuda" if static is None else static
+        with torch.inference_mode():
+            self.state = BatchState.allocate(self.config, slots + static, ops.model.dtype, device, kv_dtype)
+            if static:
+                self.graph_runner = GraphRunner(ops, self.state)
+                if graphs:
+                    self.graph_runner.capture()
 
     @classmethod
     def load(
@@ -76,10 +83,21 @@ class Runner:
         device: torch.device | str,
         *,
         quantize: str | None = None,
-        cache: torch.dtype | None = None,
+        kv_dtype: torch.dtype | None = None,
         graphs: bool = True,
-    ) -> Runner:
-        """A runner for the directory's model; see `load_model` for `dtype` and `quantize`.
+        random_weights: bool = False,
+    ) -> ModelRunner:
+        """A runner for the directory's model.
+
+        Args:
+            directory: the model.
+            slots: sessions at most.
+            dtype: of activations, and of weights that are not int8.
+            device: where it steps.
+            quantize: "none", "int8", or None for weights as the directory holds them.
+            kv_dtype: what keys and values are held in, int8 included; None for `dtype`.
+            graphs: on a GPU, whether steps are captured and replayed.
+            random_weights: whether the weights are random, which sessions may know.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -88,11 +106,17 @@ class Runner:
         device = torch.device(device)
         directory.require_weights()
         int8 = is_int8(directory, quantize)
-        cache = cache or dtype  # where integers are multiplied, activations are float32 whatever the dtype
-        check_fits(footprint(directory.config.lm, dtype, device, int8=int8, cache=cache), slots, device)
-        spec = model_spec(directory, torch.int8 if int8 else dtype)
+        kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
+        check_fits(footprint(directory.config.lm, dtype, device, int8=int8, kv_dtype=kv_dtype), slots, device)
+        spec = model_spec(directory, torch.int8 if int8 else dtype, random_weights)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
-        return cls(load_model(directory, dtype, device, quantize), slots, spec, cache, graphs)
+        backend = select(device, dtype, int8)
+        return cls(backend.ops(load_model(directory, backend)), slots, spec, kv_dtype, graphs=graphs)
+
+    @property
+    def config(self) -> LMConfig:
+        """The model's shape."""
+        return self.ops.model.config
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains in sight.
@@ -107,20 +131,20 @@ class Runner:
         assert 0 < sampling.audio_top_k <= MAX_TOP_K
         self._steps[slot] = 0
         with torch.inference_mode():
-            self._state.clear(slot)
-            self._state.sampling.set(slot, seed, sampling)
+            self.state.clear(slot)
+            self.state.sampling.set(slot, seed, sampling)
 
     def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> Prefill:
         """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
         self.reset(slot, seed, sampling)
-        return Prefill(self, slot, history)
+        return Prefill(self, self.config, slot, history)
 
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
         """Puts the slot's session before `step`, with what its streams hold at the steps around, [streams, T]."""
         self._steps[slot] = step
         with torch.inference_mode():
-            self._state.offsets[slot] = step
-            self._state.place(slot, steps, torch.from_numpy(tokens.astype(np.int64)).to(self._state.tokens.device))
+            self.state.offsets[slot] = step
+            self.state.place(slot, steps, torch.from_numpy(tokens.astype(np.int64)).to(self.state.tokens.device))
 
     def prefill(self, slot: int, inputs: npt.NDArray[np.int32], steps: range, first: int) -> None:
         """Writes the keys and values of steps whose tokens are known.
@@ -131,15 +155,15 @@ class Runner:
             steps: one after the other, at most the model's context.
             first: the earliest step of which the slot holds keys and values, or `steps.start`.
         """
-        ring, device = self._state.ring, self._state.tokens.device
-        attend: Callable[[int], Attend]
+        ring, device = self.state.ring, self.state.tokens.device
+        kv: Kv
         with torch.inference_mode():
-            if device.type == "cpu" and self.model.dtype == torch.float32:  # to the bit what steps would leave
-                attend = ring.ragged([slot] * len(steps), steps, first)
+            if device.type == "cpu" and self.ops.model.dtype == torch.float32:  # to the bit what steps would leave
+                kv = ring.ragged([slot] * len(steps), steps, first)
             else:
-                attend = ring.consecutive(slot, steps, first)
+                kv = ring.consecutive(slot, steps, first)
             tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
-            self.model.prefill(tokens, torch.tensor(steps, device=device), attend)
+            prefill(self.ops, tokens, torch.tensor(steps, device=device), kv)
         if device.type == "cuda":  # whoever measures the chunk measures all of it
             torch.cuda.current_stream(device).synchronize()
 
@@ -153,11 +177,22 @@ class Runner:
         rows = list(slots)
         assert len(set(rows)) == len(rows) == len(user_codes)
         with torch.inference_mode():
-            output, told = self._run(rows, user_codes.astype(np.int64))
+            output, packed = self._run(rows, user_codes.astype(np.int64))
         for slot in rows:
             self._steps[slot] += 1
         self._last = len(rows), output
-        return StepResult(told[:, 0], told[:, 1:-1], told[:, -1].astype(np.bool_))
+        return StepResult(packed[:, 0], packed[:, 1:-1], packed[:, -1].astype(np.bool_))
+
+    @property
+    def last_output(self) -> StepOutput:
+        """What the last step made, where the device left it; rows beyond its slots are padding."""
+        assert self._last is not None, "no step was taken"
+        return self._last[1]
+
+    @property
+    def captured(self) -> bool:
+        """Whether every step is a captured graph's replay."""
+        return self.graph_runner is not None and self.graph_runner.captured
 
     @property
     def text_logits(self) -> npt.NDArray[np.float32]:
@@ -177,15 +212,15 @@ class Runner:
     @property
     def tensors(self) -> Sequence[Tensor]:
         """All that steps read and write beside the weights; none ever moves."""
-        return (*self._state.tensors, *(self._static.tensors if self._static else ()))
+        return (*self.state.tensors, *(self.graph_runner.tensors if self.graph_runner else ()))
 
     def _run(self, rows: list[int], codes: npt.NDArray[np.int64]) -> tuple[StepOutput, npt.NDArray[np.int32]]:
-        """One step of the rows, and its `results`; on a GPU, over static buffers, waiting for it once."""
-        if self._static is not None:
-            return self._static.run(rows, codes), self._static.told()
-        attend = self._state.ring.ragged(rows, [self._steps[slot] for slot in rows])
-        output = self.model.step(self._state, torch.tensor(rows), torch.from_numpy(codes), attend)
-        return output, results(output).numpy()
+        """One step of the rows, and its `pack_outputs`; on a GPU, over static buffers, waiting for it once."""
+        if self.graph_runner is not None:
+            return self.graph_runner.run(rows, codes), self.graph_runner.wait()
+        kv = self.state.ring.ragged(rows, [self._steps[slot] for slot in rows])
+        output = step(self.ops, self.state, torch.tensor(rows), torch.from_numpy(codes), kv)
+        return output, pack_outputs(output).numpy()
 
     def _tap(self, name: str) -> npt.NDArray[np.float32]:
         assert self._last is not None, "no step was taken"
@@ -195,18 +230,8 @@ class Runner:
         return tapped
 
 
-def cuda_step(model: LanguageModel, state: State, graphs: bool) -> StaticStep:
-    """The step of a model on a GPU, captured unless `graphs` is false."""
-    from antiphon_cloud.backends.cuda import ring_attention
-
-    step = StaticStep(model, state, partial(ring_attention.attend, state.ring))
-    if graphs:
-        step.capture()
-    return step
-
-
 def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bool = False) -> ModelSpec:
-    """What sessions are told of the directory's model when its weights are held in `dtype`."""
+    """The directory's model as sessions see it, with weights held in `dtype`."""
     config = directory.config
     return ModelSpec(
         name=directory.name,

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
-import torch
 
 from antiphon.history import fewest_steps
-from antiphon_cloud.backends.cpu.library import library, set_threads
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
 from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.engine.runner import Runner as AnyRunner
-from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.runner.device import named_dtype, set_step_threads, torch_setup
 from antiphon_cloud.runner.prefill import history_steps
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
@@ -48,18 +45,18 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
     directory = ModelDirectory.open(config.model)
     int8 = is_int8(directory, config.quantize)
-    dtype = torch_setup(config.device, config.dtype, config.threads, int8)
+    dtype = torch_setup(config.device, config.dtype, config.threads or usable_cpus(), int8)
     codec = config.codec or find_codec(directory)
-    runner = Runner.load(
+    runner = ModelRunner.load(
         directory,
         config.slots,
         dtype,
         config.device,
         quantize=config.quantize,
-        cache=named_dtype(config.kv_cache) if config.kv_cache else None,
+        kv_dtype=named_dtype(config.kv_cache) if config.kv_cache else None,
         graphs=config.graphs,
+        random_weights=config.random_weights,
     )
-    spec = replace(runner.spec, random_weights=config.random_weights)
     measured, profile = measure(runner, config, int8)
     facts = ModelFacts(
         codec=str(codec),
@@ -68,53 +65,17 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         history_steps=max(fewest_steps(runner.spec), min(history_steps(directory.config.lm), HISTORY_STEPS)),
         profile=profile,
     )
-    return measured, {"spec": spec, "slots": runner.slots, "model": facts}
+    return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
 
 
-def measure(runner: Runner, config: ServingConfig, int8: bool) -> tuple[AnyRunner, dict[int, float]]:
+def measure(runner: ModelRunner, config: ServingConfig, int8: bool) -> tuple[AnyRunner, dict[int, float]]:
     """The runner, on the number of threads that makes it fastest unless one is asked for, and its steps' times by
     their batch; see `profile_steps`."""
     if config.device != "cpu" or config.threads is not None:
         return runner, profile_steps(runner, config.step_budget_ms)
-    use = partial(set_step_threads, compiled=int8 and library() is not None)
+    use = partial(set_step_threads, device=config.device, int8=int8)
     counts = counts_up_to(usable_cpus())
     chosen, times_ms = choose_threads(counts, use, timed_step(runner))
     logger.info("steps take %d of %d threads; tried: %s", chosen, counts[-1], shown_times(times_ms) or "none other")
     profile = profile_steps(runner, config.step_budget_ms)
     return WatchedRunner(runner, ThreadWatch(counts, use, chosen, profile)), profile
-
-
-def torch_setup(device: str, dtype: str | None, threads: int | None, int8: bool = False) -> torch.dtype:
-    """Chooses the dtype and the threads of this process' steps.
-
-    Args:
-        device: "cpu" or "cuda".
-        dtype: its name; None for float32 on a CPU with float weights, and bfloat16 elsewhere.
-        threads: None for one a core that this process may use.
-        int8: whether the weights are held in int8.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: PyTorch finds no NVIDIA GPU here; install a driver, or use --device cpu")
-    set_step_threads(threads, compiled=int8 and device == "cpu" and library() is not None)
-    return named_dtype(dtype or ("float32" if device == "cpu" and not int8 else "bfloat16"))
-
-
-def set_step_threads(count: int | None, compiled: bool) -> None:
-    """Shares a step among `count` threads; None for one a core that this process may use all the time.
-
-    The compiled step has threads of its own, which wait for nobody. What is left to torch is small: there threads
-    would only wait for each other, on a busy machine a hundred times as long as they work.
-    """
-    count = count or usable_cpus()
-    set_threads(count if compiled else None)
-    torch.set_num_threads(1 if compiled else count)
-
-
-def named_dtype(name: str) -> torch.dtype:
-    """torch's dtype of that name."""
-    found = getattr(torch, name)
-    assert isinstance(found, torch.dtype)
-    return found

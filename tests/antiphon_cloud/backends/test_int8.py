@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from antiphon_cloud.backends.int8 import Int8Linear, PackedLinear, packs, quantize_rows
+from antiphon_cloud.backends import fbgemm
+from antiphon_cloud.backends.fbgemm import PackedLinear
+from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
 
-needs_fbgemm = pytest.mark.skipif(not packs(torch.device("cpu")), reason="this CPU has no packed product")
+needs_fbgemm = pytest.mark.skipif(not fbgemm.is_supported(), reason="this CPU has no packed product")
 SHAPES = [(192, 64), (256, 1024), (36, 100), (1, 7)]
 
 

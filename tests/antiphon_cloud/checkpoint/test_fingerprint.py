@@ -17,7 +17,7 @@ from antiphon.errors import PreconditionError
 from antiphon_cloud.checkpoint import fingerprint as module
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.fingerprint import KEPT_FILE, model_fingerprint
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_edge import Reconnect, connect
 from tests.support.language_models import GOLDEN, copy_model
 from tests.support.servers import CODEC, StubOptions, stub_server
@@ -97,7 +97,7 @@ def test_what_decides_tokens_decides_the_fingerprint(
 def test_matrices_in_int8_are_another_models_and_activations_are_not() -> None:
     assert of(GOLDEN / CASE) != of(GOLDEN / CASE, int8=True)
     loaded = [
-        Runner.load(ModelDirectory.open(GOLDEN / CASE), 1, dtype, "cpu", quantize=quantize).spec.fingerprint
+        ModelRunner.load(ModelDirectory.open(GOLDEN / CASE), 1, dtype, "cpu", quantize=quantize).spec.fingerprint
         for dtype, quantize in ((torch.float32, None), (torch.bfloat16, None), (torch.bfloat16, "int8"))
     ]
     assert loaded == [of(GOLDEN / CASE), of(GOLDEN / CASE), of(GOLDEN / CASE, int8=True)]
@@ -111,7 +111,7 @@ def test_a_setting_that_is_written_out_is_the_one_that_is_left_out(tmp_path: Pat
 async def test_a_session_does_not_go_on_with_other_weights_of_the_same_name(tmp_path: Path) -> None:
     roots = [copy_model(CASE, tmp_path / worker / "model") for worker in ("one", "two")]
     train(roots[1])
-    one, two = (Runner.load(ModelDirectory.open(root), 1, torch.float32, "cpu").spec for root in roots)
+    one, two = (ModelRunner.load(ModelDirectory.open(root), 1, torch.float32, "cpu").spec for root in roots)
     assert (one.name, two.name) == ("model", "model")
     frame = np.zeros(8, np.int32)
     async with stub_server(StubOptions(runner=StubRunner(spec=two))) as second:

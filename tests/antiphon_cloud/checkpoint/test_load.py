@@ -13,14 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from antiphon.spec import GREEDY
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.load import load_model
+from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.checkpoint.tensor_file import TensorFile
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.runner.replay import replay
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import GOLDEN, copy_model, expected
 
 Tensors = dict[str, torch.Tensor]
@@ -49,7 +50,8 @@ def split_projections(tensors: Tensors) -> Tensors:
 
 
 def load(root: Path, dtype: torch.dtype = torch.float32, quantize: str | None = None) -> LanguageModel:
-    return load_model(ModelDirectory.open(root), dtype, torch.device("cpu"), quantize)
+    directory = ModelDirectory.open(root)
+    return load_model(directory, select(torch.device("cpu"), dtype, is_int8(directory, quantize)))
 
 
 @pytest.mark.parametrize("case", FILES)
@@ -75,7 +77,9 @@ def test_fused_projections_come_apart_as_they_were_published(tmp_path: Path) -> 
 def test_a_file_that_changes_after_loading_changes_nothing(damage: str, quantize: str | None, tmp_path: Path) -> None:
     root = copy_model("moshi-tiny", tmp_path / "model")
     path = root / "model.safetensors"
-    runners = [Runner.load(ModelDirectory.open(root), 1, torch.bfloat16, "cpu", quantize=quantize) for _ in range(2)]
+    runners = [
+        ModelRunner.load(ModelDirectory.open(root), 1, torch.bfloat16, "cpu", quantize=quantize) for _ in range(2)
+    ]
     codes = expected("moshi-tiny")["user_codes"][:STEPS]
     for runner in runners:
         runner.reset(0, 0, GREEDY)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from antiphon.errors import AntiphonError
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.config_file import parse_config
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import load_model
@@ -23,7 +24,7 @@ INSTEAD = "download the model's PyTorch version, whose repository has no -mlx, -
 
 def refusal(root: Path) -> str:
     with pytest.raises(AntiphonError) as raised:
-        load_model(ModelDirectory.open(root), torch.float32, torch.device("cpu"))
+        load_model(ModelDirectory.open(root), select(torch.device("cpu"), torch.float32, int8=False))
     assert "\n" not in str(raised.value)
     return str(raised.value)
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from antiphon.spec import GREEDY
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import load_model
@@ -88,7 +89,7 @@ def test_a_tensor_that_is_in_no_part_is_named(tmp_path: Path) -> None:
     name = next(name for name in tensors if name.startswith("emb."))
     save_file({key: value for key, value in tensors.items() if key != name}, part)
     with pytest.raises(CheckpointError, match=rf"{name}: missing; expected"):
-        load_model(ModelDirectory.open(root), torch.float32, torch.device("cpu"))
+        load_model(ModelDirectory.open(root), select(torch.device("cpu"), torch.float32, int8=False))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from antiphon.spec import GREEDY
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import load_model
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.lm import ZERO, LanguageModel
+from antiphon_cloud.model.forced import forced_output
+from antiphon_cloud.model.layers import ZERO
+from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.runner.replay import replay
 from tests.support.language_models import GOLDEN, MICRO, expected, micro_runner, random_model, relative_error
 
@@ -29,8 +32,9 @@ def test_every_step_gives_the_references_tokens_and_logits(case: str) -> None:
 @pytest.mark.parametrize("case", ["moshi-tiny", "moshi-tiny-q8"])
 def test_teacher_forcing_gives_the_references_logits(case: str) -> None:
     wanted = expected(case)
-    model = load_model(ModelDirectory.open(GOLDEN / case), torch.float32, torch.device("cpu"))
-    found = model(torch.from_numpy(wanted["forced_codes"])[None].long())
+    directory = ModelDirectory.open(GOLDEN / case)
+    model = load_model(directory, select(torch.device("cpu"), torch.float32, directory.config.quantize))
+    found = forced_output(model, torch.from_numpy(wanted["forced_codes"])[None].long())
     mask = wanted["forced_audio_mask"].astype(bool)
     np.testing.assert_array_equal(found.audio_mask[0].numpy(), mask)
     assert found.text_mask.all()
@@ -71,7 +75,7 @@ def greedy_conversation(config: LMConfig, steps: int) -> tuple[torch.Tensor, np.
 def test_steps_and_teacher_forcing_agree(changes: dict[str, object]) -> None:
     config = replace(MICRO, **changes)  # type: ignore[arg-type]
     tokens, step_logits = greedy_conversation(config, 20)  # the ring of 6 wraps
-    forced = random_model(config)(tokens[None])
+    forced = forced_output(random_model(config), tokens[None])
     steps = tokens.shape[1]
     text_delay = config.delays[0]
     valid = int(forced.text_mask[0].sum())
@@ -88,15 +92,17 @@ def test_the_zero_token_embeds_to_zeros_and_is_masked() -> None:
     assert not model.depformer_text_emb(torch.tensor([[ZERO]])).any()
     tokens = torch.zeros(1, MICRO.streams, 8, dtype=torch.int64)
     tokens[:, 0, 3] = tokens[:, 1, 4] = ZERO
-    forced = model(tokens)
+    forced = forced_output(model, tokens)
     assert forced.text_mask[0].tolist() == [True] * 3 + [False] + [True] * 4
     assert not forced.audio_mask[0, 0, 4]
 
 
 def test_teacher_forcing_has_gradients_for_every_weight() -> None:
     model = random_model(MICRO).requires_grad_(True)
-    forced = model(torch.randint(0, 20, (2, MICRO.streams, 9), generator=torch.Generator().manual_seed(0)))
-    (forced.text_logits.square().sum() + forced.audio_logits.square().sum()).backward()
+    tokens = torch.randint(0, 20, (2, MICRO.streams, 9), generator=torch.Generator().manual_seed(0))
+    forced = forced_output(model, tokens)
+    loss = forced.text_logits.square().sum() + forced.audio_logits.square().sum()
+    torch.autograd.backward(loss)
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from antiphon.spec import Sampling
-from antiphon_cloud.model.sampling import _GOLDEN_GAMMA, SlotSampling, _mix, gumbel, noise_keys, sample
+from antiphon_cloud.model.sampling import GOLDEN_GAMMA, SlotSampling, gumbel, mix, noise_keys, sample
 
 LOGITS = torch.tensor([1.3, -0.2, 2.0, 0.7, -3.0, 1.9, 0.0, 0.9])
 
@@ -56,7 +56,7 @@ def test_neighbouring_seeds_steps_streams_and_tokens_are_independent() -> None:
 
 def test_splitmix64_gives_its_published_stream() -> None:
     # the first outputs of the reference generator from state 0 (Vigna's splitmix64.c)
-    found = _mix((torch.arange(3) + 1) * _GOLDEN_GAMMA)
+    found = mix((torch.arange(3) + 1) * GOLDEN_GAMMA)
     wanted = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
     assert [value % (1 << 64) for value in found.tolist()] == wanted
 

@@ -10,14 +10,14 @@ from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.runner import footprint as module
 from antiphon_cloud.runner.footprint import check_fits, footprint, free_bytes
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import GOLDEN
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_the_7b_in_int8_takes_what_the_issue_says() -> None:
-    size = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, cache=None)
+    size = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, kv_dtype=None)
     assert round(size.matrices / 1e9, 1) == 7.4
     assert round(size.session / 1e9, 2) == 1.57
 
@@ -25,22 +25,22 @@ def test_the_7b_in_int8_takes_what_the_issue_says() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_is_what_loading_allocates(dtype: torch.dtype) -> None:
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
-    size = footprint(directory.config.lm, dtype, CPU, int8=False, cache=None)
-    runner = Runner.load(directory, 3, dtype, CPU)
-    assert sum(p.nbytes for p in runner.model.parameters()) == size.matrices + size.tables
+    size = footprint(directory.config.lm, dtype, CPU, int8=False, kv_dtype=None)
+    runner = ModelRunner.load(directory, 3, dtype, CPU)
+    assert sum(p.nbytes for p in runner.ops.model.parameters()) == size.matrices + size.tables
     assert sum(t.nbytes for t in runner.tensors) == pytest.approx(3 * size.session, rel=0.01)
 
 
 def test_too_little_memory_is_refused_with_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "free_bytes", lambda device: 12_000_000_000)
-    needed = footprint(LMConfig(), torch.bfloat16, CPU, int8=True, cache=torch.bfloat16)
+    needed = footprint(LMConfig(), torch.bfloat16, CPU, int8=True, kv_dtype=torch.bfloat16)
     check_fits(needed, 2, CPU)
     with pytest.raises(ConfigError, match=r"needs 13\.\d GB with 3 slots .* 12\.0 GB are free on cpu"):
         check_fits(needed, 3, CPU)
 
 
 def test_on_a_gpu_a_spare_row_must_fit_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, cache=None)
+    needed = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, kv_dtype=None)
     monkeypatch.setattr(module, "free_bytes", lambda device: needed.total(3))
     check_fits(needed, 3, CPU)
     check_fits(needed, 2, CUDA)
@@ -53,13 +53,13 @@ def test_nothing_is_loaded_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "free_bytes", lambda device: 1000)
     monkeypatch.setattr("antiphon_cloud.runner.runner.load_model", lambda *args: pytest.fail("it was loaded"))
     with pytest.raises(ConfigError, match="take fewer slots"):
-        Runner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 1, torch.float32, CPU)
+        ModelRunner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 1, torch.float32, CPU)
 
 
 def test_missing_weights_are_told_before_missing_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "free_bytes", lambda device: 1000)
     with pytest.raises(CheckpointError, match=r"model\.safetensors: no such file"):
-        Runner.load(ModelDirectory.open(tmp_path), 1, torch.float32, CPU)
+        ModelRunner.load(ModelDirectory.open(tmp_path), 1, torch.float32, CPU)
 
 
 def test_this_machine_has_memory() -> None:

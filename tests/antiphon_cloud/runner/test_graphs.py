@@ -9,8 +9,10 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import Sampling
+from antiphon_cloud.model import step as module
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.state import State
+from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.runner.graphs import batch_sizes
 from tests.support.fake_cuda import Recorder, fake_cuda, static_runner
 from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
@@ -18,24 +20,24 @@ from tests.support.language_models import MICRO, in_int8, micro_runner, random_m
 WARM = Sampling(0.9, 8, 1.1, 16)
 
 
-@pytest.mark.parametrize("cache", [None, torch.int8], ids=["float", "int8"])
+@pytest.mark.parametrize("kv_dtype", [None, torch.int8], ids=["float", "int8"])
 @pytest.mark.parametrize("weights", [lambda model: model, in_int8], ids=["float", "int8"])
 def test_the_whole_step_is_one_graph_without_a_wait_for_the_device(
-    weights: Callable[[LanguageModel], LanguageModel], cache: torch.dtype | None
+    weights: Callable[[LanguageModel], LanguageModel], kv_dtype: torch.dtype | None
 ) -> None:
-    model = weights(random_model(MICRO))
-    state = State.allocate(MICRO, 3, torch.float32, torch.device("cpu"), cache)
+    ops = Ops(weights(random_model(MICRO)))
+    state = BatchState.allocate(MICRO, 3, torch.float32, torch.device("cpu"), kv_dtype)
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
         graphs.append(graph)
         return graph.forward
 
-    step = torch.compile(model.step, fullgraph=True, dynamic=False, backend=backend)
+    compiled = torch.compile(module.step, fullgraph=True, dynamic=False, backend=backend)
     slots, codes = torch.tensor([0, 1]), torch.zeros(2, MICRO.user_codebooks, dtype=torch.int64)
     with torch.inference_mode():
         for _ in range(9):  # the ring of 6 wraps, the delays end: the graph is the same
-            output = step(state, slots, codes)
+            output = compiled(ops, state, slots, codes)
     assert len(graphs) == 1
     called = {str(node.target) for node in graphs[0].graph.nodes}
     assert not called & {"item", "tolist", "nonzero", "cpu", "masked_select", "unique"}
@@ -44,15 +46,14 @@ def test_the_whole_step_is_one_graph_without_a_wait_for_the_device(
 
 
 @pytest.mark.parametrize("graphs", [False, True], ids=["eager", "captured"])
-@pytest.mark.parametrize("cache", [None, torch.int8], ids=["float", "int8"])
+@pytest.mark.parametrize("kv_dtype", [None, torch.int8], ids=["float", "int8"])
 def test_static_buffers_give_the_runners_tokens_whatever_the_padding(
-    graphs: bool, cache: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+    graphs: bool, kv_dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_cuda(monkeypatch)
-    wanted = micro_runner(5, cache=cache)
-    found = static_runner(wanted.model, 5, wanted.spec, cache, graphs)
-    assert found._static is not None
-    assert found._static.captured == graphs
+    wanted = micro_runner(5, kv_dtype=kv_dtype)
+    found = static_runner(wanted.ops, 5, wanted.spec, kv_dtype, graphs)
+    assert found.captured == graphs
     for runner in (wanted, found):
         for slot in range(5):
             runner.reset(slot, slot, WARM)
@@ -69,21 +70,21 @@ def test_static_buffers_give_the_runners_tokens_whatever_the_padding(
 def test_padding_never_grows_older(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_cuda(monkeypatch)
     runner = micro_runner(5)
-    runner = static_runner(runner.model, 5, runner.spec, graphs=graphs)
-    spare, ring = 5, runner._state.ring
-    assert runner._state.offsets[spare] == 0  # after the capture's own steps too
+    runner = static_runner(runner.ops, 5, runner.spec, graphs=graphs)
+    spare, ring = 5, runner.state.ring
+    assert runner.state.offsets[spare] == 0  # after the capture's own steps too
     with torch.inference_mode():
         ring.keys[:, spare] = ring.values[:, spare] = torch.nan  # what padding should not read
     for step in range(1, 3 * MICRO.context):
         runner.step([3, 1, 4], np.zeros((3, MICRO.user_codebooks), np.int32))  # a batch of four: one row is padding
-        assert runner._state.offsets.tolist() == [0, step, 0, step, step, 0]
+        assert runner.state.offsets.tolist() == [0, step, 0, step, step, 0]
     written = ring.keys[:, spare].isfinite().all(-1).all(1).all(0)  # by its position in the ring
     assert written.tolist() == [True] + [False] * (MICRO.context - 1)
 
 
 def test_a_result_is_the_hosts_own() -> None:
     runner = micro_runner(2)
-    runner = static_runner(runner.model, 2, runner.spec, graphs=False)
+    runner = static_runner(runner.ops, 2, runner.spec, graphs=False)
     codes = np.zeros((2, MICRO.user_codebooks), np.int32)
     results = [runner.step([0, 1], codes) for _ in range(MICRO.max_delay + 3)]
     texts = [result.text.copy() for result in results]
@@ -95,10 +96,10 @@ def test_a_result_is_the_hosts_own() -> None:
 def test_the_host_and_the_device_meet_in_one_copy_each_way(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_cuda(monkeypatch)
     runner = micro_runner(3)
-    runner = static_runner(runner.model, 3, runner.spec, graphs=graphs)
-    step = runner._static
+    runner = static_runner(runner.ops, 3, runner.spec, graphs=graphs)
+    step = runner.graph_runner
     assert step is not None
-    hosts = {tensor.data_ptr() for static in step._static.values() for tensor in (static.staged, static.told)}
+    hosts = {tensor.data_ptr() for buffers in step.buffers.values() for tensor in (buffers.host_in, buffers.host_out)}
     with Recorder() as recorder, torch.inference_mode():
         step.run([2], np.zeros((1, MICRO.user_codebooks), np.int64))
     copies = [
@@ -115,7 +116,7 @@ def test_the_host_and_the_device_meet_in_one_copy_each_way(graphs: bool, monkeyp
 def test_static_buffers_and_state_never_move(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_cuda(monkeypatch)
     runner = micro_runner(4)
-    runner = static_runner(runner.model, 4, runner.spec, graphs=graphs)
+    runner = static_runner(runner.ops, 4, runner.spec, graphs=graphs)
     before = [tensor.data_ptr() for tensor in runner.tensors]
     for count in (1, 4, 2, 3) * 3:
         runner.step(range(count), np.zeros((count, MICRO.user_codebooks), np.int32))

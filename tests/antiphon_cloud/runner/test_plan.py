@@ -11,7 +11,7 @@ from antiphon_cloud.cli.commands import commands
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.runner.gpus import GPUS, Machine
+from antiphon_cloud.runner.gpus import GPUS, Hardware
 from antiphon_cloud.runner.plan import cost, plan, table
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Client
@@ -19,11 +19,11 @@ from antiphon_cloud.timing import STEP_BUDGET_MS
 from tests.support.language_models import GOLDEN
 
 ANYONE = Client("anyone")
-SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, cache=None)
+SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, kv_dtype=None)
 
 
 def test_a_step_reads_the_matrices_once_and_every_sessions_keys_and_values() -> None:
-    machine = Machine("even", 24e9, 1e12, float("inf"), 0.0)
+    machine = Hardware("even", 24e9, 1e12, float("inf"), 0.0)
     one = SEVEN_B.step_s(machine, 1, filled=0.0)
     assert one == pytest.approx(SEVEN_B.matrices_bytes / 1e12)
     assert SEVEN_B.step_s(machine, 8, filled=0.0) == one
@@ -31,7 +31,7 @@ def test_a_step_reads_the_matrices_once_and_every_sessions_keys_and_values() -> 
 
 
 def test_a_large_batch_multiplies_for_longer_than_it_reads() -> None:
-    machine = Machine("even", 24e9, 1e12, 100e12, 0.0)
+    machine = Hardware("even", 24e9, 1e12, 100e12, 0.0)
     assert SEVEN_B.step_s(machine, 64, filled=0.0) == pytest.approx(2 * 64 * SEVEN_B.multiplications / 100e12)
 
 
@@ -39,9 +39,9 @@ def test_a_large_batch_multiplies_for_longer_than_it_reads() -> None:
     ("sessions", "times"), [(1, 1), (64, 1), (65, 2), (128, 2), (129, 3), (149, 3), (320, 5), (321, 5), (1000, 5)]
 )
 def test_int8_matrices_are_read_once_for_each_tile_of_rows(sessions: int, times: int) -> None:
-    machine = Machine("even", 24e9, 1e12, float("inf"), 0.0)
-    floats = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
-    on_a_cpu = cost(LMConfig(), torch.bfloat16, "cpu", int8=True, cache=None)
+    machine = Hardware("even", 24e9, 1e12, float("inf"), 0.0)
+    floats = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, kv_dtype=None)
+    on_a_cpu = cost(LMConfig(), torch.bfloat16, "cpu", int8=True, kv_dtype=None)
     assert SEVEN_B.step_s(machine, sessions, filled=0.0) == pytest.approx(times * SEVEN_B.matrices_bytes / 1e12)
     for other in (floats, on_a_cpu):
         assert other.step_s(machine, sessions, filled=0.0) == pytest.approx(other.matrices_bytes / 1e12)
@@ -74,14 +74,14 @@ def test_those_in_time_are_those_that_a_worker_would_admit(budget_ms: float) -> 
 
 
 def test_on_a_gpu_a_session_fewer_fits_as_a_row_is_spare() -> None:
-    cpu = cost(LMConfig(), torch.bfloat16, "cpu", int8=False, cache=None)
-    cuda = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
+    cpu = cost(LMConfig(), torch.bfloat16, "cpu", int8=False, kv_dtype=None)
+    cuda = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, kv_dtype=None)
     assert plan(cuda, GPUS["A100"]).fit == plan(cpu, GPUS["A100"]).fit - 1 > 0
 
 
 def test_a_model_that_does_not_fit_says_so() -> None:
-    bfloat16 = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, cache=None)
-    found = plan(bfloat16, Machine("small", 12e9, 300e9, 1e14, 0.0))
+    bfloat16 = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, kv_dtype=None)
+    found = plan(bfloat16, Hardware("small", 12e9, 300e9, 1e14, 0.0))
     assert (found.fit, found.in_time) == (0, 0)
 
 

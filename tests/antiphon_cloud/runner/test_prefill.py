@@ -17,7 +17,7 @@ from antiphon.history import History, PastTokens, fewest_steps
 from antiphon.spec import GREEDY, Sampling
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.prefill import history_steps
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import GOLDEN, micro_runner, relative_error
 
 SEED = 7
@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 class Unbroken:
     """A conversation in slot 0 of a runner of two, and all that was said."""
 
-    runner: Runner
+    runner: ModelRunner
     sampling: Sampling
     user: npt.NDArray[np.int32]
     text: list[int]
@@ -49,7 +49,7 @@ class Unbroken:
     def history(self, steps: int) -> History:
         """What the edge has after `steps`."""
         spec = self.runner.spec
-        history = History(spec, history_steps(self.runner.model.config))
+        history = History(spec, history_steps(self.runner.config))
         for step in range(steps):
             user = spec.user_packer.pack(self.user[step])
             if step < spec.delay_steps:
@@ -62,7 +62,7 @@ class Unbroken:
         return PastTokens.from_message(self.history(steps).to_message(), self.runner.spec, 1 << 20)
 
 
-def hold(runner: Runner, sampling: Sampling, steps: int = STEPS) -> Unbroken:
+def hold(runner: ModelRunner, sampling: Sampling, steps: int = STEPS) -> Unbroken:
     spec = runner.spec
     user = np.random.default_rng(1).integers(0, spec.cardinality, (steps, spec.user_codebooks), dtype=np.int32)
     told = Unbroken(runner, sampling, user, [], [], [])
@@ -79,13 +79,13 @@ def hold(runner: Runner, sampling: Sampling, steps: int = STEPS) -> Unbroken:
 def unbroken(model: str, greedy: bool) -> Unbroken:
     if model == "micro":
         return hold(micro_runner(2), GREEDY if greedy else WARM)
-    runner = Runner.load(ModelDirectory.open(GOLDEN / model), 2, torch.float32, "cpu")
+    runner = ModelRunner.load(ModelDirectory.open(GOLDEN / model), 2, torch.float32, "cpu")
     return hold(runner, GREEDY if greedy else WARM)
 
 
-def soil(runner: Runner) -> None:
+def soil(runner: ModelRunner) -> None:
     """Leaves in slot 1 what must not be seen."""
-    ring = runner._state.ring
+    ring = runner.state.ring
     with torch.inference_mode():
         for entries in (ring.keys, ring.values):
             entries[:, 1] = torch.nan
@@ -121,7 +121,7 @@ def test_the_tokens_after_a_resume_are_those_of_the_unbroken_run(
 
 def test_the_golden_conversation_resumes_at_every_step_around_the_models_edges() -> None:
     told = unbroken("moshi-tiny", greedy=False)
-    config = told.runner.model.config
+    config = told.runner.config
     reach = history_steps(config)
     for steps in (0, 1, 2, 3, config.context - 1, config.context, config.context + 1, reach - 1, reach, reach + 1):
         resume(told, steps, [16])
@@ -144,18 +144,18 @@ def test_the_shortest_history_goes_on_without_a_trace_of_what_was_in_the_slot() 
         assert told.runner.step([1], told.user[step][None]).finite.all()
 
 
-@pytest.mark.parametrize("cache_dtype", [None, torch.int8])
-def test_a_chunk_in_one_forward_leaves_what_steps_leave(cache_dtype: torch.dtype | None) -> None:
+@pytest.mark.parametrize("kv_dtype", [None, torch.int8])
+def test_a_chunk_in_one_forward_leaves_what_steps_leave(kv_dtype: torch.dtype | None) -> None:
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
-    runner = Runner.load(directory, 2, torch.bfloat16, "cpu", quantize="none", cache=cache_dtype)
-    config = runner.model.config
+    runner = ModelRunner.load(directory, 2, torch.bfloat16, "cpu", quantize="none", kv_dtype=kv_dtype)
+    config = runner.config
     for steps in (20, 39, 70):  # the last wraps the ring of 40 within a chunk
         whole = hold(runner, GREEDY, steps)
         for slot, chunk in ((0, 1), (1, 33)):  # the same rebuild, step by step and in chunks
             rebuild = runner.resume(slot, SEED, GREEDY, whole.past(steps))
             while rebuild.left:
                 rebuild.advance(chunk)
-        ring = runner._state.ring
+        ring = runner.state.ring
         for layer in range(config.num_layers):
             one, many = (ring.read(layer, slot, slice(0, min(steps, 40)), torch.float32) for slot in (0, 1))
             for a, b in zip(one, many, strict=True):

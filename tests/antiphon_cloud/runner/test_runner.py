@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from antiphon.spec import GREEDY, Sampling
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.runner.runner import Runner
+from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.language_models import GOLDEN, MICRO, expected, micro_runner
 
 SLOTS = 5
@@ -90,7 +90,7 @@ def test_sessions_are_the_same_alone_and_among_others_that_come_and_go(
 
 def test_a_golden_session_is_exact_among_others() -> None:
     wanted = expected("moshi-tiny")
-    runner = Runner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 3, torch.float32, "cpu")
+    runner = ModelRunner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 3, torch.float32, "cpu")
     runner.reset(2, 0, GREEDY)
     rng = np.random.default_rng(0)
     for step, frame in enumerate(wanted["user_codes"][:60]):
@@ -109,7 +109,7 @@ def test_a_golden_session_is_exact_among_others() -> None:
 def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threads: int, quantize: str) -> None:
     # wide enough that BLAS and attention would split the work by thread
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
-    runners = [Runner.load(directory, slots, torch.float32, "cpu", quantize=quantize) for slots in (1, 2, 5)]
+    runners = [ModelRunner.load(directory, slots, torch.float32, "cpu", quantize=quantize) for slots in (1, 2, 5)]
     user = np.random.default_rng(0).integers(0, 2048, (12, 5, 8), dtype=np.int32)
     torch.set_num_threads(threads)
     try:
@@ -125,8 +125,8 @@ def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threa
         torch.set_num_threads(1)
 
 
-def state_of(runner: Runner, slot: int) -> Iterator[torch.Tensor]:
-    state = runner._state
+def state_of(runner: ModelRunner, slot: int) -> Iterator[torch.Tensor]:
+    state = runner.state
     yield from (state.tokens[slot], state.offsets[slot], state.ring.keys[:, slot], state.ring.values[:, slot])
 
 
@@ -148,8 +148,8 @@ def test_a_reset_slot_remembers_nothing() -> None:
     for step in range(9):
         runner.step([1], user_frame(3, step)[None])
     with torch.inference_mode():
-        runner._state.ring.keys[:, 1] = torch.nan  # not even what a broken step left
-        runner._state.ring.values[:, 1] = torch.nan
+        runner.state.ring.keys[:, 1] = torch.nan  # not even what a broken step left
+        runner.state.ring.values[:, 1] = torch.nan
     runner.reset(1, 5, WARM)
     tokens, logits = ALONE.tokens(5, 9)
     for step in range(9):
@@ -165,7 +165,7 @@ def test_a_session_whose_logits_are_no_numbers_is_told_from_the_others() -> None
     for step in range(8):
         if step == 4:
             with torch.inference_mode():
-                runner._state.ring.values[0, 1, 0, 2, 0] = torch.nan
+                runner.state.ring.values[0, 1, 0, 2, 0] = torch.nan
         result = runner.step(range(3), np.stack([user_frame(slot + 1, step) for slot in range(3)]))
         assert result.finite.tolist() == [True, step < 4, True]
         for slot in (0, 2):
@@ -195,13 +195,13 @@ def test_seeds_matter_and_sampling_is_the_slots_own() -> None:
 def test_a_step_computes_no_more_rows_than_step(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = micro_runner(16)
     batches = []
-    embed = runner.model._embed
+    embed = runner.ops.embed
 
     def watched(tokens: torch.Tensor) -> torch.Tensor:
         batches.append(len(tokens))
         return embed(tokens)
 
-    monkeypatch.setattr(runner.model, "_embed", watched)
+    monkeypatch.setattr(runner.ops, "embed", watched)
     for slots in ([0], [15], [0, 9], [3, 4, 14]):
         runner.step(slots, np.zeros((len(slots), 2), np.int32))
     assert batches == [1, 1, 2, 3]
@@ -219,7 +219,7 @@ def test_no_buffer_ever_moves() -> None:
 
 
 def test_bfloat16_steps_too() -> None:
-    runner = Runner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 2, torch.bfloat16, "cpu")
+    runner = ModelRunner.load(ModelDirectory.open(GOLDEN / "moshi-tiny"), 2, torch.bfloat16, "cpu")
     runner.reset(0, 0, GREEDY)
     for frame in expected("moshi-tiny")["user_codes"][:3]:
         result = runner.step([0], frame[None])
@@ -229,7 +229,7 @@ def test_bfloat16_steps_too() -> None:
 
 
 def test_the_spec_says_what_config_json_says() -> None:
-    runner = Runner.load(ModelDirectory.open(GOLDEN / "stt-tiny"), 1, torch.float32, "cpu")
+    runner = ModelRunner.load(ModelDirectory.open(GOLDEN / "stt-tiny"), 1, torch.float32, "cpu")
     spec = runner.spec
     assert (spec.name, spec.model_type, spec.weights) == ("stt-tiny", "stt", "float32")
     assert (spec.user_codebooks, spec.model_codebooks, spec.delay_steps, spec.context_steps) == (8, 0, 0, 40)

@@ -20,7 +20,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """The counts of threads that were in use; four processors may be."""
     counts: list[int | None] = []
     monkeypatch.setattr(loading, "usable_cpus", lambda: 4)
-    monkeypatch.setattr(loading, "set_step_threads", lambda count, compiled: counts.append(count))
+    monkeypatch.setattr(loading, "set_step_threads", lambda count, device, int8: counts.append(count))
     return counts
 
 

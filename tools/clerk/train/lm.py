@@ -20,7 +20,9 @@ from torch.nn import functional
 
 from antiphon.errors import AntiphonError
 from antiphon_cloud.checkpoint.config_file import read_config
-from antiphon_cloud.model.lm import ZERO, LanguageModel
+from antiphon_cloud.model.forced import delayed_streams, forced_logits
+from antiphon_cloud.model.layers import ZERO
+from antiphon_cloud.model.lm import LanguageModel
 from tools.clerk.train import ranks
 from tools.clerk.train.conversations import SLOTS, load_shard
 from tools.clerk.train.layout import encoder_file, load, save
@@ -105,7 +107,7 @@ def losses(
     a small set of voices stands for more, and not every step's codes are predicted.
     """
     config, user = model.config, 1 + model.config.dep_q
-    delayed = model.delayed(tokens)  # [B, streams, T + 1]
+    delayed = delayed_streams(config, tokens)  # [B, streams, T + 1]
     wanted = delayed[:, :user, 1:]  # [B, 1 + dep_q, T]
     steps = None
     if rng is not None:
@@ -125,7 +127,7 @@ def losses(
         steps = torch.multinomial(talking, AUDIO_STEPS)  # [B, N]
     states: list[Tensor] = []
     hook = model.out_norm.register_forward_hook(lambda module, arguments, output: states.append(output))
-    text_logits, audio_logits = model.forced(delayed, steps)
+    text_logits, audio_logits = forced_logits(model, delayed, steps)
     hook.remove()
     text, codes = wanted[:, 0], wanted[:, 1:]
     if steps is not None:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from antiphon_cloud.backends.int8 import LEVELS, quantize_rows
 from antiphon_cloud.checkpoint.config_file import read_config
-from antiphon_cloud.model.layers import Linear
-from antiphon_cloud.model.lm import Embedding, LanguageModel
+from antiphon_cloud.model.layers import Embedding, Linear
+from antiphon_cloud.model.lm import LanguageModel
 from tools.clerk.train.layout import save
 from tools.clerk.train.stage import run
 

@@ -57,7 +57,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def set_threads(count: int | None) -> None:
-    """Sets how many threads a step takes from now on, whatever torch takes; None for as many as torch."""
+    """Sets how many threads a step takes from now on; None for as many as torch takes."""
     global _threads
     _threads = count
 
@@ -102,7 +102,7 @@ def build(compiler: str, root: Path | None = None) -> Path:
             start = time.perf_counter()
             command = [compiler, *FLAGS, NATIVE, "-o", str(made), str(SOURCE / "step.cpp")]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)  # noqa: S603
-            made.chmod(0o700)  # whatever the umask lets others do
+            made.chmod(0o700)  # the umask may let others write
             made.rename(path)  # at once: another process may be looking
             logger.info("compiled the CPU step in %.1f s: %s", time.perf_counter() - start, path)
     except subprocess.CalledProcessError as error:
@@ -169,7 +169,7 @@ def load(path: Path) -> ctypes.CDLL:
         raise BuildError(f"{path} cannot be loaded ({error}); delete it") from error
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     functions: tuple[tuple[Any, list[Any]], ...] = (
-        (loaded.antiphon_product, [pointer, pointer, integer, integer, integer, pointer]),
+        (loaded.antiphon_matmul, [pointer, pointer, integer, integer, integer, pointer]),
         (loaded.antiphon_embed, [pointer, integer, pointer, integer, integer, pointer]),
         (loaded.antiphon_layers, [pointer, pointer, pointer, pointer, integer, integer, pointer]),
         (loaded.antiphon_draw, [pointer, integer, pointer, pointer, pointer, integer, pointer]),
@@ -201,6 +201,6 @@ def check(loaded: ctypes.CDLL, path: Path) -> None:
     matrix = Matrix(weight.ctypes.data, scale.ctypes.data, *weight.shape)
     for rows in (1, 3, 7):
         found = np.full((rows, 37), np.nan, np.float32)
-        loaded.antiphon_product(ctypes.addressof(matrix), x.ctypes.data, rows, 2, 1, found.ctypes.data)
+        loaded.antiphon_matmul(ctypes.addressof(matrix), x.ctypes.data, rows, 2, 1, found.ctypes.data)
         if not np.allclose(found, wanted[:rows], rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max())):
             raise BuildError(f"{path} gives wrong products on this processor; report the compiler and the processor")

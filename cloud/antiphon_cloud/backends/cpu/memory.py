@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +23,11 @@ class Arena:
             memory.madvise(mmap.MADV_HUGEPAGE)
         self._bytes = torch.frombuffer(memory, dtype=torch.int8)  # keeps the range as long as a tensor is in it
         self._next = -self._bytes.data_ptr() % LARGE_PAGE
+
+    @classmethod
+    def of(cls, shapes: Sequence[tuple[int, ...]]) -> Arena:
+        """An arena for int8 matrices of these shapes."""
+        return cls(sum(cls.room(math.prod(shape)) for shape in shapes))
 
     @staticmethod
     def room(count: int) -> int:

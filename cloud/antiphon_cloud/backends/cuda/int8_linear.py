@@ -1,8 +1,8 @@
 """A step's matrix product on a GPU: rows of activations times a matrix in int8, which is read as int8.
 
-Each program owns some outputs of a tile of rows and walks along the inputs, so sums are in one order whatever the batch
-and no two programs meet. The tiles of the same outputs are started one after the other, so that what one of them reads
-from memory the next ones find in the cache.
+Each program owns some outputs of a tile of rows and walks along the inputs: sums have one order in any batch, and no
+two programs write to one place. Tiles of the same outputs start in turn, so that the next ones find in the cache what
+the first one reads from memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from antiphon_cloud.backends.int8 import TILE_ROWS
+from antiphon_cloud.backends.cuda.tiles import MOST_ROWS, TILE_ROWS
+from antiphon_cloud.backends.int8 import Int8Linear
 
 BLOCK_OUTPUTS = 32
 BLOCK_INPUTS = 128
@@ -57,3 +58,14 @@ def matmul(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
         num_warps=WARPS, num_stages=STAGES,
     )  # fmt: skip
     return y.view(*x.shape[:-1], outputs)
+
+
+class TritonLinear(Int8Linear):
+    """A matrix in int8 that the kernel reads once for each tile of rows, up to so many that it is no more to make
+    floats of the matrix first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiplies the last dimension of x."""
+        if x.numel() // x.shape[-1] <= MOST_ROWS:
+            return matmul(x, self.weight, self.scale)
+        return super().forward(x)

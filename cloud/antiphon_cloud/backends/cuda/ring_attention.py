@@ -6,16 +6,12 @@ The ring is cut into parts of fixed length, one program each, whose partial soft
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from antiphon_cloud.model.kv_ring import Ring
-from antiphon_cloud.model.layers import Attend
 
 PART = 512  # entries that one program reads
 BLOCK = 64  # of them at a time
@@ -66,12 +62,8 @@ def kernel(
     tl.store(total + at_part + one, weight)
 
 
-def attend(ring: Ring, slots: Tensor, steps: Tensor) -> Callable[[int], Attend]:
-    """As `Ring.static`, but no entry is read that the sessions have not written; slots and steps are int64 [B]."""
-    return lambda layer: partial(_attend_layer, ring, slots, steps, layer)
-
-
-def _attend_layer(ring: Ring, slots: Tensor, steps: Tensor, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(ring: Ring, slots: Tensor, steps: Tensor, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As `StaticKv.attend`, but no entry is read that the sessions have not written; slots and steps are int64 [B]."""
     ring.write(layer, slots, steps % ring.context, k, v)
     batch, heads, _, dim = q.shape
     parts = triton.cdiv(ring.context, PART)

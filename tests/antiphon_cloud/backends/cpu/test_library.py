@@ -13,7 +13,9 @@ import torch
 
 from antiphon_cloud.backends.cpu import library as module
 from antiphon_cloud.backends.cpu.library import BuildError, build, find_compiler, library, load
-from antiphon_cloud.backends.int8 import Int8Linear, PackedLinear, int8_module, quantize_rows
+from antiphon_cloud.backends.fbgemm import PackedLinear
+from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
+from antiphon_cloud.backends.select import select
 from tests.support.native import needs_library
 
 pytestmark = needs_library
@@ -55,7 +57,7 @@ def test_without_a_working_compiler_torch_takes_the_step_and_the_log_says_why(
 ) -> None:
     monkeypatch.setenv("CXX", script(tmp_path / "c++", compiler))
     monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path / "cache"))
-    linear = int8_module(*quantize_rows(torch.randn(8, 16)), torch.bfloat16, torch.device("cpu"))
+    linear = select(torch.device("cpu"), torch.bfloat16, int8=True).matrix(*quantize_rows(torch.randn(8, 16)))
     assert type(linear) in (PackedLinear, Int8Linear)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -138,7 +140,7 @@ def test_a_damaged_library_is_named(tmp_path: Path) -> None:
 
 def test_a_library_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong:
-        def antiphon_product(self, *arguments: int) -> None:
+        def antiphon_matmul(self, *arguments: int) -> None:
             ctypes.memset(arguments[-1], 0, 4)
 
     with pytest.raises(BuildError, match="wrong products"):

@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from antiphon_cloud.backends.cuda import int8_linear
-from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
+from antiphon_cloud.backends.int8 import quantize_rows
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
@@ -75,7 +75,7 @@ def test_every_batch_of_a_plan_goes_through_the_kernel(
 
     monkeypatch.setattr(int8_linear, "matmul", matmul)
     with FakeTensorMode(), torch.device("cuda"):
-        module = Int8Linear(torch.empty(8, 16, dtype=torch.int8), torch.empty(8))
+        module = int8_linear.TritonLinear(torch.empty(8, 16, dtype=torch.int8), torch.empty(8))
         assert module(torch.empty(rows, 16, dtype=torch.bfloat16)).shape == (rows, 8)
     assert asked == ([rows] if by_kernel else [])
 

@@ -4,14 +4,14 @@
 #include <cmath>
 #include <cstdint>
 
-#include "lanes.h"
-#include "product.h"
+#include "simd_f32.h"
+#include "int8_matmul.h"
 
 namespace antiphon {
 
 enum class Kind : int64_t { kFloat32, kBfloat16, kInt8 };
 
-struct Cache {
+struct KvPointers {
     void* keys;           // [layers, slots, heads, entries, width]
     void* values;
     float* key_scales;    // [layers, slots, heads, entries], of int8
@@ -19,8 +19,8 @@ struct Cache {
     int64_t kind, slots, heads, entries, width;
 };
 
-struct Span {  // what a row of the batch attends to
-    int64_t slot, position, first, length;  // of the cache; the entry to write; the first entry to read; how many
+struct KvSpan {  // what a row of the batch attends to
+    int64_t slot, position, first, length;  // of the stores; the entry to write; the first entry to read; how many
 };
 
 inline void store(const float* x, int64_t n, float* to, float*) { std::copy(x, x + n, to); }
@@ -82,21 +82,21 @@ inline void rotate(float* x, const float* cosines, const float* sines, int64_t w
 // One head of one row: q, k and v are its vectors [width]; writes the span's entry, then
 // out [width] = softmax(q · keys) · values over the span, which may go round the end of the ring.
 template <class T>
-inline void head(const Cache& cache, int64_t layer, const Span& span, int64_t h, const float* q, const float* k,
+inline void head(const KvPointers& kv, int64_t layer, const KvSpan& span, int64_t h, const float* q, const float* k,
                  const float* v, float* scores, float* out) {
-    const int64_t begin = ((layer * cache.slots + span.slot) * cache.heads + h) * cache.entries, width = cache.width;
-    T* keys = static_cast<T*>(cache.keys) + begin * width;
-    T* values = static_cast<T*>(cache.values) + begin * width;
-    float* key_scales = cache.key_scales ? cache.key_scales + begin : nullptr;
-    float* value_scales = cache.value_scales ? cache.value_scales + begin : nullptr;
+    const int64_t begin = ((layer * kv.slots + span.slot) * kv.heads + h) * kv.entries, width = kv.width;
+    T* keys = static_cast<T*>(kv.keys) + begin * width;
+    T* values = static_cast<T*>(kv.values) + begin * width;
+    float* key_scales = kv.key_scales ? kv.key_scales + begin : nullptr;
+    float* value_scales = kv.value_scales ? kv.value_scales + begin : nullptr;
     store(k, width, keys + span.position * width, key_scales ? key_scales + span.position : nullptr);
     store(v, width, values + span.position * width, value_scales ? value_scales + span.position : nullptr);
 
-    const int64_t first = span.first, some = std::min(span.length, cache.entries - first), rest = span.length - some;
+    const int64_t first = span.first, some = std::min(span.length, kv.entries - first), rest = span.length - some;
     const auto from = [first](float* scales) { return scales ? scales + first : nullptr; };
     float high = score(q, keys + first * width, from(key_scales), some, width, -INFINITY, scores);
     high = score(q, keys, key_scales, rest, width, high, scores + some);
-    each(scores, span.length, [high](Lanes x) { return exponential(x - high); });
+    each(scores, span.length, [high](Floats x) { return exponential(x - high); });
     const float total = sum(scores, span.length);
     std::fill(out, out + width, 0.0f);
     collect(scores, values + first * width, from(value_scales), some, width, out);

@@ -35,26 +35,26 @@ inline void add_vector(const Table& table, int64_t token, int64_t dim, float* x)
 }
 
 // See antiphon_codes.
-inline void draw_codes(const Depformer& depformer, const Cache& cache, const float* hidden, const int64_t* text,
+inline void draw_codes(const Depformer& depformer, const KvPointers& kv, const float* hidden, const int64_t* text,
                        const int64_t* keys, const float* temperature, const int64_t* top_k, int64_t rows,
-                       int64_t threads, Room& room, int64_t* codes, float* logits) {
-    room.spans.resize(rows);
+                       int64_t threads, Workspace& work, int64_t* codes, float* logits) {
+    work.spans.resize(rows);
     for (int64_t k = 0; k < depformer.codebooks; ++k) {
         const Stack& stack = depformer.stacks[k];
         const Matrix& output = depformer.outputs[k];
         const int64_t* before = k ? codes + (k - 1) * rows : text;
-        float *x = reserve(room.x, rows * stack.dim), *found = logits + k * rows * output.outputs;
-        multiply(threads, depformer.inputs[k], hidden, rows, stack.digits, room, x);
+        float *x = reserve(work.x, rows * stack.dim), *found = logits + k * rows * output.outputs;
+        multiply(threads, depformer.inputs[k], hidden, rows, stack.digits, work, x);
         for (int64_t row = 0; row < rows; ++row) {
             add_vector(depformer.tables[k], before[row], stack.dim, x + row * stack.dim);
-            room.spans[row] = {row, k, 0, k + 1};
+            work.spans[row] = {row, k, 0, k + 1};
         }
-        run(stack, cache, room.spans.data(), nullptr, rows, threads, room, x);
-        multiply(threads, output, x, rows, stack.digits, room, found);
+        run(stack, kv, work.spans.data(), nullptr, rows, threads, work, x);
+        multiply(threads, output, x, rows, stack.digits, work, found);
         for (int64_t row = 0; row < rows; ++row) {
             codes[k * rows + row] = draw(found + row * output.outputs, output.outputs,
                                          keys[row * depformer.codebooks + k], temperature[row], top_k[row],
-                                         room.candidates);
+                                         work.candidates);
         }
     }
 }

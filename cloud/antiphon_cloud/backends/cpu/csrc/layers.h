@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "attention.h"
-#include "product.h"
+#include "int8_matmul.h"
 #include "sampling.h"
-#include "threads.h"
+#include "thread_pool.h"
 
 namespace antiphon {
 
@@ -24,18 +24,18 @@ struct Stack {
     float eps;
 };
 
-inline Threads& pool() {
-    static Threads* threads = new Threads;  // never destroyed: its threads may outlive main
+inline ThreadPool& pool() {
+    static ThreadPool* threads = new ThreadPool;  // never destroyed: its threads may outlive main
     return *threads;
 }
 
 constexpr int64_t kWorthSharing = 16384;  // numbers that attention reads: fewer take less time than calling for help
 
-// Room that a thread keeps from call to call.
-struct Room {
+// Buffers that a thread keeps from call to call.
+struct Workspace {
     std::vector<float> x, normed, wide, out, scores, scales;
     std::vector<int16_t> values;
-    std::vector<Span> spans;
+    std::vector<KvSpan> spans;
     Candidates candidates;
 
     Rows rows(int64_t count, int64_t inputs, int64_t digits) {
@@ -45,9 +45,9 @@ struct Room {
     }
 };
 
-inline float* reserve(std::vector<float>& room, int64_t n) {
-    if (room.size() < static_cast<size_t>(n)) room.resize(n);
-    return room.data();
+inline float* reserve(std::vector<float>& work, int64_t n) {
+    if (work.size() < static_cast<size_t>(n)) work.resize(n);
+    return work.data();
 }
 
 inline void norm(const float* x, const float* alpha, float eps, int64_t n, float* y) {
@@ -56,10 +56,11 @@ inline void norm(const float* x, const float* alpha, float eps, int64_t n, float
 }
 
 // y [rows, outputs] = x [rows, inputs] · weightᵀ · scale.
-inline void multiply(int64_t threads, const Matrix& matrix, const float* x, int64_t rows, int64_t digits, Room& room, float* y) {
-    Rows quantized = room.rows(rows, matrix.inputs, digits);
+inline void multiply(int64_t threads, const Matrix& matrix, const float* x, int64_t rows, int64_t digits,
+                     Workspace& work, float* y) {
+    Rows quantized = work.rows(rows, matrix.inputs, digits);
     for (int64_t row = 0; row < rows; ++row) quantize_row(x + row * matrix.inputs, quantized, row);
-    product(pool(), threads, matrix, quantized, y);
+    int8_matmul(pool(), threads, matrix, quantized, y);
 }
 
 inline void add(float* x, const float* y, int64_t n) {
@@ -67,15 +68,15 @@ inline void add(float* x, const float* y, int64_t n) {
 }
 
 template <class T>
-inline void attention(int64_t threads, const Cache& cache, int64_t layer, const Span* spans, int64_t rows, float* qkv,
-               const float* rotation, Room& room, float* out) {
-    const int64_t width = cache.width, dim = cache.heads * width;
-    float* scores = reserve(room.scores, cache.heads * cache.entries);
+inline void attention(int64_t threads, const KvPointers& kv, int64_t layer, const KvSpan* spans, int64_t rows,
+                      float* qkv, const float* rotation, Workspace& work, float* out) {
+    const int64_t width = kv.width, dim = kv.heads * width;
+    float* scores = reserve(work.scores, kv.heads * kv.entries);
     const float size = 1.0f / std::sqrt(static_cast<float>(width));
     int64_t entries = 0;
     for (int64_t row = 0; row < rows; ++row) entries += spans[row].length;
     // By heads, not by rows: a row may read what the one before it writes.
-    pool().run(entries * dim < kWorthSharing ? 1 : threads, cache.heads, [&](int64_t h) {
+    pool().run(entries * dim < kWorthSharing ? 1 : threads, kv.heads, [&](int64_t h) {
         for (int64_t row = 0; row < rows; ++row) {
             float *q = qkv + row * 3 * dim + h * width, *k = q + dim, *v = k + dim;
             if (rotation) {
@@ -84,40 +85,40 @@ inline void attention(int64_t threads, const Cache& cache, int64_t layer, const 
                 rotate(k, cosines, sines, width);
             }
             for (int64_t d = 0; d < width; ++d) q[d] *= size;
-            head<T>(cache, layer, spans[row], h, q, k, v, scores + h * cache.entries, out + row * dim + h * width);
+            head<T>(kv, layer, spans[row], h, q, k, v, scores + h * kv.entries, out + row * dim + h * width);
         }
     });
 }
 
 // Runs the layers on x [rows, dim], in place; rotation is [2, rows, width / 2] cosines and sines, or null.
-inline void run(const Stack& stack, const Cache& cache, const Span* spans, const float* rotation, int64_t rows,
-                int64_t threads, Room& room, float* x) {
+inline void run(const Stack& stack, const KvPointers& kv, const KvSpan* spans, const float* rotation, int64_t rows,
+                int64_t threads, Workspace& work, float* x) {
     const int64_t dim = stack.dim, digits = stack.digits;
     for (int64_t l = 0; l < stack.layers; ++l) {
         const Layer& layer = stack.layer[l];
         const int64_t hidden = layer.linear_out.inputs;
-        float* normed = reserve(room.normed, rows * std::max(dim, hidden));
-        float* wide = reserve(room.wide, rows * std::max(3 * dim, 2 * hidden));
-        float* out = reserve(room.out, rows * dim);
+        float* normed = reserve(work.normed, rows * std::max(dim, hidden));
+        float* wide = reserve(work.wide, rows * std::max(3 * dim, 2 * hidden));
+        float* out = reserve(work.out, rows * dim);
 
         for (int64_t row = 0; row < rows; ++row) norm(x + row * dim, layer.norm1, stack.eps, dim, normed + row * dim);
-        multiply(threads, layer.in_proj, normed, rows, digits, room, wide);
-        switch (static_cast<Kind>(cache.kind)) {
-            case Kind::kFloat32: attention<float>(threads, cache, l, spans, rows, wide, rotation, room, normed); break;
-            case Kind::kBfloat16: attention<uint16_t>(threads, cache, l, spans, rows, wide, rotation, room, normed); break;
-            case Kind::kInt8: attention<int8_t>(threads, cache, l, spans, rows, wide, rotation, room, normed); break;
+        multiply(threads, layer.in_proj, normed, rows, digits, work, wide);
+        switch (static_cast<Kind>(kv.kind)) {
+            case Kind::kFloat32: attention<float>(threads, kv, l, spans, rows, wide, rotation, work, normed); break;
+            case Kind::kBfloat16: attention<uint16_t>(threads, kv, l, spans, rows, wide, rotation, work, normed); break;
+            case Kind::kInt8: attention<int8_t>(threads, kv, l, spans, rows, wide, rotation, work, normed); break;
         }
-        multiply(threads, layer.out_proj, normed, rows, digits, room, out);
+        multiply(threads, layer.out_proj, normed, rows, digits, work, out);
         add(x, out, rows * dim);
 
         for (int64_t row = 0; row < rows; ++row) norm(x + row * dim, layer.norm2, stack.eps, dim, normed + row * dim);
-        multiply(threads, layer.linear_in, normed, rows, digits, room, wide);
+        multiply(threads, layer.linear_in, normed, rows, digits, work, wide);
         for (int64_t row = 0; row < rows; ++row) {
             float *gate = wide + row * 2 * hidden, *value = gate + hidden, *y = normed + row * hidden;
-            each(gate, hidden, [](Lanes x) { return x / (exponential(-x) + 1.0f); });  // SiLU
+            each(gate, hidden, [](Floats x) { return x / (exponential(-x) + 1.0f); });  // SiLU
             for (int64_t i = 0; i < hidden; ++i) y[i] = gate[i] * value[i];
         }
-        multiply(threads, layer.linear_out, normed, rows, digits, room, out);
+        multiply(threads, layer.linear_out, normed, rows, digits, work, out);
         add(x, out, rows * dim);
     }
 }

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "lanes.h"
+#include "simd_f32.h"
 
 namespace antiphon {
 
@@ -29,42 +29,42 @@ inline uint32_t order(float x) {
     return word & 0x80000000 ? ~word : word | 0x80000000;
 }
 
-// The `count` tokens with the largest logits, in `room.tokens`; of equals, the first. O(n) whatever the logits are.
-inline void keep_largest(const float* logits, int64_t n, int64_t count, Candidates& room) {
+// The `count` tokens with the largest logits, in `work.tokens`; of equals, the first. O(n) whatever the logits are.
+inline void keep_largest(const float* logits, int64_t n, int64_t count, Candidates& work) {
     const auto bin = [logits](int64_t i) { return order(logits[i]) >> (32 - kBinBits); };
-    room.bins.assign(1 << kBinBits, 0);
-    for (int64_t i = 0; i < n; ++i) ++room.bins[bin(i)];
+    work.bins.assign(1 << kBinBits, 0);
+    for (int64_t i = 0; i < n; ++i) ++work.bins[bin(i)];
     uint32_t lowest = 1 << kBinBits;
-    for (int64_t found = 0; found < count;) found += room.bins[--lowest];
-    room.tokens.clear();
+    for (int64_t found = 0; found < count;) found += work.bins[--lowest];
+    work.tokens.clear();
     for (int64_t i = 0; i < n; ++i) {
-        if (bin(i) >= lowest) room.tokens.push_back(static_cast<int32_t>(i));
+        if (bin(i) >= lowest) work.tokens.push_back(static_cast<int32_t>(i));
     }
-    std::nth_element(room.tokens.begin(), room.tokens.begin() + (count - 1), room.tokens.end(), [=](int a, int b) {
+    std::nth_element(work.tokens.begin(), work.tokens.begin() + (count - 1), work.tokens.end(), [=](int a, int b) {
         const uint32_t x = order(logits[a]), y = order(logits[b]);
         return x != y ? x > y : a < b;
     });
-    room.tokens.resize(count);
+    work.tokens.resize(count);
 }
 
 // A token drawn from the softmax of the `top_k` largest of n logits over the temperature; 0 takes the largest.
-inline int64_t draw(const float* logits, int64_t n, int64_t key, float temperature, int64_t top_k, Candidates& room) {
+inline int64_t draw(const float* logits, int64_t n, int64_t key, float temperature, int64_t top_k, Candidates& work) {
     if (!(temperature > 0)) top_k = 1;
-    keep_largest(logits, n, std::min(top_k, n), room);
-    const size_t count = room.tokens.size();
-    room.scores.resize(count);
+    keep_largest(logits, n, std::min(top_k, n), work);
+    const size_t count = work.tokens.size();
+    work.scores.resize(count);
     for (size_t i = 0; i < count; ++i) {
-        const auto token = static_cast<uint64_t>(room.tokens[i]);
+        const auto token = static_cast<uint64_t>(work.tokens[i]);
         const uint64_t noise = mix(static_cast<uint64_t>(key) + kGoldenGamma + token * kGoldenGamma) >> 41;
-        room.scores[i] = (static_cast<float>(noise) + 0.5f) * 0x1p-23f;  // uniform in (0, 1)
+        work.scores[i] = (static_cast<float>(noise) + 0.5f) * 0x1p-23f;  // uniform in (0, 1)
     }
-    each(room.scores.data(), count, [](Lanes x) { return -logarithm(-logarithm(x)); });
+    each(work.scores.data(), count, [](Floats x) { return -logarithm(-logarithm(x)); });
     size_t best = 0;
     for (size_t i = 0; i < count; ++i) {
-        room.scores[i] += logits[room.tokens[i]] / temperature;
-        if (room.scores[i] > room.scores[best]) best = i;
+        work.scores[i] += logits[work.tokens[i]] / temperature;
+        if (work.scores[i] > work.scores[best]) best = i;
     }
-    return room.tokens[best];
+    return work.tokens[best];
 }
 
 }  // namespace antiphon

@@ -7,9 +7,9 @@ using namespace antiphon;
 
 namespace {
 
-Room& room() {
-    thread_local Room room;
-    return room;
+Workspace& work() {
+    thread_local Workspace work;
+    return work;
 }
 
 }  // namespace
@@ -17,8 +17,8 @@ Room& room() {
 extern "C" {
 
 // y [rows, outputs] = x [rows, inputs] · weightᵀ · scale.
-void antiphon_product(const Matrix* matrix, const float* x, int64_t rows, int64_t digits, int64_t threads, float* y) {
-    multiply(threads, *matrix, x, rows, digits, room(), y);
+void antiphon_matmul(const Matrix* matrix, const float* x, int64_t rows, int64_t digits, int64_t threads, float* y) {
+    multiply(threads, *matrix, x, rows, digits, work(), y);
 }
 
 // x [rows, dim] = the sum of the tables' vectors of tokens [rows, tables]; a negative token has none.
@@ -30,25 +30,25 @@ void antiphon_embed(const Table* tables, int64_t count, const int64_t* tokens, i
 }
 
 // Runs the layers on x [rows, dim], in place; rotation is [2, rows, width / 2] cosines and sines, or null.
-void antiphon_layers(const Stack* stack, const Cache* cache, const Span* spans, const float* rotation, int64_t rows,
+void antiphon_layers(const Stack* stack, const KvPointers* kv, const KvSpan* spans, const float* rotation, int64_t rows,
                      int64_t threads, float* x) {
-    run(*stack, *cache, spans, rotation, rows, threads, room(), x);
+    run(*stack, *kv, spans, rotation, rows, threads, work(), x);
 }
 
 // tokens [rows], drawn from logits [rows, n]; keys, temperature and top_k are [rows].
 void antiphon_draw(const float* logits, int64_t n, const int64_t* keys, const float* temperature, const int64_t* top_k,
                    int64_t rows, int64_t* tokens) {
     for (int64_t row = 0; row < rows; ++row) {
-        tokens[row] = draw(logits + row * n, n, keys[row], temperature[row], top_k[row], room().candidates);
+        tokens[row] = draw(logits + row * n, n, keys[row], temperature[row], top_k[row], work().candidates);
     }
 }
 
 // codes [codebooks, rows] after the text tokens [rows], and the logits [codebooks, rows, n] that they are drawn from;
 // hidden is [rows, inputs], keys [rows, codebooks], temperature and top_k [rows].
-void antiphon_codes(const Depformer* depformer, const Cache* cache, const float* hidden, const int64_t* text,
+void antiphon_codes(const Depformer* depformer, const KvPointers* kv, const float* hidden, const int64_t* text,
                     const int64_t* keys, const float* temperature, const int64_t* top_k, int64_t rows, int64_t threads,
                     int64_t* codes, float* logits) {
-    draw_codes(*depformer, *cache, hidden, text, keys, temperature, top_k, rows, threads, room(), codes, logits);
+    draw_codes(*depformer, *kv, hidden, text, keys, temperature, top_k, rows, threads, work(), codes, logits);
 }
 
 }  // extern "C"

@@ -16,7 +16,7 @@
 
 namespace antiphon {
 
-class Threads {
+class ThreadPool {
 public:
     // Calls work(i) for each i in [0, pieces), in any order, on up to `threads` threads, this one among them.
     template <class Work>

@@ -15,44 +15,44 @@ inline To bits(From value) {
     return same;
 }
 
-constexpr int64_t kLanes = 8;
-typedef float Lanes __attribute__((vector_size(32)));
-typedef uint32_t WordLanes __attribute__((vector_size(32)));
-typedef uint16_t HalfLanes __attribute__((vector_size(16)));
-typedef int8_t ByteLanes __attribute__((vector_size(8)));
+constexpr int64_t kFloats = 8;
+typedef float Floats __attribute__((vector_size(32)));
+typedef uint32_t Uint32s __attribute__((vector_size(32)));
+typedef uint16_t Uint16s __attribute__((vector_size(16)));
+typedef int8_t Int8s __attribute__((vector_size(8)));
 
-inline Lanes load(const float* x) {
-    Lanes lanes;
-    std::memcpy(&lanes, x, sizeof lanes);
-    return lanes;
+inline Floats load(const float* x) {
+    Floats found;
+    std::memcpy(&found, x, sizeof found);
+    return found;
 }
 
-inline Lanes load(const uint16_t* x) {  // bfloat16
-    HalfLanes halves;
+inline Floats load(const uint16_t* x) {  // bfloat16
+    Uint16s halves;
     std::memcpy(&halves, x, sizeof halves);
-    return bits<Lanes>(__builtin_convertvector(halves, WordLanes) << 16);
+    return bits<Floats>(__builtin_convertvector(halves, Uint32s) << 16);
 }
 
-inline Lanes load(const int8_t* x) {
-    ByteLanes bytes;
+inline Floats load(const int8_t* x) {
+    Int8s bytes;
     std::memcpy(&bytes, x, sizeof bytes);
-    return __builtin_convertvector(bytes, Lanes);
+    return __builtin_convertvector(bytes, Floats);
 }
 
 inline float widen(float x) { return x; }
 inline float widen(uint16_t x) { return bits<float>(static_cast<uint32_t>(x) << 16); }
 inline float widen(int8_t x) { return static_cast<float>(x); }
 
-inline float sum(Lanes x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
+inline float sum(Floats x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
 
 // x · y.
 template <class T>
 inline float dot(const float* x, const T* y, int64_t n) {
-    Lanes even{}, odd{};
+    Floats even{}, odd{};
     int64_t i = 0;
-    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    for (; i + 2 * kFloats <= n; i += 2 * kFloats) {
         even += load(x + i) * load(y + i);
-        odd += load(x + i + kLanes) * load(y + i + kLanes);
+        odd += load(x + i + kFloats) * load(y + i + kFloats);
     }
     float total = sum(even + odd);
     for (; i < n; ++i) total += x[i] * widen(y[i]);
@@ -60,9 +60,9 @@ inline float dot(const float* x, const T* y, int64_t n) {
 }
 
 inline float sum(const float* x, int64_t n) {
-    Lanes part{};
+    Floats part{};
     int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) part += load(x + i);
+    for (; i + kFloats <= n; i += kFloats) part += load(x + i);
     float total = sum(part);
     for (; i < n; ++i) total += x[i];
     return total;
@@ -72,12 +72,12 @@ inline float sum(const float* x, int64_t n) {
 template <class F>
 inline void each(float* x, int64_t n, const F& f) {
     int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) {
-        const Lanes y = f(load(x + i));
+    for (; i + kFloats <= n; i += kFloats) {
+        const Floats y = f(load(x + i));
         std::memcpy(x + i, &y, sizeof y);
     }
     if (i < n) {
-        Lanes rest{};
+        Floats rest{};
         std::memcpy(&rest, x + i, (n - i) * sizeof(float));
         rest = f(rest);
         std::memcpy(x + i, &rest, (n - i) * sizeof(float));
@@ -88,32 +88,32 @@ inline void each(float* x, int64_t n, const F& f) {
 inline int32_t nearest(float x) { return bits<int32_t>(x + 12582912.0f) - 0x4B400000; }
 
 // e^x to 2 units in the last place (polynomial of Cephes, Moshier 1989), for x up to 88; e^-87 below -87; NaN for NaN.
-inline Lanes exponential(Lanes x) {
-    x = x < -87.0f ? Lanes{} - 87.0f : x;
-    x = x > 88.0f ? Lanes{} + 88.0f : x;
-    const Lanes shifted = x * 1.44269504f + 12582912.0f;
-    const WordLanes turns = bits<WordLanes>(shifted) - 0x4B400000;
-    const Lanes whole = shifted - 12582912.0f;
-    const Lanes r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    Lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+inline Floats exponential(Floats x) {
+    x = x < -87.0f ? Floats{} - 87.0f : x;
+    x = x > 88.0f ? Floats{} + 88.0f : x;
+    const Floats shifted = x * 1.44269504f + 12582912.0f;
+    const Uint32s turns = bits<Uint32s>(shifted) - 0x4B400000;
+    const Floats whole = shifted - 12582912.0f;
+    const Floats r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    Floats p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    return p * bits<Lanes>((turns + 127) << 23);
+    return p * bits<Floats>((turns + 127) << 23);
 }
 
 // The natural logarithm of positive normal numbers, to 2 units in the last place (Cephes again).
-inline Lanes logarithm(Lanes x) {
-    const WordLanes word = bits<WordLanes>(x);
-    Lanes power = __builtin_convertvector(word >> 23, Lanes) - 126.0f;
-    Lanes m = bits<Lanes>((word & 0x007FFFFF) | 0x3F000000);  // x = m * 2^power
+inline Floats logarithm(Floats x) {
+    const Uint32s word = bits<Uint32s>(x);
+    Floats power = __builtin_convertvector(word >> 23, Floats) - 126.0f;
+    Floats m = bits<Floats>((word & 0x007FFFFF) | 0x3F000000);  // x = m * 2^power
     const auto low = m < 0.707106781f;
     power = low ? power - 1.0f : power;
     m = (low ? m + m : m) - 1.0f;
-    const Lanes square = m * m;
-    Lanes p = m * 7.0376836292e-2f - 1.1514610310e-1f;
+    const Floats square = m * m;
+    Floats p = m * 7.0376836292e-2f - 1.1514610310e-1f;
     p = p * m + 1.1676998740e-1f;
     p = p * m - 1.2420140846e-1f;
     p = p * m + 1.4249322787e-1f;

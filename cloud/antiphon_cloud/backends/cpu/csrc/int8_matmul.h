@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "lanes.h"
-#include "threads.h"
-#include "words.h"
+#include "simd_f32.h"
+#include "thread_pool.h"
+#include "simd16.h"
 
 namespace antiphon {
 
@@ -58,16 +58,16 @@ inline void quantize_row(const float* x, Rows& to, int64_t row) {
     std::fill(low + n, low + wide, int16_t{0});
 }
 
-// Sums of R rows of weights, `apart` bytes from one to the next, with each of M rows of activations.
+// Int32s of R rows of weights, `apart` bytes from one to the next, with each of M rows of activations.
 template <int R, int M>
 inline void sums(const int8_t* weight, int64_t apart, const int16_t* rows, int64_t wide, int64_t inputs,
                  int64_t (&totals)[R][M]) {
-    constexpr int64_t kSafe = 512 * kWords;  // inputs whose sums fit 32 bits: 1,024 products of 8,191 and 128 a lane
+    constexpr int64_t kSafe = 512 * kInt16s;  // inputs whose sums fit 32 bits: 1,024 products of 8,191 and 128 a lane
     for (auto& row : totals) std::fill(row, row + M, int64_t{0});
     int64_t k = 0;
     while (k + kPadding <= inputs) {
         const int64_t end = std::min(inputs / kPadding * kPadding, k + kSafe);
-        Sums sum[R][M];
+        Int32s sum[R][M];
         for (auto& row : sum) std::fill(row, row + M, nothing());
         for (; k < end; k += kPadding) {
             if (R == 1 || M == 4) {  // a thread's streams are too few, or too slow, for the processor's own prefetching
@@ -75,13 +75,13 @@ inline void sums(const int8_t* weight, int64_t apart, const int16_t* rows, int64
                 for (int r = 0; r < R; ++r) __builtin_prefetch(weight + r * apart + k + kPrefetch);
             }
 #pragma GCC unroll 8
-            for (int j = 0; j < kPadding; j += kWords) {
-                Words w[R];
+            for (int j = 0; j < kPadding; j += kInt16s) {
+                Int16s w[R];
 #pragma GCC unroll 4
-                for (int r = 0; r < R; ++r) w[r] = load_words(weight + r * apart + k + j);
+                for (int r = 0; r < R; ++r) w[r] = load_int16s(weight + r * apart + k + j);
 #pragma GCC unroll 4
                 for (int m = 0; m < M; ++m) {
-                    const Words x = load_words(rows + m * wide + k + j);
+                    const Int16s x = load_int16s(rows + m * wide + k + j);
 #pragma GCC unroll 4
                     for (int r = 0; r < R; ++r) sum[r][m] = add_products(sum[r][m], w[r], x);
                 }
@@ -130,7 +130,7 @@ inline void tile(const Matrix& matrix, const Rows& x, int64_t row, int64_t first
 // y [rows, outputs] = x · weightᵀ · scale, from R places of the matrix at once: several streams keep the memory busier
 // than one does, as long as a few rows are multiplied; beyond, registers are better spent on rows.
 template <int R>
-inline void streams(Threads& pool, int64_t threads, const Matrix& matrix, const Rows& x, float* y) {
+inline void streams(ThreadPool& pool, int64_t threads, const Matrix& matrix, const Rows& x, float* y) {
     const int64_t stride = (matrix.outputs + R - 1) / R;
     const int64_t block = std::max<int64_t>(1, kBlockBytes / (R * matrix.inputs));
     const int64_t piece = std::max<int64_t>(1, kPieceBytes / (R * block * matrix.inputs)) * block;
@@ -150,7 +150,7 @@ inline void streams(Threads& pool, int64_t threads, const Matrix& matrix, const 
     });
 }
 
-inline void product(Threads& pool, int64_t threads, const Matrix& matrix, const Rows& x, float* y) {
+inline void int8_matmul(ThreadPool& pool, int64_t threads, const Matrix& matrix, const Rows& x, float* y) {
     if (x.rows == 1) streams<4>(pool, threads, matrix, x, y);
     else if (x.rows < 4) streams<2>(pool, threads, matrix, x, y);
     else streams<kRows>(pool, threads, matrix, x, y);

@@ -1,0 +1,112 @@
+"""The CPU's executor of a model in int8: whole loops in one call of the compiled library each."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from antiphon_cloud.backends.cpu.library import threads
+from antiphon_cloud.backends.cpu.structs import (
+    KINDS,
+    depformer_pointers,
+    kv_pointers,
+    stack_pointers,
+    table_pointers,
+)
+from antiphon_cloud.model.kv_ring import Kv
+from antiphon_cloud.model.layers import Transformer
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.model.sampling import SlotSampling
+from antiphon_cloud.model.state import DepformerKv
+
+
+class CpuOps(Ops):
+    """A step in four calls of the library: embeddings, layers, the text's draw, and all codes of the frame.
+
+    The definition takes what the library cannot read: tables of a low rank or of another dtype, and keys and values of
+    another dtype, or of rows that the host does not know.
+
+    Args:
+        model: whose matrices are `CompiledLinear`.
+        library: the compiled one.
+    """
+
+    def __init__(self, model: LanguageModel, library: ctypes.CDLL) -> None:
+        super().__init__(model)
+        self._library = library
+        self._tables = table_pointers((model.text_emb, *model.emb))
+        self._stacks = {model.transformer: stack_pointers(model.transformer)}
+        self._depformer = None
+        if model.config.dep_q:
+            stacks = self._stacks[model.depformer] = stack_pointers(model.depformer)
+            self._depformer = depformer_pointers(model, stacks)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """See `Ops.embed`; T is 1."""
+        batch, streams, steps = tokens.shape
+        if self._tables is None:
+            return super().embed(tokens)
+        assert steps == 1
+        x = torch.empty(batch, 1, self.model.config.dim)
+        tokens = tokens.contiguous()
+        self._library.antiphon_embed(self._tables, streams, tokens.data_ptr(), batch, x.shape[-1], x.data_ptr())
+        return x
+
+    def draw(self, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max_top_k: int) -> Tensor:
+        """See `Ops.draw`."""
+        rows, cardinality = logits.shape
+        tokens = keys.new_empty(rows)
+        inputs = [each.contiguous() for each in (logits, keys, temperature, top_k)]  # held as long as the call
+        logits_at, *at = (each.data_ptr() for each in inputs)
+        self._library.antiphon_draw(logits_at, cardinality, *at, rows, tokens.data_ptr())
+        return tokens
+
+    def layers(self, stack: Transformer, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv) -> Tensor:
+        """See `Ops.layers`; T is 1."""
+        view = kv.view()
+        if view is None or view.keys.dtype not in KINDS:
+            return super().layers(stack, x, sets, rotation, kv)
+        assert x.dtype == torch.float32
+        assert x.shape[1] == len(sets) == 1
+        assert len(view.spans) == len(x)
+        y = x.clone(memory_format=torch.contiguous_format)
+        pointers, stacks = kv_pointers(view), self._stacks[stack]
+        spans = (ctypes.c_int64 * (4 * len(x)))(*(number for span in view.spans for number in span))
+        angles = None if rotation is None else rotation.contiguous()
+        self._library.antiphon_layers(
+            ctypes.byref(stacks[sets[0] if len(stacks) > 1 else 0]),
+            ctypes.byref(pointers),
+            spans,
+            None if angles is None else angles.data_ptr(),
+            len(x),
+            threads(),
+            y.data_ptr(),
+        )
+        return y
+
+    def codes(
+        self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `Ops.codes`."""
+        if self._depformer is None:
+            return super().codes(text, hidden, keys, kv, sampling, max_top_k)
+        rows, codebooks = keys.shape
+        codes = text.new_empty(codebooks, rows)
+        logits = hidden.new_empty(codebooks, rows, self.model.config.card)
+        pointers = kv_pointers(kv.at(0, rows).view())
+        held = (hidden, text, keys, sampling.audio_temperature, sampling.audio_top_k)
+        inputs = [each.contiguous() for each in held]  # as long as the call
+        self._library.antiphon_codes(
+            ctypes.byref(self._depformer),
+            ctypes.byref(pointers),
+            *(each.data_ptr() for each in inputs),
+            rows,
+            threads(),
+            codes.data_ptr(),
+            logits.data_ptr(),
+        )
+        return codes.t(), logits.transpose(0, 1)

@@ -1,0 +1,123 @@
+"""The vocabulary of a step: its operations and the two loops over them, in plain torch. This is the definition.
+
+An executor is a subclass that computes some of them better: a GPU's overrides single operations, the CPU's whole loops.
+One test holds every executor to this module, operation by operation and step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from antiphon_cloud.model.kv_ring import Kv
+from antiphon_cloud.model.layers import Layer, Transformer, per_position, rope, rotate
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.sampling import SlotSampling, sample
+from antiphon_cloud.model.state import DepformerKv
+
+
+class Ops:
+    """What computes the steps of one model.
+
+    `sets` [T] names each position's weight set; it is ignored where there is one set. In a step T is 1.
+
+    Args:
+        model: the weights.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Sum of the streams' embeddings [B, T, dim] of tokens [B, streams, T]."""
+        model = self.model
+        total: Tensor = model.text_emb(tokens[:, 0]).to(model.dtype)
+        for stream, embedding in enumerate(model.emb, start=1):
+            total = total + embedding(tokens[:, stream]).to(model.dtype)
+        return total
+
+    def qkv(
+        self, layer: Layer, x: Tensor, sets: Sequence[int], rotation: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Norm, projection, rotation: queries, keys and values [B, H, T, D] of x [B, T, dim].
+
+        Args:
+            layer: the weights.
+            x: the positions' inputs.
+            sets: of the positions.
+            rotation: of `rope`; None for no position embedding.
+        """
+        attention = layer.self_attn
+        projected = per_position(attention.in_projs, sets, layer.norm1(x))  # [B, T, 3 * dim]
+        qkv = projected.view(*x.shape[:2], 3, attention.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D]
+        q, k = qkv[:2] if rotation is None else rotate(qkv[:2], rotation)
+        return q, k, qkv[2]
+
+    def attend(self, kv: Kv, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Writes keys and values [B, H, T, D] where they belong, and attends to all that the queries may see."""
+        return kv.attend(layer, q, k, v)
+
+    def linear_add(self, matrices: nn.ModuleList, x: Tensor, sets: Sequence[int], residual: Tensor) -> Tensor:
+        """Product of x [B, T, inputs] and the matrix of each position's weight set, plus the residual."""
+        return residual + per_position(matrices, sets, x)
+
+    def gated(self, layer: Layer, x: Tensor, sets: Sequence[int]) -> Tensor:
+        """x [B, T, dim] plus its feed-forward: norm, gates and values, SiLU, product."""
+        functions = [partial(_feed_forward, gating) for gating in layer.gatings]
+        return x + per_position(functions, sets, layer.norm2(x))
+
+    def draw(self, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max_top_k: int) -> Tensor:
+        """Tokens [B] drawn from logits [B, V]; see `sample`."""
+        return sample(logits, keys, temperature, top_k, max_top_k)
+
+    def layers(self, stack: Transformer, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv) -> Tensor:
+        """Runs all layers of a stack on x [B, T, dim]."""
+        for index, layer in enumerate(stack.layers):
+            assert isinstance(layer, Layer)
+            out = self.attend(kv, index, *self.qkv(layer, x, sets, rotation))  # [B, H, T, D]
+            x = self.linear_add(layer.self_attn.out_projs, out.transpose(1, 2).flatten(2), sets, x)
+            x = self.gated(layer, x, sets)
+        return x
+
+    def codes(
+        self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
+    ) -> tuple[Tensor, Tensor]:
+        """Draws a frame's codes [B, dep_q], each after the one before, from the logits [B, dep_q, card].
+
+        Args:
+            text: tokens drawn [B].
+            hidden: of the temporal transformer, [B, 1, dim].
+            keys: of the noise, int64 [B, dep_q].
+            kv: of the depformer.
+            sampling: of the rows.
+            max_top_k: the most candidates that any row may ask for.
+        """
+        model, previous = self.model, text
+        codes: list[Tensor] = []
+        all_logits: list[Tensor] = []
+        for k, weight_set in enumerate(model.config.weight_sets):
+            embedded = model.codebook_embedding(k)(previous[:, None]).to(model.dtype)
+            x = self.linear_add(model.depformer_in, hidden, (weight_set,), embedded)  # [B, 1, inner]
+            x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, len(text)))
+            logits = model.linears[k](x)[:, 0].float()  # [B, card]
+            previous = self.draw(logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k)
+            codes.append(previous)
+            all_logits.append(logits)
+        if not codes:
+            return text.new_empty(len(text), 0), hidden.new_empty(len(text), 0, model.config.card)
+        return torch.stack(codes, 1), torch.stack(all_logits, 1)
+
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+        """Final hidden states [B, T, dim] of tokens [B, streams, T] at the sessions' steps [B, T] (or [1, T])."""
+        model, config = self.model, self.model.config
+        rotation = rope(steps, config.dim // config.num_heads, config.max_period)
+        return model.out_norm(self.layers(model.transformer, self.embed(tokens), (0,), rotation, kv))  # type: ignore[no-any-return]
+
+
+def _feed_forward(gating: nn.Module, x: Tensor) -> Tensor:
+    gate, value = gating.linear_in(x).chunk(2, -1)  # type: ignore[operator]
+    return gating.linear_out(F.silu(gate) * value)  # type: ignore[no-any-return,operator]

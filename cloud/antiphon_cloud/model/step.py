@@ -1,0 +1,91 @@
+"""The step: every session of a batch one frame further.
+
+A step is one function of (weights, state, user codes): no host synchronisation, no shape that depends on data, no
+state allocated. Sessions in a batch stand at different offsets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from antiphon_cloud.model.config import MAX_TOP_K
+from antiphon_cloud.model.delays import UNGENERATED
+from antiphon_cloud.model.kv_ring import Kv, StaticKv
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.model.sampling import noise_keys
+from antiphon_cloud.model.state import BatchState
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a step makes of B slots."""
+
+    tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back
+    finite: Tensor  # [B] whether all logits are numbers
+    text_logits: Tensor  # [B, text_card]
+    audio_logits: Tensor  # [B, dep_q, card], each after the codes before it
+    extra_heads: Tensor  # [B, heads, classes] probabilities
+
+
+def step(
+    ops: Ops, state: BatchState, slots: Tensor, user_codes: Tensor, kv: Kv | None = None, max_top_k: int = MAX_TOP_K
+) -> StepOutput:
+    """Advances B sessions by one frame, in place.
+
+    Args:
+        ops: what computes it, with the weights.
+        state: of all sessions.
+        slots: rows of the state that step, distinct, int64 [B]. The others keep every bit.
+        user_codes: the frame's codes, int64 [B, user_codebooks].
+        kv: the slots' keys and values in the state's ring; None for `StaticKv`.
+        max_top_k: the most candidates that any slot may ask for.
+    """
+    model, config = ops.model, ops.model.config
+    first_user = 1 + config.dep_q
+    steps, sampling = state.offsets[slots], state.sampling.take(slots)
+    tokens = state.tokens[slots]  # [B, streams, ring]
+    ring = tokens.shape[-1]
+    t = steps[:, None]  # [B, 1]
+    tokens[:, first_user:].scatter_(2, ((t + state.delays[first_user:]) % ring)[..., None], user_codes[..., None])
+    held = tokens.gather(2, (t % ring)[..., None].expand(-1, config.streams, 1))[..., 0]
+    inputs = torch.where(t <= state.delays, state.initial, held)  # [B, streams]
+
+    hidden = ops.temporal(inputs[..., None], t, kv or StaticKv(state.ring, slots, steps))  # [B, 1, dim]
+    text_logits = model.text_linear(hidden)[:, 0].float()
+    streams = torch.arange(first_user, device=steps.device)
+    keys = noise_keys(sampling.seeds[:, None], t, streams)  # [B, 1 + dep_q]
+    text = ops.draw(text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
+    codes, audio_logits = ops.codes(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k)
+    finite = text_logits.isfinite().all(-1) & audio_logits.isfinite().flatten(1).all(-1)  # [B]
+
+    t = t + 1
+    generated = torch.cat((text[:, None], codes), 1)  # [B, 1 + dep_q]
+    tokens[:, :first_user].scatter_(2, (t % ring)[..., None].expand(-1, first_user, 1), generated[..., None])
+    aligned = ((t - config.max_delay + state.delays[:first_user]) % ring)[..., None]
+    output = tokens[:, :first_user].gather(2, aligned)[..., 0]
+    state.tokens[slots] = tokens
+    state.offsets[slots] = steps + 1
+    output = torch.where(t > config.max_delay, output, UNGENERATED)
+    return StepOutput(output, finite, text_logits, audio_logits, _extra_heads(model, hidden))
+
+
+def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv) -> None:
+    """Leaves the keys and values of T steps of one session, whose tokens are known, with `kv`.
+
+    Args:
+        ops: what computes it, with the weights.
+        inputs: what the streams hold at each step, int64 [T, streams].
+        steps: their numbers, one after the other, int64 [T].
+        kv: as for `step`; each of its rows is a step.
+    """
+    ops.temporal(inputs[..., None], steps[:, None], kv)
+
+
+def _extra_heads(model: LanguageModel, hidden: Tensor) -> Tensor:
+    if not len(model.extra_heads):
+        return hidden.new_zeros(len(hidden), 0, model.config.extra_heads_dim)
+    return torch.stack([head(hidden)[:, 0] for head in model.extra_heads], 1).float().softmax(-1)
