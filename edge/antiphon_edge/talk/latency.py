@@ -57,7 +57,7 @@ class LatencyBreakdown:
 
 
 def format_table(rows: dict[str, tuple[float, float, float]]) -> str:
-    """`Hops.table` as text."""
+    """`LatencyBreakdown.table` as text."""
     lines = [f"{'hop (ms)':<12}{'p50':>9}{'p95':>9}{'p99':>9}"]
     lines += [f"{name:<12}" + "".join(f"{value:>9.2f}" for value in values) for name, values in rows.items()]
     return "\n".join(lines)
