@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -134,7 +134,8 @@ class _Call:
         self._client = self._place.client
         self._session = Session(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
         self._writing = asyncio.Lock()
-        self._opened = False  # the edge has taken Opened
+        self._opened = asyncio.Event()  # the edge has taken Opened
+        self._opening = False  # Opened is on its way
         self._evicted: str | None = None
         self._task = asyncio.current_task()
 
@@ -181,15 +182,16 @@ class _Call:
         try:
             rebuilt = 0 if past is None or live.lease.ready.done() else len(past)
             await asyncio.shield(live.lease.ready)
+            self._opening = True
             with self._served.sessions.telling(live):
                 await self._say(self._session.opened(live.id, live.resume_token, rebuilt), "the edge took no Opened")
-            self._opened = True
+            self._opened.set()
             if await self._converse(requests, live):
                 return True
             await self._close()  # fails where the stream did not end but broke, which looks the same from here
             return False
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            broken = self._opened and self._evicted is None
+            broken = self._opened.is_set() and self._evicted is None
             raise
         finally:
             self._served.sessions.leave(live, self.evict, keep=broken)
@@ -236,7 +238,10 @@ class _Call:
         which GoAway would be no answer."""
         if self._session.state in (State.CLOSING, State.CLOSED):
             return  # all is answered, and Closed has little time
-        if self._opened and self._session.state is State.OPEN:
+        if self._opening:  # the edge may have it already, and this task not know it yet
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), EVICTION_S)
+        if self._opened.is_set() and self._session.state is State.OPEN:
             go_away = pb.GoAway(reason=reason, time_left_ms=round(time_left_s * 1000))
             telling = asyncio.create_task(self._write(pb.ConverseResponse(go_away=go_away)))
             try:
