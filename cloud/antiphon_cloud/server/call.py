@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -22,6 +23,7 @@ from antiphon_cloud.sessions.session import Session
 
 OPEN_TIMEOUT_S = 5.0  # for Open to come
 READ_TIMEOUT_S = 5.0  # for Opened, and for Closed, to be read
+NOTICE_S = 0.25  # for this side to notice that Opened was read
 
 
 class Call:
@@ -46,7 +48,8 @@ class Call:
         self._place = place
         self._protocol = CallProtocol(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
         self._writing = asyncio.Lock()
-        self._opened = False  # the edge has read Opened
+        self._opened = asyncio.Event()  # the edge has read Opened
+        self._opening = False  # Opened is on its way
         self._evicted: str | None = None
         self._task = asyncio.current_task()
 
@@ -101,16 +104,17 @@ class Call:
         try:
             rebuilt = 0 if history is None or session.slot.ready.done() else len(history)
             await asyncio.shield(session.slot.ready)
+            self._opening = True
             with self._served.sessions.opening(session):
                 opened = self._protocol.opened(session.id, session.resume_token, rebuilt)
                 await self._say(opened, "the edge took no Opened")
-            self._opened = True
+            self._opened.set()
             if await self._converse(requests, session):
                 return True
             await self._close()  # fails where the stream did not end but broke, which looks the same from here
             return False
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            broken = self._opened and self._evicted is None
+            broken = self._opened.is_set() and self._evicted is None
             raise
         finally:
             self._served.sessions.leave(session, self, detach=broken)
@@ -157,7 +161,10 @@ class Call:
         which GoAway would be no answer."""
         if self._protocol.state in (State.CLOSING, State.CLOSED):
             return  # all is answered, and Closed has little time
-        if self._opened and self._protocol.state is State.OPEN:
+        if self._opening:  # the edge may have it already, and this task not know it yet
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), NOTICE_S)
+        if self._opened.is_set() and self._protocol.state is State.OPEN:
             go_away = pb.GoAway(reason=reason, time_left_ms=round(time_left_s * 1000))
             writing = asyncio.create_task(self._write(pb.ConverseResponse(go_away=go_away)))
             try:

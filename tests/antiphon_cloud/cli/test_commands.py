@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 from antiphon_cloud.models import NUMBER_CLERK
 from tests.support.commands import call, one_sentence, run
 
+ANYWHERE = ("--listen", "127.0.0.1:0")  # no port is this machine's alone
+
 
 @pytest.fixture
 def model(golden: Path, tmp_path: Path) -> Path:
@@ -83,7 +85,9 @@ def test_serving_a_damaged_model_is_one_sentence(damage: str, model: Path, tiny_
         case "unknown key":
             config = json.loads((model / "config.json").read_text())
             (model / "config.json").write_text(json.dumps(config | {"flux_capacitor": 1}))
-    served = call("antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--listen", "127.0.0.1:0")
+    served = call(
+        "antiphon-cloud", "serve", *ANYWHERE, "--model", model, "--codec", tiny_codec, "--listen", "127.0.0.1:0"
+    )
     sentence = one_sentence(served)
     assert words.get(damage, "flux_capacitor") in sentence
     assert served.out == ""
@@ -91,21 +95,30 @@ def test_serving_a_damaged_model_is_one_sentence(damage: str, model: Path, tiny_
 
 def test_serving_without_a_gpu_on_cuda_is_one_sentence(model: Path, tiny_codec: Path) -> None:
     served = call(
-        "antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--device", "cuda", CUDA_VISIBLE_DEVICES=""
+        "antiphon-cloud",
+        "serve",
+        *ANYWHERE,
+        "--model",
+        model,
+        "--codec",
+        tiny_codec,
+        "--device",
+        "cuda",
+        CUDA_VISIBLE_DEVICES="",
     )
     assert "--device cuda" in one_sentence(served)
 
 
 def test_serving_int8_weights_as_floats_is_one_sentence(golden: Path, tiny_codec: Path) -> None:
     model = golden / "moshi-tiny-q8"
-    served = call("antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--quantize", "none")
+    served = call("antiphon-cloud", "serve", *ANYWHERE, "--model", model, "--codec", tiny_codec, "--quantize", "none")
     assert "the weights are int8 already" in one_sentence(served)
 
 
 def test_slots_that_memory_does_not_hold_are_one_sentence_with_the_figure(model: Path, tiny_codec: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"context": 10_000_000}))
-    served = call("antiphon-cloud", "serve", "--model", model, "--codec", tiny_codec, "--slots", "1000")
+    served = call("antiphon-cloud", "serve", *ANYWHERE, "--model", model, "--codec", tiny_codec, "--slots", "1000")
     sentence = one_sentence(served)
     assert "the model needs" in sentence
     assert "GB with 1000 slots" in sentence

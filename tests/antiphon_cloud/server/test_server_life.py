@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -10,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.server.call import Call
 from antiphon_cloud.server.interceptor import SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
 from tests.support.calls import OPEN, connected, frame, load_of, open_session, status_of
@@ -86,6 +88,25 @@ async def test_a_draining_worker_asks_its_sessions_to_go_and_waits_for_them() ->
         assert (await call.read()).sequence == 0
         await call.write(pb.ConverseRequest(close=pb.Close()))
         assert (await call.read()).closed.frames == 1
+        await asyncio.wait_for(drain, NET_S)
+
+
+async def test_an_edge_that_has_just_taken_opened_is_asked_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    written, noticed = Call._write, asyncio.Event()
+
+    async def write(call: Any, response: pb.ConverseResponse) -> None:
+        await written(call, response)
+        if response.WhichOneof("control") == "opened":
+            await noticed.wait()  # gRPC has sent it, and the task that waits for that is not run yet
+
+    monkeypatch.setattr(Call, "_write", write)
+    async with stub_server() as server, connected(server.address) as (stub, _):
+        call, _ = await open_session(stub)
+        drain = asyncio.create_task(server.server.drain())
+        await asyncio.sleep(0)
+        noticed.set()
+        assert (await call.read()).WhichOneof("control") == "go_away"
+        call.cancel()
         await asyncio.wait_for(drain, NET_S)
 
 
