@@ -57,7 +57,14 @@ def test_the_sdks_page_runs(
         assert said.splitlines()[0] == "0 None"
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "cloud/antiphon_cloud/models/number-clerk/README.md",
+    ROOT / "tools/clerk/train/README.md",
+    ROOT / "tests/golden/README.md",
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

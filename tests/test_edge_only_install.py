@@ -36,7 +36,9 @@ def test_an_edge_only_environment_encodes_and_decodes(
     installed = {re.split("[=@ ]", line)[0].lower() for line in listed.splitlines()}
     assert "onnxruntime" in installed
     assert not installed & FORBIDDEN
-    assert list(environment.glob("lib/*/site-packages/antiphon_cloud/models/number-clerk/model.q8.safetensors"))
+    (packages,) = environment.glob("lib/*/site-packages")
+    for shipped in ("models/number-clerk/model.q8.safetensors", "backends/cpu/csrc/step.cpp", "py.typed"):
+        assert (packages / "antiphon_cloud" / shipped).is_file()
 
     soundfile.write(tmp_path / "in.wav", 0.1 * np.sin(np.arange(44_100) * 0.05), 44_100)
     edge = environment / "bin/antiphon-edge"

@@ -1,6 +1,6 @@
 """The console command `antiphon-cloud`, also as `python -m antiphon_cloud`."""
 
-from antiphon.start import start
+from antiphon.cli.start import start
 
 
 def main() -> None:

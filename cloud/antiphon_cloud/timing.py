@@ -1,4 +1,8 @@
-"""How long a frame lasts, and how much of that a step may take."""
+"""How long a frame lasts, and how much of that a step may take.
+
+All models of the family have frames of 80 ms: Mimi's `frame_rate` is 12.5. The edge goes by the codec's own figures
+(`CodecSpec.frame_s`).
+"""
 
 from __future__ import annotations
 

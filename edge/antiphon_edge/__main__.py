@@ -1,6 +1,6 @@
 """The console command `antiphon-edge`, also as `python -m antiphon_edge`."""
 
-from antiphon.start import start
+from antiphon.cli.start import start
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The number clerk hears, answers aloud and else keeps silent: the embedded model through edge codec, gRPC, worker.
 
-The people are twenty utterances by voices that training never heard, made by `tools/clerk/train/examples.py`. What the
-thresholds are worth is shown by breaking one part after the other: none of the broken ones passes.
+The people are twenty utterances by voices that training never heard, made by `tools/clerk/train/data/examples.py`. What
+the thresholds are worth is shown by breaking one part after the other: none of the broken ones passes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tools import ROOT
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import Scene, turn_of
 from tools.clerk.scores import answers, false_starts, interruptions
-from tools.clerk.train.clips import Word
-from tools.clerk.train.examples import PERIOD_S, TEST
+from tools.clerk.train.data.clips import Word
+from tools.clerk.train.data.examples import PERIOD_S, TEST
 from tools.demo.conversation import converse_all
 
 AT_ONCE = 4
@@ -68,7 +68,7 @@ def scenes() -> list[Scene]:
 
 
 def turns(path: Path) -> list[list[Word]]:
-    """The words of each turn of a track that `tools/clerk/train/examples.py` wrote."""
+    """The words of each turn of a track that `tools/clerk/train/data/examples.py` wrote."""
     said = json.loads(path.with_suffix(".json").read_text())
     return [[Word(text, start_s, end_s) for start_s, end_s, text in words] for words in said]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.clerk.train.clips import DIGITS, FRAME, RATE, Clip, Word, save_clips
+from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip, Word, save_clips
 
 
 def tones() -> list[Clip]:

@@ -79,7 +79,7 @@ def compiled_ops(config: LMConfig, digits: int, compiled: ctypes.CDLL | None = N
 
 
 def micro_runner(
-    slots: int, config: LMConfig = MICRO, kv_dtype: torch.dtype | None = None, ops: Ops | None = None, **options: bool
+    slots: int, config: LMConfig = MICRO, kv_dtype: torch.dtype | None = None, ops: Ops | None = None, **options: Any
 ) -> ModelRunner:
     spec = ModelSpec(
         "micro", "moshi", config.user_codebooks, config.dep_q, config.card, config.text_card, config.max_delay,

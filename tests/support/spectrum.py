@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.clerk.train.clips import RATE, Clip
+from tools.clerk.train.data.clips import RATE, Clip
 
 
 def power_of(clip: Clip) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

@@ -11,8 +11,8 @@ import soundfile
 from antiphon_edge.audio.pcm import Pcm
 from tools.clerk.scenes import LEAD_S, TAIL_S, Scene, Turn, desktop_tracks, human_words, said_once, utterance
 from tools.clerk.scores import answers, false_starts, first_audible_s, interruptions
-from tools.clerk.train.clips import Clip, Word
-from tools.clerk.train.scenes import PAUSE_S
+from tools.clerk.train.data.clips import Clip, Word
+from tools.clerk.train.data.scenes import PAUSE_S
 from tools.demo.conversation import Heard
 
 RATE = 24_000

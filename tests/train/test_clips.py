@@ -1,7 +1,7 @@
 import numpy as np
 
 from tests.support.spectrum import centre_hz, power_of
-from tools.clerk.train.clips import RATE, THROAT_HZ, Clip, Throat, Word, revoiced
+from tools.clerk.train.data.clips import RATE, THROAT_HZ, Clip, Throat, Word, revoiced
 
 
 def vowel(*formants_hz: float) -> Clip:

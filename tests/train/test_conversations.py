@@ -3,11 +3,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tools.clerk.train.clips import FRAME, RATE, Clip, Word
-from tools.clerk.train.conversations import heard_of, tokens_of
+from tools.clerk.train.data.clips import FRAME, RATE, Clip, Word
+from tools.clerk.train.data.conversations import heard_of, tokens_of
+from tools.clerk.train.data.dialogue import Dialogue, Reply
+from tools.clerk.train.data.text import PADDING, token
 from tools.clerk.train.decoder import Voice
-from tools.clerk.train.dialogue import Dialogue, Reply
-from tools.clerk.train.text import PADDING, token
 
 BOOKS, FRAMES = 2, 40
 FRAME_S = FRAME / RATE

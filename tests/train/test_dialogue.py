@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.support.clips import tones
-from tools.clerk.train.clips import DIGITS, FRAME, RATE, Clip, Word
-from tools.clerk.train.dialogue import APART_S, GREETING, LATE, REPLY, STOP, Dialogue, make, say
-from tools.clerk.train.scenes import PAUSE_S, SPEEDS, Track
+from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip, Word
+from tools.clerk.train.data.dialogue import APART_S, GREETING, LATE, REPLY, STOP, Dialogue, make, say
+from tools.clerk.train.data.scenes import PAUSE_S, SPEEDS, Track
 
 FRAMES = 200
 LENGTHS = {"ready": 6, "you said": 8} | dict.fromkeys(DIGITS, 5)
@@ -36,7 +36,7 @@ def hello() -> list[Clip]:
 @pytest.fixture
 def on_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clerk that is never late."""
-    monkeypatch.setattr("tools.clerk.train.dialogue.late", lambda rng: 0)
+    monkeypatch.setattr("tools.clerk.train.data.dialogue.late", lambda rng: 0)
 
 
 def end_of(dialogue: Dialogue, i: int) -> int:
@@ -112,7 +112,7 @@ def test_other_words_have_no_answer_but_end_what_the_clerk_says(
     hello: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tools.clerk.train.dialogue.TURNS", {("digits",): 0.6, ("other",): 0.3, ("other", "digits"): 0.1}
+        "tools.clerk.train.data.dialogue.TURNS", {("digits",): 0.6, ("other",): 0.3, ("other", "digits"): 0.1}
     )
     alone, interrupted, twice = 0, 0, 0
     for seed in range(300):
@@ -163,7 +163,7 @@ def test_words_beside_digits_are_not_repeated_but_the_answer_waits_for_them(hell
 
 
 def test_a_turn_of_digits_and_other_words_keeps_to_one_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.clerk.train.dialogue.TURNS", {("other", "digits"): 0.5, ("digits", "other"): 0.5})
+    monkeypatch.setattr("tools.clerk.train.data.dialogue.TURNS", {("other", "digits"): 0.5, ("digits", "other"): 0.5})
     rng, length = np.random.default_rng(0), 0.4
     bank = [Clip(str(i), np.full(9600, i / 100, np.float32), (Word("one", 0.0, length),)) for i in range(10, 19)]
     for _ in range(20):

@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.support.clips import save_bank, tones
 from tests.support.killed import kill_at, same_weights
 from tools.clerk.train import encoder, quantization
-from tools.clerk.train.clips import DIGITS, FRAME
+from tools.clerk.train.data.clips import DIGITS, FRAME
 from tools.clerk.train.encoder import FRAMES, Scenes
 
 BANK, UNITS = tones(), dict(zip(DIGITS, tones(), strict=True))

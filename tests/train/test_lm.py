@@ -10,7 +10,7 @@ from torch import Tensor
 from antiphon.errors import AntiphonError
 from tests.support.killed import kill_at, same_weights
 from tools.clerk.train import lm
-from tools.clerk.train.conversations import SLOTS
+from tools.clerk.train.data.conversations import SLOTS
 from tools.clerk.train.layout import save
 from tools.clerk.train.stage import fingerprint
 

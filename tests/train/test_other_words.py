@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import AntiphonError
-from tools.clerk.train import other_words
-from tools.clerk.train.other_words import ALPHABET
+from tools.clerk.train.data import other_words
+from tools.clerk.train.data.other_words import ALPHABET
 
 
 def test_words_that_are_hold_or_resemble_digits_or_are_the_evaluations_are_left_out(

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tools.clerk.train.clips import RATE, Samples
-from tools.clerk.train.sounds import LONGEST_S, beeps, rattle, sound, struck
+from tools.clerk.train.data.clips import RATE, Samples
+from tools.clerk.train.data.sounds import LONGEST_S, beeps, rattle, sound, struck
 
 
 def test_a_sound_can_be_heard_and_is_no_louder_than_a_clip() -> None:

@@ -11,10 +11,10 @@ import soundfile
 
 from antiphon.errors import AntiphonError
 from tests.support.spectrum import centre_hz
-from tools.clerk.train import synthesizers
-from tools.clerk.train.clips import RATE
-from tools.clerk.train.speech import ACCENTS, HELD_OUT_VARIANTS, VARIANTS
-from tools.clerk.train.synthesizers import Espeak
+from tools.clerk.train.data import synthesizers
+from tools.clerk.train.data.clips import RATE
+from tools.clerk.train.data.speech import ACCENTS, HELD_OUT_VARIANTS, VARIANTS
+from tools.clerk.train.data.synthesizers import Espeak
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tools.clerk.train.variants import SPREAD, child, traits
+from tools.clerk.train.data.variants import SPREAD, child, traits
 
 MOTHER = """language variant
 name Mother

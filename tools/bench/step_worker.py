@@ -27,7 +27,7 @@ from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.runner.device import named_dtype, set_step_threads
+from antiphon_cloud.runner.device import named_dtype
 from antiphon_cloud.runner.footprint import check_fits, footprint
 from antiphon_cloud.runner.gpus import Hardware
 from antiphon_cloud.runner.plan import cost
@@ -57,15 +57,15 @@ def main() -> None:
     slots = args.slots or args.batch + bool(args.churn)
     if slots < args.batch + bool(args.churn):
         parser.error("--slots: fewer than the batch, or with --churn no more than it")
-    size = footprint(config, dtype, CPU, int8=int8, kv_dtype=dtype)
+    backend = select(CPU, dtype, is_int8(directory, args.quantize))
+    size = footprint(config, backend, dtype)
     check_fits(size, slots, CPU)
-    set_step_threads(args.threads, "cpu", int8)
+    backend.use_threads(args.threads)
     overhead_per_matmul_s = (
         seconds_a_product()
     )  # before loading: what a process does once is then no part of the model's peak
     own_bytes = reset_peak()
     start = time.perf_counter()
-    backend = select(CPU, dtype, is_int8(directory, args.quantize))
     ops = backend.ops(load_model(directory, backend))
     load_s, peak_bytes = time.perf_counter() - start, memory_bytes("VmHWM")
     runner = ModelRunner(ops, slots, model_spec(directory, torch.int8 if int8 else dtype), dtype)

@@ -23,15 +23,15 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+from antiphon.cli.output_file import output_file
 from antiphon.errors import AntiphonError
-from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
 from antiphon_edge.audio.pcm import Pcm
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import rows
 from tools.clerk.scores import answers, false_starts, interruptions
-from tools.clerk.train.clips import RATE
+from tools.clerk.train.data.clips import RATE
 from tools.clerk.train.stage import positive
 from tools.demo.conversation import Heard, converse_all
 from tools.harness.worker_process import worker

@@ -9,7 +9,7 @@ import pocketsphinx
 import soxr
 
 from antiphon_edge.audio.pcm import Pcm
-from tools.clerk.train.clips import DIGITS
+from tools.clerk.train.data.clips import DIGITS
 
 RATE = 16_000
 GRAMMAR = f"#JSGF V1.0;\ngrammar digit;\npublic <digit> = {' | '.join(DIGITS)};\n"

@@ -12,11 +12,11 @@ import soundfile
 import soxr
 
 from antiphon_edge.audio.pcm import Pcm
-from tools.clerk.train.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
-from tools.clerk.train.other_words import ALPHABET
-from tools.clerk.train.scenes import PAUSE_S, Track, bumps, noise, person, recorded
-from tools.clerk.train.speech import make_bank
-from tools.clerk.train.synthesizers import alone
+from tools.clerk.train.data.clips import DIGITS, FRAME, PEAK, RATE, Clip, Word
+from tools.clerk.train.data.other_words import ALPHABET
+from tools.clerk.train.data.scenes import PAUSE_S, Track, bumps, noise, person, recorded
+from tools.clerk.train.data.speech import make_bank
+from tools.clerk.train.data.synthesizers import alone
 
 HUMAN = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 DESKTOP = Path("/usr/share/sounds/freedesktop/stereo")

@@ -9,7 +9,7 @@ import numpy as np
 from antiphon_edge.audio.pcm import Pcm
 from tools.clerk.recognizer import Recognizer
 from tools.clerk.scenes import Scene, Turn
-from tools.clerk.train.clips import DIGITS
+from tools.clerk.train.data.clips import DIGITS
 from tools.demo.conversation import Heard
 
 AUDIBLE = 0.01  # root mean square of 20 ms; speech has 0.05 to 0.2

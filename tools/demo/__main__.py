@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from antiphon.cli.output_file import output_file
 from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.errors import AntiphonError
-from antiphon.output_file import output_file
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec, Reply, WavReader, WavWriter, connect
 from antiphon_edge.audio.pcm import Pcm

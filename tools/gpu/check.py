@@ -28,15 +28,15 @@ import torch
 from antiphon.errors import AntiphonError
 from antiphon.history import PastTokens
 from antiphon.spec import GREEDY, ModelSpec
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import rows_on
-from antiphon_cloud.runner.device import named_dtype, torch_setup
+from antiphon_cloud.runner.device import named_dtype, step_dtype
 from antiphon_cloud.runner.footprint import footprint
 from antiphon_cloud.runner.gpus import GPUS, OVERHEAD_PER_MATMUL_S, REACHED, Hardware
 from antiphon_cloud.runner.plan import cost, plan
 from antiphon_cloud.runner.runner import ModelRunner
-from antiphon_cloud.serving.cpu_quota import usable_cpus
 from tools.bench.agreement import Difference, Floats, compare, frames
 from tools.harness import random_checkpoint
 
@@ -71,8 +71,8 @@ class Subject:
 
     def fits(self, slots: int, kv_dtype: torch.dtype) -> bool:
         """Whether keys and values of so many sessions, and of the one that pads, have room beside the weights."""
-        int8, device = self.quantize == "int8", torch.device("cuda")
-        size = footprint(self.directory.config.lm, self.dtype, device, int8=int8, kv_dtype=kv_dtype)
+        device = torch.device("cuda")
+        size = footprint(self.directory.config.lm, select(device, self.dtype, self.quantize == "int8"), kv_dtype)
         return size.session * rows_on(device, slots) <= 0.9 * torch.cuda.mem_get_info()[0]
 
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16"], help="of activations")
     args = parser.parse_args()
     try:
-        torch_setup("cuda", args.dtype, usable_cpus(), args.quantize == "int8")
+        step_dtype("cuda", args.dtype)
         with tempfile.TemporaryDirectory() as folder:
             if args.model is None:
                 args.model = Path(folder) / "moshi-7b"

@@ -40,6 +40,7 @@ from antiphon.errors import AntiphonError
 from antiphon.spec import ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.access.api_keys import make_key
+from antiphon_cloud.timing import FRAME_MS, FRAME_S
 from antiphon_edge.transport.channel import open_channel
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
 from tools.harness.fleet import unused_addresses
@@ -47,13 +48,12 @@ from tools.harness.worker_process import Worker, worker
 from tools.load.attacks import ATTACKS, NONE, Target
 
 DRAIN_S = 2.0
-FRAME_S = 0.08
 SEED = 7
 NEWCOMER_TIMEOUT_S = 5.0
 NEWCOMERS_EVERY_S = 1.0
 VICTIM_TIMEOUT_S = 30.0  # beyond the time of its frames
 END_TIMEOUT_S = 30.0
-P99_MAY_MOVE_MS, LATE_MS = 20.0, 80.0
+P99_MAY_MOVE_MS, LATE_MS = 20.0, FRAME_MS
 COLUMNS = (
     *("attack", "p50 ms", "p99 ms", "worst ms", "late", "tokens", "newcomers", "SIGTERM s"),
     *("log lines", "others", "what the attacker did"),

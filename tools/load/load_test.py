@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import uvloop
 
-from antiphon.codes_file import read_codes
+from antiphon.cli.codes_file import read_codes
 from antiphon.errors import AntiphonError
 from antiphon.spec import CodecSpec, ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.spec import Sampling
+from antiphon_cloud.checkpoint.files.other_formats import PYTORCH
 from antiphon_cloud.checkpoint.json_file import as_object, convert, demand_only, is_same, read_object, shown
-from antiphon_cloud.checkpoint.other_formats import PYTORCH
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig, ModelConfig
 
@@ -98,6 +98,8 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         raise ConfigError(f"{where}: lora: an adapter on int8 weights is not supported; take the bf16 checkpoint")
     if config.lora_name and not config.lora:
         raise ConfigError(f"{where}: lora_name is set but lora is not true; set lora to true, or remove lora_name")
+    if config.lora and config.lora_rank <= 0:
+        raise ConfigError(f"{where}: lora_rank: expected a positive number, got {config.lora_rank}")
     return replace(config, lm=lm, sampling=_sampling(raw.get("lm_gen_config"), lm, where))
 
 
@@ -136,6 +138,8 @@ def _check_lm(lm: LMConfig, where: str) -> None:
     if isinstance(sizes, tuple):
         demand(len(sizes) == sets, "depformer_dim_feedforward", f"expected {sets} sizes, got {len(sizes)}")
     demand(min(lm.depformer_hidden) > 0, "depformer_dim_feedforward", "must be positive")
+    demand(max(lm.depformer_hidden) <= 2**20, "depformer_dim_feedforward", "is larger than any model's")
+    demand(lm.depformer_low_rank_embeddings != 0, "depformer_low_rank_embeddings", "must be positive")
 
 
 def _check_heads(demand: Callable[[bool, str, str], None], key: str, dim: int, heads: int) -> None:

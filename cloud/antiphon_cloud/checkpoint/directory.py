@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon_cloud.checkpoint.config_file import read_config
+from antiphon_cloud.checkpoint.files.other_formats import instead_of, refuse_other_format
+from antiphon_cloud.checkpoint.files.shards import INDEX_SUFFIX, shards
 from antiphon_cloud.checkpoint.hub_cache import hub_cache
-from antiphon_cloud.checkpoint.other_formats import instead_of, refuse_other_format
-from antiphon_cloud.checkpoint.shards import INDEX_SUFFIX, shards
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.config import ModelConfig
 

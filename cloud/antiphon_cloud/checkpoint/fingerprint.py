@@ -27,7 +27,7 @@ import msgspec
 
 from antiphon.cache_folder import Kind, cache_root
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.tensor_file import TensorFile
+from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.model.config import LMConfig, ModelConfig
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from antiphon_cloud.checkpoint.other_formats import LFS_ADVICE, LFS_POINTER
+from antiphon_cloud.checkpoint.files.other_formats import LFS_ADVICE, LFS_POINTER
 from antiphon_cloud.errors import ConfigError
 
 T = TypeVar("T")

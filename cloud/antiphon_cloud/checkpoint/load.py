@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from antiphon_cloud.backends.int8 import LEVELS, quantize_rows
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
+from antiphon_cloud.checkpoint.files.weight_files import WeightFiles
 from antiphon_cloud.checkpoint.lora import Adapter
-from antiphon_cloud.checkpoint.tensor_file import TensorFile
-from antiphon_cloud.checkpoint.weight_files import WeightFiles
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel

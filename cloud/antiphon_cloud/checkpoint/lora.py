@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from antiphon_cloud.checkpoint.weight_files import WeightFiles
+from antiphon_cloud.checkpoint.files.weight_files import WeightFiles
 
 
 class Adapter:

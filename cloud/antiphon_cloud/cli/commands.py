@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from antiphon.command_line import group, run
+from antiphon.cli.command_line import group, run
 from antiphon_cloud.cli.export_codec import export_codec_command
 from antiphon_cloud.cli.make_key import make_key_command
 from antiphon_cloud.cli.plan import plan_command

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from antiphon.command_line import option
+from antiphon.cli.command_line import option
 from antiphon_cloud.cli.options import model_option
 from antiphon_cloud.models import NUMBER_CLERK
 

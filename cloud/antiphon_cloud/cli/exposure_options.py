@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from antiphon.command_line import Address, Number, option
+from antiphon.cli.command_line import Address, Number, option
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from antiphon.command_line import Number, different_files, option
+from antiphon.cli.command_line import Number, different_files, option
 
 
 @click.command("make-key")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from antiphon.command_line import THREADS, Number, option
+from antiphon.cli.command_line import THREADS, Number, option
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.timing import STEP_BUDGET_MS
 

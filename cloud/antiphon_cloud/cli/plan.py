@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from antiphon.command_line import Number, option
+from antiphon.cli.command_line import Number, option
 from antiphon_cloud.cli.options import cache_option, model_option, quantize_option, step_budget_option
 from antiphon_cloud.runner.gpus import GPUS, gpu
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from antiphon.codes_file import read_codes
-from antiphon.command_line import different_files, option
-from antiphon.output_file import output_file
+from antiphon.cli.codes_file import read_codes
+from antiphon.cli.command_line import different_files, option
+from antiphon.cli.output_file import output_file
 from antiphon_cloud.cli.options import (
     cache_option,
     device_option,
@@ -59,14 +59,14 @@ def replay_command(
     from antiphon_cloud.checkpoint.directory import ModelDirectory
     from antiphon_cloud.checkpoint.load import is_int8
     from antiphon_cloud.codec.silence import with_silence
-    from antiphon_cloud.runner.device import named_dtype, torch_setup
+    from antiphon_cloud.runner.device import named_dtype, step_dtype
     from antiphon_cloud.runner.replay import replay
     from antiphon_cloud.runner.runner import model_spec
     from antiphon_cloud.serving.cpu_quota import usable_cpus
 
     different_files(user_codes, out)
     directory = ModelDirectory.open(model)
-    torch_dtype = torch_setup(device, dtype, threads or usable_cpus(), is_int8(directory, quantize))
+    torch_dtype = step_dtype(device, dtype, is_int8(directory, quantize))
     spec = model_spec(directory, torch_dtype)
     sampling = replace(spec.sampling, text_temperature=0.0, audio_temperature=0.0) if greedy else None
     codes = read_codes(user_codes, spec.user_codebooks, spec.cardinality)
@@ -83,5 +83,6 @@ def replay_command(
             sampling=sampling,
             seed=seed,
             taps=taps,
+            threads=threads or usable_cpus(),
         )
         np.savez(file, **arrays)  # type: ignore[arg-type]

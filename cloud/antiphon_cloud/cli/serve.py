@@ -8,7 +8,7 @@ from typing import Any
 import click
 import uvloop
 
-from antiphon.command_line import Address, Number, option
+from antiphon.cli.command_line import Address, Number, option
 from antiphon_cloud.cli.exposure_options import exposure_options
 from antiphon_cloud.cli.options import (
     cache_option,

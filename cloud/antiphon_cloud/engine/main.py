@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from antiphon.command_line import LOG_FORMAT
+from antiphon.cli.command_line import LOG_FORMAT
 from antiphon.errors import AntiphonError
 from antiphon_cloud.engine.messages import Failed, Load, Loaded
 from antiphon_cloud.engine.stepper import Socket, Stepper

@@ -21,7 +21,7 @@ SEVEN_B_DELAYS = (0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1)
 Width = Annotated[int, Meta(gt=0, le=2**17)]
 Heads = Annotated[int, Meta(gt=0, le=2**10)]
 Layers = Annotated[int, Meta(gt=0, le=2**9)]
-FeedForward = Annotated[int, Meta(gt=0, le=2**20)]
+FeedForward = Annotated[int, Meta(ge=0, le=2**20)]
 Index = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0, le=30)]  # of silence
 
@@ -50,7 +50,7 @@ class LMConfig:
     depformer_num_layers: Annotated[int, Meta(ge=0, le=2**7)] = 6
     depformer_dim_feedforward: FeedForward | tuple[FeedForward, ...] | None = 4224
     depformer_weights_per_step_schedule: tuple[Index, ...] | None = None
-    depformer_low_rank_embeddings: Width | None = None
+    depformer_low_rank_embeddings: Annotated[int, Meta(ge=0, le=2**17)] | None = None
     extra_heads_num_heads: Annotated[int, Meta(ge=0, le=128)] = 0
     extra_heads_dim: Annotated[int, Meta(ge=0, le=2**17)] = 6
 
@@ -122,7 +122,7 @@ class ModelConfig:
     model_type: str = "moshi"
     quantize: bool = False
     lora: bool = False
-    lora_rank: Annotated[int, Meta(gt=0)] = 128
+    lora_rank: int = 128
     lora_scaling: Annotated[float, Meta(ge=-1e6, le=1e6)] = 2.0
     stt_config: SpeechToText = field(default_factory=SpeechToText)
     tts_config: Mapping[str, Any] = field(default_factory=dict)

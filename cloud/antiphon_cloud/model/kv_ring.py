@@ -64,7 +64,7 @@ class Ring:
 
     @property
     def context(self) -> int:
-        """KvView a slot."""
+        """Entries of a slot."""
         return self.keys.shape[3]
 
     @property

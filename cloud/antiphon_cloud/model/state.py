@@ -73,7 +73,7 @@ class BatchState:
     def allocate(
         cls, config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device, kv_dtype: torch.dtype | None = None
     ) -> BatchState:
-        """BatchState of `slots` fresh sessions.
+        """The state of `slots` fresh sessions.
 
         Args:
             config: the model.

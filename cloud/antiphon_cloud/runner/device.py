@@ -1,20 +1,18 @@
-"""torch's side of a process that steps: its dtype and its threads."""
+"""What steps run on, as the command line names it."""
 
 from __future__ import annotations
 
 import torch
 
-from antiphon_cloud.backends.select import select
 from antiphon_cloud.errors import ConfigError
 
 
-def torch_setup(device: str, dtype: str | None, threads: int, int8: bool = False) -> torch.dtype:
-    """Chooses the dtype and the threads of this process' steps.
+def step_dtype(device: str, dtype: str | None, int8: bool = False) -> torch.dtype:
+    """The dtype of activations on a device that is there.
 
     Args:
         device: "cpu" or "cuda".
         dtype: its name; None for float32 on a CPU with float weights, and bfloat16 elsewhere.
-        threads: that a step is shared among.
         int8: whether the weights are held in int8.
 
     Raises:
@@ -22,13 +20,7 @@ def torch_setup(device: str, dtype: str | None, threads: int, int8: bool = False
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: PyTorch finds no NVIDIA GPU here; install a driver, or use --device cpu")
-    set_step_threads(threads, device, int8)
     return named_dtype(dtype or ("float32" if device == "cpu" and not int8 else "bfloat16"))
-
-
-def set_step_threads(count: int, device: str, int8: bool) -> None:
-    """Shares the steps on `device` of a model in floats or in int8 among `count` threads."""
-    select(torch.device(device), torch.float32, int8).use_threads(count)
 
 
 def named_dtype(name: str) -> torch.dtype:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from antiphon_cloud.backends.select import select
+from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
@@ -31,18 +31,17 @@ class Footprint:
         return int(HEADROOM * (self.matrices + self.tables + rows * self.session))
 
 
-def footprint(
-    config: LMConfig, dtype: torch.dtype, device: torch.device, *, int8: bool, kv_dtype: torch.dtype | None
-) -> Footprint:
-    """The footprint of a model whose weights are loaded as by `load_model`, and whose ring is held in `kv_dtype`."""
+def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) -> Footprint:
+    """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`."""
     with torch.device("meta"):
         model = LanguageModel(config)
     linears = [module.weight for module in model.modules() if isinstance(module, Linear)]
     elements = sum(weight.numel() for weight in linears)
     rest = sum(parameter.numel() for parameter in model.parameters()) - elements
-    matrices = elements + 4 * sum(len(weight) for weight in linears) if int8 else elements * dtype.itemsize
-    state = BatchState.allocate(config, 1, select(device, dtype, int8).dtype, torch.device("meta"), kv_dtype)
-    return Footprint(matrices, rest * (2 if int8 else dtype.itemsize), state.size_bytes, elements)
+    width = backend.dtype.itemsize
+    matrices = elements + 4 * sum(len(weight) for weight in linears) if backend.int8 else elements * width
+    state = BatchState.allocate(config, 1, backend.dtype, torch.device("meta"), kv_dtype)
+    return Footprint(matrices, rest * (2 if backend.int8 else width), state.size_bytes, elements)
 
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from antiphon_cloud.backends.cuda.tiles import readings
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.state import rows_on
 from antiphon_cloud.runner.footprint import footprint
@@ -68,7 +69,7 @@ class Plan:
 
 def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, kv_dtype: torch.dtype | None) -> Cost:
     """The cost of a model that is loaded as by `load_model`."""
-    size = footprint(config, dtype, torch.device(device), int8=int8, kv_dtype=kv_dtype)
+    size = footprint(config, select(torch.device(device), dtype, int8), kv_dtype)
     depformer = config.dep_q * (2 + 4 * config.depformer_num_layers)
     return Cost(
         weights_bytes=size.matrices + size.tables,

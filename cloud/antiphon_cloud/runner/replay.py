@@ -24,6 +24,7 @@ def replay(
     sampling: Sampling | None = None,
     seed: int = 0,
     taps: bool = False,
+    threads: int | None = None,
 ) -> Arrays:
     """Runs a conversation from its first step.
 
@@ -36,6 +37,7 @@ def replay(
         kv_dtype: of keys and values; None for the activations' dtype.
         sampling: the model's own unless given.
         seed: of the session.
+        threads: of a step; None for as many as before.
         taps: whether to keep `text_logits` [T, text_card] and `extra_heads` [T, heads, classes], float32.
 
     Returns:
@@ -45,7 +47,7 @@ def replay(
         CheckpointError: the weights are missing, damaged, or another model's.
         ConfigError: `quantize` contradicts the directory, or the model does not fit in memory.
     """
-    runner = ModelRunner.load(directory, 1, dtype, device, quantize=quantize, kv_dtype=kv_dtype)
+    runner = ModelRunner.load(directory, 1, dtype, device, quantize=quantize, kv_dtype=kv_dtype, threads=threads)
     runner.reset(0, seed, sampling or runner.spec.sampling)
     tokens, text_logits, extra_heads = [], [], []
     for frame in user_codes:

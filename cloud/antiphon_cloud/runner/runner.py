@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,7 +46,8 @@ class ModelRunner:
         spec: the model as sessions see it.
         kv_dtype: what keys and values are held in, int8 included; None for the activations' dtype.
         static: whether steps go over static buffers; None for on a GPU.
-        graphs: whether steps over static buffers are captured and replayed.
+        graphs: whether steps over static buffers are captured and replayed; needs a GPU.
+        use_threads: shares the steps of this process among so many threads.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class ModelRunner:
         *,
         static: bool | None = None,
         graphs: bool = True,
+        use_threads: Callable[[int], None] = torch.set_num_threads,
     ) -> None:
         self.ops = ops
+        self.use_threads = use_threads
         self.slots = slots
         self.spec = spec
         self.graph_runner: GraphRunner | None = None
@@ -86,6 +89,7 @@ class ModelRunner:
         kv_dtype: torch.dtype | None = None,
         graphs: bool = True,
         random_weights: bool = False,
+        threads: int | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -98,6 +102,7 @@ class ModelRunner:
             kv_dtype: what keys and values are held in, int8 included; None for `dtype`.
             graphs: on a GPU, whether steps are captured and replayed.
             random_weights: whether the weights are random, which sessions may know.
+            threads: that loading and steps are shared among; None for as many as before.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -107,11 +112,14 @@ class ModelRunner:
         directory.require_weights()
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
-        check_fits(footprint(directory.config.lm, dtype, device, int8=int8, kv_dtype=kv_dtype), slots, device)
+        backend = select(device, dtype, int8)
+        check_fits(footprint(directory.config.lm, backend, kv_dtype), slots, device)
+        if threads is not None:
+            backend.use_threads(threads)
         spec = model_spec(directory, torch.int8 if int8 else dtype, random_weights)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
-        backend = select(device, dtype, int8)
-        return cls(backend.ops(load_model(directory, backend)), slots, spec, kv_dtype, graphs=graphs)
+        ops = backend.ops(load_model(directory, backend))
+        return cls(ops, slots, spec, kv_dtype, graphs=graphs, use_threads=backend.use_threads)
 
     @property
     def config(self) -> LMConfig:

@@ -111,11 +111,17 @@ async def send_headers(context: Context) -> None:
         return
     _headers_sent.set(True)
     sending = asyncio.ensure_future(context.send_initial_metadata(()))
-    try:
-        await asyncio.shield(sending)
-    except asyncio.CancelledError:
-        await asyncio.gather(sending, return_exceptions=True)
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not sending.done():
+        try:
+            await asyncio.wait((sending,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not sending.cancelled():
+            sending.exception()  # seen: the cancellation goes first
+        raise cancelled
+    sending.result()
 
 
 async def write(context: Context, response: Any) -> None:

@@ -29,7 +29,7 @@ class ServingConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the stepper's process found when it loaded the model (`loading.load_stepper`)."""
+    """What the stepper's process found when it loaded the model (`serving.load_stepper`)."""
 
     codec: str  # folder
     tokenizer: str  # file

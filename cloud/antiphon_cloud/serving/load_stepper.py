@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
 from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.engine.runner import Runner as AnyRunner
-from antiphon_cloud.runner.device import named_dtype, set_step_threads, torch_setup
+from antiphon_cloud.runner.device import named_dtype, step_dtype
 from antiphon_cloud.runner.prefill import history_steps
 from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
@@ -35,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any]]:
-    """The runner of a `ServingConfig`, and what the event loop's process is told of it.
+    """The runner of a `ServingConfig`, and what the event loop's process needs to know of it.
 
     Raises:
         CheckpointError: a file of the model is missing or damaged.
@@ -44,8 +43,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     """
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
     directory = ModelDirectory.open(config.model)
-    int8 = is_int8(directory, config.quantize)
-    dtype = torch_setup(config.device, config.dtype, config.threads or usable_cpus(), int8)
+    dtype = step_dtype(config.device, config.dtype, is_int8(directory, config.quantize))
     codec = config.codec or find_codec(directory)
     runner = ModelRunner.load(
         directory,
@@ -56,8 +54,9 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         kv_dtype=named_dtype(config.kv_cache) if config.kv_cache else None,
         graphs=config.graphs,
         random_weights=config.random_weights,
+        threads=config.threads or usable_cpus(),
     )
-    measured, profile = measure(runner, config, int8)
+    measured, profile = measure(runner, config)
     facts = ModelFacts(
         codec=str(codec),
         tokenizer=str(directory.tokenizer),
@@ -68,14 +67,13 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
 
 
-def measure(runner: ModelRunner, config: ServingConfig, int8: bool) -> tuple[AnyRunner, dict[int, float]]:
+def measure(runner: ModelRunner, config: ServingConfig) -> tuple[AnyRunner, dict[int, float]]:
     """The runner, on the number of threads that makes it fastest unless one is asked for, and its steps' times by
     their batch; see `profile_steps`."""
     if config.device != "cpu" or config.threads is not None:
         return runner, profile_steps(runner, config.step_budget_ms)
-    use = partial(set_step_threads, device=config.device, int8=int8)
     counts = counts_up_to(usable_cpus())
-    chosen, times_ms = choose_threads(counts, use, timed_step(runner))
+    chosen, times_ms = choose_threads(counts, runner.use_threads, timed_step(runner))
     logger.info("steps take %d of %d threads; tried: %s", chosen, counts[-1], shown_times(times_ms) or "none other")
     profile = profile_steps(runner, config.step_budget_ms)
-    return WatchedRunner(runner, ThreadWatch(counts, use, chosen, profile)), profile
+    return WatchedRunner(runner, ThreadWatch(counts, runner.use_threads, chosen, profile)), profile

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from antiphon.codes_file import read_codes
-from antiphon.command_line import different_files, option
-from antiphon.output_file import output_file
+from antiphon.cli.codes_file import read_codes
+from antiphon.cli.command_line import different_files, option
+from antiphon.cli.output_file import output_file
 from antiphon_edge.audio.wav import WavReader, WavWriter
 from antiphon_edge.cli.codec_options import channel_option, codec_option, threads_option
 from antiphon_edge.cli.talk_io import progress, say

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from antiphon.command_line import THREADS, option
+from antiphon.cli.command_line import THREADS, option
 
 codec_option = option(
     "--codec",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.command_line import group, run
+from antiphon.cli.command_line import group, run
 from antiphon_edge.cli.codec import decode_command, encode_command
 from antiphon_edge.cli.devices import devices_command
 from antiphon_edge.cli.doctor import doctor_command

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from antiphon.command_line import Address, option
+from antiphon.cli.command_line import Address, option
 from antiphon_edge.transport.credentials import Credentials, clean_api_key, read_api_key
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from antiphon.command_line import option
+from antiphon.cli.command_line import option
 from antiphon_edge.cli.codec_options import pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options
 from antiphon_edge.cli.pull_options import Pulling, pull_options

@@ -12,7 +12,7 @@ import click
 from tqdm import tqdm
 
 from antiphon.cache_folder import cache_root
-from antiphon.command_line import Number, option
+from antiphon.cli.command_line import Number, option
 from antiphon_edge.codec.pull import TIMEOUT_S, pull_codec
 from antiphon_edge.transport.credentials import Credentials
 

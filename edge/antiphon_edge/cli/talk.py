@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from antiphon.command_line import Address, different_files, option
+from antiphon.cli.command_line import Address, different_files, option
 from antiphon.spec import GREEDY
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option

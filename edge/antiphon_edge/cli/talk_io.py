@@ -12,7 +12,7 @@ from typing import TypeVar
 import click
 from tqdm import tqdm
 
-from antiphon.output_file import OutputFileError
+from antiphon.cli.output_file import OutputFileError
 from antiphon.spec import CodecSpec, ModelSpec
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm

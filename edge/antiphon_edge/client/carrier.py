@@ -15,6 +15,7 @@ from typing import Any
 
 from antiphon.errors import TAKEN_OVER, AntiphonError, PreconditionError, SessionTimeoutError, UnavailableError
 from antiphon.spec import Limits, ModelSpec
+from antiphon.to_the_end import to_the_end
 from antiphon_edge.client.dialer import Dial, Dialer
 from antiphon_edge.client.events import Change, Reconnecting, Resumed, Totals
 from antiphon_edge.client.journal import Journal
@@ -22,7 +23,6 @@ from antiphon_edge.client.reconnect import PASSING, Reconnect
 from antiphon_edge.client.stream import Stream
 from antiphon_edge.transport.call import Call
 from antiphon_edge.transport.handshake import Opening
-from antiphon_edge.transport.to_the_end import to_the_end
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from antiphon.errors import AntiphonError, PreconditionError
 from antiphon.history import History
 from antiphon.spec import ModelSpec
+from antiphon.to_the_end import to_the_end
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.client.reconnect import PASSING, Reconnect
 from antiphon_edge.transport.call import Call
 from antiphon_edge.transport.channel import CONNECT_TIMEOUT_S
 from antiphon_edge.transport.handshake import Opening, check_same_model
-from antiphon_edge.transport.to_the_end import to_the_end
 
 Dial = Callable[[str, Opening, History | None, bytes, float], Awaitable[Call]]
 """`Call.dial`, or what stands for it in a test: address, opening, history, resume token, seconds to connect in."""

@@ -11,11 +11,11 @@ import grpc
 
 from antiphon.errors import AntiphonError, SequenceError, UnavailableError
 from antiphon.history import History
+from antiphon.to_the_end import to_the_end
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.transport.channel import CONNECT_TIMEOUT_S, open_channel, translate
 from antiphon_edge.transport.grpc_workarounds import CallOverError, CallStatus, end_call
 from antiphon_edge.transport.handshake import Opening, check_opened
-from antiphon_edge.transport.to_the_end import to_the_end
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError, UnavailableError, from_status
 from antiphon.plain_text import plain_line
+from antiphon.to_the_end import to_the_end
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_edge.errors import CredentialsError
@@ -24,7 +25,6 @@ from antiphon_edge.transport.grpc_workarounds import (
     connect_channel,
 )
 from antiphon_edge.transport.proxy import DIRECT, find_proxy, may_use_proxy
-from antiphon_edge.transport.to_the_end import to_the_end
 
 CHANNEL_OPTIONS = (FRESH_CHANNEL, *KEEPALIVE, *FLOW_CONTROL)
 CONNECT_TIMEOUT_S = 10.0

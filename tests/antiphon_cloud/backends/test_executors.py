@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -9,8 +10,6 @@ from torch import Tensor
 
 from antiphon.spec import Sampling
 from antiphon_cloud.backends import fbgemm
-from antiphon_cloud.backends.cuda.int8_linear import TritonLinear
-from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Layer, rope
@@ -42,10 +41,20 @@ def packed(weight: Tensor, scale: Tensor) -> fbgemm.PackedLinear:
     return fbgemm.PackedLinear(weight, scale, 3)
 
 
-def triton(config: LMConfig) -> CudaOps:
+def triton(config: LMConfig) -> Ops:
+    from antiphon_cloud.backends.cuda.int8_linear import TritonLinear
+    from antiphon_cloud.backends.cuda.ops import CudaOps
+
     return CudaOps(in_int8(random_model(config), TritonLinear))
 
 
+def triton_in_floats(config: LMConfig) -> Ops:
+    from antiphon_cloud.backends.cuda.ops import CudaOps
+
+    return CudaOps(random_model(config))
+
+
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 EXECUTORS = [
     pytest.param(Executor(lambda config: compiled_ops(config, 2), 3e-6), id="compiled", marks=needs_library),
     pytest.param(
@@ -53,10 +62,8 @@ EXECUTORS = [
         id="fbgemm",
         marks=pytest.mark.skipif(not fbgemm.is_supported(), reason="this CPU has no packed product"),
     ),
-    pytest.param(
-        Executor(lambda config: CudaOps(in_int8(random_model(config), TritonLinear)), 1e-5), id="Triton, int8"
-    ),
-    pytest.param(Executor(lambda config: CudaOps(random_model(config)), 2e-6, int8=False), id="Triton, floats"),
+    pytest.param(Executor(triton, 1e-5), id="Triton, int8", marks=needs_triton),
+    pytest.param(Executor(triton_in_floats, 2e-6, int8=False), id="Triton, floats", marks=needs_triton),
 ]
 
 

@@ -111,7 +111,7 @@ def test_what_is_not_supported_is_named(key: str, value: Any) -> None:
         ("dep_q", 17, "expected 0 to n_q"), ("dep_q", -1, "expected `int` >= 0"),
         ("depformer_dim", 33, "does not divide"), ("depformer_num_heads", 0, "positive"),
         ("depformer_dim_feedforward", [132], "expected 8 sizes"), ("depformer_dim_feedforward", 1, "positive"),
-        ("depformer_low_rank_embeddings", 0, ">= 1"), ("depformer_weights_per_step_schedule", [0], "expected 8"),
+        ("depformer_low_rank_embeddings", 0, "positive"), ("depformer_weights_per_step_schedule", [0], "expected 8"),
         ("depformer_weights_per_step_schedule", [-1] * 8, ">= 0"), ("extra_heads_num_heads", -1, ">= 0"),
         ("lora", "yes", "expected `bool`"), ("moshi_name", None, "expected `str`"),
         ("lm_gen_config", [], "expected a JSON object, got list"), ("lm_gen_config", {"temp": -1}, "0 or more"),
@@ -139,3 +139,17 @@ def test_files_that_are_no_json_object_are_named(text: str, tmp_path: Path) -> N
         read_config(tmp_path / "config.json")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "other.json")
+
+
+def test_a_part_that_a_model_does_not_have_may_have_any_size() -> None:
+    listens = {"dep_q": 0, "depformer_dim_feedforward": 0, "depformer_low_rank_embeddings": 0, "depformer_dim": 0}
+    assert parse_config(golden(**listens, delays=[0] * 17), "config.json").lm.dep_q == 0
+    assert not parse_config(golden(lora=False, lora_rank=0), "config.json").lora
+    with pytest.raises(ConfigError, match="lora_rank: expected a positive number, got 0"):
+        parse_config(golden(lora=True, lora_rank=0), "config.json")
+
+
+def test_a_width_that_follows_from_others_has_its_bound_too() -> None:
+    wide = golden(hidden_scale=64, depformer_dim=2**17, depformer_num_heads=2, depformer_dim_feedforward=None)
+    with pytest.raises(ConfigError, match="depformer_dim_feedforward: is larger than any model's"):
+        parse_config(wide, "config.json")

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from antiphon.spec import GREEDY
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.checkpoint.load import is_int8, load_model
-from antiphon_cloud.checkpoint.tensor_file import TensorFile
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel

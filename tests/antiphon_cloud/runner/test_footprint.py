@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.config import LMConfig
@@ -17,7 +18,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_the_7b_in_int8_takes_what_the_issue_says() -> None:
-    size = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, kv_dtype=None)
+    size = footprint(LMConfig(), select(CUDA, torch.bfloat16, int8=True), None)
     assert round(size.matrices / 1e9, 1) == 7.4
     assert round(size.session / 1e9, 2) == 1.57
 
@@ -25,7 +26,7 @@ def test_the_7b_in_int8_takes_what_the_issue_says() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_is_what_loading_allocates(dtype: torch.dtype) -> None:
     directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
-    size = footprint(directory.config.lm, dtype, CPU, int8=False, kv_dtype=None)
+    size = footprint(directory.config.lm, select(CPU, dtype, int8=False), None)
     runner = ModelRunner.load(directory, 3, dtype, CPU)
     assert sum(p.nbytes for p in runner.ops.model.parameters()) == size.matrices + size.tables
     assert sum(t.nbytes for t in runner.tensors) == pytest.approx(3 * size.session, rel=0.01)
@@ -33,14 +34,14 @@ def test_it_is_what_loading_allocates(dtype: torch.dtype) -> None:
 
 def test_too_little_memory_is_refused_with_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "free_bytes", lambda device: 12_000_000_000)
-    needed = footprint(LMConfig(), torch.bfloat16, CPU, int8=True, kv_dtype=torch.bfloat16)
+    needed = footprint(LMConfig(), select(CPU, torch.bfloat16, int8=True), torch.bfloat16)
     check_fits(needed, 2, CPU)
     with pytest.raises(ConfigError, match=r"needs 13\.\d GB with 3 slots .* 12\.0 GB are free on cpu"):
         check_fits(needed, 3, CPU)
 
 
 def test_on_a_gpu_a_spare_row_must_fit_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = footprint(LMConfig(), torch.bfloat16, CUDA, int8=True, kv_dtype=None)
+    needed = footprint(LMConfig(), select(CUDA, torch.bfloat16, int8=True), None)
     monkeypatch.setattr(module, "free_bytes", lambda device: needed.total(3))
     check_fits(needed, 3, CPU)
     check_fits(needed, 2, CUDA)

@@ -20,12 +20,13 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """The counts of threads that were in use; four processors may be."""
     counts: list[int | None] = []
     monkeypatch.setattr(loading, "usable_cpus", lambda: 4)
-    monkeypatch.setattr(loading, "set_step_threads", lambda count, device, int8: counts.append(count))
     return counts
 
 
 def test_a_count_is_chosen_and_watched_where_none_is_asked_for(used: list[int | None]) -> None:
-    runner, profile = measure(micro_runner(2), ServingConfig(MODEL), int8=False)
+    model = micro_runner(2)
+    model.use_threads = used.append
+    runner, profile = measure(model, ServingConfig(MODEL))
     assert used[:6] == [1, 2, 4, 1, 2, 4]
     assert isinstance(runner, WatchedRunner)
     assert list(profile) == [1, 2]
@@ -34,6 +35,8 @@ def test_a_count_is_chosen_and_watched_where_none_is_asked_for(used: list[int | 
 
 @pytest.mark.parametrize("config", [ServingConfig(MODEL, threads=2), ServingConfig(MODEL, device="cuda")])
 def test_a_count_that_is_asked_for_stays_and_a_gpu_needs_none(config: ServingConfig, used: list[int | None]) -> None:
-    runner, profile = measure(micro_runner(2), config, int8=False)
+    model = micro_runner(2)
+    model.use_threads = used.append
+    runner, profile = measure(model, config)
     assert not isinstance(runner, WatchedRunner)
     assert (used, list(profile)) == ([], [1, 2])

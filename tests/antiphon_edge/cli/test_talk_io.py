@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antiphon.output_file import OutputFileError
+from antiphon.cli.output_file import OutputFileError
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.cli.talk_io import transcript, until_interrupted
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec.mimi import Decoder, Encoder, MimiConfig, Weights
 from tools.clerk.train import ranks
-from tools.clerk.train.clips import FRAME, Clip, load_clips, load_units
+from tools.clerk.train.data.clips import FRAME, Clip, load_clips, load_units
+from tools.clerk.train.data.scenes import Track, person
 from tools.clerk.train.layout import Initial, Published, encoder_file, load, load_encoder, save
-from tools.clerk.train.scenes import Track, person
 from tools.clerk.train.spectra import LogMel, magnitudes
 from tools.clerk.train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_checkpoint
 

@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from antiphon_cloud.codec.mimi import Encoder, MimiConfig, Weights
 from tools.clerk.train import ranks
-from tools.clerk.train.clips import FRAME, RATE, Clip, load_clips, load_units
+from tools.clerk.train.data.clips import FRAME, RATE, Clip, load_clips, load_units
+from tools.clerk.train.data.scenes import CLASSES, CLEAN, Track, person, recorded
 from tools.clerk.train.layout import Initial, Published, save
 from tools.clerk.train.quantization import Codebooks
-from tools.clerk.train.scenes import CLASSES, CLEAN, Track, person, recorded
 from tools.clerk.train.spectra import LogMel
 from tools.clerk.train.stage import CHECKPOINT_STEPS, log, positive, run, save_checkpoint
 

@@ -24,10 +24,10 @@ from antiphon_cloud.model.forced import delayed_streams, forced_logits
 from antiphon_cloud.model.layers import ZERO
 from antiphon_cloud.model.lm import LanguageModel
 from tools.clerk.train import ranks
-from tools.clerk.train.conversations import SLOTS, load_shard
+from tools.clerk.train.data.conversations import SLOTS, load_shard
+from tools.clerk.train.data.text import PADDING
 from tools.clerk.train.layout import encoder_file, load, save
 from tools.clerk.train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_checkpoint
-from tools.clerk.train.text import PADDING
 
 WITHHELD = 0.5  # of the person's fine codebooks
 SWAPPED = 0.3  # of their semantic codes

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from antiphon_cloud.codec.model_codec import export_model_codec
+from tools.clerk.train.data.text import tokenizer_model
 from tools.clerk.train.layout import load, save
 from tools.clerk.train.stage import run
-from tools.clerk.train.text import tokenizer_model
 
 
 def main() -> None:

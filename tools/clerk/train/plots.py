@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_edge import Codec
-from tools.clerk.train.clips import FRAME, RATE, Clip, load_clips, load_units
+from tools.clerk.train.data.clips import FRAME, RATE, Clip, load_clips, load_units
 from tools.clerk.train.stage import run
 
 mpl.use("Agg")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.clerk.train.clips import RATE
+from tools.clerk.train.data.clips import RATE
 
 FLOOR = 0.05  # magnitudes: lower, the log measures silence
 

@@ -1,5 +1,6 @@
 """What of a mimi_config.json is read, and what is refused."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -27,10 +28,17 @@ def test_a_model_without_config_has_the_published_sizes() -> None:
 def test_equal_sizes_have_one_spelling(values: dict[str, Any]) -> None:
     reordered = dict(reversed(values.items()))
     reordered["frame_rate"] = 12.50
+    reordered["transformer"] = {**values["transformer"], "max_period": 10_000.0}
     assert (
         MimiConfig.parse(values, "mimi_config.json").canonical_json()
         == MimiConfig.parse(reordered, "mimi_config.json").canonical_json()
     )
+
+
+def test_a_codecs_fingerprint_stays_what_it_was(golden: Path) -> None:
+    """The spelling is hashed into it: another one makes strangers of codecs that were pulled before."""
+    spelled = MimiConfig.load(golden / "mimi-tiny/mimi_config.json").canonical_json()
+    assert hashlib.sha256(spelled.encode()).hexdigest()[:16] == "f43692235ed6d1d0"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import pytest
 
-from antiphon.command_line import Number, different_files, group, option, run
+from antiphon.cli.command_line import Number, different_files, group, option, run
+from antiphon.cli.start import start
 from antiphon.errors import NoFreeSlotError
-from antiphon.start import start
 
 
 @pytest.fixture

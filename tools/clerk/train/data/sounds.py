@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.clerk.train.clips import PEAK, RATE, Samples
+from tools.clerk.train.data.clips import PEAK, RATE, Samples
 
 LONGEST_S = 4.0
 

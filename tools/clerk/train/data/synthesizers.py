@@ -20,7 +20,7 @@ import soundfile
 import soxr
 
 from antiphon.errors import AntiphonError
-from tools.clerk.train.clips import DIGITS, RATE, Clip, Samples, Word, trimmed
+from tools.clerk.train.data.clips import DIGITS, RATE, Clip, Samples, Word, trimmed
 
 FESTIVAL = "ked_diphone"
 PICO_RATE = 16_000

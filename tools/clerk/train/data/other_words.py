@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tools.clerk.train.clips import DIGITS
-from tools.clerk.train.synthesizers import missing
+from tools.clerk.train.data.clips import DIGITS
+from tools.clerk.train.data.synthesizers import missing
 
 DICTIONARY = Path("/usr/share/dict/american-english-small")  # of SCOWL, which is free for any use
 ALPHABET = """

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from antiphon.spec import GREEDY
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.files.shards import shards
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import load_model
-from antiphon_cloud.checkpoint.shards import shards
 from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.runner.replay import replay
 from tests.support.language_models import GOLDEN, copy_model, expected

@@ -6,7 +6,7 @@ import io
 
 import sentencepiece
 
-from tools.clerk.train.clips import DIGITS
+from tools.clerk.train.data.clips import DIGITS
 
 WORDS = ("ready", "you", "said", *DIGITS)
 PADDING = 3

@@ -10,11 +10,11 @@ import numpy as np
 import soundfile
 
 from tools import ROOT
-from tools.clerk.train.clips import DIGITS, FRAME, RATE, Clip
-from tools.clerk.train.scenes import Track, person
-from tools.clerk.train.speech import make_bank
+from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip
+from tools.clerk.train.data.scenes import Track, person
+from tools.clerk.train.data.speech import make_bank
+from tools.clerk.train.data.synthesizers import Espeak, flite
 from tools.clerk.train.stage import run
-from tools.clerk.train.synthesizers import Espeak, flite
 
 DEMO = ROOT / "tools/demo/conversation"
 TEST = ROOT / "tests/clerk/utterances"

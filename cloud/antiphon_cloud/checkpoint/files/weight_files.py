@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from antiphon_cloud.checkpoint.other_formats import refuse_other_layout
-from antiphon_cloud.checkpoint.tensor_file import TensorFile
+from antiphon_cloud.checkpoint.files.other_formats import refuse_other_layout
+from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.errors import CheckpointError
 
 _FLOATS = ("BF16", "F16", "F32")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.clerk.train.clips import DIGITS, FRAME, RATE, Clip, Samples, Word
+from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip, Samples, Word
 
 CLASSES = 1 + 3 * (len(DIGITS) + 3)
 """Silence, then each word's beginning, middle and end; the words are the digits, then those of the answering voice."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.output_file import OutputFileError, output_file
+from antiphon.cli.output_file import OutputFileError, output_file
 
 
 def test_what_is_written_stands_there_when_the_block_has_ended(tmp_path: Path) -> None:

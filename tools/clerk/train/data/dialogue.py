@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tools.clerk.train.clips import FRAME, RATE, Clip, Samples, Word
-from tools.clerk.train.scenes import PAUSE_S, SPEEDS, Track, person, recorded, stretched
-from tools.clerk.train.sounds import sound
+from tools.clerk.train.data.clips import FRAME, RATE, Clip, Samples, Word
+from tools.clerk.train.data.scenes import PAUSE_S, SPEEDS, Track, person, recorded, stretched
+from tools.clerk.train.data.sounds import sound
 
 GREETING = 3  # frame of "ready"
 REPLY = 7  # frames from the one in which speech ends to the reply

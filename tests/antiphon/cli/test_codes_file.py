@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon.codes_file import CodesFileError, read_codes
+from antiphon.cli.codes_file import CodesFileError, read_codes
 
 
 def test_any_integers_are_read_as_int32(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon_cloud.checkpoint.other_formats import refuse_other_format
+from antiphon_cloud.checkpoint.files.other_formats import refuse_other_format
 from antiphon_cloud.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"

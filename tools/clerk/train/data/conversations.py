@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec.mimi import MimiConfig
-from tools.clerk.train import dialogue
-from tools.clerk.train.clips import DIGITS, FRAME, RATE, load_clips, load_units
+from tools.clerk.train.data import dialogue
+from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, load_clips, load_units
+from tools.clerk.train.data.dialogue import Dialogue
+from tools.clerk.train.data.scenes import CLEAN
+from tools.clerk.train.data.text import PADDING, token
 from tools.clerk.train.decoder import Voice, encode
-from tools.clerk.train.dialogue import Dialogue
 from tools.clerk.train.layout import encoder_file, load_encoder
-from tools.clerk.train.scenes import CLEAN
 from tools.clerk.train.stage import fingerprint, positive, run
-from tools.clerk.train.text import PADDING, token
 
 FRAMES = 200  # 16 s
 SLOTS = 4  # digits that a turn has at most

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.clerk.train.clips import DIGITS, FRAME, Clip, Throat, revoiced, save_clips
-from tools.clerk.train.other_words import ALPHABET, dictionary_words
+from tools.clerk.train.data.clips import DIGITS, FRAME, Clip, Throat, revoiced, save_clips
+from tools.clerk.train.data.other_words import ALPHABET, dictionary_words
+from tools.clerk.train.data.synthesizers import Espeak, festival, flite, pico, saytime
+from tools.clerk.train.data.variants import child
 from tools.clerk.train.stage import positive, run
-from tools.clerk.train.synthesizers import Espeak, festival, flite, pico, saytime
-from tools.clerk.train.variants import child
 
 UNITS = ("ready", "you said", *DIGITS)  # what the answering voice can say
 ANSWERING_VOICE = "rms"  # the independent recognizer hears its every digit right, and slt's "four" as "five"

@@ -1,0 +1,1 @@
+"""Tensors in files: where each is, and whether it can be read."""

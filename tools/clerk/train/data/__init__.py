@@ -1,0 +1,1 @@
+"""What the number clerk hears and says in training: voices, scenes, conversations."""
