@@ -134,7 +134,7 @@ def test_a_decision_says_what_it_costs_and_what_was_rejected(page: Path) -> None
 def test_a_hook_runs_what_make_check_runs() -> None:
     check = (ROOT / "Makefile").read_text().partition("\ncheck:")[2].partition("\ndocs:")[0]
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert len(hooks) == 5
+    assert len(hooks) == 6
     for hook in hooks:
         assert hook["entry"].replace(".venv/bin", "$(BIN)").removesuffix(" --force-exclude") in check
 
