@@ -56,7 +56,10 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         keep_slot_ms=options.keep_slot_ms,
     )
     stepper = StepperThread(options.runner)
-    engine, codec = Engine(stepper, StepForecast(options.profile)), CodecFolder(CODEC, options.codec_files)
+    engine, codec = (
+        Engine(stepper, StepForecast(options.profile), server.worker.metrics),
+        CodecFolder(CODEC, options.codec_files),
+    )
     budget_ms = math.inf if options.profile is None else STEP_BUDGET_MS
     await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits, budget_ms))
     try:

@@ -15,6 +15,7 @@ from antiphon.spec import CodecSpec, Limits
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.host import StepperProcess
+from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
 
@@ -32,10 +33,10 @@ def main() -> None:
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
     arguments = parser.parse_args()
 
-    def load() -> ServedModel:
+    def load(metrics: Metrics) -> ServedModel:
         runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000}
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
-        engine = Engine(StepperProcess("tools.harness.stub_runner:load", runner))
+        engine = Engine(StepperProcess("tools.harness.stub_runner:load", runner), metrics=metrics)
         return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", limits)
 
     config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)

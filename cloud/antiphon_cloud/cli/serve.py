@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,4 +107,4 @@ def serve_command(
         step_budget_ms=step_budget_ms,
         keep_slot_ms=round(keep_slot_s * 1000),
     )
-    uvloop.run(run_server(server, lambda: load(serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
+    uvloop.run(run_server(server, partial(load, serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

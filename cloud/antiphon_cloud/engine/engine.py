@@ -51,9 +51,12 @@ class Engine:
     Args:
         stepper: where the model is stepped; it runs, and nobody reads its socket yet.
         forecast: learns what steps take; None for one without a profile.
+        metrics: count steps and frames; None where nobody reads them.
     """
 
-    def __init__(self, stepper: StepperHost, forecast: StepForecast | None = None) -> None:
+    def __init__(
+        self, stepper: StepperHost, forecast: StepForecast | None = None, metrics: Metrics | None = None
+    ) -> None:
         self.forecast = forecast or StepForecast()
         self._stepper = stepper
         self._free = list(range(stepper.slots))  # a heap: low rows first, so that the batch stays short
@@ -62,7 +65,7 @@ class Engine:
         self._prefilling: dict[Slot, float] = {}  # since when
         self._unanswered = 0
         self._heard_s = 0.0  # when the stepper last said something, or began to owe something
-        self._metrics = Metrics()
+        self._metrics = metrics or Metrics()
         self._transport: asyncio.WriteTransport | None = None
         self._failure: str | None = None
         self._failed = asyncio.Event()
@@ -105,11 +108,9 @@ class Engine:
         assert self._failure is not None
         return self._failure
 
-    async def start(self, metrics: Metrics | None = None) -> None:
-        """Begins to read; replies are delivered on the running event loop, steps and frames counted in `metrics`."""
-        if metrics is not None:
-            self._metrics = metrics
-            metrics.watch_stepper(self._stepper.pid)
+    async def start(self) -> None:
+        """Begins to read; replies are delivered on the running event loop."""
+        self._metrics.watch_stepper(self._stepper.pid)
         loop = asyncio.get_running_loop()
         connection = _Connection(self._receive, self._ended)
         self._transport, _ = await loop.create_unix_connection(lambda: connection, sock=self._stepper.socket)

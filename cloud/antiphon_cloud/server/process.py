@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,6 +22,7 @@ from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
 from antiphon.v1 import dialogue_pb2_grpc
+from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
 from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.access.tls import TlsFiles, server_credentials
@@ -120,7 +122,7 @@ class Server:
 
     async def serve(self, served: ServedModel) -> None:
         """Opens the doors to sessions."""
-        await served.engine.start(self.worker.metrics)
+        await served.engine.start()
         self._gate.seat(served.engine.slots)
         self.worker.serve(served)
         self._health.announce(health_pb2.HealthCheckResponse.SERVING)
@@ -157,12 +159,13 @@ class Server:
         return Monitor(listen, self.worker.metrics.registry, checks)
 
 
-async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Callable[[str], None]) -> None:
+async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], ready: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
         config: where to listen, and how to end.
-        load: builds the served model; runs in a thread, while the port already answers UNAVAILABLE.
+        load: builds the served model, which counts in these metrics; runs in a thread, while the port already answers
+            UNAVAILABLE.
         ready: called with `HOST:PORT` once sessions are admitted.
 
     Raises:
@@ -175,7 +178,7 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, server.reload)  # unheard, it would end the process
     address = await server.bind()
-    loading, ending = _in_thread(load), asyncio.create_task(ended.wait())
+    loading, ending = _in_thread(partial(load, server.worker.metrics)), asyncio.create_task(ended.wait())
     try:
         either: set[asyncio.Future[Any]] = {loading, ending}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -13,12 +13,13 @@ from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.engine.messages import built
 from antiphon_cloud.errors import CheckpointError
+from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 
 
-def load(config: ServingConfig) -> ServedModel:
+def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
     """Starts the stepper's process, which loads the model and exports its codec where the directory has none yet, and
     loads the rest that sessions need. This process never imports torch.
 
@@ -43,5 +44,5 @@ def load(config: ServingConfig) -> ServedModel:
         history_steps=facts.history_steps,
         keep_slot_ms=config.keep_slot_ms,
     )
-    engine = Engine(stepper, StepForecast(facts.profile))
+    engine = Engine(stepper, StepForecast(facts.profile), metrics)
     return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms)

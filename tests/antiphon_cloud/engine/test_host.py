@@ -19,6 +19,7 @@ from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
 from tests.support.servers import CODEC
@@ -68,9 +69,11 @@ async def test_a_worker_whose_stepper_is_killed_sends_its_sessions_on_and_ends_w
     processes: list[StepperProcess] = []
     ready = asyncio.Event()
 
-    def load() -> ServedModel:
+    def load(metrics: Metrics) -> ServedModel:
         processes.append(StepperProcess("tools.harness.stub_runner:load", STUB))
-        served = ServedModel(Engine(processes[0]), CodecFolder(CODEC, ()), lambda token: b"", Limits(2))
+        served = ServedModel(
+            Engine(processes[0], metrics=metrics), CodecFolder(CODEC, ()), lambda token: b"", Limits(2)
+        )
         outboxes.append(served)
         return served
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import AntiphonError, UnavailableError
+from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
@@ -22,7 +23,7 @@ from tests.support.servers import CODEC
 async def test_sigterm_ends_a_worker_that_is_still_loading() -> None:
     loading, release = threading.Event(), threading.Event()
 
-    def load() -> ServedModel:
+    def load(metrics: Metrics) -> ServedModel:
         loading.set()
         release.wait()
         raise AssertionError("nobody waits for this any more")
@@ -42,7 +43,7 @@ async def test_sighup_reads_the_api_keys_again(tmp_path: Path, caplog: pytest.Lo
     caplog.set_level("INFO")
     loading, release = threading.Event(), threading.Event()
 
-    def load() -> ServedModel:
+    def load(metrics: Metrics) -> ServedModel:
         loading.set()
         release.wait()
         raise AntiphonError("no model after all")
@@ -62,7 +63,7 @@ async def test_sighup_without_api_keys_ends_nothing(caplog: pytest.LogCaptureFix
     caplog.set_level("INFO")
     loading, release = threading.Event(), threading.Event()
 
-    def load() -> ServedModel:
+    def load(metrics: Metrics) -> ServedModel:
         loading.set()
         release.wait()
         raise AntiphonError("no model after all")
@@ -79,7 +80,7 @@ async def test_sighup_without_api_keys_ends_nothing(caplog: pytest.LogCaptureFix
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:
-    def load() -> ServedModel:
+    def load(metrics: Metrics) -> ServedModel:
         raise AntiphonError("no such model")
 
     with pytest.raises(AntiphonError, match="no such model"):
