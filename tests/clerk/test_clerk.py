@@ -87,7 +87,7 @@ async def served(model: Path = NUMBER_CLERK) -> AsyncIterator[str]:
     """A worker's address, until the block ends."""
     server = Server(ServerConfig(listen="127.0.0.1:0"))
     address = await server.bind()
-    await server.serve(load(ServingConfig(model, slots=AT_ONCE, threads=1, step_budget_ms=1e9)))
+    await server.serve(load(ServingConfig(model, slots=AT_ONCE, threads=1, step_budget_ms=1e9), server.worker.metrics))
     try:
         yield address
     finally:

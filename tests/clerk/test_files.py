@@ -5,6 +5,7 @@ from safetensors import safe_open
 
 from antiphon.errors import AntiphonError
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.serving.config import ServingConfig
 from antiphon_cloud.serving.load import load
@@ -31,7 +32,7 @@ def test_it_is_a_directory_like_any_published_one_in_int8() -> None:
 
 def test_what_needs_its_floats_says_so_in_one_sentence() -> None:
     with pytest.raises(AntiphonError, match="the weights are int8 already; leave --quantize none out"):
-        load(ServingConfig(NUMBER_CLERK, quantize="none"))
+        load(ServingConfig(NUMBER_CLERK, quantize="none"), Metrics())
 
 
 def test_its_codec_has_mimis_frame_and_codebooks() -> None:

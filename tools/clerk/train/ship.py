@@ -1,6 +1,6 @@
 """What of a packed model the package brings: the language model in int8 and the exported codec, without their floats.
 
-    python -m tools.clerk.train.ship $W/number-clerk ../cloud/antiphon_cloud/models/number-clerk
+    python -m tools.clerk.train.ship $W/number-clerk cloud/antiphon_cloud/models/number-clerk
 
 Matrices are what `--quantize int8` makes of them, in the published int8 layout: `NAME` int8 [outputs, inputs] and
 `NAME_scb` float32 [outputs], the largest of each row. Embeddings are held likewise, which published files do not do.
