@@ -36,20 +36,20 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-MAX_MESSAGE_BYTES = 256 * 1024  # a frame is 20 bytes; the rest is room for a resumed session's history
+MAX_MESSAGE_BYTES = 256 * 1024  # a frame is 20 bytes; a resumed session's history needs more
 
 CHANNEL_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
+    ("grpc.so_reuseport", 0),  # binding a taken port is an error
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.server_handshake_timeout_ms", 10_000),  # TLS and HTTP/2, for one who connects and says nothing
+    ("grpc.server_handshake_timeout_ms", 10_000),  # TLS and HTTP/2, for silent connections
     ("grpc.max_connection_idle_ms", 30_000),  # without a call
-    ("grpc.max_concurrent_streams", 256),  # of a connection; a load balancer opens another for more
+    ("grpc.max_concurrent_streams", 256),  # per connection; a load balancer opens another for more
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 500),  # a load balancer looks every second whether we are there
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),  # a load balancer pings every second
     *KEEPALIVE,
     *FLOW_CONTROL,
 )
-END_S = 0.25  # for the statuses of ended calls to reach their clients
+END_S = 0.25  # for ended calls' statuses to reach their clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ class ServerConfig:
     drain_s: float = 5.0
     tls: TlsFiles | None = None
     insecure: bool = False  # plaintext may leave this machine
-    api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
+    api_keys: Path | None = None  # file of accepted keys; None accepts everyone
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
-    allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
+    allowance: Allowance = field(default_factory=Allowance)  # default of clients whose key sets no limits
 
 
 class Server:
-    """A gRPC server around one worker. The port answers from `bind` on: UNAVAILABLE until a model is served.
+    """A gRPC server around one worker. From `bind` until a model is served, it answers UNAVAILABLE.
 
     Raises:
         KeyFileError: the file of API keys cannot be used.
@@ -95,7 +95,7 @@ class Server:
         """Opens the port and returns `HOST:PORT` as bound (port 0 picks one).
 
         Raises:
-            AntiphonError: the address cannot be listened on, or not safely.
+            AntiphonError: listening on the address fails or is unsafe.
         """
         if self._config.metrics_listen:
             self._monitor = self._watched(self._config.metrics_listen)
@@ -119,21 +119,21 @@ class Server:
         return join_address(host, port)
 
     async def serve(self, served: ServedModel) -> None:
-        """Opens the doors to sessions."""
+        """Admits sessions from now on."""
         await served.engine.start(self.worker.metrics)
         self._gate.seat(served.engine.slots)
         self.worker.serve(served)
         self._health.announce(health_pb2.HealthCheckResponse.SERVING)
 
     def reload(self) -> None:
-        """Reads again what the worker was started with and may have changed: the API keys."""
+        """Reads the API keys again."""
         if self.keys:
             self.keys.reload()
         else:
             logger.info("SIGHUP: there are no API keys to read again")
 
     async def drain(self) -> None:
-        """Refuses new sessions, asks the live ones to move, and returns when the last has left or the time is up."""
+        """Refuses new sessions, asks live ones to move, and returns when all have left or the time is up."""
         self.worker.drain()
         self._health.announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._service.drain(self._config.drain_s)
@@ -147,7 +147,7 @@ class Server:
             await asyncio.to_thread(self._monitor.stop)
 
     def _watched(self, listen: str) -> Monitor:
-        """The port for operators."""
+        """The operators' port."""
         loop = asyncio.get_running_loop()
         self.worker.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
         checks = {
@@ -173,7 +173,7 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)  # unheard, it would end the process
+    loop.add_signal_handler(signal.SIGHUP, server.reload)  # unhandled, it would end the process
     address = await server.bind()
     loading, ending = _in_thread(load), asyncio.create_task(ended.wait())
     try:
@@ -182,7 +182,7 @@ async def run(config: ServerConfig, load: Callable[[], ServedModel], ready: Call
         if loading.done():
             served = loading.result()
             await server.serve(served)
-            # What was loaded stays: looking through it for garbage would hold up every session for a frame or two.
+            # Exempts what was loaded from garbage collection, which would delay every session by a frame or two.
             gc.collect()
             gc.freeze()
             ready(address)
@@ -224,7 +224,7 @@ def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
             result = function()
         except Exception as raised:  # noqa: BLE001 - it is raised again where the future is awaited
             error = raised
-        with suppress(RuntimeError):  # the loop has closed, and with it whoever waited
+        with suppress(RuntimeError):  # the loop has closed, so nothing awaits it
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=call, name="load", daemon=True).start()

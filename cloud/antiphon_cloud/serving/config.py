@@ -1,4 +1,4 @@
-"""What a worker is asked to serve, and what its stepper's process says that it found."""
+"""What a worker serves, and what its stepper process reports about the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon_cloud.timing import STEP_BUDGET_MS
 
 @dataclass(frozen=True, slots=True)
 class ServingConfig:
-    """What to serve, and on what."""
+    """The model and the device."""
 
     model: Path
     codec: Path | None = None
@@ -29,7 +29,7 @@ class ServingConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the stepper's process found when it loaded the model (`loading.load_stepper`)."""
+    """What the stepper process reports after loading the model (`loading.load_stepper`)."""
 
     codec: str  # folder
     tokenizer: str  # file

@@ -1,4 +1,4 @@
-"""From a model directory to something that serves sessions: the stepper's process, the codec and the tokenizer."""
+"""From a model directory to a served model: the stepper process, the codec and the tokenizer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 
 
 def load(config: ServingConfig) -> ServedModel:
-    """Starts the stepper's process, which loads the model and exports its codec where the directory has none yet, and
-    loads the rest that sessions need. This process never imports torch.
+    """Starts the stepper process, which loads the model and exports its codec if the directory has none, and loads the
+    rest that sessions need. This process never imports torch.
 
     Raises:
         AntiphonError: a file of the model is missing or damaged; the model, or the device, is not supported, or has too

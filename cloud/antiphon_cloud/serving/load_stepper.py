@@ -1,4 +1,4 @@
-"""What the stepper's process does first: from a model directory to a runner that was measured."""
+"""How the stepper process starts: from a model directory to a measured runner."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from antiphon_cloud.serving.thread_count import (
     timed_step,
 )
 
-HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
+HISTORY_STEPS = 4096  # unless the context needs more: 5 minutes, 96 KiB
 
 logger = logging.getLogger(__name__)
 
 
 def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any]]:
-    """The runner of a `ServingConfig`, and what the event loop's process is told of it.
+    """The runner of a `ServingConfig`, and the facts for the event loop's process.
 
     Raises:
         CheckpointError: a file of the model is missing or damaged.
@@ -69,8 +69,8 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
 
 
 def measure(runner: ModelRunner, config: ServingConfig, int8: bool) -> tuple[AnyRunner, dict[int, float]]:
-    """The runner, on the number of threads that makes it fastest unless one is asked for, and its steps' times by
-    their batch; see `profile_steps`."""
+    """The runner, on the configured or else the fastest number of threads, and its step times by batch; see
+    `profile_steps`."""
     if config.device != "cpu" or config.threads is not None:
         return runner, profile_steps(runner, config.step_budget_ms)
     use = partial(set_step_threads, device=config.device, int8=int8)
