@@ -24,7 +24,7 @@ class KeyFileError(AntiphonError):
 
 
 class Refusal(enum.Enum):
-    """Why a session is not admitted: the label of the refusals that are counted."""
+    """Why a session is not admitted; the label of the refusals metric."""
 
     SLOTS = "slots"
     STEP_TIME = "step_time"
@@ -35,7 +35,7 @@ class Refusal(enum.Enum):
 
 
 class RefusedError(NoFreeSlotError):
-    """No session now, for a reason that the worker counts."""
+    """No session now; the worker counts the reason."""
 
     def __init__(self, reason: Refusal, message: str, retry_after_s: float) -> None:
         super().__init__(message, retry_after_s)

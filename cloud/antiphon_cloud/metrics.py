@@ -1,4 +1,4 @@
-"""What the worker counts and times, for Prometheus. Nothing is labelled by session or client: series stay few."""
+"""The worker's Prometheus metrics. No label names a session or client, so that the series stay few."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon import __version__
 from antiphon_cloud.errors import Refusal
 from antiphon_cloud.timing import FRAME_S
 
-# Fine around a frame, where it matters on which side a time falls.
+# The buckets are finest around the length of a frame.
 LATENCY_BUCKETS_S = (
     0.001,
     0.0025,
@@ -59,7 +59,7 @@ class Metrics:
             "antiphon_refusals", "Calls that were not let in, by reason.", ["reason"], registry=registry
         )
         for reason in REFUSALS:
-            self._refusals.labels(reason)  # there from the start, at 0
+            self._refusals.labels(reason)  # exports 0 from the start
         self._step = Histogram(
             "antiphon_step_seconds", "One step over a batch.", buckets=LATENCY_BUCKETS_S, registry=registry
         )
@@ -90,7 +90,7 @@ class Metrics:
         self._gauges[name].set_function(value)
 
     def watch_stepper(self, pid: int) -> None:
-        """Shows memory, processor time and open files of the stepper's process too: `stepper_process_…`."""
+        """Exports the stepper process's memory, processor time and open files as `stepper_process_…`."""
         ProcessCollector(namespace="stepper", pid=lambda: pid, registry=self.registry)
 
     def step(self, batch: int, step_s: float) -> None:
@@ -99,17 +99,17 @@ class Metrics:
         self._batch.observe(batch)
 
     def frame(self, latency_s: float) -> None:
-        """Counts one frame that was answered."""
+        """Counts one answered frame."""
         self._frame.observe(latency_s)
         if latency_s > FRAME_S:
             self._misses.inc()
 
     def opened(self) -> None:
-        """Counts one session that was admitted."""
+        """Counts one admitted session."""
         self._opened.inc()
 
     def refused(self, reason: str) -> None:
-        """Counts one call that was not let in; `reason` is one of `REFUSALS`."""
+        """Counts one refused call; `reason` is one of `REFUSALS`."""
         self._refusals.labels(reason).inc()
 
     def ended(self, status: str) -> None:
@@ -117,9 +117,9 @@ class Metrics:
         self._calls.labels(status).inc()
 
     def resumed(self, how: str) -> None:
-        """Counts one session that went on: `slot` or `history`."""
+        """Counts one resumed session: `slot` or `history`."""
         self._resumes.labels(how).inc()
 
     def prefilled(self, prefill_s: float) -> None:
-        """Counts one session whose caches were rebuilt."""
+        """Counts one session's prefill."""
         self._prefill.observe(prefill_s)

@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# onnxruntime's wheels since 1.29 report to Microsoft and keep a device's identifier in the user's cache, unless this is
-# set when they are imported. Who talks to a machine at home has not agreed to that.
+# onnxruntime's wheels since 1.29 send telemetry to Microsoft and keep a device identifier in the user's cache, unless
+# this is set when they are imported. Our users have not agreed to that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""HOST:PORT, as both sides and both command lines read it."""
+"""HOST:PORT, for both sides and both command lines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ MAX_PORT = 65_535
 
 
 def split_address(address: str, least_port: int = 0) -> tuple[str, int]:
-    """Host and port of HOST:PORT; an IPv6 address stands in brackets, which are not part of the host.
+    """Host and port of HOST:PORT. The brackets around an IPv6 address are not part of the host.
 
     Args:
-        address: what somebody gave.
-        least_port: 0 where a port may be picked, 1 where somebody must be there.
+        address: HOST:PORT.
+        least_port: 0 if the system may pick the port, 1 for a port to connect to.
 
     Raises:
-        ArgumentError: it is none.
+        ArgumentError: it is invalid.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdecimal() or not least_port <= int(port) <= MAX_PORT:

@@ -1,6 +1,6 @@
-"""Where both sides keep what they can fetch or make again: one root, and in it a folder for each kind.
+"""Where both sides keep files that they can fetch or make again: one root with a folder for each kind.
 
-The root is what the caller names, else what ANTIPHON_CACHE names, else `antiphon` in the user's cache folder.
+The root is the caller's, else ANTIPHON_CACHE, else `antiphon` in the user's cache folder.
 
 Needs platformdirs, which the `edge` and `cloud` extras bring.
 """
@@ -34,26 +34,26 @@ class Kind(Enum):
 
 
 def cache_root(root: Path | None = None) -> Path | None:
-    """`root`, or the one that holds where none is named; None on a system that knows no home of this user."""
+    """`root`, or the default root where it is None; None if this user has no home."""
     if root is not None:
         return root
     if named := os.environ.get(VARIABLE):
         return Path(named)
     try:
         users = Path(platformdirs.user_cache_dir("antiphon"))
-    except RuntimeError:  # what newer releases do without a home
+    except RuntimeError:  # newer releases raise it without a home
         return None
-    return users if users.is_absolute() else None  # else a "~" that means nothing, or against the XDG specification
+    return users if users.is_absolute() else None  # else an unresolved "~", or against the XDG specification
 
 
 def cache_folder(kind: Kind, root: Path | None = None) -> Path:
-    """A folder that can be written, made where it is missing.
+    """A writable folder, created if it is missing.
 
-    Where nobody named a root, and the user's cache folder cannot be written (a read-only home, or none), it is one that
-    lasts as long as this process, and the log says so.
+    If no root is named and the user's cache folder cannot be written (a read-only home, or none), the folder lasts
+    only as long as this process, and the log says so.
 
     Raises:
-        OSError: the root that was named cannot be written.
+        OSError: the named root cannot be written.
     """
     found = cache_root(root)
     try:
@@ -77,7 +77,7 @@ def cache_folder(kind: Kind, root: Path | None = None) -> Path:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be made in an existing folder."""
+    """Whether files can be created in an existing folder."""
     return os.access(folder, os.W_OK | os.X_OK)
 
 

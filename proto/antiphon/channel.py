@@ -1,17 +1,17 @@
-"""How both ends of a channel set HTTP/2: flow control for frames of a few bytes, and how soon they miss each other."""
+"""HTTP/2 settings of both ends of a channel: flow control for frames of a few bytes, and keepalive."""
 
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # gRPC waits for the answer to its ping as long as the longer of these two says; this one's default is a minute.
+    # gRPC waits for a ping's answer for the longer of these two; this one's default is a minute.
     ("grpc.http2.ping_timeout_ms", 10_000),
 )
 
 FLOW_CONTROL = (
-    # Probing the bandwidth would cost more than the frames do.
+    # Bandwidth probes would cost more bytes than the frames.
     ("grpc.http2.bdp_probe", 0),
-    # gRPC adds a WINDOW_UPDATE of 13 bytes for the connection to every write while less than this is announced, and a
-    # connection starts with 65,535 bytes announced: with little to hold open, the first 60 kB of frames (3 to 5
-    # minutes) go without. Larger messages still get the window that they need.
+    # While a connection's window is below this, gRPC adds a WINDOW_UPDATE of 13 bytes to every write. The window
+    # starts at 65,535 bytes: with a low target, the first 60 kB of frames (3 to 5 minutes) cause none. Larger
+    # messages still get the window that they need.
     ("grpc.http2.lookahead_bytes", 4096),
 )

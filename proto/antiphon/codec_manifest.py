@@ -1,7 +1,7 @@
-"""`codec.json`: what an exported codec is made of. The cloud writes it, both sides read it.
+"""`codec.json`: the description of an exported codec. The cloud writes it, both sides read it.
 
-A graph takes one frame and every state by name, and gives its result and every state after the frame: the output named
-in the manifest becomes the input of the same entry at the next frame. All states are zeros before the first frame.
+A graph takes one frame and every state by name, and returns its result and every state after the frame. The output
+that an entry names becomes that entry's input at the next frame. All states are zeros before the first frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OPSETS = {"": 20, "com.microsoft": 1}
 """The versions of ONNX's operators and of onnxruntime's own that the graphs use; 20 is the first with Gelu."""
 
 MAX_MANIFEST_BYTES = 1 << 20  # the published sizes give 40 kB
-MAX_CODEC_BYTES = 1 << 30  # all files; the published sizes with all 32 codebooks in float32 give 450 MB
+MAX_CODEC_BYTES = 1 << 30  # in all; the published sizes with 32 codebooks in float32 give 450 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class GraphState:
     """Name of the numpy dtype."""
     shape: tuple[int, ...]
     in_place: bool
-    """Whether input and output may be the same memory: the graph writes a few rows and reads the tensor only after."""
+    """Whether input and output may share memory: the graph writes a few rows before it reads the tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class CodecManifest:
 
     format: int
     fingerprint: str
-    """Hexadecimal SHA-256 of the checkpoint, its sizes and the number of codebooks: equal ones share their codes,
-    whatever the precision of their graphs."""
+    """Hexadecimal SHA-256 of the checkpoint, its sizes and the number of codebooks. Equal ones share
+    their codes, whatever the precision of their graphs."""
     sample_rate_hz: int
     frame_samples: int
     codebooks: int
@@ -69,7 +69,7 @@ class CodecManifest:
 
     @property
     def spec(self) -> CodecSpec:
-        """The codes that the codec makes and reads.
+        """The spec of the codec's codes.
 
         Raises:
             ValueError: the fingerprint is not hexadecimal.

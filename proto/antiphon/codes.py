@@ -17,7 +17,7 @@ STRAY_BITS = "codes: the padding bits after the last code must be zero"
 
 @dataclass(frozen=True)
 class CodePacker:
-    """Packs one frame's codes, and unpacks them with every check that a stranger's bytes deserve.
+    """Packs one frame's codes, and unpacks them with all checks that untrusted bytes need.
 
     Each code takes `ceil(log2(cardinality))` bits, codebook by codebook, high bit first; zero bits fill the last
     byte. Eight codebooks of 2048 take 11 bytes.
@@ -42,17 +42,17 @@ class CodePacker:
 
     @cached_property
     def _shifts(self) -> list[int]:
-        """How far above the last bit of a frame, taken as one number, each code lies."""
+        """The shift of each code in a frame taken as one number."""
         end = self._padding_bits + self.codebooks * self.bits_per_code
         return list(range(end - self.bits_per_code, self._padding_bits - 1, -self.bits_per_code))
 
-    # A frame at a time as one number: numpy's calls would cost five times what these few shifts do.
+    # Handles a frame as one number: numpy's calls would cost five times as much as these few shifts.
 
     def pack(self, codes: npt.ArrayLike) -> bytes:
-        """Packs `codes` [K], whole numbers in `[0, cardinality)`: an array, a list, or what numpy makes one of.
+        """Packs `codes` [K], whole numbers in `[0, cardinality)`, as an array or anything array-like.
 
         Raises:
-            CodesError: another shape, what is no whole number, or a code out of range.
+            CodesError: another shape, a fractional value, or a code out of range.
         """
         if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iu":
             codes = _whole_numbers(codes)
@@ -107,10 +107,10 @@ class CodePacker:
 
 
 def _whole_numbers(codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The codes of somebody who has them as a list, or as floats.
+    """Codes of a list or an array, also of floats, as int64.
 
     Raises:
-        CodesError: they are no whole numbers.
+        CodesError: they are not whole numbers.
     """
     try:
         array = np.asarray(codes)
@@ -118,7 +118,7 @@ def _whole_numbers(codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
         raise CodesError("codes: expected one frame of whole numbers, got lists of several lengths") from None
     if array.dtype.kind not in "iuf":
         raise CodesError(f"codes: expected whole numbers, got {array.dtype}")
-    if array.dtype.kind == "f" and not (np.abs(array) < 2**31).all():  # not a number is not less either
+    if array.dtype.kind == "f" and not (np.abs(array) < 2**31).all():  # also refuses NaN
         raise CodesError("codes: expected whole numbers, got one that is not finite or far too large")
     whole = array.astype(np.int64)
     if (whole != array).any():

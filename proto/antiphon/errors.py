@@ -1,4 +1,4 @@
-"""What can go wrong, once for both sides: every error, its gRPC status, and the way there and back.
+"""The errors of both sides, their gRPC statuses, and the mapping between them.
 
     AntiphonError                       INTERNAL
     ├── ProtocolError                   INVALID_ARGUMENT      the peer broke the contract
@@ -14,8 +14,8 @@
     ├── NotSupportedError               UNIMPLEMENTED         the peer lacks what was asked of it
     └── ArgumentError                                         the caller's own argument: nothing was sent
 
-Each side hangs its own local errors (a wav that is no wav, a checkpoint with a missing tensor) below
-`AntiphonError`. Messages are one sentence: what, where, what to do.
+Each side derives its local errors (an invalid wav, a checkpoint with a missing tensor) from `AntiphonError`.
+Messages are one sentence: what, where, what to do.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class CodecMismatchError(PreconditionError):
 
 
 class NoFreeSlotError(AntiphonError):
-    """No slot now: all are taken, a step has no time left, or the client has all that it may."""
+    """No slot now: all are taken, the step budget is used up, or the client is at its limit."""
 
     status = "RESOURCE_EXHAUSTED"
 
@@ -83,23 +83,23 @@ class UnauthenticatedError(AntiphonError):
 
 
 class PermissionDeniedError(AntiphonError):
-    """The worker knows the key, and it does not allow this."""
+    """The worker knows the key, but it does not allow this."""
 
     status = "PERMISSION_DENIED"
 
 
 class NotSupportedError(AntiphonError):
-    """The peer does not offer what was asked of it."""
+    """The peer does not support the request."""
 
     status = "UNIMPLEMENTED"
 
 
 class ArgumentError(AntiphonError, ValueError):
-    """An argument that cannot be used; the message names it. Nothing was sent."""
+    """An invalid argument; the message names it. Nothing was sent."""
 
 
 TAKEN_OVER = "the session goes on in another call"
-"""How the message begins with which a worker ends a call whose session another one has taken: UNAVAILABLE."""
+"""Start of the UNAVAILABLE message that ends a call whose session another call has taken over."""
 
 _BY_STATUS: dict[str, type[AntiphonError]] = {
     error.status: error
@@ -121,10 +121,10 @@ def from_status(status: str, message: str, retry_after_s: float | None = None) -
     Args:
         status: name of the status code, as in `grpc.StatusCode`.
         message: the status details.
-        retry_after_s: the delay of the status' `RetryInfo`, in seconds, where it has one.
+        retry_after_s: the delay of the status' `RetryInfo`, in seconds, if any.
     """
     if status == NoFreeSlotError.status:
-        # gRPC gives a message above its limit the same status, without a time to come back.
+        # gRPC uses the same status for a message above its size limit, without a retry delay.
         return ProtocolError(message) if retry_after_s is None else NoFreeSlotError(message, retry_after_s)
     error = _BY_STATUS.get(status)
     return error(message) if error else AntiphonError(f"{message} ({status})")

@@ -1,4 +1,4 @@
-"""A session as its tokens: what the edge keeps of every step, and what any worker rebuilds the session from.
+"""A session's tokens: the edge keeps them for every step, and any worker can resume the session from them.
 
 A row is one step, 24 bytes with the published models: the user's codes as they went up, the text token, and the
 model's codes as they came down. `History` is the edge's side, `PastTokens` the worker's.
@@ -20,21 +20,21 @@ from antiphon.v1 import dialogue_pb2 as pb
 
 Tokens = npt.NDArray[np.int32]
 
-LONGEST_STEPS = 2**30  # of a session: 2.7 years; beyond twice that no step's number fits 32 bits with a sign
+LONGEST_STEPS = 2**30  # per session: 2.7 years; from twice that on, step numbers overflow int32
 
 
 def fewest_steps(model: ModelSpec) -> int:
-    """Steps of history without which a session that has taken more cannot go on: what the next step looks back to.
+    """The least steps of history from which a longer session can resume: what the next step looks back to.
 
-    The steps that the delays still hide are run once more, and what they look back to begins that much earlier; the
-    first steps of a history that does not reach back to the start lack part of their input.
+    The steps that the delays still hide are run again, so what they look back to begins that much earlier. If a
+    history does not reach back to the start, its first steps lack part of their input.
     """
     return model.context_steps - 1 + model.delay_steps + max(model.delay_steps, 1)
 
 
 @dataclass(frozen=True)
 class RowLayout:
-    """How a step's tokens lie in a row: user codes, text token, model codes."""
+    """The layout of a step's row: user codes, text token, model codes."""
 
     user: CodePacker
     text_bytes: int
@@ -51,8 +51,8 @@ class RowLayout:
         return self.user.size_bytes + self.text_bytes + self.model.size_bytes
 
     def pack(self, user: bytes, text_token: int | None, model: bytes) -> bytes:
-        """A row of packed user codes, the reply's text token and its packed codes; None and no codes while the delays
-        hold the reply back."""
+        """A row of packed user codes, the reply's text token and its packed codes. While the delays hold it
+        back, the reply has None and no codes."""
         return user + (text_token or 0).to_bytes(self.text_bytes) + (model or bytes(self.model.size_bytes))
 
     def user_codes(self, row: bytes) -> bytes:
@@ -61,10 +61,10 @@ class RowLayout:
 
 
 class History:
-    """The last steps of a session, at most `capacity` rows; the oldest go first.
+    """The last steps of a session, at most `capacity` rows; the oldest are dropped.
 
     Args:
-        model: whose tokens they are.
+        model: the model of the tokens.
         capacity: `Limits.history_steps` of the worker.
     """
 
@@ -74,7 +74,7 @@ class History:
         """Steps that the session has taken."""
         self._model = model
         self._capacity = capacity
-        self._rows = bytearray()  # one array: an object for each row would take three times as much
+        self._rows = bytearray()  # one array: an object per row would take three times the memory
 
     def __len__(self) -> int:
         return len(self._rows) // self.layout.size_bytes
@@ -87,18 +87,18 @@ class History:
         self.steps += 1
 
     def row(self, step: int) -> bytes:
-        """The row of a step that is still kept."""
+        """The row of a kept step."""
         first = self.steps - len(self)
         assert first <= step < self.steps, "the step is kept"
         size = self.layout.size_bytes
         return bytes(self._rows[(step - first) * size : (step - first + 1) * size])
 
     def user_codes(self, step: int) -> bytes:
-        """The packed user codes of a step that is still kept."""
+        """The packed user codes of a kept step."""
         return self.layout.user_codes(self.row(step))
 
     def to_message(self) -> pb.History:
-        """What `Open` carries."""
+        """For `Open`."""
         model = self._model
         rows = bytes(self._rows)
         return pb.History(steps=self.steps, rows=rows, model=model.name, model_fingerprint=model.fingerprint)
@@ -106,8 +106,8 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class PastTokens:
-    """The last T steps of a session that has taken `steps`. Replies mean nothing in the session's first steps, which
-    the delays hold back."""
+    """The last T steps of a session that has taken `steps`. Replies mean nothing in the session's first steps,
+    which the delays hold back."""
 
     steps: int
     user: Codes  # [T, user_codebooks]
@@ -119,15 +119,15 @@ class PastTokens:
 
     @property
     def first(self) -> int:
-        """The number of the first step that is there."""
+        """The number of the first step in the history."""
         return self.steps - len(self)
 
     @classmethod
     def from_message(cls, message: pb.History, model: ModelSpec, capacity: int) -> PastTokens:
-        """Reads a history, of which the last `capacity` steps are wanted.
+        """Reads the last `capacity` steps of a history.
 
         Raises:
-            ProtocolError: it is damaged, or lacks steps that the model still looks back to; the message names the
+            ProtocolError: the history is damaged or lacks steps that the model looks back to; the message names the
                 field.
         """
         if message.steps > LONGEST_STEPS:

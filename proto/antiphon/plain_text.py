@@ -1,22 +1,22 @@
-"""Text of a peer, or of a file, without what a terminal obeys: sequences that set its title, clipboard or colours."""
+"""Removes terminal control sequences (title, clipboard, colours) from the text of a peer or a file."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# Overrides and isolates of the direction of writing: they show other text than there is.
+# Bidirectional overrides and isolates: they make a terminal show other text than there is.
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def plain_text(text: str) -> str:
-    """`text` without control characters but line feed and tab, which a model may say."""
+    """`text` without control characters. Line feed and tab stay, as a model may say them."""
     if text.isprintable():
         return text
     return "".join(each for each in text if each in "\n\t" or not _controls(each))
 
 
 def plain_line(text: str) -> str:
-    """`text` in one line: white space is a space, and other control characters go."""
+    """`text` in one line: white space becomes a space, control characters go."""
     if text.isprintable():
         return text
     return " ".join("".join(each for each in text if each.isspace() or not _controls(each)).split())

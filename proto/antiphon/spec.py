@@ -1,6 +1,6 @@
-"""What a codec, a model and a worker are, as frozen values: the plain side of the messages of the same name.
+"""Descriptions of a codec, a model and a worker as frozen values; each has a message of the same name.
 
-`from_message` believes no number of a peer that is beyond what can be, and drops from texts what a terminal would obey.
+`from_message` refuses a peer's numbers that are out of bounds, and drops terminal control sequences from texts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. A temperature of 0 takes the likeliest token."""
+    """How tokens are sampled. A temperature of 0 takes the likeliest token."""
 
     text_temperature: float = 0.7
     text_top_k: int = 25
@@ -24,7 +24,7 @@ class Sampling:
 
     @classmethod
     def from_message(cls, message: pb.Sampling) -> Sampling:
-        """The sampling that `message` carries; what a model allows of it is checked where it is used."""
+        """The sampling that `message` carries. A model's own limits are checked where it is used."""
         return cls(
             text_temperature=message.text_temperature,
             text_top_k=message.text_top_k,
@@ -88,8 +88,8 @@ class CodecSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a session needs to know of the model. Workers with one fingerprint can go on with each other's sessions; a
-    model without one is told from others by nothing."""
+    """What a session needs to know of the model. Workers with equal fingerprints can resume each other's sessions.
+    Models without a fingerprint cannot be told apart."""
 
     name: str
     model_type: str
@@ -203,15 +203,15 @@ class Limits:
 
 
 def shown(fingerprint: bytes) -> str:
-    """A fingerprint for people: enough of it to tell two apart."""
+    """A fingerprint's prefix, enough to tell two apart."""
     return fingerprint.hex()[:8] or "none"
 
 
 def _within(name: str, value: int, least: int, most: int) -> int:
-    """The value, which is far below what a number of 32 bits could make somebody allocate or wait for.
+    """Returns the value, bounded far below what 32 bits could make the reader allocate or wait for.
 
     Raises:
-        ProtocolError: it is not.
+        ProtocolError: out of bounds.
     """
     if not least <= value <= most:
         raise ProtocolError(f"{name} {value}, which must be {least} to {most}")

@@ -1,4 +1,4 @@
-"""Certificates and addresses, checked before anything is sent: what both sides ask of TLS, in the standard library."""
+"""Checks certificates and addresses for both sides before anything is sent, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Literal
 from antiphon.address import split_address
 from antiphon.errors import AntiphonError
 
-HANDSHAKE_TURNS = 4  # of bytes that cross: TLS 1.3 needs two
+HANDSHAKE_TURNS = 4  # exchanges of bytes; TLS 1.3 needs two
 
 
 class CertificateError(AntiphonError):
-    """A certificate, key or authority that cannot be used."""
+    """An unusable certificate, key or authority."""
 
 
 def is_loopback(address: str) -> bool:
-    """Whether HOST:PORT never leaves this machine; a name other than localhost is taken to leave it."""
+    """Whether HOST:PORT is a loopback address. Of names, only localhost counts as one."""
     try:
         host, _ = split_address(address)
         return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a name, or no address at all
+    except ValueError:  # a name, or not an address
         return False
 
 
@@ -30,7 +30,7 @@ def read_authorities(path: Path) -> bytes:
     """The certificate authorities of a PEM file.
 
     Raises:
-        CertificateError: it cannot be read, or holds no certificate.
+        CertificateError: it is unreadable or holds no certificate.
     """
     pem = _read(path)
     try:
@@ -41,16 +41,16 @@ def read_authorities(path: Path) -> bytes:
 
 
 def read_pair(certificate: Path, key: Path, role: Literal["server", "client"]) -> tuple[bytes, bytes]:
-    """A private key and its certificate chain, both PEM, in the order in which gRPC takes them.
+    """A private key and its certificate chain, both PEM, in gRPC's order.
 
     Args:
         certificate: the chain, the leaf first.
         key: its private key, not encrypted.
-        role: which end of a connection it is to stand for.
+        role: the end of a connection that presents it.
 
     Raises:
-        CertificateError: a file cannot be read, the two do not belong together, or nobody would accept the certificate
-            today.
+        CertificateError: a file cannot be read, the two do not belong together, or no peer would accept the
+            certificate today.
     """
     pems = _read(key), _read(certificate)
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -77,9 +77,9 @@ def read_pair(certificate: Path, key: Path, role: Literal["server", "client"]) -
 
 
 def _handshake_refusal(server: ssl.SSLContext, client: ssl.SSLContext) -> str | None:
-    """Why the end that checks the other's certificate refuses it (expired, not yet valid, made for another purpose).
+    """Why a peer would refuse the certificate (expired, not yet valid, made for another purpose); None if it would not.
 
-    The standard library has no way to look into a certificate, so the two ends shake hands in memory.
+    The standard library cannot inspect a certificate, so the two ends do a TLS handshake in memory.
     """
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = client.wrap_bio(down, up), server.wrap_bio(up, down, server_side=True)

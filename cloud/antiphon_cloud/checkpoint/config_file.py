@@ -1,4 +1,4 @@
-"""config.json: which of its keys Antiphon knows, and what they mean together."""
+"""Reads config.json: the keys that Antiphon knows, and what they mean together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon_cloud.checkpoint.json_file import as_object, convert, demand_only,
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig, ModelConfig
 
-_ONLY: dict[str, tuple[Any, ...]] = {  # keys with one way that Antiphon runs
+_ONLY: dict[str, tuple[Any, ...]] = {  # keys with one supported value
     "conditioners": (None, {}),
     "cross_attention": (None, False),
     "kv_repeat": (1,),
@@ -44,7 +44,7 @@ _NO_EFFECT = {  # on inference, whatever the value
     "depformer_max_period",
     "gradient_checkpointing",
 }
-_ELSEWHERE = {  # keys that only other programs' configurations of the same models have
+_ELSEWHERE = {  # keys of other programs' configurations of the same models
     "architectures": "the transformers library",
     "transformers_version": "the transformers library",
     "lm_config": "candle",
@@ -64,7 +64,7 @@ def read_config(path: Path) -> ModelConfig:
     """Reads a config.json.
 
     Raises:
-        ConfigError: it cannot be read, is no JSON object, or `parse_config` refuses it.
+        ConfigError: it cannot be read, is not a JSON object, or `parse_config` refuses it.
     """
     return parse_config(read_object(path), str(path))
 
@@ -104,7 +104,7 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
 
 
 def _check_lm(lm: LMConfig, where: str) -> None:
-    """What the types do not say."""
+    """Checks what types cannot."""
 
     def demand(holds: bool, key: str, message: str) -> None:
         if not holds:
@@ -147,7 +147,7 @@ def _check_heads(demand: Callable[[bool, str, str], None], key: str, dim: int, h
 
 
 def _sampling(raw: Any, lm: LMConfig, where: str) -> Sampling:
-    """lm_gen_config: the sampling that a session gets unless it asks for another."""
+    """lm_gen_config: the default sampling of a session."""
     where = f"{where}: lm_gen_config"
     raw = {} if raw is None else as_object(raw, where)
     values = {}

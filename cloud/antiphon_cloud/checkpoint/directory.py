@@ -1,4 +1,4 @@
-"""A model directory: which file is what, found by the names that config.json gives."""
+"""A model directory: finds its files by the names in config.json."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SAFETENSORS = (".safetensors", ".sft", ".sfts")
 
 @dataclass(frozen=True)
 class ModelDirectory:
-    """The files of a downloaded checkpoint. Each is looked for when it is asked for.
+    """The files of a downloaded checkpoint. Each property looks for its file when read.
 
     Raises:
-        CheckpointError: by any of the properties, where the file is missing or is no safetensors file.
+        CheckpointError: raised by a property whose file is missing or is no safetensors file.
     """
 
     root: Path
@@ -39,7 +39,7 @@ class ModelDirectory:
             raise CheckpointError(f"{root}: no such directory; a model directory holds config.json and the weights")
         path = root / "config.json"
         if path.exists():
-            if not path.is_file():  # a pipe would be waited for
+            if not path.is_file():  # reading a pipe would block
                 raise ConfigError(f"{path}: is no regular file; put the config.json of the checkpoint there")
             return cls(root, read_config(path))
         config = ModelConfig()
@@ -53,7 +53,7 @@ class ModelDirectory:
 
     @property
     def name(self) -> str:
-        """The directory's own name; in a Hugging Face cache, where that is a commit's hash, the repository's."""
+        """The directory's name; in a Hugging Face cache the repository's, as the directory's is a commit hash."""
         root = self.root.resolve()
         repository = root.parent.parent.name
         if root.parent.name == "snapshots" and repository.startswith("models--"):
@@ -67,12 +67,12 @@ class ModelDirectory:
 
     @property
     def weights(self) -> Path:
-        """The language model's weights, where one file holds them."""
+        """The language model's weights, if they are one file."""
         return self._safetensors("moshi_name", self.config.moshi_name)
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
-        """The files that hold the language model's weights together: one, or those that an index names.
+        """The files of the language model's weights: one, or those that an index names.
 
         Raises:
             CheckpointError: one is missing, or the index is damaged or names files elsewhere.
@@ -96,7 +96,7 @@ class ModelDirectory:
 
     @property
     def mimi_config(self) -> Path | None:
-        """The codec's sizes; None where it has the published ones."""
+        """The codec's sizes; None for the published ones."""
         name = self.config.mimi_config_name
         return None if name is None else self._find("mimi_config_name", name)
 
@@ -115,7 +115,7 @@ class ModelDirectory:
         return self._safetensors("lora_name", self.config.lora_name or "lora.safetensors")
 
     def require_weights(self) -> None:
-        """Looks for what the language model is loaded from, before anything is computed from its config.
+        """Checks that the language model's files exist, before anything is computed from its config.
 
         Raises:
             CheckpointError: a file is missing.
@@ -141,7 +141,7 @@ class ModelDirectory:
         return path
 
     def _find_hub(self, key: str, name: str) -> Path:
-        """A file of another repository: in the directory by its bare name, or in Hugging Face's cache."""
+        """A file of another repository, by its bare name in the directory or in Hugging Face's cache."""
         parts = name.split("/")
         if len(parts) < 3 or not all(parts) or {".", ".."} & set(parts):
             raise ConfigError(f"{self.root / 'config.json'}: {key}: expected hf://org/repo/path, got hf://{name}")

@@ -1,15 +1,15 @@
-"""What a model is, in 32 bytes: two workers with one fingerprint may go on with each other's sessions.
+"""A model's fingerprint of 32 bytes: workers with equal fingerprints can resume each other's sessions.
 
-It is a hash of what decides tokens and their text: the shape in config.json, how the matrices are held (int8 or
-floats), the tokenizer, and every tensor of the weights and of the adapter by its name, dtype, shape and a sample of its
-bytes. What files and folders are called does not count, nor whether the weights lie in one file or in several.
+It hashes what decides tokens and their text: the shape in config.json, the kind of matrices (int8 or floats), the
+tokenizer, and the name, dtype, shape and a sample of the bytes of every tensor of the weights and the adapter. It does
+not depend on the names of files and folders, nor on whether the weights are in one file or several.
 
-Two things do not count on purpose. Sampling goes along with a session. Rounding of activations differs from machine to
-machine anyway (the device, --dtype, --kv-cache): it draws another token now and then, and a rebuilt session takes what
-was heard. Matrices in int8 are other weights, though: a session that began with them goes on with them only.
+Two things are left out on purpose. Sampling is part of the session. Rounding of activations differs between machines
+anyway (the device, --dtype, --kv-cache): it sometimes changes a token, and a resumed session takes the tokens of its
+history. Matrices in int8 are other weights, though: a session that began with them resumes only on them.
 
-A sample is no proof: it does not catch a change that touches few of a tensor's bytes, such as one row written over by
-hand. Training changes nearly every weight of what it trains, and cannot go unnoticed.
+A sample is no proof: it can miss a change of few of a tensor's bytes, such as one overwritten row. Training changes
+nearly every weight that it trains, so it is always noticed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from antiphon_cloud.model.config import LMConfig, ModelConfig
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-PIECES, PIECE_BYTES = 8, 512  # of a tensor: a few thousand small reads for 15 GB
-KEPT_FROM_BYTES = 1 << 30  # of weights; what is smaller is read again in a moment
+PIECES, PIECE_BYTES = 8, 512  # per tensor: a few thousand small reads for 15 GB
+KEPT_FROM_BYTES = 1 << 30  # of weights; smaller models are read again quickly
 KEPT_FILE = ".antiphon-fingerprint.json"
 
 
 class _Kept(msgspec.Struct):
-    """The digests of a model's tensors, and the state of the files that they were taken from."""
+    """The digests of a model's tensors, and the state of their files."""
 
     format: int
     files: list[tuple[str, tuple[int, int, int, int]]]
@@ -50,8 +50,8 @@ class _Kept(msgspec.Struct):
 def model_fingerprint(directory: ModelDirectory, int8: bool) -> bytes:
     """The fingerprint of the directory's model with its matrices in int8, or in floats.
 
-    The weights' part is kept beside a large model, or in the cache where the model's folder cannot be written. It is
-    taken anew when a file's inode, size or times change.
+    The weights' digest is kept beside a large model, or in the cache if the model's folder cannot be written. It is
+    computed again when a file's inode, size or times change.
 
     Raises:
         CheckpointError: a file of the weights is missing or damaged.
@@ -61,13 +61,13 @@ def model_fingerprint(directory: ModelDirectory, int8: bool) -> bytes:
     try:
         digest.update(hashlib.sha256(directory.tokenizer.read_bytes()).digest())
     except (CheckpointError, OSError):
-        digest.update(b"no tokenizer")  # whoever needs one says so
+        digest.update(b"no tokenizer")  # its reader reports it
     return digest.digest()
 
 
 def _settings(config: ModelConfig, int8: bool) -> bytes:
-    """What config.json says beside names: values that are not the 7B model's, so that a later version, which knows
-    more settings, says the same of the models of today."""
+    """config.json without names and without the 7B model's values, so that a later version with more settings gives
+    today's models the same fingerprint."""
     usual = LMConfig()
     values = {
         field.name: getattr(config.lm, field.name)
@@ -113,7 +113,7 @@ def _sampled(groups: Sequence[Sequence[TensorFile]]) -> bytes:
 
 
 def _places(root: Path) -> Iterator[Path]:
-    """Where a fingerprint may be kept, the first choice first."""
+    """Where a fingerprint may be kept, in order of preference."""
     yield root / KEPT_FILE
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
     if (cache := cache_root()) is not None:
@@ -130,7 +130,7 @@ def _read_kept(path: Path) -> _Kept | None:
 
 
 def _keep(path: Path, kept: _Kept) -> bool:
-    """Writes it at once, as another worker may be looking; whether it could be."""
+    """Writes atomically, as others may read it; returns whether it worked."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name) as work:

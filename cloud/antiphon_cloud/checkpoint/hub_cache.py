@@ -1,6 +1,6 @@
-"""Where Hugging Face's tools keep what they download.
+"""Where Hugging Face's tools keep downloads.
 
-`huggingface_hub` knows, but brings fourteen packages, an HTTP client and native code among them, for these lines.
+`huggingface_hub` knows, but needs fourteen packages, an HTTP client and native code among them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def hub_cache() -> Path:
-    """The cache of repositories, by the variables that `huggingface_hub.constants` (2.4) reads, in its order."""
+    """The cache of repositories, from the variables that `huggingface_hub.constants` (2.4) reads, in its order."""
     users = os.environ.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))  # noqa: PTH111, PTH118
     home = _expanded(os.environ.get("HF_HOME", os.path.join(users, "huggingface")))  # noqa: PTH118
     older = os.environ.get("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub"))  # noqa: PTH118

@@ -1,7 +1,7 @@
-"""JSON files that describe models: every key is known, and every value has its type and keeps its bounds.
+"""Reads JSON files that describe models, and checks every key, type and bound.
 
-A key that Antiphon does not know, or a value that asks for something it does not do, is an error that names it: a model
-that runs with one of its settings ignored is a different model. Types and bounds are msgspec's (`msgspec.Meta`).
+An unknown key, or a value that Antiphon does not support, is an error that names it: a model that runs with a setting
+ignored is a different model. Types and bounds are msgspec's (`msgspec.Meta`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object that a file holds.
 
     Raises:
-        ConfigError: the file cannot be read, or holds something else.
+        ConfigError: the file cannot be read, or holds no JSON object.
     """
     try:
         data = path.read_bytes()
@@ -39,10 +39,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def as_object(value: Any, where: str) -> dict[str, Any]:
-    """The value, which is a JSON object.
+    """The value as a JSON object.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not.
     """
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a JSON object, got {type(value).__name__}")
@@ -54,11 +54,11 @@ def convert(values: Mapping[str, Any], kind: type[T], where: str) -> T:
 
     Args:
         values: keys and values.
-        kind: says their types and bounds.
-        where: the file's name, and the way to the object in it, for messages.
+        kind: defines their types and bounds.
+        where: the file's name and the path of the object in it, for messages.
 
     Raises:
-        ConfigError: a value is of another type or beyond its bounds, or a key that must be there is missing.
+        ConfigError: a value has another type or is out of bounds, or a required key is missing.
     """
     try:
         return msgspec.convert(values, kind)
@@ -71,13 +71,13 @@ def convert(values: Mapping[str, Any], kind: type[T], where: str) -> T:
 def demand_only(
     values: Mapping[str, Any], supported: Mapping[str, tuple[Any, ...]], where: str, within: str = ""
 ) -> None:
-    """Checks the keys that may say one thing, or spell it in a few ways.
+    """Checks the keys with one supported value, or few spellings of it.
 
     Args:
         values: an object of the file.
         supported: each key's values.
         where: the file's name, for messages.
-        within: the way to the object in the file, with a dot at its end.
+        within: the path of the object in the file, ending in a dot.
 
     Raises:
         ConfigError: a value is not among the supported ones.

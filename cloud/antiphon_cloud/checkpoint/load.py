@@ -1,7 +1,7 @@
-"""Weights from safetensors files, checked against the model tensor by tensor before any is read.
+"""Loads weights from safetensors files; checks every tensor against the model before reading any.
 
-Published files differ in how they hold the same matrices (attention projections fused or split, int8 rows or
-floats, an adapter beside them); here they all become the parameters or int8 modules of `LanguageModel`.
+Published files hold the same matrices in different ways (attention projections fused or split, int8 rows or
+floats, an adapter beside them). All become parameters or int8 modules of `LanguageModel`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from antiphon_cloud.model.lm import LanguageModel
 def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
     """The directory's language model, ready for inference.
 
-    Each tensor is read into memory and converted by itself: at no time do two copies of the model exist, and none of it
-    is the file's, which may be replaced while the model steps. An adapter is merged before its matrix is quantized. In
-    int8, tables keep the file's dtype; those of a file that holds them in int8 too become bfloat16.
+    Reads and converts one tensor at a time, so that two copies of the model never exist. The model does not map the
+    file, which may be replaced while it runs. An adapter is merged before its matrix is quantized. In int8, tables
+    keep the file's dtype; int8 tables become bfloat16.
 
     Args:
         directory: the model.
-        backend: how it is held, and where.
+        backend: its dtypes and device.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tensor is missing, unexpected, or of a wrong shape or dtype.
@@ -80,11 +80,11 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
 
 
 def is_int8(directory: ModelDirectory, quantize: str | None) -> bool:
-    """Whether the directory's matrices are to be held in int8.
+    """Whether the directory's matrices are loaded as int8.
 
     Args:
         directory: the model.
-        quantize: "none", "int8", or None for as the directory holds them.
+        quantize: "none", "int8", or None to keep the directory's form.
 
     Raises:
         ConfigError: the directory is int8 and `quantize` is "none".
@@ -95,7 +95,7 @@ def is_int8(directory: ModelDirectory, quantize: str | None) -> bool:
 
 
 def _hear_early_end_as_padding(table: Tensor) -> Tensor:
-    """As Hibiki's authors do: an early end of text (2) is heard as padding (3)."""
+    """Replaces an early end of text (2) by padding (3), as Hibiki's authors do."""
     table = table.clone()
     table[2] = table[3]
     return table

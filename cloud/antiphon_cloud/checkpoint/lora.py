@@ -1,4 +1,4 @@
-"""Low-rank adapters: merged into the weights while these are read, `W + scaling * B A` (Hu et al., "LoRA", 2021)."""
+"""Low-rank adapters, merged into the weights while loading: `W + scaling * B A` (Hu et al., "LoRA", 2021)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Adapter:
         file.refuse_rest()
 
     def merge(self, name: str, value: Tensor) -> Tensor:
-        """The adapted tensor; float32 where a product was added to it."""
+        """The adapted tensor; float32 if a product was added to it."""
         if name in self._replaced:
             value = self._replaced[name].read().to(value.dtype)
         if name in self._pairs:

@@ -34,8 +34,8 @@ class Tokenizer:
         self._pieces = [b"" if i in silent else _piece(processor, i) for i in range(processor.GetPieceSize())]
 
     def piece(self, token: int) -> bytes:
-        """UTF-8 that the token adds to the text, spaces included; empty for tokens that carry none. It is whole
-        characters, or one byte of several that make a character together: see `TextStream`."""
+        """The token's UTF-8 text, spaces included; empty for tokens without text. It is whole characters, or one byte
+        of a character of several: see `TextStream`."""
         return self._pieces[token] if 0 <= token < len(self._pieces) else b""
 
 

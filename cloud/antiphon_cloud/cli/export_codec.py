@@ -1,4 +1,4 @@
-"""`export-codec`: the edge's codec from a model directory."""
+"""`export-codec`: exports the edge's codec from a model directory."""
 
 from __future__ import annotations
 

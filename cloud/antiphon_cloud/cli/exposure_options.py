@@ -1,4 +1,4 @@
-"""The flags of a worker that others can reach: TLS, API keys, what a client may have, and the port for operators."""
+"""The flags of a worker that others can reach: TLS, API keys, client limits, and the operators' port."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _options = (
 
 
 def exposure_options(command: F) -> F:
-    """Adds the flags, and hands the command `exposure`: the fields of `ServerConfig` that they set."""
+    """Adds the flags, and passes the command `exposure`: the fields of `ServerConfig` that they set."""
 
     @wraps(command)
     def with_exposure(
@@ -70,7 +70,7 @@ def exposure_options(command: F) -> F:
         metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
-        from antiphon_cloud.server.access.tls import TlsFiles  # grpc takes a while: not before --help has answered
+        from antiphon_cloud.server.access.tls import TlsFiles  # importing grpc is slow, and --help needs none
         from antiphon_cloud.sessions.clients import Allowance
 
         if (tls_cert is None) != (tls_key is None):

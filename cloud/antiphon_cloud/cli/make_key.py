@@ -1,4 +1,4 @@
-"""`make-key`: an API key, and its hash in the file of keys."""
+"""`make-key`: adds an API key's hash to the file of keys."""
 
 from __future__ import annotations
 

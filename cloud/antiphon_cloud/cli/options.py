@@ -1,4 +1,4 @@
-"""The options that commands share: which model, and how it is stepped."""
+"""Options that commands share: the model, and how it is stepped."""
 
 from __future__ import annotations
 

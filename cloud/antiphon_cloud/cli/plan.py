@@ -1,4 +1,4 @@
-"""`plan`: what a model costs on a GPU, before one is rented."""
+"""`plan`: predicts a model's cost on a GPU before one is rented."""
 
 from __future__ import annotations
 

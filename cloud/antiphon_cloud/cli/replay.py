@@ -1,4 +1,4 @@
-"""`replay`: a conversation offline, from codes to tokens."""
+"""`replay`: runs a conversation offline, from codes to tokens."""
 
 from __future__ import annotations
 

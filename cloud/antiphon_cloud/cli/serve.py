@@ -1,4 +1,4 @@
-"""`serve`: a model, served until SIGTERM."""
+"""`serve`: serves a model until SIGTERM."""
 
 from __future__ import annotations
 

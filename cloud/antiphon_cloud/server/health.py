@@ -1,6 +1,6 @@
 """gRPC's health protocol, for load balancers and probes.
 
-The library's own servicer waits for every watcher before the worker may go on; this one waits for none.
+The library's own servicer blocks the worker on every watcher; this one waits for none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Response = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
-    """Says of each service whether it is up. Belongs to the event loop; `Gate` bounds calls in number and time."""
+    """Reports whether each service is up. Runs on the event loop; `Gate` bounds calls in number and time."""
 
     def __init__(self, *services: str) -> None:
         self._services = frozenset(services)
@@ -32,13 +32,13 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         self._news = asyncio.Event()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> Any:  # noqa: N802
-        """How it is now."""
+        """The status now."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "service: this worker has no such service")
         return Response(status=self._status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802
-        """How it is now, and whenever that changes."""
+        """The status now and after each change."""
         sent = None
         while True:
             news = self._news

@@ -1,9 +1,9 @@
-"""The gate that every call passes before it costs anything: it asks who calls, how often, and with how many calls at
-once, and bounds how long the call may take.
+"""The gate that every call passes before it costs anything. It identifies the caller, limits the rate and number of
+its calls, and bounds how long a call may take.
 
-To the service every call is a stream: so it is counted before its first message has come, and a message that never
-comes holds nothing. Where a client does not read what it is sent, gRPC keeps its call after our side has ended; such a
-call keeps its place, so these are bounded too.
+The service handles every call as a stream: so it is counted before its first message, and a message that never comes
+holds nothing. If a client does not read, gRPC keeps its call after our side has ended. Such a call keeps its place, so
+these are bounded too.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from antiphon_cloud.sessions.clients import Allowance, Client
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
 CONVERSE = f"/{SERVICE_NAME}/Converse"
 HEALTH_SERVICE = health.SERVICE_NAME
-HEALTH = f"/{HEALTH_SERVICE}/"  # load balancers and probes have no key, and learn nothing but up or down
+HEALTH = f"/{HEALTH_SERVICE}/"  # load balancers and probes have no key, and learn only up or down
 LONG = {f"/{SERVICE_NAME}/GetCodec", f"{HEALTH}Watch"}
 
-CALLS_AWAITING_OPEN = 512  # places of calls that have no session
+CALLS_AWAITING_OPEN = 512  # places of calls without a session
 QUERIES = 128  # places of GetModel, GetCodec and reflection
 HEALTH_CALLS = 256  # places of health checks and watches
-STRANGERS = 128  # places of calls without a key that are not answered yet
-REFUSED_AFTER_S = 1.0  # who calls too often gets the answer late: refusing is most of the work
-REQUEST_TIMEOUT_S = 5.0  # for the one message of a call that has one
+STRANGERS = 128  # places of unanswered calls without a key
+REFUSED_AFTER_S = 1.0  # delay of a rate limit's refusals, as refusing is most of a call's work
+REQUEST_TIMEOUT_S = 5.0  # for the request of a unary call
 CALL_TIMEOUT_S = 60.0
 LONG_CALL_TIMEOUT_S = 3600.0
 
-if TYPE_CHECKING:  # grpc's class is no generic when it runs
-    Handler = grpc.RpcMethodHandler[Any, Any] | None  # None: there is no such method
+if TYPE_CHECKING:  # grpc's class is not generic at run time
+    Handler = grpc.RpcMethodHandler[Any, Any] | None  # None: no such method
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 
 @dataclass(slots=True)
 class Place:
-    """One call's place among those of its kind, and whose it is."""
+    """One call's place among those of its kind, and its client."""
 
     client: Client
     shares: Shares
@@ -67,7 +67,7 @@ class Place:
             self.shares.take(self.client)
 
     def give_back(self) -> None:
-        """Counts it no more: it has a slot, or has ended; safe to call twice."""
+        """Stops counting a call with a slot or an ended one; safe to call twice."""
         if self.taken:
             self.taken = False
             self.shares.give_back(self.client)
@@ -77,17 +77,17 @@ _place: ContextVar[Place] = ContextVar("place")
 
 
 def place() -> Place:
-    """That of the call which the service is in."""
+    """The place of the current call."""
     return _place.get()
 
 
 class Gate(grpc.aio.ServerInterceptor):
-    """Lets calls through that carry a known key, where keys are asked for, and while their client keeps to its limits.
+    """Admits calls with a known key, if keys are required, while their client keeps to its limits.
 
     Args:
-        keys: that are let in; None lets everyone in.
+        keys: accepted keys; None accepts everyone.
         allowance: of clients without a key.
-        metrics: where refusals are counted.
+        metrics: counts refusals.
         clock: seconds.
     """
 
@@ -109,13 +109,13 @@ class Gate(grpc.aio.ServerInterceptor):
         self._strangers = Shares(STRANGERS, "calls without a key")
 
     def seat(self, slots: int) -> None:
-        """Adds places for calls whose sessions have ended and whose clients do not read the status."""
+        """Adds places for calls whose sessions have ended but whose clients do not read the status."""
         self.dialogues.places = CALLS_AWAITING_OPEN + 4 * slots
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler:
-        """The method's handler behind the gate, or one that refuses."""
+        """The method's handler behind the gate, or a refusing one."""
         details: Any = handler_call_details
         method, client = details.method, None
         if self._keys is not None and not method.startswith(HEALTH):
@@ -130,7 +130,7 @@ class Gate(grpc.aio.ServerInterceptor):
         shares = self._health if method.startswith(HEALTH) else self._queries
         timeout_s: float | None = LONG_CALL_TIMEOUT_S if method in LONG else CALL_TIMEOUT_S
         if method == CONVERSE:
-            shares, timeout_s = self.dialogues, None  # it has limits of its own
+            shares, timeout_s = self.dialogues, None  # it has its own limits
 
         async def guarded(requests: AsyncIterator[Any], context: Context) -> None:
             seat = Place(known or caller(context, self._allowance), shares)
@@ -154,7 +154,7 @@ class Gate(grpc.aio.ServerInterceptor):
         """Gives a call its place.
 
         Raises:
-            RefusedError: its client calls too often, or has too many calls.
+            RefusedError: its client calls too often or has too many calls.
         """
         try:
             self._rate.take(seat.client, seat.shares.what, self._clock())
@@ -167,7 +167,7 @@ class Gate(grpc.aio.ServerInterceptor):
         seat.take()
 
     def _refusing(self, error: AntiphonError) -> Handler:
-        """A handler that ends a stranger's call with the error's status, of a shape that fits every method."""
+        """A handler for any method that ends an unauthenticated call with the error's status."""
 
         async def refuse(requests: Any, context: Context) -> None:
             self._metrics.refused("unauthenticated")
@@ -185,7 +185,7 @@ class Gate(grpc.aio.ServerInterceptor):
 
 
 async def _hold(seat: Place) -> None:
-    """Keeps one who calls too often waiting, while there is a place to wait in."""
+    """Delays a rate-limited caller's refusal while there is a place to wait in."""
     with suppress(RefusedError):
         seat.shares.check(seat.client)
         seat.take()
@@ -193,7 +193,7 @@ async def _hold(seat: Place) -> None:
 
 
 async def _serve(handler: Any, requests: AsyncIterator[Any], context: Context) -> None:
-    """Calls the method, of any of the four shapes."""
+    """Calls the method, of any of gRPC's four kinds."""
     request: Any = requests if handler.request_streaming else await _only(requests)
     shape = (
         f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
@@ -209,10 +209,10 @@ async def _serve(handler: Any, requests: AsyncIterator[Any], context: Context) -
 
 
 async def _only(requests: AsyncIterator[Any]) -> Any:
-    """The request of a call that has one.
+    """The request of a unary call.
 
     Raises:
-        ProtocolError: none came, or bytes that are none.
+        ProtocolError: no request or an invalid one came.
         SessionTimeoutError: none came in time.
     """
     try:

@@ -1,8 +1,7 @@
-"""The port for operators: /metrics, /healthz and /readyz over plain HTTP, answered by a thread of its own.
+"""The operators' port: /metrics, /healthz and /readyz over plain HTTP, served by its own thread.
 
-They are answered while the event loop or the engine is stuck, which is when operators look. The port asks for no key,
-so whoever reaches it shares a bounded number of connections, each of which lasts a bounded time: where all are
-taken, the oldest makes room for the next.
+It answers even while the event loop or the engine is stuck, which is when operators look. The port asks for no key,
+so its connections are bounded in number and time. When all are taken, a new connection ends the oldest.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S = 5.0  # from the connection to the answer, however slowly a request comes
-CONNECTIONS = 32  # at once, each on a thread
-LOOK_S = 0.1  # how often connections that are too old are looked for
-DESCRIPTORS_S = 0.1  # to wait where the process has no file descriptor left
-LOOP_TIMEOUT_S = 1.0  # the event loop answers within this, or it is stuck
+REQUEST_TIMEOUT_S = 5.0  # from the connection to the answer, for slow requests too
+CONNECTIONS = 32  # at once, one thread each
+LOOK_S = 0.1  # between checks for connections that are too old
+DESCRIPTORS_S = 0.1  # wait when the process has no file descriptor left
+LOOP_TIMEOUT_S = 1.0  # an event loop that takes longer is stuck
 
-Check = Callable[[], str | None]  # what is wrong; None where nothing is
+Check = Callable[[], str | None]  # the failure; None if healthy
 
 
 class Monitor:
@@ -44,7 +43,7 @@ class Monitor:
     Args:
         listen: HOST:PORT; port 0 picks one.
         registry: what /metrics shows.
-        checks: path → what is wrong; None answers 200, a sentence 503.
+        checks: path → the failure; None answers 200, a sentence 503.
     """
 
     def __init__(self, listen: str, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
@@ -58,7 +57,7 @@ class Monitor:
         """Opens the port and returns HOST:PORT as bound.
 
         Raises:
-            AntiphonError: the address cannot be listened on.
+            AntiphonError: listening on the address fails.
         """
         host, port = split_address(self._listen)
         try:
@@ -75,7 +74,7 @@ class Monitor:
         return join_address(host, server.server_port)
 
     def stop(self) -> None:
-        """Closes the port; safe to call twice, and where it never opened."""
+        """Closes the port; safe to call twice, or if it never opened."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
@@ -99,15 +98,15 @@ class Monitor:
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128  # the default of 5 is full at once, and then a probe waits for seconds
+    request_queue_size = 128  # the default of 5 fills at once, and then a probe waits for seconds
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._since_s: dict[socket.socket, float] = {}  # of connections that are served, the oldest first
+        self._since_s: dict[socket.socket, float] = {}  # of open connections, the oldest first
         self._lock = threading.Lock()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """The next connection. Where there is no descriptor for it, it stays in the queue and we do not spin."""
+        """The next connection. Without a free descriptor it stays in the queue, and this waits a moment."""
         try:
             return super().get_request()
         except OSError as error:
@@ -116,7 +115,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serves the connection on a thread of its own; the oldest makes room for it."""
+        """Serves the connection on its own thread; ends the oldest when full."""
         with self._lock:
             if len(self._since_s) >= CONNECTIONS:
                 self._end(next(iter(self._since_s)))
@@ -124,7 +123,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Ends connections that have lasted too long; called every `LOOK_S`."""
+        """Ends connections that are too old; called every `LOOK_S`."""
         with self._lock:
             for request, since_s in list(self._since_s.items()):
                 if time.monotonic() - since_s < REQUEST_TIMEOUT_S:
@@ -144,7 +143,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             request.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
-        """As usual, but without looking up this machine's name, which may take seconds."""
+        """Binds without looking up this machine's name, which may take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -152,7 +151,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A scraper that hung up is no news."""
+        """Ignores scrapers that hung up."""
         logger.debug("a request for metrics from %s failed", client_address)
 
 
@@ -162,7 +161,7 @@ class _Handler(WSGIRequestHandler):
 
 
 def loop_is_stuck(loop: asyncio.AbstractEventLoop) -> str | None:
-    """What is wrong with the event loop, asked from another thread; None where it answers in time."""
+    """The event loop's failure, checked from another thread; None if it answers in time."""
     answered = threading.Event()
     try:
         loop.call_soon_threadsafe(answered.set)

@@ -1,4 +1,4 @@
-"""The percentiles of the last steps, computed a few times a second, however many ask."""
+"""The percentiles of the last steps, computed at most a few times a second."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FRESH_S = 0.25
 
 
 class RecentSteps:
-    """The percentiles as they were at most `FRESH_S` ago.
+    """Percentiles that are at most `FRESH_S` old.
 
     Args:
-        measure: computes them, which holds the event loop up.
+        measure: computes them; this blocks the event loop.
         clock: seconds.
     """
 

@@ -1,4 +1,4 @@
-"""From errors to gRPC statuses, in one place."""
+"""Translates errors to gRPC statuses, in one place."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 async def abort(context: Context, error: AntiphonError) -> NoReturn:
-    """Ends the call with the status that `error` stands for; a full worker says when to come back.
+    """Ends the call with the error's status; a full worker says when to retry.
 
-    The details always go along: by them the edge knows that the worker itself ended the call, and not the network.
+    The details are always sent: they tell the edge that the worker ended the call, not the network.
     """
     retry_ms = round(error.retry_after_s * 1000) if isinstance(error, NoFreeSlotError) else None
     status = _status(error.status, str(error), retry_ms)
     try:
         await context.abort(status.code, status.details, status.trailing_metadata)
     except grpc.aio.InternalError:
-        # The client has gone, perhaps long after its window shut before the status. So the call is cancelled, too.
+        # The client is gone, or its window has been shut since before the status. So cancel the call too.
         raise asyncio.CancelledError from None
     raise AssertionError("abort always raises")
 
 
-@lru_cache(maxsize=64)  # a flood is refused with the same words
+@lru_cache(maxsize=64)  # a flood gets the same refusal
 def _status(code: str, message: str, retry_ms: int | None) -> Any:
-    """What gRPC takes of a status with its details."""
+    """The status with its details, in gRPC's form."""
     rich = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
     if retry_ms is not None:
         delay = duration_pb2.Duration()
@@ -49,11 +49,11 @@ def _status(code: str, message: str, retry_ms: int | None) -> Any:
 
 @asynccontextmanager
 async def statuses(context: Context) -> AsyncIterator[None]:
-    """The one place where errors become statuses."""
+    """Turns the block's errors into statuses."""
     try:
         yield
     except AntiphonError as error:
         await abort(context, error)
     except grpc.aio.InternalError:
-        # A write to an edge that has vanished.
+        # A write to a vanished edge.
         logger.debug("the edge vanished amid a write", exc_info=True)

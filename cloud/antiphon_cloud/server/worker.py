@@ -30,17 +30,17 @@ class Phase(enum.Enum):
 
 @dataclass(slots=True)
 class ServedModel:
-    """A model that is served: its engine, its codec, its tokenizer, the worker's limits; and its sessions."""
+    """A served model: its engine, codec and tokenizer, the worker's limits, and its sessions."""
 
     engine: Engine
     codec: CodecFolder
     piece_of: Callable[[int], bytes]
     limits: Limits
-    step_budget_ms: float = math.inf  # what a step may take, where one more session is to be admitted
+    step_budget_ms: float = math.inf  # step time up to which sessions are admitted
     sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)
     description: pb.GetModelResponse = field(init=False)
-    """What GetModel answers, but for the load."""
+    """GetModel's answer without the load."""
 
     def __post_init__(self) -> None:
         admission = Admission(self.engine.forecast, self.step_budget_ms)
@@ -52,10 +52,10 @@ class ServedModel:
 
 
 class Worker:
-    """The served model once it is loaded, the phase of the worker's life, and what clients may have.
+    """The served model once it is loaded, the worker's phase, and the clients' allowances.
 
     Args:
-        allowance: of a client whose API key does not say otherwise.
+        allowance: default of clients whose API key sets no limits.
     """
 
     def __init__(self, allowance: Allowance | None = None) -> None:
@@ -89,7 +89,7 @@ class Worker:
         return self.served
 
     def serve(self, served: ServedModel) -> None:
-        """Opens the doors."""
+        """Admits sessions."""
         self.metrics.watch("slots", lambda: served.engine.slots)
         self.metrics.watch("sessions", lambda: served.engine.sessions)
         self.metrics.watch("queue_depth", lambda: served.engine.queue_depth)
@@ -97,13 +97,13 @@ class Worker:
         self.phase = Phase.SERVING
 
     def drain(self) -> None:
-        """Takes no new session from now on."""
+        """Admits no new session from now on."""
         self.phase = Phase.DRAINING
 
     def not_ready(self) -> str | None:
-        """Why no new session is taken; None where one may be."""
+        """Why no new session is admitted; None if one may be."""
         return None if self.phase is Phase.SERVING else f"this worker is {self.phase.value}"
 
     def not_alive(self) -> str | None:
-        """Why this worker should be started anew; None where it is well."""
+        """Why this worker should be restarted; None if it is healthy."""
         return self.serving.engine.stuck() if self.serving else None

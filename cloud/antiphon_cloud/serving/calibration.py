@@ -1,4 +1,4 @@
-"""How long a step takes by the number of sessions, measured before the first of them comes."""
+"""Measures a step's time by the number of sessions, before the first session starts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ logger = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 2  # the first ones allocate, compile and fault pages in
 MEASURED_STEPS = 7
-LONGEST_MS = 1000.0  # a step that takes longer says enough by itself
+LONGEST_MS = 1000.0  # a longer step is not repeated
 
 
 def profile_steps(
     runner: Runner, budget_ms: float = STEP_BUDGET_MS, clock_s: Callable[[], float] = time.perf_counter
 ) -> dict[int, float]:
-    """Batch → the milliseconds of a step over so many sessions, for powers of two up to all slots.
+    """Batch → the milliseconds of a step over that many sessions, for powers of two up to all slots.
 
-    Of a few steps the fastest counts, as whatever else the machine does only adds to it; admission learns from live
-    steps how much. Ends at the first batch above the budget: a larger one is slower still. It also warms the model up,
-    so that the first session waits for nothing.
+    Takes the fastest of a few steps, as other work of the machine only adds to a step's time; admission learns from
+    live steps how much. Stops at the first batch above the budget, as larger ones are slower. Warms the model up too.
 
     Args:
         runner: idle; every session resets its slot before it uses it.
-        budget_ms: what a step may take.
+        budget_ms: a step's time limit.
         clock_s: for tests.
     """
     profile: dict[int, float] = {}

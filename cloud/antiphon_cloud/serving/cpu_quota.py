@@ -1,7 +1,7 @@
-"""How many processors this process may keep busy: its affinity, and what control groups leave of it.
+"""How many processors this process may keep busy, by its affinity and its control groups' quotas.
 
-A container with half a processor still sees all of the machine's. Threads beyond the quota do not compute more: they
-use it up sooner, and then all of them stand still until the next period, for up to 100 ms.
+A container with half a processor still sees all of the machine's. Threads beyond the quota compute no more: they use
+it up sooner, and then all of them are throttled until the next period, for up to 100 ms.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ PROC = Path("/proc/self")
 
 
 def usable_cpus(proc: Path = PROC) -> int:
-    """Processors that may be busy all the time, at least 1: of a quota of 2.5, two."""
+    """Processors that may be busy all the time, at least 1; two for a quota of 2.5."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = quota(proc)
     return allowed if limit is None else max(1, min(allowed, int(limit)))
 
 
 def quota(proc: Path = PROC) -> float | None:
-    """Processors' worth of time that the process' control groups allow, both versions' and all parents'; None for
-    no limit, and where there are no control groups.
+    """Processors' worth of time that the process' control groups allow, of both versions and all parents; None
+    without a limit or without control groups.
 
     Args:
         proc: holds `cgroup` and `mountinfo` as the kernel writes them.
@@ -33,7 +33,7 @@ def quota(proc: Path = PROC) -> float | None:
 
 
 def _folders(proc: Path) -> Iterator[Path]:
-    """The folders of the groups that the process is in, each with its parents as far as they can be seen."""
+    """The folders of the process's groups, each followed by its visible parents."""
     try:
         memberships = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
         mounts = [line.split() for line in (proc / "mountinfo").read_text().splitlines()]
@@ -54,7 +54,7 @@ def _folders(proc: Path) -> Iterator[Path]:
 def _with_parents(mount: Path, root: str, group: str) -> Iterator[Path]:
     """The group's folder below the mount, which shows the hierarchy from `root` on; then its parents."""
     inside = PurePosixPath(group)
-    if not inside.is_relative_to(root) or ".." in inside.parts:  # its own namespace: the mount is what it sees
+    if not inside.is_relative_to(root) or ".." in inside.parts:  # its own namespace: the mount is all that it sees
         yield mount
         return
     folder = mount / inside.relative_to(root)
@@ -75,7 +75,7 @@ def _first_version(folder: Path) -> float | None:
 
 
 def _share(allowed: str, period: str) -> float | None:
-    """The quotient; None for "max", -1, and what is no number."""
+    """The quotient; None for "max", -1 and anything not a number."""
     try:
         return int(allowed) / int(period) if int(allowed) > 0 and int(period) > 0 else None
     except ValueError:
@@ -90,5 +90,5 @@ def _read(path: Path) -> str:
 
 
 def _unescaped(field: str) -> str:
-    """A path of mountinfo, where spaces and the like are octal."""
+    """A path of mountinfo without its octal escapes."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

@@ -1,7 +1,7 @@
-"""How many threads a step takes: as many as make it fastest on this machine, with what else runs there now.
+"""Chooses the number of threads that makes a step fastest on this machine under its present load.
 
-Threads that must wait for each other are slower than one by itself where other programs want the processors: a thread
-that is kept from running holds up the others at the end of each product. So counts are tried, not derived.
+Threads that wait for each other can be slower than one thread where other programs want the processors: a preempted
+thread holds up the others at the end of each product. So counts are tried, not derived.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from antiphon_cloud.engine.runner import Prefill, Runner, StepResult
 
 logger = logging.getLogger(__name__)
 
-ROUNDS = 5  # of all counts, in turn: what else runs meanwhile meets each of them
-SESSIONS = 4  # whose step is timed, or as many as there are slots
-LONGEST_MS = 3000.0  # of trying, in all; a round that has begun is ended
-CLEARLY = 0.9  # of the time that fewer threads take: more of them must save as much
-RECENT = 16  # steps that tell how slow they are now
-SLOW_MS = 20.0  # a quarter of a frame; nobody hears whether a faster step grows slower
-GROWN = 2.0  # times as slow as measured at the start
-TRIED_STEPS = 6  # of each count amid serving, beside a first one that may have to start threads
+ROUNDS = 5  # over all counts in turn, so that other load affects each alike
+SESSIONS = 4  # in the timed step, or fewer if there are fewer slots
+LONGEST_MS = 3000.0  # of all trials; a started round is finished
+CLEARLY = 0.9  # more threads must take less than this share of the time of fewer
+RECENT = 16  # steps that the present speed is judged by
+SLOW_MS = 20.0  # a quarter of a frame; a slowdown below that is inaudible
+GROWN = 2.0  # times the duration measured at the start
+TRIED_STEPS = 6  # per count while serving, after a first one that may start threads
 REST_STEPS, LONGEST_REST_STEPS = (
     400,
     6400,
@@ -36,12 +36,12 @@ REST_STEPS, LONGEST_REST_STEPS = (
 
 
 def counts_up_to(most: int) -> tuple[int, ...]:
-    """The counts that are tried: powers of two below `most`, and `most`."""
+    """The counts to try: powers of two below `most`, and `most`."""
     return (*(1 << i for i in range((most - 1).bit_length())), most)
 
 
 def fastest(times_ms: Mapping[int, Sequence[float]]) -> int:
-    """The count whose steps take least in the middle; fewer threads where more do not clearly save time."""
+    """The count with the least median time; fewer threads unless more clearly save time."""
     best, *more = sorted(times_ms)
     for count in more:
         if median(times_ms[count]) < CLEARLY * median(times_ms[best]):
@@ -55,7 +55,7 @@ def choose_threads(
     """Tries each count and uses the fastest.
 
     Args:
-        counts: to try; a single one is taken as it is.
+        counts: to try; a single one is used untried.
         use: lets steps take so many threads from now on.
         step_ms: takes a step and says how many milliseconds it took.
 
@@ -68,7 +68,7 @@ def choose_threads(
         for _ in range(ROUNDS):
             for count in counts:
                 use(count)
-                spent_ms += step_ms()  # the first one after a change may start threads
+                spent_ms += step_ms()  # the first step after a change may start threads
                 times_ms[count].append(step_ms())
                 spent_ms += times_ms[count][-1]
             if spent_ms > LONGEST_MS:
@@ -79,12 +79,12 @@ def choose_threads(
 
 
 def shown_times(times_ms: Mapping[int, Sequence[float]]) -> str:
-    """For people: what a step took with each count, in the middle."""
+    """The median step time of each count, for messages."""
     return ", ".join(f"{count}: {median(times):.1f} ms" for count, times in times_ms.items() if times)
 
 
 def timed_step(runner: Runner, clock_s: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
-    """A step over a few sessions of an idle runner, that says how many milliseconds it took."""
+    """A function that steps a few sessions of an idle runner and returns the milliseconds."""
     slots = range(min(runner.slots, SESSIONS))
     for slot in slots:
         runner.reset(slot, 0, runner.spec.sampling)
@@ -99,13 +99,13 @@ def timed_step(runner: Runner, clock_s: Callable[[], float] = time.perf_counter)
 
 
 class ThreadWatch:
-    """Looks again when steps grow slow: tries the counts on live steps, and goes on with the fastest.
+    """Tries the counts again on live steps when steps grow slow, and uses the fastest.
 
     Belongs to the thread that steps, as torch keeps its count by thread.
 
     Args:
         counts: to try.
-        use: lets steps take so many threads from now on.
+        use: sets the number of threads of later steps.
         chosen: the count in use.
         usual_ms: batch → the milliseconds of its step, as measured at the start.
     """
@@ -116,12 +116,12 @@ class ThreadWatch:
         self.chosen = chosen
         self._counts, self._use = tuple(counts), use
         self._usual_ms = dict(sorted(usual_ms.items()))
-        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # milliseconds, and times the usual
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # milliseconds, ratio to the usual
         self._trying: dict[int, list[float]] | None = None
         self._rest = self._next_rest = REST_STEPS
 
     def stepped(self, batch: int, took_ms: float) -> None:
-        """Told after each step over `batch` sessions what it took."""
+        """Records the duration of a step over `batch` sessions."""
         if len(self._counts) == 1 or not self._usual_ms:
             return
         times = took_ms / self._usual(batch)
@@ -138,7 +138,7 @@ class ThreadWatch:
             self._use(self._counts[0])
 
     def _usual(self, batch: int) -> float:
-        """What a step over as many sessions took, or over the next larger batch that was measured."""
+        """The measured time of a step over that many sessions, or of the next larger batch."""
         larger = (took_ms for size, took_ms in self._usual_ms.items() if size >= batch)
         return max(next(larger, list(self._usual_ms.values())[-1]), 1e-3)
 
@@ -168,7 +168,7 @@ class ThreadWatch:
 
 
 class WatchedRunner:
-    """A runner whose steps are told to a `ThreadWatch`."""
+    """A runner that reports its steps to a `ThreadWatch`."""
 
     def __init__(self, runner: Runner, watch: ThreadWatch, clock_s: Callable[[], float] = time.perf_counter) -> None:
         self._runner, self._watch, self._clock_s = runner, watch, clock_s
@@ -180,7 +180,7 @@ class WatchedRunner:
 
     @property
     def spec(self) -> ModelSpec:
-        """The model that is stepped."""
+        """The runner's model."""
         return self._runner.spec
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
@@ -192,7 +192,7 @@ class WatchedRunner:
         return self._runner.resume(slot, seed, sampling, history)
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
-        """Advances `slots` by one frame each, and lets the watch know how long it took."""
+        """Advances `slots` by one frame each, and reports the duration to the watch."""
         start_s = self._clock_s()
         result = self._runner.step(slots, user_codes)
         self._watch.stepped(len(slots), (self._clock_s() - start_s) * 1e3)

@@ -1,4 +1,4 @@
-"""Codes in a numpy file: one frame a row."""
+"""Codes in a numpy file, one frame per row."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class CodesFileError(AntiphonError):
 
 
 def read_codes(path: Path, codebooks: int, cardinality: int) -> Codes:
-    """Reads a .npy of codes [frames, codebooks], of any integer type; int32 comes back.
+    """Reads a .npy of codes [frames, codebooks] of any integer type and returns int32.
 
     Raises:
         CodesFileError: the file is missing or no .npy, or its shape or a code does not fit.
     """
     try:
-        with open_regular(path):  # it is mapped: a pipe would be waited for
+        with open_regular(path):  # np.load would block on a pipe
             pass
         with warnings.catch_warnings(action="ignore"):  # sizes that overflow, numbers that run into words
             codes = np.lib.format.open_memmap(path, mode="r")

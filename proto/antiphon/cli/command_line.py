@@ -1,4 +1,4 @@
-"""The manners that both command lines share: defaults in --help, ANTIPHON_ variables, one-sentence errors.
+"""What both command lines share: defaults in --help, ANTIPHON_ variables, one-sentence errors.
 
 Needs click, which the `edge` and `cloud` extras bring; nothing else of this package imports it.
 """
@@ -23,7 +23,7 @@ from antiphon.address import split_address
 from antiphon.errors import AntiphonError, ArgumentError
 from antiphon.plain_text import plain_line
 
-# Keeps gRPC's own lines from standard error; what matters of them comes as an error. Read when grpc is imported.
+# Silences gRPC's own log; failures that matter are raised as errors. grpc reads this when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,7 +33,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
-    """A flag that shows its default, and that `ANTIPHON_<FLAG>` sets too."""
+    """A flag that shows its default and can be set by `ANTIPHON_<FLAG>`."""
     flag = next(name for name in declarations if name.startswith("--"))
     kwargs.setdefault("envvar", "ANTIPHON" + flag.removeprefix("-").upper().replace("-", "_"))
     told = "default" in kwargs or kwargs.get("required") or kwargs.get("is_flag") or "absent" in kwargs["help"]
@@ -42,7 +42,7 @@ def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
 
 
 class Number(click.FloatRange):
-    """A number of a range; neither infinite nor "not a number", which a range alone lets through."""
+    """A finite number in a range. FloatRange alone accepts infinity and NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
         """The number."""
@@ -58,7 +58,7 @@ class Address(click.ParamType[str]):
     name = "host:port"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
-        """The address as it was given."""
+        """Returns the address unchanged."""
         try:
             split_address(str(value))
         except ArgumentError as error:
@@ -67,16 +67,16 @@ class Address(click.ParamType[str]):
 
 
 def different_files(source: Path, result: Path) -> None:
-    """Raises UsageError where the result would overwrite what it is made from."""
+    """Raises UsageError if the result would overwrite its source."""
     if source.resolve() == result.resolve():
         raise click.UsageError(f"{result} is the input: name another file for the output")
 
 
 class _Group(click.Group):
-    """Says of a failed command's error what the command line calls the `arguments` that the library speaks of."""
+    """Replaces the library's `arguments` in a failed command's error by the names of the flags."""
 
     def invoke(self, context: click.Context) -> Any:
-        """Runs the command that was asked for."""
+        """Runs the command."""
         try:
             return super().invoke(context)
         except AntiphonError as error:
@@ -87,7 +87,7 @@ class _Group(click.Group):
 
 
 def in_flags(message: str, command: click.Command) -> str:
-    """The message with each `argument` in backticks that is a flag of the command named as that flag."""
+    """The message with each `argument` in backticks replaced by the command's flag, where it has one."""
     flags = {f"`{param.name}`": param.opts[0] for param in command.params if isinstance(param, click.Option)}
     return re.sub(r"`\w+`", lambda found: flags.get(found[0], found[0]), message)
 
@@ -125,12 +125,12 @@ def run(commands: click.Group, name: str) -> NoReturn:
         _fail(name, error.format_message() if isinstance(error, click.ClickException) else str(error), status=1)
     except click.Abort:
         _fail(name, "interrupted", status=1)
-    except OSError as error:  # a full disk behind standard output; what files say is caught where they are opened
+    except OSError as error:  # standard output on a full disk; errors of files are caught where they are opened
         _fail(name, f"{error.filename or 'standard output'}: {error.strerror or error}; write elsewhere", status=1)
 
 
 def _print_what_the_terminal_cannot_show_as_question_marks() -> None:
-    """A model's words in a locale without their letters must not end a conversation."""
+    """Text that the locale cannot encode must not end a conversation."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # None where the caller closed it
         sys.stdout.reconfigure(errors="replace")
 

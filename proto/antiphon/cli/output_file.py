@@ -1,4 +1,4 @@
-"""Files that come to be whole or not at all."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from antiphon.errors import AntiphonError
 
 
 class OutputFileError(AntiphonError):
-    """A file that cannot be written."""
+    """The file cannot be written."""
 
 
 @contextmanager
 def output_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once the block has ended well; otherwise what was there stays.
+    """A file that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
 
-    It is opened at once, so that nobody waits for a result that cannot be kept.
+    It is created at once, so that no work is done for a result that cannot be kept.
 
     Raises:
         OutputFileError: it cannot be created, or (when the block ends) the disk is full.
     """
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe: nothing to keep; or a folder, which fails
+        if path.exists() and not path.is_file():  # a device or a pipe is written directly; a folder fails
             with path.open("wb") as file:
                 yield file
             return

@@ -1,4 +1,4 @@
-"""The first moments of both command lines, before their libraries are known to be there."""
+"""Starts both command lines, before their libraries are known to be installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def start(command: str, module: str, extra: str) -> None:
-    """Runs `module.main`; says in a sentence what is missing where the extra that brings it was not installed."""
+    """Runs `module.main`; if its extra is not installed, says in a sentence what is missing."""
     try:
         run = importlib.import_module(module).main
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Files that other programs' users have of the same models: recognized, to say what to download instead."""
+"""Recognizes other programs' files of the same models, and says what to download instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 LFS_ADVICE = "a Git LFS pointer, not the file itself; run git lfs pull in the repository, or download it again"
 _HEAD_BYTES = 64
 
-_LAYOUTS = {  # tensors that only one program's files have
+_LAYOUTS = {  # names that only one program's files have
     "MLX": re.compile(r"(audio_embs\.|depformer\.slices\.).*|.*\.(scales|biases)"),
     "candle": re.compile(r"depformer\.\d+\..*"),
     "the transformers library": re.compile(r"(decoder\.)?model\.(layers|embed_tokens)\..*|audio_encoder\..*"),
@@ -21,7 +21,7 @@ _LAYOUTS = {  # tensors that only one program's files have
 
 
 def refuse_other_format(path: Path) -> None:
-    """Looks at a file's first bytes.
+    """Checks a file's first bytes.
 
     Raises:
         CheckpointError: it is a GGUF file or a Git LFS pointer.
@@ -30,7 +30,7 @@ def refuse_other_format(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:
-        return  # whoever needs the file says so
+        return  # the reader of the file reports it
     if head.startswith(LFS_POINTER):
         raise CheckpointError(f"{path}: {LFS_ADVICE}")
     if head.startswith(b"GGUF"):
@@ -38,10 +38,10 @@ def refuse_other_format(path: Path) -> None:
 
 
 def refuse_other_layout(path: Path, names: Iterable[str]) -> None:
-    """Looks at the names of a file's tensors.
+    """Checks the names of a file's tensors.
 
     Raises:
-        CheckpointError: another program gave them.
+        CheckpointError: they are another program's.
     """
     for name in names:
         for program, pattern in _LAYOUTS.items():
@@ -50,7 +50,7 @@ def refuse_other_layout(path: Path, names: Iterable[str]) -> None:
 
 
 def instead_of(missing: Path) -> str:
-    """What to do where the weights are missing and other files that look like weights lie in their place."""
+    """Advice for missing weights when other files that look like weights are there."""
     try:
         names = sorted(path.name for path in missing.parent.iterdir())
     except OSError:

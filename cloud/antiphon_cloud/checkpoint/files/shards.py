@@ -1,4 +1,4 @@
-"""Weights in several safetensors files, as an index beside them lists them."""
+"""Weights in several safetensors files, listed by an index beside them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Index(msgspec.Struct):
 
 
 def shards(index: Path) -> tuple[Path, ...]:
-    """The files that an index names, all of them there, in the order of their names.
+    """The files that an index names, sorted by name.
 
     Raises:
         CheckpointError: the index is damaged, or names a file that is missing or not beside it.

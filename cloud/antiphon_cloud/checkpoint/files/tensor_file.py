@@ -1,7 +1,7 @@
-"""A safetensors file whose tensors are read, not mapped: what happens to the file afterwards touches nobody.
+"""A safetensors file whose tensors are read, not mapped, so that later changes of the file do no harm.
 
-A mapped file that is cut short kills the process that steps over it (SIGBUS), and one that is written over changes the
-model amid a conversation. What is read is in memory once, as the pages that the system keeps of a file are its to drop.
+Truncating a mapped file kills the process that reads it (SIGBUS), and overwriting it changes the model during a
+conversation. Reading takes no memory twice, as the system may drop the file's cached pages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from antiphon_cloud.errors import CheckpointError
 
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "I8": torch.int8}
-"""What can be read; a file may hold more."""
+"""Readable dtypes; files may hold others."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -76,15 +76,15 @@ class TensorFile:
 
     @property
     def state(self) -> tuple[int, int, int, int]:
-        """What changes when the file does: its inode, size, and times of change, in nanoseconds."""
+        """The file's inode, size, and times of change in nanoseconds, to detect a change."""
         found = os.fstat(self._file.fileno())
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def read(self, name: str, part: int = 0, parts: int = 1) -> Tensor:
-        """A tensor, or one of the equal parts that it stacks, in memory of its own.
+        """A tensor, or one of the equal parts stacked in it, in memory of its own.
 
         Raises:
-            CheckpointError: the file ends before it: somebody cuts it short at this moment.
+            CheckpointError: the file ends early, as it was truncated after it was opened.
         """
         held = self.tensors[name]
         dtype, shape = DTYPES[held.dtype], (held.shape[0] // parts, *held.shape[1:]) if held.shape else ()
@@ -96,7 +96,7 @@ class TensorFile:
         return tensor
 
     def sample(self, name: str, pieces: int, piece_bytes: int) -> Iterator[bytes]:
-        """Bytes of a tensor: `pieces` of `piece_bytes` spread evenly from its first to its last, or all of them."""
+        """`pieces` of `piece_bytes` spread evenly over a tensor's bytes, or all of its bytes."""
         held = self.tensors[name]
         if held.size_bytes <= pieces * piece_bytes:
             starts, length = [0], held.size_bytes

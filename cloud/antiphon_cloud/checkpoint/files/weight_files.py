@@ -1,6 +1,6 @@
-"""Where a model's tensors are in its files, checked before any is read.
+"""Locates a model's tensors in its files, and checks them before any is read.
 
-Published files hold the same matrices fused or split, and a model in several files; here its tensors are asked for by
+Published files hold the same matrices fused or split, and a model in one or several files. Callers ask for tensors by
 the model's own names.
 """
 
@@ -23,39 +23,39 @@ _PROJECTION = re.compile(r"(.*\.self_attn\.)(in|out)_projs\.(\d+)\.(.*)")
 
 @dataclass(frozen=True, slots=True)
 class WeightSource:
-    """A tensor of the model's files, or one of the equal parts that it stacks."""
+    """A tensor of the model's files, or one of the equal parts stacked in it."""
 
-    files: Mapping[str, TensorFile]  # by their tensors' names: a companion may be in another one
+    files: Mapping[str, TensorFile]  # by tensor name: a companion may be in another file
     name: str
     part: int = 0
     parts: int = 1
 
     def read(self, suffix: str = "") -> Tensor:
-        """The tensor, or its companion whose name ends so, as the file holds it."""
+        """The tensor, or its companion with this suffix, as the file holds it."""
         name = self.name + suffix
         return self.files[name].read(name, self.part, self.parts)
 
 
 class WeightFiles:
-    """Open safetensors files that hold a model together; its tensors are asked for by the model's names."""
+    """The open safetensors files of one model; tensors are located by the model's names."""
 
     def __init__(self, files: Sequence[TensorFile], shapes: Mapping[str, tuple[int, ...]]) -> None:
         for file in files:
             refuse_other_layout(file.path, file.tensors)
-        self._path = files[0].path  # where a tensor that is nowhere would be
+        self._path = files[0].path  # named in the error for a missing tensor
         self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
         self._sets = Counter(match[1] for name in shapes if (match := _PROJECTION.fullmatch(name)) and match[2] == "in")
 
     def has(self, name: str) -> bool:
-        """Whether a file holds the tensor, by itself or within a fused one."""
+        """Whether a file holds the tensor, alone or within a fused one."""
         return self._place(name)[0] in self._files
 
     def locate(self, name: str, shape: tuple[int, ...], quantized: bool = False) -> WeightSource:
         """Where the tensor is.
 
         Raises:
-            CheckpointError: it is not there, or not of that shape, or neither float nor, if `quantized`, int8.
+            CheckpointError: it is missing, has another shape, or is neither float nor, if `quantized`, int8.
         """
         found, part, parts = self._place(name)
         rows = shape[0] * parts
@@ -65,7 +65,7 @@ class WeightFiles:
         return WeightSource(self._files, found, part, parts)
 
     def refuse_rest(self) -> None:
-        """Raises CheckpointError if a file holds a tensor that nothing asked for."""
+        """Raises CheckpointError if a file holds a tensor that was never located."""
         rest = sorted(self._files.keys() - self._used)
         if rest:
             more = f" (and {len(rest) - 1} more)" if len(rest) > 1 else ""
@@ -73,7 +73,7 @@ class WeightFiles:
             raise CheckpointError(f"{path}: {rest[0]}: unexpected{more}; config.json describes a model without it")
 
     def _place(self, name: str) -> tuple[str, int, int]:
-        """The tensor's own name, or a fused attention projection's; and which of how many parts of it."""
+        """The name of the tensor or of its fused projection, the part's index and the number of parts."""
         match = _PROJECTION.fullmatch(name)
         if match and name not in self._files:
             prefix, kind, part, rest = match.groups()

@@ -1,4 +1,4 @@
-"""API keys: a TOML file of their hashes, and who each belongs to.
+"""API keys: a TOML file of their hashes and their clients.
 
     [keys.kitchen]
     sha256 = "9f86d081884c7d65..."   # of the key; the key itself is nowhere
@@ -40,12 +40,11 @@ class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
     def allowance(self, default: Allowance, alone: bool) -> Allowance:
-        """What the key may have; `default` where its table does not say.
+        """The key's allowance; `default` where its table sets nothing.
 
         Args:
             default: of all keys.
-            alone: whether there is no other key; one of several without a limit of its own leaves the last slot to the
-                others.
+            alone: whether it is the only key; with others, a key without its own limit leaves the last slot to them.
         """
         sessions = default.sessions if self.sessions is None else self.sessions
         return Allowance(
@@ -61,7 +60,7 @@ class _KeyFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def digest(key: str) -> str:
-    """What the file holds of a key."""
+    """The hash of a key in the file."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -69,7 +68,7 @@ def read_key_file(path: Path) -> dict[str, KeyEntry]:
     """The entries of a key file by name.
 
     Raises:
-        KeyFileError: it cannot be read, or something in it is wrong; the message says where.
+        KeyFileError: it cannot be read or is invalid; the message says where.
     """
     try:
         return msgspec.toml.decode(path.read_bytes(), type=_KeyFile).keys
@@ -80,10 +79,10 @@ def read_key_file(path: Path) -> dict[str, KeyEntry]:
 
 
 def make_key(path: Path, name: str, sessions: int | None = None, opens_per_minute: float | None = None) -> str:
-    """Adds a new key to the file, which is made where there is none, and returns the key; only its hash is kept.
+    """Adds a new key's hash to the file, which is created if missing, and returns the key.
 
     Raises:
-        KeyFileError: the name is taken or no name, or the file cannot be read or written.
+        KeyFileError: the name is taken or invalid, or the file cannot be read or written.
     """
     if not NAME.fullmatch(name):
         raise KeyFileError(f"{name!r} is no name for a key: use up to 64 letters, digits, - and _")
@@ -102,10 +101,10 @@ def make_key(path: Path, name: str, sessions: int | None = None, opens_per_minut
 
 
 def save_key(key_file: Path, path: Path, name: str, **limits: Any) -> None:
-    """As `make_key`, with the new key in a file of its own that only its owner reads.
+    """As `make_key`, but writes the new key to a file that only its owner can read.
 
     Raises:
-        KeyFileError: as `make_key`, or there is such a file already, or it cannot be written.
+        KeyFileError: as `make_key`, or the file exists or cannot be written.
     """
     try:
         with os.fdopen(os.open(key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
@@ -124,16 +123,16 @@ def save_key(key_file: Path, path: Path, name: str, **limits: Any) -> None:
 
 
 def _toml(value: float) -> str:
-    """A number as TOML has it: what is whole as an integer, which a number of sessions must be."""
+    """A number in TOML; whole ones as integers, as a number of sessions must be."""
     return str(int(value)) if value == int(value) else repr(value)
 
 
 class ApiKeys:
-    """The keys of a file, read again when it changes. A file that goes bad is logged, and the old keys stay.
+    """The keys of a file, read again when it changes. An invalid file is logged, and the old keys stay.
 
     Args:
         path: the file.
-        default: what a key may have where the file does not say.
+        default: allowance of a key where the file sets none.
 
     Raises:
         KeyFileError: the file cannot be used.
@@ -146,15 +145,15 @@ class ApiKeys:
         self._clients = self._read()
 
     def client(self, key: str | None) -> Client:
-        """Who presents `key`; reads the file first where it has changed.
+        """The client of `key`; reads the file first if it has changed.
 
         Raises:
-            UnauthenticatedError: nobody whom this worker knows.
+            UnauthenticatedError: the worker does not know the key.
         """
         self._follow_changes()
         if key is None:
             raise UnauthenticatedError("this worker asks for an API key: give one with --api-key-file")
-        # Looked up by its hash: how long that takes tells something of a hash at the most, and nobody can choose one.
+        # Lookup by hash: its timing reveals at most something of a hash, which nobody can choose.
         found = self._clients.get(digest(key))
         if found is None:
             raise UnauthenticatedError("this worker does not know the API key: ask its operator for another")

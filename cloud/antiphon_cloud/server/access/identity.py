@@ -1,4 +1,4 @@
-"""Who calls: the owner of an API key, else of a certificate, else whoever has the address."""
+"""Identifies a caller: by its API key, else its certificate, else its address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEME = "bearer"
 
 
 def bearer(metadata: Any) -> str | None:
-    """The key of `authorization: Bearer KEY`; None where there is none.
+    """The key of `authorization: Bearer KEY`; None if there is none.
 
     Raises:
         UnauthenticatedError: the header is something else, or there are several.
@@ -30,11 +30,11 @@ def bearer(metadata: Any) -> str | None:
 
 
 def caller(context: grpc.aio.ServicerContext[Any, Any], default: Allowance) -> Client:
-    """Who made a call that carries no API key.
+    """The client of a call without an API key.
 
     Args:
         context: of the call.
-        default: what such clients may have.
+        default: the allowance of such clients.
     """
     if identities := context.peer_identities():
         return Client(f"the certificate of {b', '.join(identities).decode(errors='replace')}", default, proven=True)

@@ -1,37 +1,37 @@
-"""How often a client may call and open sessions, and how many calls it may have. Without I/O."""
+"""Limits a client's rate of calls and opens, and its number of calls. Without I/O."""
 
 from __future__ import annotations
 
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.sessions.clients import Client
 
-CLIENTS_KEPT = 4096  # whose calls are remembered; those at rest are forgotten first, and lose nothing by it
+CLIENTS_KEPT = 4096  # that are remembered; idle ones are forgotten first and lose nothing
 MINUTE_S = 60.0
 STEPS_AN_OPEN = 1024  # of a prefill: 82 s of conversation
-RETRY_S = 1.0  # after which one who found no place may look again
-CALLS_AT_ONCE_S = 2.0  # of calls may come in one moment: a fleet's edges return together
+RETRY_S = 1.0  # retry delay of a client that found no place
+CALLS_AT_ONCE_S = 2.0  # of calls may come at once: a fleet's edges return together
 
 
 class Buckets:
-    """A token bucket for each of many names, refilled evenly.
+    """A token bucket per name, refilled evenly.
 
-    It is kept as one number, the time when the bucket will be full: the generic cell rate algorithm (ITU-T I.371).
+    Each is one number, the time when it will be full: the generic cell rate algorithm (ITU-T I.371).
     """
 
     def __init__(self) -> None:
         self._full_s: dict[str, float] = {}
 
     def __len__(self) -> int:
-        """Names that are remembered."""
+        """The number of names."""
         return len(self._full_s)
 
     def take(self, name: str, interval_s: float, burst_s: float, now_s: float) -> float:
-        """Takes one token; 0 where there was one, else the seconds until there is.
+        """Takes one token. Returns 0 if there was one, else the seconds until there is.
 
         Args:
-            name: whose bucket.
-            interval_s: in which one token comes.
-            burst_s: in which as many come as the bucket holds; one, where that is less than `interval_s`.
+            name: the bucket's.
+            interval_s: between two tokens.
+            burst_s: the bucket's capacity as a time; it holds at least one token.
             now_s: the time.
         """
         full_s = max(self._full_s.get(name, now_s), now_s) + interval_s
@@ -44,23 +44,23 @@ class Buckets:
         return 0.0
 
     def _forget(self, now_s: float) -> None:
-        """Drops full buckets; where none is full, the fullest half."""
+        """Drops full buckets; if none is full, the fullest half."""
         by_fullness = sorted(self._full_s.items(), key=lambda item: item[1])
         kept = [item for item in by_fullness if item[1] > now_s][-CLIENTS_KEPT // 2 :]
         self._full_s = dict(kept)
 
 
 class OpenRate:
-    """How often each client opens or resumes sessions: a minute's worth at once at the most.
+    """Limits how often each client opens or resumes sessions, with bursts of a minute's worth.
 
-    A prefill costs the worker what its steps do: `STEPS_AN_OPEN` of them count as one more open.
+    A prefill costs the worker its steps: `STEPS_AN_OPEN` of them count as one more open.
     """
 
     def __init__(self) -> None:
         self._buckets = Buckets()
 
     def take(self, client: Client, now_s: float, opens: float = 1.0) -> None:
-        """Counts one open, or what costs as much as `opens` of them.
+        """Counts one open, or work worth `opens` of them.
 
         Raises:
             RefusedError: `client` has opened too many; the error says when the next may come.
@@ -77,10 +77,10 @@ class OpenRate:
 
 
 class CallRate:
-    """How often each client calls.
+    """Limits each client's calls.
 
-    Each kind of call is counted by itself, so that strangers who share an address with a load balancer take nothing
-    from its health checks.
+    Each kind of call is counted separately, so that strangers at a load balancer's address take nothing from
+    its health checks.
     """
 
     def __init__(self) -> None:
@@ -102,11 +102,11 @@ class CallRate:
 
 
 class Shares:
-    """Places that clients share: each may hold as many as are left free, so that there is always one for the next.
+    """Places that clients share: each may hold as many as are left free, so that the next client finds one.
 
     Args:
         places: how many there are.
-        what: holds one, in the plural, for the sentence that refuses.
+        what: plural noun of the holders, for the refusal.
     """
 
     def __init__(self, places: int, what: str) -> None:
@@ -116,10 +116,10 @@ class Shares:
         self._all = 0
 
     def check(self, client: Client) -> None:
-        """Returns where `client` may have a place.
+        """Returns if `client` may have a place.
 
         Raises:
-            RefusedError: it holds as many as are left, or all are taken.
+            RefusedError: it holds as many as are free, or none is free.
         """
         held = self._held.get(client.name, 0)
         if held >= self.places - self._all:
@@ -127,12 +127,12 @@ class Shares:
             raise RefusedError(Refusal.CALLS, message, RETRY_S)
 
     def take(self, client: Client) -> None:
-        """Gives `client` a place, free or not: `check` comes first, but for a call that had a place before."""
+        """Gives `client` a place, free or not. Call `check` first, except for a call that had a place before."""
         self._held[client.name] = self._held.get(client.name, 0) + 1
         self._all += 1
 
     def give_back(self, client: Client) -> None:
-        """The place is free again."""
+        """Frees the place."""
         self._all -= 1
         self._held[client.name] -= 1
         if not self._held[client.name]:

@@ -1,4 +1,4 @@
-"""How the worker's port is reached: TLS, mutual TLS, or plaintext where nobody else can listen in."""
+"""Security of the worker's port: TLS, mutual TLS, or plaintext where nobody can listen in."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class TlsFiles:
     """PEM files of the worker's side of TLS.
 
     Args:
-        certificate: the chain that is shown to edges, the leaf first.
+        certificate: the chain presented to edges, the leaf first.
         key: its private key.
-        client_ca: authorities whose clients are let in (mutual TLS); None asks for no client certificate.
+        client_ca: authorities of client certificates (mutual TLS); None asks for no client certificate.
     """
 
     certificate: Path
@@ -32,7 +32,7 @@ class TlsFiles:
     client_ca: Path | None = None
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """What gRPC takes of them.
+        """The files in gRPC's form.
 
         Raises:
             CertificateError: a file cannot be used.
@@ -53,7 +53,7 @@ class TlsFiles:
 
 
 class _Rotation:
-    """Hands gRPC the certificate anew once its files have changed: each new connection asks."""
+    """Gives gRPC the new certificate when its files change; gRPC asks at each new connection."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
@@ -65,11 +65,11 @@ class _Rotation:
         return configuration
 
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """The new certificate; None where nothing changed. Files that cannot be used leave the old one in place."""
+        """The new certificate; None if nothing changed. Unusable files leave the old one in place."""
         try:
             if (stamp := self._files.stamp()) == self._stamp:
                 return None
-            self._stamp = stamp  # said once, even where it fails
+            self._stamp = stamp  # logged once, even on failure
             configuration = self._files.read()
         except (AntiphonError, OSError) as error:
             if self._stamp is not None:
@@ -80,15 +80,15 @@ class _Rotation:
 
 
 def server_credentials(address: str, files: TlsFiles | None, insecure: bool) -> grpc.ServerCredentials | None:
-    """What the port at `address` (HOST:PORT) asks of those who connect; None for plaintext.
+    """Credentials of the port at `address` (HOST:PORT); None for plaintext.
 
     Args:
         address: where the worker listens.
-        files: the certificate to show; it is read again when the files change.
+        files: the certificate to present; it is read again when the files change.
         insecure: whether plaintext may leave this machine.
 
     Raises:
-        ExposedError: others reach the address, and there is neither a certificate nor leave to do without.
+        ExposedError: others can reach the address, and there is neither a certificate nor `insecure`.
         CertificateError: a file cannot be used.
     """
     if files is None:
@@ -101,6 +101,6 @@ def server_credentials(address: str, files: TlsFiles | None, insecure: bool) -> 
     rotation = _Rotation(files)
     return grpc.dynamic_ssl_server_credentials(
         rotation.first(),
-        rotation.fetch,  # type: ignore[arg-type]  # None means no change, which the type stubs do not know
+        rotation.fetch,  # type: ignore[arg-type]  # the type stubs do not allow None, "no change"
         require_client_authentication=files.client_ca is not None,
     )
