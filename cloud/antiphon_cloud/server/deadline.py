@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from antiphon.errors import SessionTimeoutError
+from antiphon.to_the_end import to_the_end
 from antiphon_cloud.server.statuses import Context
 
 WRITE_TIMEOUT_S = 30.0  # for one message to be read, of a call that carries no session
@@ -110,18 +111,7 @@ async def send_headers(context: Context) -> None:
     if _headers_sent.get():
         return
     _headers_sent.set(True)
-    sending = asyncio.ensure_future(context.send_initial_metadata(()))
-    cancelled: asyncio.CancelledError | None = None
-    while not sending.done():
-        try:
-            await asyncio.wait((sending,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not sending.cancelled():
-            sending.exception()  # seen: the cancellation goes first
-        raise cancelled
-    sending.result()
+    await to_the_end(context.send_initial_metadata(()))
 
 
 async def write(context: Context, response: Any) -> None:
