@@ -67,7 +67,9 @@ def test_without_either_the_definition_makes_floats_of_int8(monkeypatch: pytest.
 def test_a_gpu_is_stepped_with_kernels(int8: bool) -> None:
     backend = select(CUDA, torch.bfloat16, int8)
     assert backend.dtype == torch.bfloat16
-    assert type(backend.ops(random_model(MICRO))).__name__ == "CudaOps"
+    from antiphon_cloud.backends.cuda.ops import CudaOps  # needs Triton
+
+    assert isinstance(backend.ops(random_model(MICRO)), CudaOps)
 
 
 @needs_library
