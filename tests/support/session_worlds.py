@@ -11,6 +11,7 @@ import numpy as np
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, PreconditionError, SequenceError
+from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.client.session import Session
@@ -47,7 +48,7 @@ class World:
 
         async def opened() -> Session:
             addresses = list(self.network.workers)
-            return await Session.open(addresses, opening, self.policy, self.changes.append, self.network.dial)
+            return Session(await Carrier.open(addresses, opening, self.policy, self.changes.append, self.network.dial))
 
         self.session = self.loop.run(opened())
 

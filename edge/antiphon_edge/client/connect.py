@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.arguments import check_addresses, check_mode, check_sampling, check_seed, check_type
+from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.events import Change
 from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.client.session import Session
@@ -65,7 +66,7 @@ async def connect(
         check_type(credentials, Credentials, "credentials"),
     )
     policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
-    session = await Session.open(addresses, opening, policy, on_change)
+    session = Session(await Carrier.open(addresses, opening, policy, on_change))
     try:
         yield session
     finally:

@@ -31,7 +31,7 @@ connections and tasks, within about 2 s; a cancellation waits until it has.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 
 import numpy.typing as npt
 
@@ -39,11 +39,7 @@ from antiphon.errors import AntiphonError, SequenceError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
 from antiphon_edge.client.carrier import Carrier
-from antiphon_edge.client.dialer import Dial
-from antiphon_edge.client.events import Change, GoAway, Reply, Totals
-from antiphon_edge.client.reconnect import Reconnect
-from antiphon_edge.transport.call import Call
-from antiphon_edge.transport.handshake import Opening
+from antiphon_edge.client.events import GoAway, Reply, Totals
 
 
 class Session:
@@ -65,18 +61,6 @@ class Session:
         self._carrier = carrier
         self._journal = carrier.journal
         self._packer = carrier.model.user_packer
-
-    @classmethod
-    async def open(
-        cls,
-        addresses: Sequence[str],
-        opening: Opening,
-        reconnect: Reconnect,
-        on_change: Callable[[Change], None],
-        dial: Dial = Call.dial,
-    ) -> Session:
-        """Opens a session; arguments and errors are those of `Carrier.open`, and the owner must `abandon` it."""
-        return cls(await Carrier.open(addresses, opening, reconnect, on_change, dial))
 
     @property
     def model(self) -> ModelSpec:

@@ -11,7 +11,7 @@ from antiphon.errors import AntiphonError, ArgumentError
 from antiphon.spec import Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge import blocking
-from antiphon_edge.client import session
+from antiphon_edge.client import carrier
 from antiphon_edge.client.arguments import check_mode, check_seed
 from antiphon_edge.client.connect import connect
 from tests.support.servers import CODEC, stub_server
@@ -27,7 +27,7 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         def nobody(*_: Any) -> None:
             raise AssertionError("a session was made")
 
-        monkeypatch.setattr(session.Session, "open", nobody)
+        monkeypatch.setattr(carrier.Carrier, "open", nobody)
 
 
 @pytest.mark.parametrize(

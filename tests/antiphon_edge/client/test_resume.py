@@ -18,6 +18,7 @@ from antiphon.errors import (
     UnavailableError,
 )
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Change, Reconnecting, Reply, Resumed
 from antiphon_edge.client.reconnect import NEVER, Reconnect
@@ -273,14 +274,14 @@ async def test_of_two_clients_that_hold_one_session_one_keeps_it() -> None:
             while True:  # until it is told
                 await asyncio.wait_for(session.receive(), 60)
 
-        first = await Session.open([server.address], opening, Reconnect(), lambda change: None)
+        first = Session(await Carrier.open([server.address], opening, Reconnect(), lambda change: None))
         await exchange(first, 3)
         carrier = first._carrier
 
         async def steal(address: str, opening: Opening, *_: Any) -> Call:
             return await Call.dial(address, opening, first.history, carrier.stream.call.opened.resume_token)
 
-        second = await Session.open([server.address], opening, Reconnect(), lambda change: None, steal)
+        second = Session(await Carrier.open([server.address], opening, Reconnect(), lambda change: None, steal))
         owners = [asyncio.create_task(owner(session)) for session in (first, second)]
         done, left = await asyncio.wait(owners, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from antiphon.errors import AntiphonError, SequenceError, UnavailableError
+from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.reconnect import NEVER
 from antiphon_edge.client.session import Session
 from antiphon_edge.transport.handshake import Opening
@@ -195,7 +196,9 @@ def test_leaving_before_anything_has_run_says_close(loop: VirtualTimeLoop) -> No
     network = FakeNetwork("a:1")
 
     async def left_at_once() -> None:
-        session = await Session.open(["a:1"], Opening(CODEC, seed=0), POLICY, lambda change: None, network.dial)
+        session = Session(
+            await Carrier.open(["a:1"], Opening(CODEC, seed=0), POLICY, lambda change: None, network.dial)
+        )
         await session.abandon()
 
     loop.run(left_at_once())
