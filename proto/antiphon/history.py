@@ -1,7 +1,7 @@
 """A session's tokens: the edge keeps them for every step, and any worker can resume the session from them.
 
 A row is one step, 24 bytes with the published models: the user's codes as they went up, the text token, and the
-model's codes as they came down. `History` is the edge's side, `PastTokens` the worker's.
+model's codes as they came down. `History` is the edge's side, `HistoryTokens` the worker's.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class PastTokens:
+class HistoryTokens:
     """The last T steps of a session that has taken `steps`. Replies mean nothing in the session's first steps,
     which the delays hold back."""
 
@@ -123,7 +123,7 @@ class PastTokens:
         return self.steps - len(self)
 
     @classmethod
-    def from_message(cls, message: pb.History, model: ModelSpec, capacity: int) -> PastTokens:
+    def from_message(cls, message: pb.History, model: ModelSpec, capacity: int) -> HistoryTokens:
         """Reads the last `capacity` steps of a history.
 
         Raises:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import ProtocolError
-from antiphon.history import History, PastTokens, RowLayout, fewest_steps
+from antiphon.history import History, HistoryTokens, RowLayout, fewest_steps
 from antiphon.spec import ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 
@@ -46,7 +46,7 @@ def test_a_step_of_the_published_model_takes_24_bytes() -> None:
 )
 def test_the_worker_reads_what_the_edge_kept(model: ModelSpec, steps: int, capacity: int) -> None:
     history, tokens = session(model, steps, capacity)
-    past = PastTokens.from_message(history.to_message(), model, capacity)
+    past = HistoryTokens.from_message(history.to_message(), model, capacity)
     assert (past.steps, len(past)) == (steps, min(steps, capacity))
     told = slice(max(past.first, model.delay_steps), steps)
     heard = slice(told.start - past.first, None)
@@ -64,7 +64,7 @@ def test_the_oldest_steps_go_and_the_users_codes_of_the_rest_can_be_sent_again()
 
 def test_a_worker_that_looks_back_less_takes_the_last_steps() -> None:
     history, tokens = session(SMALL, 40, capacity=30)
-    past = PastTokens.from_message(history.to_message(), SMALL, 12)
+    past = HistoryTokens.from_message(history.to_message(), SMALL, 12)
     assert len(past) == 12
     np.testing.assert_array_equal(past.user, tokens["user"][28:])
 
@@ -90,13 +90,13 @@ BAD = {
 def test_a_damaged_history_is_refused_in_one_sentence(case: str) -> None:
     message, words = BAD[case]
     with pytest.raises(ProtocolError, match=words):
-        PastTokens.from_message(message, SMALL, 30)
+        HistoryTokens.from_message(message, SMALL, 30)
 
 
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=400))
 def test_any_bytes_are_a_history_or_are_refused(steps: int, data: bytes) -> None:
     try:
-        past = PastTokens.from_message(pb.History(steps=steps, rows=data), SMALL, 30)
+        past = HistoryTokens.from_message(pb.History(steps=steps, rows=data), SMALL, 30)
     except ProtocolError:
         return
     assert len(past) <= past.steps

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import torch
 
 from antiphon.errors import AntiphonError
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import GREEDY, ModelSpec
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
@@ -183,7 +183,7 @@ def rebuilt(runner: ModelRunner, steps: int, chunk: int) -> str:
     runner.reset(0, 0, GREEDY)
     user = np.concatenate(list(frames(runner, steps + 1, 1)))  # [T + 1, user_codebooks]
     replies = [runner.step([0], frame[None]) for frame in user[:steps]]
-    past = PastTokens(
+    past = HistoryTokens(
         steps, user[:steps], np.concatenate([r.text for r in replies]), np.concatenate([r.codes for r in replies])
     )
     start = time.perf_counter()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 
 SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32", fingerprint=b"\x05" * 32)
@@ -75,7 +75,7 @@ class StubRunner:
         self._seeds[slot], self._steps[slot] = seed, 0
         self.sampling = sampling
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> StubPrefill:
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> StubPrefill:
         """Starts a session where `history` ends."""
         self.reset(slot, seed, sampling)
         self._steps[slot] = history.steps

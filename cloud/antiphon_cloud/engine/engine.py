@@ -17,7 +17,7 @@ import numpy as np
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, UnavailableError
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperHost
@@ -132,7 +132,7 @@ class Engine:
             raise UnavailableError(f"{self._failure}: connect to another worker")
 
     def take(
-        self, seed: int, sampling: Sampling, deliver: Deliver, owner: str, history: PastTokens | None = None
+        self, seed: int, sampling: Sampling, deliver: Deliver, owner: str, history: HistoryTokens | None = None
     ) -> Slot:
         """Takes a free slot for a new session, or for one that goes on from its history. It steps once it is `ready`.
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ ROW_HEAD = 5  # columns of a `Stepped` row before its codes
 
 
 class PackedHistory(msgspec.Struct, array_like=True):
-    """`PastTokens` in bytes."""
+    """`HistoryTokens` in bytes."""
 
     steps: int
     text: bytes  # [T]
@@ -33,19 +33,19 @@ class PackedHistory(msgspec.Struct, array_like=True):
     model_codebooks: int
 
     @classmethod
-    def of(cls, history: PastTokens) -> PackedHistory:
+    def of(cls, history: HistoryTokens) -> PackedHistory:
         """The bytes of a session's history."""
         text, user, codes = (
             part.astype(TOKENS, copy=False).tobytes() for part in (history.text, history.user, history.codes)
         )
         return cls(history.steps, text, user, codes, history.user.shape[1], history.codes.shape[1])
 
-    def tokens(self) -> PastTokens:
+    def tokens(self) -> HistoryTokens:
         """The tokens again."""
         user = np.frombuffer(self.user, TOKENS).reshape(-1, self.user_codebooks)
         text = np.frombuffer(self.text, TOKENS)
         codes = np.frombuffer(self.codes, TOKENS).reshape(len(text), self.model_codebooks)
-        return PastTokens(self.steps, user, text, codes)
+        return HistoryTokens(self.steps, user, text, codes)
 
 
 class Load(msgspec.Struct, array_like=True, tag=0):

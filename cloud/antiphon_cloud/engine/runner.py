@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 
 
@@ -53,7 +53,7 @@ class Runner(Protocol):
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains."""
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> Prefill:
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> Prefill:
         """Starts a session in `slot` that goes on from `history`; until its prefill is done, the slot does not step."""
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:

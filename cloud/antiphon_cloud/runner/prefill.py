@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from antiphon.history import PastTokens, Tokens
+from antiphon.history import HistoryTokens, Tokens
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.delays import delayed
 
@@ -50,23 +50,23 @@ class Prefill:
         runner: of the slot, which has been reset with the session's seed and sampling.
         config: of the model.
         slot: row of the batch.
-        past: the session's tokens.
+        history: the session's tokens.
     """
 
-    def __init__(self, runner: SlotRunner, config: LMConfig, slot: int, past: PastTokens) -> None:
-        self._runner, self._context, self._slot, self._past = runner, config.context, slot, past
+    def __init__(self, runner: SlotRunner, config: LMConfig, slot: int, history: HistoryTokens) -> None:
+        self._runner, self._context, self._slot, self._history = runner, config.context, slot, history
         # The first steps of a history that does not reach back to the start lack the streams that are delayed.
-        self._first = past.first + max(config.max_delay, 1) if past.first else 0
-        self._hidden = max(past.steps - config.max_delay, self._first)  # the first step that is taken again
+        self._first = history.first + max(config.max_delay, 1) if history.first else 0
+        self._hidden = max(history.steps - config.max_delay, self._first)  # the first step that is taken again
         self._next = self._first  # the first step that is not done yet
-        self._tokens = held_tokens(config, past, self._first)  # [streams, T + 1]
-        around = range(max(self._hidden - 1, self._first), past.steps + 1)
+        self._tokens = held_tokens(config, history, self._first)  # [streams, T + 1]
+        around = range(max(self._hidden - 1, self._first), history.steps + 1)
         runner.place(slot, self._hidden, around, self._tokens[:, around.start - self._first :])
 
     @property
     def left(self) -> int:
         """Steps still to do; none: the session can go on."""
-        return self._past.steps - self._next
+        return self._history.steps - self._next
 
     def advance(self, steps: int) -> int:
         """Does up to `steps` steps, but takes no more than one again; returns how many."""
@@ -77,7 +77,7 @@ class Prefill:
             self._runner.prefill(self._slot, inputs, chunk, self._first)
         elif self.left:
             count = 1
-            self._runner.step([self._slot], self._past.user[self._next - self._past.first][None])
+            self._runner.step([self._slot], self._history.user[self._next - self._history.first][None])
             # Where this worker's numerics draw another token than the last one's, what was heard counts.
             after = range(self._next + 1, self._next + 2)
             self._runner.place(self._slot, after.start, after, self._tokens[:, [after.start - self._first]])
@@ -85,16 +85,16 @@ class Prefill:
         return count
 
 
-def held_tokens(config: LMConfig, past: PastTokens, first: int) -> Tokens:
+def held_tokens(config: LMConfig, history: HistoryTokens, first: int) -> Tokens:
     """What each stream holds at the steps from `first` on, [streams, T + 1]; `UNGENERATED` where delays still hide it.
 
     A step's reply holds the frame that was complete `max_delay` steps before; the user's frame is the step's own.
     """
-    steps, generated = range(first, past.steps + 1), 1 + config.dep_q
+    steps, generated = range(first, history.steps + 1), 1 + config.dep_q
     delays, initial = config.delays, config.initial_tokens
-    replies = torch.from_numpy(np.concatenate((past.text[:, None], past.codes), 1).T.astype(np.int64))
-    heard = torch.from_numpy(past.user.T.astype(np.int64))
-    model = delayed(replies, delays[:generated], initial[:generated], steps, past.first - config.max_delay)
-    user = delayed(heard, delays[generated:], initial[generated:], steps, past.first - 1)
+    replies = torch.from_numpy(np.concatenate((history.text[:, None], history.codes), 1).T.astype(np.int64))
+    heard = torch.from_numpy(history.user.T.astype(np.int64))
+    model = delayed(replies, delays[:generated], initial[:generated], steps, history.first - config.max_delay)
+    user = delayed(heard, delays[generated:], initial[generated:], steps, history.first - 1)
     held: Tokens = torch.cat((model, user)).numpy().astype(np.int32)
     return held

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
@@ -66,7 +66,6 @@ class ModelRunner:
         self.slots = slots
         self.spec = spec
         self.graph_runner: GraphRunner | None = None
-        self._steps = [0] * slots  # that each session has taken
         self._last: tuple[int, StepOutput] | None = None
         device = ops.model.text_emb.weight.device
         static = device.type == "cuda" if static is None else static
@@ -137,19 +136,17 @@ class ModelRunner:
         assert 0 <= slot < self.slots
         assert 0 < sampling.text_top_k <= MAX_TOP_K
         assert 0 < sampling.audio_top_k <= MAX_TOP_K
-        self._steps[slot] = 0
         with torch.inference_mode():
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> Prefill:
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> Prefill:
         """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
         self.reset(slot, seed, sampling)
         return Prefill(self, self.config, slot, history)
 
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
         """Puts the slot's session before `step`, with what its streams hold at the steps around, [streams, T]."""
-        self._steps[slot] = step
         with torch.inference_mode():
             self.state.offsets[slot] = step
             self.state.place(slot, steps, torch.from_numpy(tokens.astype(np.int64)).to(self.state.tokens.device))
@@ -186,8 +183,6 @@ class ModelRunner:
         assert len(set(rows)) == len(rows) == len(user_codes)
         with torch.inference_mode():
             output, packed = self._run(rows, user_codes.astype(np.int64))
-        for slot in rows:
-            self._steps[slot] += 1
         self._last = len(rows), output
         return StepResult(packed[:, 0], packed[:, 1:-1], packed[:, -1].astype(np.bool_))
 
@@ -226,8 +221,9 @@ class ModelRunner:
         """One step of the rows, and its `pack_outputs`; on a GPU, over static buffers, waiting for it once."""
         if self.graph_runner is not None:
             return self.graph_runner.run(rows, codes), self.graph_runner.wait()
-        kv = self.state.ring.ragged(rows, [self._steps[slot] for slot in rows])
-        output = step(self.ops, self.state, torch.tensor(rows), torch.from_numpy(codes), kv)
+        slots = torch.tensor(rows)
+        kv = self.state.ring.ragged(rows, self.state.offsets[slots].tolist())
+        output = step(self.ops, self.state, slots, torch.from_numpy(codes), kv)
         return output, pack_outputs(output).numpy()
 
     def _tap(self, name: str) -> npt.NDArray[np.float32]:

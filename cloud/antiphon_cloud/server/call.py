@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from antiphon.errors import ProtocolError, UnavailableError
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.access.limits import STEPS_AN_OPEN
 from antiphon_cloud.server.deadline import IdleTimeout, send_headers
@@ -96,7 +96,7 @@ class Call:
         return sessions.open(event, client, self)
 
     async def _carry(
-        self, session: Session, requests: AsyncIterator[pb.ConverseRequest], history: PastTokens | None
+        self, session: Session, requests: AsyncIterator[pb.ConverseRequest], history: HistoryTokens | None
     ) -> bool:
         """Serves the session until the edge closes it, and says whether Closed is still due: after Close the slot is
         free first. A stream that breaks leaves the session to the edge's next call, if the edge knows of it."""

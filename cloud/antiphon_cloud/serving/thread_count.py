@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.engine.runner import Prefill, Runner, StepResult
 
@@ -187,7 +187,7 @@ class WatchedRunner:
         """Starts a new session in `slot`."""
         self._runner.reset(slot, seed, sampling)
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: PastTokens) -> Prefill:
+    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> Prefill:
         """Starts a session in `slot` that goes on from `history`."""
         return self._runner.resume(slot, seed, sampling, history)
 

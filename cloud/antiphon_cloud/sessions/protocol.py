@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from antiphon.codes import Codes
 from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError, SequenceError
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
@@ -40,7 +40,7 @@ class OpenRequested:
 
     seed: int
     sampling: Sampling
-    history: PastTokens | None = None  # of a session that goes on
+    history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
 
 
@@ -170,7 +170,7 @@ class CallProtocol:
             self._text.go_on_after(int(token) for token in reversed(history.text))
         return OpenRequested(message.seed, sampling, history, message.resume_token)
 
-    def _history(self, history: pb.History) -> PastTokens:
+    def _history(self, history: pb.History) -> HistoryTokens:
         model = self._model
         if history.model_fingerprint != model.fingerprint:
             raise PreconditionError(
@@ -178,7 +178,7 @@ class CallProtocol:
                 f"({shown(history.model_fingerprint)}), this worker serves {model.name} ({shown(model.fingerprint)}); "
                 "start a new session"
             )
-        return PastTokens.from_message(history, self._model, self._limits.history_steps)
+        return HistoryTokens.from_message(history, self._model, self._limits.history_steps)
 
     def _sampling(self, message: pb.Sampling) -> Sampling:
         for name in ("text_temperature", "audio_temperature"):

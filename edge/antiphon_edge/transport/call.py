@@ -20,21 +20,19 @@ from antiphon_edge.transport.handshake import Opening, check_opened
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
-REBUILD_TIMEOUT_S = 30.0  # the same, where the worker has a history to compute and other sessions to serve
+PREFILL_TIMEOUT_S = 30.0  # the same, where the worker has a history to compute and other sessions to serve
 LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
 class Call:
     """One RPC to one worker, from Opened on; `dial` opens it and a `Stream` owns it. One task reads, one writes."""
 
-    opened: pb.Opened
-    """What the worker said first."""
-
-    def __init__(self, rpc: Any, address: str, channel: AsyncExitStack) -> None:
-        self.address = address
-        self._rpc = rpc
+    def __init__(self, messages: _Messages, opened: pb.Opened, channel: AsyncExitStack) -> None:
+        self.address = messages.address
+        self.opened = opened
+        """What the worker said first."""
+        self._messages = messages
         self._channel = channel
-        self._status = CallStatus(rpc)
 
     @classmethod
     async def dial(
@@ -57,58 +55,14 @@ class Call:
         stack = AsyncExitStack()
         try:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
-            call = cls(stub.Converse(), address, stack)
-            stack.push_async_callback(call._cancel)
-            await call._open(opening.request(history, resume_token), history is not None)
+            messages = _Messages(stub.Converse(), address)
+            stack.push_async_callback(messages.cancel)
+            timeout_s = OPEN_TIMEOUT_S if history is None else PREFILL_TIMEOUT_S
+            opened = await _open(messages, opening.request(history, resume_token), timeout_s)
+            return cls(messages, opened, stack)
         except BaseException:
             await to_the_end(stack.aclose())
             raise
-        return call
-
-    async def _open(self, request: pb.ConverseRequest, rebuilds: bool) -> None:
-        """Says Open and waits for Opened."""
-        reading = asyncio.ensure_future(self._first_answer(request))
-        try:
-            done, _ = await asyncio.wait((reading,), timeout=REBUILD_TIMEOUT_S if rebuilds else OPEN_TIMEOUT_S)
-        except asyncio.CancelledError:
-            await to_the_end(self._take_back(reading))
-            raise
-        if not done:
-            await to_the_end(self._stop(reading))
-            raise UnavailableError(f"the worker at {self.address} did not answer Open: try again, or another one")
-        response = reading.result()
-        match response.WhichOneof("control"):
-            case "opened":
-                check_opened(response.opened, request.open.history.steps, self.address)
-            case "go_away":
-                reason = response.go_away.reason
-                raise UnavailableError(f"the worker at {self.address} takes no session: {reason}: try another one")
-            case _:
-                raise SequenceError(
-                    f"the worker at {self.address} did not answer Open with Opened: is it another version?"
-                )
-        self.opened = response.opened
-
-    async def _first_answer(self, request: pb.ConverseRequest) -> pb.ConverseResponse:
-        await self.write(request)
-        return await self.read()
-
-    async def _take_back(self, reading: asyncio.Task[pb.ConverseResponse]) -> None:
-        """Says Close to a worker that may have given a slot, or be about to, and waits a moment for its Closed."""
-        with suppress(AntiphonError, TimeoutError):
-            async with asyncio.timeout(LEAVE_S):
-                await asyncio.wait((reading,))
-                if not reading.result().HasField("opened"):
-                    return
-                await self._say_close()
-        await self._stop(reading)
-
-    async def _stop(self, reading: asyncio.Task[pb.ConverseResponse]) -> None:
-        """Ends the call below the task that reads: cancelled itself, the task would leave gRPC's operation behind."""
-        end_call(self._rpc)
-        await asyncio.wait((reading,), timeout=LEAVE_S)
-        if reading.done() and not reading.cancelled():
-            reading.exception()
 
     async def read(self) -> pb.ConverseResponse:
         """The next message.
@@ -116,14 +70,11 @@ class Call:
         Raises:
             AntiphonError: the call has ended; the error says why. `UnavailableError` where the stream broke.
         """
-        response = await self._translated(self._rpc.read())
-        if response is grpc.aio.EOF:
-            raise UnavailableError(f"the worker at {self.address} ended the call before Closed")
-        return response  # type: ignore[no-any-return]
+        return await self._messages.read()
 
     async def write(self, request: pb.ConverseRequest) -> None:
         """Sends a message; errors as in `read`."""
-        await self._translated(self._rpc.write(request))
+        await self._messages.write(request)
 
     async def close(self) -> None:
         """Ends the call, wherever it stands, and its connection."""
@@ -133,16 +84,34 @@ class Call:
         """Says Close, waits a moment for Closed and ends the call: nothing has read or written yet."""
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self._say_close()
+                await self._messages.say_close()
         await self.close()
 
-    async def _say_close(self) -> None:
+
+class _Messages:
+    """The messages of one RPC, both ways, with errors of ours."""
+
+    def __init__(self, rpc: Any, address: str) -> None:
+        self.address = address
+        self._rpc = rpc
+        self._status = CallStatus(rpc)
+
+    async def read(self) -> pb.ConverseResponse:
+        response = await self._translated(self._rpc.read())
+        if response is grpc.aio.EOF:
+            raise UnavailableError(f"the worker at {self.address} ended the call before Closed")
+        return response  # type: ignore[no-any-return]
+
+    async def write(self, request: pb.ConverseRequest) -> None:
+        await self._translated(self._rpc.write(request))
+
+    async def say_close(self) -> None:
         """Says Close and waits for Closed."""
         await self.write(pb.ConverseRequest(close=pb.Close()))
         while not (await self.read()).HasField("closed"):
             pass
 
-    async def _cancel(self) -> None:
+    async def cancel(self) -> None:
         end_call(self._rpc)
 
     async def _translated(self, operation: Awaitable[T]) -> T:
@@ -153,3 +122,52 @@ class Call:
             if over.status is None or over.status.code() is grpc.StatusCode.OK:
                 raise UnavailableError(f"lost the worker at {self.address}: the call has ended") from None
             raise translate(over.status, self.address) from None
+
+
+async def _open(messages: _Messages, request: pb.ConverseRequest, timeout_s: float) -> pb.Opened:
+    """Says Open and waits for Opened."""
+    reading = asyncio.ensure_future(_first_answer(messages, request))
+    try:
+        done, _ = await asyncio.wait((reading,), timeout=timeout_s)
+    except asyncio.CancelledError:
+        await to_the_end(_take_back(messages, reading))
+        raise
+    if not done:
+        await to_the_end(_stop(messages, reading))
+        raise UnavailableError(f"the worker at {messages.address} did not answer Open: try again, or another one")
+    response = reading.result()
+    match response.WhichOneof("control"):
+        case "opened":
+            check_opened(response.opened, request.open.history.steps, messages.address)
+            return response.opened
+        case "go_away":
+            reason = response.go_away.reason
+            raise UnavailableError(f"the worker at {messages.address} takes no session: {reason}: try another one")
+        case _:
+            raise SequenceError(
+                f"the worker at {messages.address} did not answer Open with Opened: is it another version?"
+            )
+
+
+async def _first_answer(messages: _Messages, request: pb.ConverseRequest) -> pb.ConverseResponse:
+    await messages.write(request)
+    return await messages.read()
+
+
+async def _take_back(messages: _Messages, reading: asyncio.Task[pb.ConverseResponse]) -> None:
+    """Says Close to a worker that may have given a slot, or be about to, and waits a moment for its Closed."""
+    with suppress(AntiphonError, TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            await asyncio.wait((reading,))
+            if not reading.result().HasField("opened"):
+                return
+            await messages.say_close()
+    await _stop(messages, reading)
+
+
+async def _stop(messages: _Messages, reading: asyncio.Task[pb.ConverseResponse]) -> None:
+    """Ends the call below the task that reads: cancelled itself, the task would leave gRPC's operation behind."""
+    await messages.cancel()
+    await asyncio.wait((reading,), timeout=LEAVE_S)
+    if reading.done() and not reading.cancelled():
+        reading.exception()

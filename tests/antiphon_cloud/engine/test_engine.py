@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Reply, Slot
@@ -128,7 +128,7 @@ async def test_a_failed_step_ends_its_sessions_and_no_other(caplog: pytest.LogCa
 
 async def test_a_session_is_prefilled_between_the_others_steps() -> None:
     runner = StubRunner()
-    history = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    history = HistoryTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
     async with running(runner) as engine:
         neighbour, outbox = take(engine)
         runner.gate.clear()
@@ -152,7 +152,7 @@ async def test_a_short_history_is_prefilled_before_another_owners_long_ones() ->
     order: list[str] = []
 
     def resume(engine: Engine, owner: str, steps: int) -> Slot:
-        history = PastTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
+        history = HistoryTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
         slot = engine.take(3, Sampling(), lambda reply: None, owner, history)
         slot.ready.add_done_callback(lambda _: order.append(owner))
         return slot
@@ -168,7 +168,7 @@ async def test_a_short_history_is_prefilled_before_another_owners_long_ones() ->
 
 
 async def test_a_prefill_that_fails_ends_its_session_alone(caplog: pytest.LogCaptureFixture) -> None:
-    history = PastTokens(1, np.zeros((1, 8), np.int32), np.zeros(1, np.int32), np.zeros((1, 8), np.int32))
+    history = HistoryTokens(1, np.zeros((1, 8), np.int32), np.zeros(1, np.int32), np.zeros((1, 8), np.int32))
     async with running(StubRunner(fail_on_seed=13)) as engine:
         unlucky = engine.take(13, Sampling(), lambda reply: None, "anyone", history)
         with pytest.raises(AntiphonError, match="could not be rebuilt"):
@@ -181,7 +181,7 @@ async def test_a_prefill_that_fails_ends_its_session_alone(caplog: pytest.LogCap
 
 async def test_a_session_that_leaves_amid_its_prefill_is_forgotten() -> None:
     runner = StubRunner(slots=1)
-    history = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    history = HistoryTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
     async with running(runner) as engine:
         runner.gate.clear()
         gone = engine.take(3, Sampling(), lambda reply: None, "anyone", history)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError, UnavailableError
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import Limits, Sampling
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
@@ -35,7 +35,7 @@ async def test_a_session_steps_and_is_rebuilt_in_another_process() -> None:
     engine = Engine(process)
     await engine.start()
     outbox: asyncio.Queue[Reply | AntiphonError] = asyncio.Queue()
-    history = PastTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
+    history = HistoryTokens(60, np.zeros((60, 8), np.int32), np.zeros(60, np.int32), np.zeros((60, 8), np.int32))
     slot = engine.take(2**63 - 1, Sampling(), outbox.put_nowait, "anyone", history)
     await asyncio.wait_for(slot.ready, 60)
     engine.submit(slot, 60, CODES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine.messages import (
     Begin,
@@ -31,7 +31,7 @@ def test_a_history_arrives_as_it_was_also_an_empty_one_and_that_of_a_model_that_
     user, text, codes = (
         random.integers(0, 2048, shape).astype(np.int32) for shape in ((rows, 8), rows, (rows, model_codebooks))
     )
-    crossed = PackedHistory.of(PastTokens(steps, user, text, codes)).tokens()
+    crossed = PackedHistory.of(HistoryTokens(steps, user, text, codes)).tokens()
     assert crossed.steps == steps
     for sent, came in ((user, crossed.user), (text, crossed.text), (codes, crossed.codes)):
         np.testing.assert_array_equal(came, sent)

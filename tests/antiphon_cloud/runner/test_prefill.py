@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.history import History, PastTokens, fewest_steps
+from antiphon.history import History, HistoryTokens, fewest_steps
 from antiphon.spec import GREEDY, Sampling
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.prefill import history_steps
@@ -58,8 +58,8 @@ class Unbroken:
                 history.append(user, self.text[step], spec.model_packer.pack(self.codes[step]))
         return history
 
-    def past(self, steps: int) -> PastTokens:
-        return PastTokens.from_message(self.history(steps).to_message(), self.runner.spec, 1 << 20)
+    def past(self, steps: int) -> HistoryTokens:
+        return HistoryTokens.from_message(self.history(steps).to_message(), self.runner.spec, 1 << 20)
 
 
 def hold(runner: ModelRunner, sampling: Sampling, steps: int = STEPS) -> Unbroken:
@@ -135,7 +135,7 @@ def test_the_shortest_history_goes_on_without_a_trace_of_what_was_in_the_slot() 
     told = unbroken("moshi-tiny", greedy=True)
     steps, fewest = 140, fewest_steps(told.runner.spec)
     whole = told.past(steps)
-    past = PastTokens(steps, whole.user[-fewest:], whole.text[-fewest:], whole.codes[-fewest:])
+    past = HistoryTokens(steps, whole.user[-fewest:], whole.text[-fewest:], whole.codes[-fewest:])
     soil(told.runner)
     rebuild = told.runner.resume(1, SEED, told.sampling, past)
     while rebuild.left:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError, NoFreeSlotError, PermissionDeniedError, PreconditionError, SequenceError
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import Limits, Sampling
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.sessions.admission import Admission
@@ -59,7 +59,9 @@ async def sessions(
 
 def again(session: Session, step: int) -> OpenRequested:
     """What the edge of a session that stands at `step` sends when it comes back."""
-    history = PastTokens(step, np.zeros((step, 8), np.int32), np.zeros(step, np.int32), np.zeros((step, 8), np.int32))
+    history = HistoryTokens(
+        step, np.zeros((step, 8), np.int32), np.zeros(step, np.int32), np.zeros((step, 8), np.int32)
+    )
     return OpenRequested(seed=3, sampling=Sampling(), history=history, resume_token=session.resume_token)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon.history import PastTokens
+from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cpu.library import FLAGS, SOURCE, find_compiler, library, load, processor_features
 from antiphon_cloud.backends.cpu.ops import CpuOps
@@ -64,7 +64,7 @@ def near_the_end_of_the_ring(ops: Ops, steps: int) -> ModelRunner:
     """A runner whose session has taken so many steps, by the way in which a session is rebuilt."""
     random, made = np.random.default_rng(1), runner(ops, 1)
     tokens = random.integers(0, MICRO.text_card, (steps, 1 + MICRO.n_q), np.int32)
-    past = PastTokens(steps, tokens[:, -MICRO.user_codebooks :], tokens[:, 0], tokens[:, 1 : 1 + MICRO.dep_q])
+    past = HistoryTokens(steps, tokens[:, -MICRO.user_codebooks :], tokens[:, 0], tokens[:, 1 : 1 + MICRO.dep_q])
     rebuild = made.resume(0, 0, WARM, past)
     while rebuild.left:
         rebuild.advance(500)
