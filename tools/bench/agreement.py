@@ -1,4 +1,4 @@
-"""How far one way of stepping a model is from another, while both hear the same conversation."""
+"""Compares two runners of one model on the same conversation: their logits and likeliest tokens."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(slots=True)
 class Difference:
-    """Of logits [..., V] that were found from those that were wanted."""
+    """The difference between found and wanted logits [..., V]."""
 
     squares: float = 0.0
     wanted_squares: float = 0.0
-    same: int = 0  # whose largest is at the same place
+    same: int = 0  # positions with the same likeliest token
     count: int = 0
 
     def add(self, wanted: Floats, found: Floats) -> None:
-        """Takes some more into account."""
+        """Adds more positions."""
         self.squares += float(np.square(found - wanted, dtype=np.float64).sum())
         self.wanted_squares += float(np.square(wanted, dtype=np.float64).sum())
         self.same += int((found.argmax(-1) == wanted.argmax(-1)).sum())
@@ -33,7 +33,7 @@ class Difference:
 
     @property
     def error(self) -> float:
-        """Root mean square of the difference, over that of what was wanted."""
+        """Root mean square of the difference over that of the wanted logits."""
         return (self.squares / self.wanted_squares) ** 0.5 if self.wanted_squares else 0.0
 
     @property
@@ -46,12 +46,12 @@ class Difference:
 
 
 def compare(wanted: ModelRunner, found: ModelRunner, steps: int) -> tuple[Difference, Difference]:
-    """Steps both runners; `found` hears, step by step, what `wanted` has said.
+    """Steps both runners; `found` is teacher-forced on the tokens of `wanted`.
 
-    Of a frame's codes those count before which both have drawn the same: each is predicted from the ones before it.
+    A code counts only if both runners drew the same tokens before it in the frame, since it is predicted from them.
 
     Returns:
-        The differences of the text's logits, and of the codes'.
+        The difference of the text logits, and that of the code logits.
     """
     text, codes = Difference(), Difference()
     for runner in (wanted, found):
@@ -75,7 +75,7 @@ def drawn(runner: ModelRunner) -> Codes:
 
 
 def frames(runner: ModelRunner, steps: int, batch: int) -> Iterator[Codes]:
-    """What users say, step by step: [batch, user_codebooks]."""
+    """Random user codes, step by step: [batch, user_codebooks]."""
     rng = np.random.default_rng(0)
     for _ in range(steps):
         yield rng.integers(0, runner.spec.cardinality, (batch, runner.spec.user_codebooks), np.int32)

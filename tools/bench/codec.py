@@ -1,8 +1,10 @@
-"""Times the codec beside its peers, in turns on the same speech, one thread each, and beside what this core can do.
+"""Times the codec against its peers and against the peak rates of this core.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m tools.bench.codec CHECKPOINT_DIR --peer-python PYTHON
 
-PYTHON has rustymimi and moshi. Only ratios within one run count: other work on the machine slows everyone alike.
+PYTHON has rustymimi and moshi installed. All codecs take turns on the same speech with one thread each. Prints
+percentiles of the milliseconds per frame with the ratios to the peers, then the share of the core's peaks. Compare only
+ratios within one run, because other work on the machine slows all codecs alike.
 """
 
 from __future__ import annotations
@@ -26,23 +28,23 @@ from tools.codec.compare import CHECKPOINT, Floats, peer, processor, speech
 from tools.codec.count_ops import Cost, count
 
 PEERS = ("rustymimi", "moshi")
-SIDE = 768  # of the matrices that measure the peak of arithmetic: 7 MB, within the core's caches
-STREAM_FLOATS = 64_000_000  # 256 MB that measure the peak of reading: beyond any cache
+SIDE = 768  # of the matrices that measure peak arithmetic: 7 MB, within the core's caches
+STREAM_FLOATS = 64_000_000  # 256 MB that measure peak read bandwidth: larger than any cache
 EVERY_FRAMES = 10  # how often the peaks are measured
 
 Step = Callable[[Floats], tuple[float, float]]
-"""Encodes a frame and decodes its codes; gives the milliseconds of each."""
+"""Encodes a frame and decodes its codes; returns the milliseconds of each."""
 
 
 @dataclass
 class Peaks:
-    """What this core reached, a value a measurement."""
+    """The rates that this core reached, one value per measurement."""
 
     gmac_s: list[float] = field(default_factory=list)
     read_gb_s: list[float] = field(default_factory=list)
 
     def measure(self, square: Floats, stream: Floats) -> None:
-        """One product in the caches and one read from memory."""
+        """Times one product in the caches and one read from memory."""
         start = perf_counter()
         square @ square
         multiplied = perf_counter()
@@ -56,9 +58,9 @@ class Peaks:
 @click.argument("checkpoint_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--frames", default=200, show_default=True, help="Frames of 80 ms; the first tenth warms up.")
 @click.option("--codebooks", default=8, show_default=True)
-@click.option("--fp32", type=click.Path(path_type=Path), help="The codec exported at fp32; made where absent.")
-@click.option("--int8", type=click.Path(path_type=Path), help="The codec exported at int8; made where absent.")
-@click.option("--peer-python", envvar="ANTIPHON_PEER_PYTHON", required=True, help="A Python that has the peers.")
+@click.option("--fp32", type=click.Path(path_type=Path), help="Codec exported at fp32 (default: a new one).")
+@click.option("--int8", type=click.Path(path_type=Path), help="Codec exported at int8 (default: a new one).")
+@click.option("--peer-python", envvar="ANTIPHON_PEER_PYTHON", required=True, help="Python with the peers installed.")
 @click.option("--peer", "peers", multiple=True, type=click.Choice(PEERS), default=PEERS, show_default=True)
 def main(
     checkpoint_dir: Path,
@@ -69,7 +71,7 @@ def main(
     peer_python: str,
     peers: tuple[str, ...],
 ) -> None:
-    """Times the codec made from CHECKPOINT_DIR beside its peers."""
+    """Times the codec made from CHECKPOINT_DIR against its peers."""
     if any(os.environ.get(name) != "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")):
         raise click.UsageError("numpy must use one thread: set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1")
     checkpoint = checkpoint_dir / CHECKPOINT
@@ -109,7 +111,7 @@ def our_step(codec: Codec) -> Step:
 
 
 def peer_step(process: subprocess.Popen[bytes], codebooks: int) -> Step:
-    """One stream of a peer, which times itself: tools/codec/peer.py says how it is spoken to."""
+    """One stream of a peer, which times itself; tools/codec/peer.py describes the protocol."""
 
     def step(pcm: Floats) -> tuple[float, float]:
         assert process.stdin is not None
@@ -125,13 +127,13 @@ def peer_step(process: subprocess.Popen[bytes], codebooks: int) -> Step:
 
 
 def sum_cost(codec: Codec, folder: Path) -> Cost:
-    """What a frame takes, both ways."""
+    """The cost of a frame, encoding and decoding."""
     encoder, decoder = (count(folder / graph.file, graph) for graph in (codec.manifest.encoder, codec.manifest.decoder))
     return encoder + decoder
 
 
 def race(steps: dict[str, Step], pcm: Floats, peaks: Peaks) -> dict[str, Floats]:
-    """Runs all on each frame of `pcm` [frames, frame_samples], in turns: milliseconds [frames, 2]."""
+    """Runs all codecs in turns on each frame of `pcm` [frames, frame_samples]; returns milliseconds [frames, 2]."""
     random = np.random.default_rng(0)
     square = random.standard_normal((SIDE, SIDE), dtype=np.float32)
     stream = random.standard_normal(STREAM_FLOATS, dtype=np.float32)

@@ -1,10 +1,10 @@
-"""What int8 costs in accuracy, in the step that serves, against float32.
+"""Measures the accuracy of the int8 step against float32.
 
     python -m tools.bench.int8 MODEL_DIR...
 
-Both hear one conversation, of random user codes and of what float32 says. Printed are the share of positions whose
-likeliest token stays the same, and the logits' error relative to float32's (root mean square of the difference over
-that of the logits), for text and for codes.
+Both step one conversation of random user codes, teacher-forced on float32's tokens. For text and for codes it prints
+the share of positions whose likeliest token is the same, and the error of the logits relative to float32's (root mean
+square of the difference over that of the logits).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.runner import ModelRunner
 from tools.bench.agreement import compare
 
-VARIANTS = (  # what is printed, --dtype, --quantize and --kv-cache
+VARIANTS = (  # name, --dtype, --quantize, --kv-cache
     ("int8 weights, as served (keys and values in bfloat16)", torch.bfloat16, "int8", None),
     ("int8 weights, --dtype float32", torch.float32, "int8", None),
     ("int8 weights, --kv-cache int8", torch.bfloat16, "int8", torch.int8),
@@ -30,7 +30,7 @@ VARIANTS = (  # what is printed, --dtype, --quantize and --kv-cache
 
 
 def main() -> None:
-    """Parses the arguments."""
+    """Compares every variant of every model with float32."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=100)

@@ -1,10 +1,10 @@
-"""What the service adds to a step: clients at frame rate against a real worker, on this machine.
+"""Measures the latency that the service adds to a step, with clients at frame rate and a real worker on this machine.
 
     python -m tools.bench.service [--model DIR] [--codec DIR] [--sessions 1 16] [--seconds 20]
 
-Per number of sessions it prints percentiles of the round trip, of the wait for the engine (the step under way has to
-end first), of the step, and of what is left: gRPC, the event loops and the socket. The bytes are TCP payload, counted
-by a relay on one of the sessions, over the whole run but its first second.
+For each number of sessions it prints bytes per second and percentiles of the round trip, the wait for the engine (until
+the running step ends), the step, and the rest: gRPC, event loops and socket. The bytes are TCP payload of one session,
+counted by a relay over the whole run except its first second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tools.load.load_test import Load, scripts, served
 
 
 def hops_of(outcome: Outcome) -> LatencyBreakdown:
-    """A session's round trips, split by the worker's own times."""
+    """A session's round trips, split up by the worker's own times."""
     if outcome.error is not None:
         raise AntiphonError(outcome.error)
     hops = LatencyBreakdown()
@@ -37,7 +37,7 @@ def hops_of(outcome: Outcome) -> LatencyBreakdown:
 
 
 async def measure(address: str, sessions: int, seconds: float) -> None:
-    """Prints the table for `sessions` clients, their frames spread evenly over the frame's time."""
+    """Prints the table for `sessions` clients, whose frames are spread evenly over a frame's time."""
     codec, model = await served(address)
     async with relay(address) as network:
         start = time.perf_counter()
@@ -66,7 +66,7 @@ def main() -> None:
         export_model_codec(arguments.model, arguments.codec)
     slots = str(max(arguments.sessions))
     print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.model.name}, one thread a step")
-    patient = ("--step-budget", "1e9")  # a slow step is a figure here, not a reason to refuse
+    patient = ("--step-budget", "1e9")  # a slow step is measured, not a reason to refuse sessions
     options = ("--model", arguments.model, "--codec", arguments.codec, "--slots", slots, "--threads", "1", *patient)
     with worker(*options) as started:
         for sessions in arguments.sessions:

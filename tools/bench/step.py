@@ -1,14 +1,17 @@
-"""The step on this CPU, against the reference where one is given, alternating in one run.
-
-Each round runs every engine once, in a process of its own; figures are medians over the rounds' medians. Beside them
-stand the time that reading the same bytes takes, measured between the steps, and what `plan`'s model of cost predicts
-from it. Only the ratios mean anything on a machine that is shared. Without a model, two random ones are made.
-
-Exits with status 1 where the model of cost is off by more than 25 % for one session in int8, where the batch takes more
-than 1.3 times as long among many slots (`--slots`) as in a worker of its own, or where the step is not as many times as
-fast as the reference as it should be: 4.5 for one session on one thread, 4 otherwise and for the 7B.
+"""Times the step on this CPU, alone or against a reference implementation.
 
     python -m tools.bench.step /tmp/ckpt/moshi-444m --peer-python /tmp/oracle/bin/python --peer PATH/time_lm.py
+
+Each round runs every engine once, in a process of its own. Prints, as medians over the rounds: percentiles of the step,
+the time to read the same bytes (measured between the steps), the time that `plan`'s cost model predicts from it, the
+reference's time, and load time and memory. On a shared machine only the ratios are meaningful. Without a model, two
+random ones are made.
+
+Exits with status 1 if a limit is missed:
+- the cost model is at most 25 % off for one session in int8;
+- the batch takes at most 1.3 times as long among many slots (`--slots`) as in a worker of its own;
+- the step is at least 4.5 times as fast as the reference for one session on one thread, 4 times otherwise and for the
+  7B.
 """
 
 from __future__ import annotations
@@ -30,28 +33,28 @@ import torch
 from tools.harness import random_checkpoint
 
 WORKER = ("-m", "tools.bench.step_worker")
-PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}  # else torch's threads, which only read, spin on into the step that follows
-SIZES = ("444m", "1.3b")  # that are made where no model is given
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}  # else torch's threads, which only read, keep spinning during the next step
+SIZES = ("444m", "1.3b")  # random models to make if none is given
 PREDICTED_WITHIN = 0.25
 AMONG_SLOTS_WITHIN = 1.3
 TIMES_THE_REFERENCE, TIMES_THE_REFERENCE_ALONE = 4.0, 4.5
-LARGE_MB = 5000  # read a step, from where on the 7B's figure counts
+LARGE_MB = 5000  # read per step; from here on, the 7B's limit applies
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Medians over the rounds of one model, batch and number of threads."""
+    """Medians over the rounds, for one model, batch and number of threads."""
 
     model: str
     batch: int
     threads: int
     ours: dict[str, float]
     among_slots_ms: float | None = None
-    churned: dict[str, float] | None = None  # as `ours`, while sessions join and leave
+    churned: dict[str, float] | None = None  # like `ours`, while sessions join and leave
     reference_ms: float | None = None
 
     def line(self) -> str:
-        """As people read it."""
+        """The figures as text."""
         ours, step = self.ours, self.ours["median_ms"]
         line = (
             f"{self.model}, batch {self.batch}, {self.threads} threads: p50 {step:.1f} ms, p95 {ours['p95_ms']:.1f}, "
@@ -74,7 +77,7 @@ class Figures:
         )
 
     def misses(self) -> list[str]:
-        """What should hold and does not."""
+        """The limits that are missed."""
         step, found = self.ours["median_ms"], []
         off = abs(self.ours.get("predicted_ms", step) / step - 1)
         if self.batch == 1 and not off <= PREDICTED_WITHIN:
@@ -95,10 +98,10 @@ class Figures:
 
 
 def main() -> int:
-    """Parses the arguments and runs everything."""
+    """Runs the benchmark; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path, nargs="*", metavar="MODEL_DIR")
-    parser.add_argument("--peer-python", type=Path, help="interpreter that has the reference implementation")
+    parser.add_argument("--peer-python", type=Path, help="Python with the reference implementation")
     parser.add_argument(
         "--peer", type=Path, help="script that times the reference: MODEL --batch N --threads N --steps N"
     )
@@ -108,9 +111,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--slots", type=int, help="also time the batch in a worker of so many slots")
+    parser.add_argument("--slots", type=int, help="also time the batch in a worker with this many slots")
     parser.add_argument(
-        "--churn", type=int, metavar="N", help="also time it while a session joins, and another leaves, every N steps"
+        "--churn", type=int, metavar="N", help="also time it while a session joins and another leaves every N steps"
     )
     args = parser.parse_args()
     misses: list[str] = []
@@ -131,7 +134,7 @@ def main() -> int:
 
 
 def compare(args: argparse.Namespace, model: Path, batch: int, threads: int) -> Figures:
-    """Runs the rounds, the engines in turn."""
+    """Runs the rounds; the engines take turns."""
     common = [str(model), "--batch", str(batch), "--threads", str(threads), "--steps", str(args.steps)]
     worker = [sys.executable, *WORKER, *common, "--quantize", args.quantize, "--dtype", args.dtype]
     ours, among_slots, churned, peers = [], [], [], []
@@ -155,17 +158,17 @@ def compare(args: argparse.Namespace, model: Path, batch: int, threads: int) -> 
 
 
 def medians(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Of every figure, over the rounds."""
+    """The median of every figure over the rounds."""
     return {key: median(rows, key) for key in rows[0]}
 
 
 def median(rows: list[dict[str, Any]], key: str) -> float:
-    """Of one figure, over the rounds."""
+    """The median of one figure over the rounds."""
     return float(statistics.median(row[key] for row in rows))
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """The last line of a process' output, as JSON."""
+    """Runs a command; returns the last line of its output, parsed as JSON."""
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
     if finished.returncode:
         sys.exit(f"tools.bench.step: {' '.join(command)} failed; its errors are above")

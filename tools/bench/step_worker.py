@@ -1,8 +1,10 @@
-"""Times loading and the step of one worker on this CPU, and what it should take; prints JSON.
+"""Times loading and the step of one worker on this CPU, and prints the times with the predicted one as JSON.
 
-A step and a reading of as many bytes as no cache holds take turns, so that both meet the same machine. With `--churn N`
-a session leaves every N steps, and another joins in a slot that was free: its reset is part of the step's time, as it
-is of its neighbours' wait.
+    python -m tools.bench.step_worker MODEL_DIR
+
+Steps and reads of more bytes than any cache holds take turns, so that both meet the same load of the machine. With
+`--churn N`, every N steps a session leaves and another joins in a free slot. The reset of that slot counts as part of
+the step, because the other sessions wait for it.
 """
 
 from __future__ import annotations
@@ -35,19 +37,19 @@ from antiphon_cloud.runner.runner import ModelRunner, model_spec
 from tools.harness.process_memory import memory_bytes
 
 WARM_UP = 3
-READ_FLOATS = 50_000_000  # 200 MB: far beyond any cache
+READ_FLOATS = 50_000_000  # 200 MB: much larger than any cache
 CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Parses the arguments."""
+    """Runs the measurements and prints them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--quantize", default="int8", choices=["none", "int8"])
     parser.add_argument("--dtype", default="bfloat16", help="of activations; with --quantize none, of weights too")
     parser.add_argument("--batch", type=int, default=1, help="sessions that step")
-    parser.add_argument("--slots", type=int, help="of the worker; as many as are needed where absent")
-    parser.add_argument("--churn", type=int, metavar="N", help="let a session join, and another leave, every N steps")
+    parser.add_argument("--slots", type=int, help="slots of the worker (default: as many as needed)")
+    parser.add_argument("--churn", type=int, metavar="N", help="let a session join and another leave every N steps")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=16)
     args = parser.parse_args()
@@ -63,7 +65,7 @@ def main() -> None:
     backend.use_threads(args.threads)
     overhead_per_matmul_s = (
         seconds_a_product()
-    )  # before loading: what a process does once is then no part of the model's peak
+    )  # before loading, so that one-time work of the process is not in the model's peak
     own_bytes = reset_peak()
     start = time.perf_counter()
     ops = backend.ops(load_model(directory, backend))
@@ -81,10 +83,10 @@ def main() -> None:
         "read_ms": 1e3 * size.matrices * second_a_byte,
         "load_s": load_s,
         "weights_mb": (size.matrices + size.tables) / 1e6,
-        "peak_mb": (peak_bytes - own_bytes) / 1e6,  # while loading, above the process's own
-        "process_mb": process_bytes / 1e6,  # at most so far, sessions included
+        "peak_mb": (peak_bytes - own_bytes) / 1e6,  # peak while loading, without the process's own memory
+        "process_mb": process_bytes / 1e6,  # peak so far, sessions included
     }
-    if int8:  # floats are multiplied by torch, whose products take another time
+    if int8:  # torch multiplies floats; its overhead per product is different
         machine = Hardware("here", 0, 1 / second_a_byte, float("inf"), overhead_per_matmul_s)
         filled = (WARM_UP + args.steps) / 2 / config.context
         needed = cost(config, dtype, "cpu", int8=True, kv_dtype=dtype)
@@ -95,9 +97,9 @@ def main() -> None:
 def time_steps(
     runner: ModelRunner, batch: int, threads: int, steps: int, churn: int | None
 ) -> tuple[list[float], list[float]]:
-    """Seconds of each step of sessions that start together in the last slots, and of each reading.
+    """Seconds of each step, and of each read. The sessions start together in the last slots.
 
-    Every `churn` steps the oldest session leaves, and another joins in the slot that has been free for longest.
+    Every `churn` steps the oldest session leaves, and a new one joins in the slot that has been free for longest.
     """
     slots, free = deque(range(runner.slots - batch, runner.slots)), deque(range(runner.slots - batch))
     for slot in slots:
@@ -118,9 +120,9 @@ def time_steps(
 
 
 def reset_peak() -> int:
-    """Lets the peak of this process's memory count from here, and returns what is in memory, in bytes.
+    """Resets the peak of this process's memory; returns the current memory in bytes.
 
-    What was freed is given back before: otherwise what comes next would begin in its place, and look smaller.
+    Returns freed memory to the system first: otherwise later allocations would reuse it and look smaller.
     """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -129,7 +131,7 @@ def reset_peak() -> int:
 
 
 def seconds_to_read(floats: torch.Tensor, threads: int) -> float:
-    """What one reading of `floats` takes on so many threads."""
+    """Seconds for one read of `floats` on `threads` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     start = time.perf_counter()
@@ -140,7 +142,7 @@ def seconds_to_read(floats: torch.Tensor, threads: int) -> float:
 
 
 def seconds_a_product() -> float:
-    """What a product brings beside its reading: the step of a model with next to nothing to read, by its products."""
+    """Overhead of a product besides reading its weights: the step time of a tiny model over its number of products."""
     config = LMConfig(dim=64, num_heads=2, num_layers=16, context=64, depformer_dim=64, depformer_num_heads=2,
                       depformer_num_layers=4, depformer_dim_feedforward=264)  # fmt: skip
     model, backend = LanguageModel(config).requires_grad_(False), select(CPU, torch.bfloat16, int8=True)

@@ -1,1 +1,1 @@
-"""The number clerk: how well it does, and how it is trained."""
+"""The number clerk: its evaluation and its training."""

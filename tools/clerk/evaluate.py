@@ -1,15 +1,18 @@
-"""How well the number clerk hears, answers, speaks and stops, through the real path: edge codec, gRPC, worker.
+"""Evaluates the number clerk through edge codec, gRPC and worker, on voices that training never used.
 
     python -m tools.clerk.evaluate [--utterances 200]              # the packaged model as it is served, all in int8
-    python -m tools.clerk.evaluate --model DIR [--quantize int8]   # one that train.pack wrote: floats, or int8 weights
+    python -m tools.clerk.evaluate --model DIR [--quantize int8]   # a model of train.pack: floats, or int8 weights
     antiphon-cloud export-codec --model DIR --out CODEC --precision fp32
-    python -m tools.clerk.evaluate --model DIR --codec CODEC       # and its codec in floats, too
+    python -m tools.clerk.evaluate --model DIR --codec CODEC       # the same with its codec in float32
 
-The people are voices that training never heard: other variants of espeak-ng, a Scot of flite's, and where Debian's
-asterisk-core-sounds-en-wav is installed, a human's ten digits in many orders. All of them say other words, too, the
-radio alphabet's, which nobody should answer. Where sound-theme-freedesktop is, its bells, alarms and telephones ring in
-conversations in which nobody speaks. It needs espeak-ng and flite.
-Times are those of a network and a step that take none: from the end of speech to the first sound of a right answer.
+Prints a row for each kind of scene: right answers in text and in sound, delays, stops after an interruption, and false
+starts without a digit. Delays are from the end of speech to the first sound of a right answer, without the time of
+network and steps.
+
+The voices are other variants of espeak-ng, a Scottish voice of flite, and a human's ten digits in many orders if
+Debian's asterisk-core-sounds-en-wav is installed. They also say words of the radio alphabet, which the clerk should not
+answer. If sound-theme-freedesktop is installed, its bells, alarms and telephones ring in conversations without speech.
+espeak-ng and flite are required.
 """
 
 from __future__ import annotations
@@ -38,19 +41,19 @@ from tools.harness.worker_process import worker
 
 
 def main() -> None:
-    """Prints the table, and writes it as JSON."""
+    """Prints the table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
     parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
-    parser.add_argument("--quantize", choices=["none", "int8"], help="weights (default: as the model holds them)")
+    parser.add_argument("--quantize", choices=["none", "int8"], help="weights (default: as in the model)")
     parser.add_argument(
         "--utterances",
         type=positive,
         default=200,
-        help="of the first row; others have a quarter, or all recordings (default: %(default)s)",
+        help="scenes of the first row; others have a quarter, or all recordings (default: %(default)s)",
     )
-    parser.add_argument("--at-once", type=positive, default=4, help="conversations (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=20261125, help="of the scenes (default: %(default)s)")
+    parser.add_argument("--at-once", type=positive, default=4, help="concurrent conversations (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=20261125, help="seed of the scenes (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file for the table")
     arguments = parser.parse_args()
     try:
@@ -67,7 +70,7 @@ def main() -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
-    """Plays all scenes to a worker of its own; a row of figures for each kind.
+    """Plays all scenes to a new worker; returns a row of figures for each kind.
 
     Raises:
         AntiphonError: a model, a codec or a synthesizer is missing or unusable.
@@ -76,7 +79,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     codec, recognizer = Codec.load(codec_folder), DigitRecognizer()
     people, barging, unanswered = rows(arguments.utterances, arguments.seed)
     options = ["--model", arguments.model, "--codec", codec_folder, "--slots", str(arguments.at_once)]
-    options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: a slow step only takes longer
+    options += ["--threads", "1", "--step-budget", "10000"]  # not in real time: slow steps do no harm
     table: dict[str, dict[str, object]] = {}
     played_s, took_s = 0.0, 0.0
     options += ["--quantize", arguments.quantize] if arguments.quantize else []
@@ -110,5 +113,5 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as by Ctrl-C, with its worker
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, and ends the worker
     main()

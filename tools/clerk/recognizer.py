@@ -1,4 +1,4 @@
-"""An independent listener: pocketsphinx with a grammar of one digit."""
+"""An independent speech recognizer: pocketsphinx with a grammar of one digit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ GRAMMAR = f"#JSGF V1.0;\ngrammar digit;\npublic <digit> = {' | '.join(DIGITS)};\
 
 
 class Recognizer(Protocol):
-    """Whatever listens."""
+    """A recognizer of single digits."""
 
     def digit(self, samples: Pcm, sample_rate_hz: int) -> str:
-        """The digit in samples [n], or nothing."""
+        """The digit in samples [n], or an empty string."""
 
 
 class DigitRecognizer:
-    """Names the digit in a stretch of sound."""
+    """Recognizes one digit with pocketsphinx."""
 
     def __init__(self) -> None:
         self._decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL", lm=None)
@@ -31,11 +31,11 @@ class DigitRecognizer:
         self._decoder.activate_search("digit")
 
     def digit(self, samples: Pcm, sample_rate_hz: int) -> str:
-        """The digit in samples [n], or nothing."""
+        """The digit in samples [n], or an empty string."""
         at_16k = soxr.resample(samples, sample_rate_hz, RATE)
         room = np.zeros(RATE // 4, np.float32)
         padded = np.concatenate([room, at_16k, room])
-        level = max(float(np.sqrt(np.mean(at_16k**2))), 1e-4) * 10 ** (-30 / 20)  # digital silence upsets it
+        level = max(float(np.sqrt(np.mean(at_16k**2))), 1e-4) * 10 ** (-30 / 20)  # it fails on digital silence
         padded = padded + level * np.random.default_rng(0).standard_normal(len(padded))
         pcm = (np.clip(padded, -1, 1) * 32767).astype(np.int16)
         self._decoder.start_utt()

@@ -1,4 +1,4 @@
-"""The scenes of the evaluation: who speaks when, and what rings where nobody does."""
+"""The scenes of the evaluation: people who speak, and sounds without speech."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Scene:
-    """A person's whole track, and what speaks in it."""
+    """A person's whole track, its turns, and the synthesizer of its voice."""
 
     samples: Pcm
     turns: tuple[Turn, ...]
@@ -43,14 +43,14 @@ class Scene:
 
 
 def turn_of(words: Sequence[Word], begin_s: float = 0.0) -> Turn:
-    """Words of a track as a turn of the scene that begins at `begin_s`."""
+    """A turn of these words, in a scene that begins at `begin_s` of their track."""
     return Turn(words[0].start_s - begin_s, words[-1].end_s - begin_s, tuple(word.text for word in words))
 
 
 def utterance(
     bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm], other_words: Sequence[Clip] = ()
 ) -> Scene:
-    """One turn of one to four digits, after other words if there are any."""
+    """A scene with one turn of one to four digits, after a clip of `other_words` if there are any."""
     begin, digits = int((LEAD_S + rng.uniform(0, 0.5)) * RATE), int(rng.integers(1, 5))
     words = other_words[int(rng.integers(len(other_words)))] if other_words else Clip("", np.zeros(0, np.float32), ())
     start = begin + len(words.samples) + (int(rng.uniform(0.05, PAUSE_S) * RATE) if other_words else 0)
@@ -62,11 +62,11 @@ def utterance(
 
 
 def interruption(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[[Pcm], Pcm]) -> Scene:
-    """A turn, and another that starts in the middle of the answer to it."""
+    """A scene with two turns; the second starts in the middle of the answer to the first."""
     frames = int((LEAD_S + 14) * RATE) // FRAME
     track = person(bank, frames, [(int(LEAD_S * RATE), int(rng.integers(2, 5)))], rng, as_recorded=True)
     first = turn_of(track.words)
-    # The answer starts 0.6 s after the turn and would go on for half a second yet.
+    # The answer starts 0.6 s after the turn and would last at least half a second longer.
     start_s = first.end_s + 0.6 + rng.uniform(0.3, 0.4 * len(first.digits))
     second = person(bank, frames, [(int(start_s * RATE), int(rng.integers(1, 4)))], rng, as_recorded=True)
     end = int((second.words[-1].end_s + TAIL_S) * RATE)
@@ -75,34 +75,34 @@ def interruption(bank: Sequence[Clip], rng: np.random.Generator, hear: Callable[
 
 
 def human_bank() -> list[Clip]:
-    """The digits of a human speaker, or nothing where they are not installed."""
+    """The digits of a human speaker; empty if they are not installed."""
     return [human(path, DIGITS[int(path.stem)]) for path in sorted(HUMAN.glob("digits/[0-9].wav"))]
 
 
 def human_words() -> list[Clip]:
-    """The radio alphabet by a human speaker, a word each, or nothing where it is not installed."""
+    """The words of the radio alphabet by a human speaker; empty if they are not installed."""
     return [human(path, path.stem) for path in sorted(HUMAN.glob("phonetic/[a-z]_p.wav"))]
 
 
 def human(path: Path, word: str) -> Clip:
-    """One word as it was recorded."""
+    """A recording of one word."""
     pcm, rate = soundfile.read(path, dtype="float32")
     return alone("human", word, pcm, rate)
 
 
 def said_once(clip: Clip) -> Pcm:
-    """Somebody who says a clip, and waits."""
+    """A track with one clip, and silence before and after it."""
     track = Track.silent((int((LEAD_S + TAIL_S) * RATE) + len(clip.samples)) // FRAME)
     track.add(clip.samples, int(LEAD_S * RATE))
     return track.samples
 
 
 def desktop_tracks(length: int, rng: np.random.Generator) -> list[Pcm]:
-    """Each sound of a desktop, over and over, once as loud as speech and once a quarter of it; speech is left out."""
+    """Tracks that repeat one desktop sound, at the peak of speech and at a quarter of it; without spoken sounds."""
     tracks = []
     for path in sorted(DESKTOP.glob("*.oga")):
         if path.is_symlink() or path.name.startswith("audio-channel"):
-            continue  # another's sound, a woman's words
+            continue  # a duplicate, or spoken words
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
         sound = soxr.resample(channels.mean(1), rate, RATE)
         for peak in (PEAK, PEAK / 4):
@@ -115,7 +115,7 @@ def desktop_tracks(length: int, rng: np.random.Generator) -> list[Pcm]:
 
 
 def rows(count: int, seed: int) -> tuple[dict[str, list[Scene]], list[Scene], dict[str, list[Pcm]]]:
-    """All scenes, of which no row's depend on another's: people, interruptions, and tracks without a digit."""
+    """All scenes: people, interruptions, and tracks without a digit. Each row has its own random numbers."""
 
     def drawn(row: int) -> np.random.Generator:
         return np.random.default_rng([seed, row])

@@ -1,4 +1,4 @@
-"""What counts in the evaluation: right answers, stopping, false starts."""
+"""Scores of the evaluation: right answers, stops after interruptions, false starts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tools.demo.conversation import Heard
 AUDIBLE = 0.01  # root mean square of 20 ms; speech has 0.05 to 0.2
 STOPPED_S = 0.5
 LONGEST_DIGIT_S = 0.72
-GREETED_S = 1.2  # by when "ready" has been said
+GREETED_S = 1.2  # end of the greeting "ready"
 
 
 def level(samples: Pcm) -> Pcm:
-    """Root mean square of each 20 ms."""
+    """Root mean square of every 20 ms."""
     blocks = samples[: len(samples) // 480 * 480].reshape(-1, 480)
     return np.asarray(np.sqrt((blocks**2).mean(1)), dtype=np.float32)
 
 
 def first_audible_s(heard: Heard, after_s: float) -> float | None:
-    """When the model is first audible after a moment."""
+    """When the model is first audible after `after_s`; None if never."""
     loud = np.flatnonzero(level(heard.between(after_s, 1e6)) > AUDIBLE)
     return after_s + 0.02 * float(loud[0]) if len(loud) else None
 
@@ -36,7 +36,7 @@ def expected(turn: Turn) -> str:
 
 
 def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: Recognizer) -> dict[str, object]:
-    """How many answers are right in text, and digit by digit in sound; and how long the right ones took."""
+    """The shares of answers right in text and of digits right in sound, and the delays of right answers."""
     exact, early, digits, understood, delays = 0, 0, 0, 0, []
     for scene, reply in zip(scenes, heard, strict=True):
         turn = scene.turns[0]
@@ -67,13 +67,13 @@ def answers(scenes: Sequence[Scene], heard: Sequence[Heard], recognizer: Recogni
 def interruptions(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, object]:
     """How often the model stops in time, and how many second answers are right.
 
-    The watch for sound ends before the answer to the interruption can begin.
+    The check for sound ends before the answer to the interruption can begin.
     """
     talking, stopped, exact = 0, 0, 0
     for scene, reply in zip(scenes, heard, strict=True):
         onset_s, end_s = scene.turns[1].start_s, scene.turns[1].end_s
         if level(reply.between(onset_s - 0.4, onset_s)).max(initial=0) <= AUDIBLE:
-            continue  # it was not talking: nothing to stop
+            continue  # it was not talking
         talking += 1
         until_s = max(end_s, onset_s + STOPPED_S + 0.1)
         stopped += level(reply.between(onset_s + STOPPED_S, until_s)).max(initial=0) <= AUDIBLE
@@ -86,7 +86,7 @@ def interruptions(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, 
 
 
 def false_starts(heard: Sequence[Heard]) -> dict[str, object]:
-    """Conversations in which nobody says a digit: how many have a word or a sound after the greeting."""
+    """The share of conversations without digits that have a word or a sound after the greeting."""
     wrong = sum(
         reply.text_between(GREETED_S, 1e6) != "" or level(reply.between(GREETED_S, 1e6)).max(initial=0) > AUDIBLE
         for reply in heard
@@ -100,5 +100,5 @@ def false_starts(heard: Sequence[Heard]) -> dict[str, object]:
 
 
 def percent(count: int, of: int) -> float:
-    """To a tenth."""
+    """A percentage, rounded to a tenth."""
     return round(100 * count / max(1, of), 1)

@@ -1,1 +1,1 @@
-"""The codec beside other codecs: compared, counted, estimated and run for an hour."""
+"""Tools for the codec: comparison with other codecs, operation counts, a Raspberry Pi estimate and a soak test."""

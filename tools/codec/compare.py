@@ -1,8 +1,9 @@
-"""Compares our codec with another Mimi, frame by frame on the same speech: codes, decoded audio and time a frame.
+"""Compares our codec with another Mimi, frame by frame on the same speech.
 
     python -m tools.codec.compare CHECKPOINT_DIR --peer-python /tmp/oracle/bin/python
 
-Both run in turns, one thread each, so that a noisy machine disturbs both alike. Our decoder is given the peer's codes.
+Prints the share of equal codes, the error of the decoded audio, and percentiles of the time per frame. Both codecs take
+turns with one thread each, so that a noisy machine affects both alike. Our decoder decodes the peer's codes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ TEXT = (
 
 @dataclass
 class Comparison:
-    """What was measured; times in milliseconds."""
+    """The measurements; times in milliseconds."""
 
     ours: dict[str, list[float]] = field(default_factory=lambda: {"encode": [], "decode": []})
     peer: dict[str, list[float]] = field(default_factory=lambda: {"encode": [], "decode": []})
@@ -52,9 +53,9 @@ class Comparison:
 @click.argument("checkpoint_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--frames", default=400, show_default=True, help="Frames of 80 ms to compare.")
 @click.option("--codebooks", default=8, show_default=True)
-@click.option("--codec", "codec_folder", type=click.Path(path_type=Path), help="An exported codec; made where absent.")
+@click.option("--codec", "codec_folder", type=click.Path(path_type=Path), help="Exported codec (default: a new one).")
 @click.option("--peer", "name", type=click.Choice(["rustymimi", "moshi"]), default="rustymimi", show_default=True)
-@click.option("--peer-python", envvar="ANTIPHON_PEER_PYTHON", required=True, help="A Python that has the peer.")
+@click.option("--peer-python", envvar="ANTIPHON_PEER_PYTHON", required=True, help="Python with the peer installed.")
 def main(
     checkpoint_dir: Path, frames: int, codebooks: int, codec_folder: Path | None, name: str, peer_python: str
 ) -> None:
@@ -71,7 +72,7 @@ def main(
 
 
 def compare(codec: Codec, process: subprocess.Popen[bytes], pcm: Floats) -> Comparison:
-    """Runs both on `pcm` [frames, frame_samples]."""
+    """Runs both codecs on `pcm` [frames, frame_samples]."""
     found = Comparison()
     encoder, decoder, codebooks = codec.encoder(), codec.decoder(), codec.spec.codebooks
     assert process.stdin is not None
@@ -96,7 +97,7 @@ def compare(codec: Codec, process: subprocess.Popen[bytes], pcm: Floats) -> Comp
 
 
 def report(found: Comparison, name: str) -> None:
-    """Prints the figures."""
+    """Prints the results."""
     codes, peer_codes = np.stack(found.codes), np.stack(found.peer_codes)
     decoded, peer_decoded = np.concatenate(found.decoded), np.concatenate(found.peer_decoded)
     error = decoded - peer_decoded
@@ -122,7 +123,7 @@ def report(found: Comparison, name: str) -> None:
 
 @contextmanager
 def peer(python: str, name: str, checkpoint: Path, codebooks: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The peer in its own process, one thread."""
+    """Runs the peer in its own process with one thread."""
     command = [python, str(Path(__file__).with_name("peer.py")), name, str(checkpoint), str(codebooks)]
     environment = os.environ | {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
@@ -132,7 +133,7 @@ def peer(python: str, name: str, checkpoint: Path, codebooks: int) -> Iterator[s
 
 
 def speech(path: Path, samples: int, rate_hz: int) -> Floats:
-    """Speech of espeak-ng (Debian: espeak-ng) [samples], repeated to length; `path` holds the wav for a moment."""
+    """Speech from espeak-ng (Debian: espeak-ng) [samples], repeated to length; `path` is a scratch wav file."""
     subprocess.run(["espeak-ng", "-w", str(path), TEXT], check=True)
     pcm, spoken_hz = soundfile.read(path, dtype="float32")
     resampled = np.asarray(soxr.resample(pcm, spoken_hz, rate_hz), np.float32)
@@ -140,7 +141,7 @@ def speech(path: Path, samples: int, rate_hz: int) -> Floats:
 
 
 def processor() -> str:
-    """The processor's name, where Linux tells it."""
+    """The processor's name, from /proc/cpuinfo if there is one."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())

@@ -1,8 +1,9 @@
-"""Counts what one frame of an exported codec costs: multiply-accumulates, and bytes of weights and states.
+"""Counts the cost of one frame of an exported codec: multiply-accumulates, and bytes of weights and states.
 
     python -m tools.codec.count_ops CODEC_DIR
 
-Shapes come from running each graph once on zeros, so every node counts as it runs, whatever made the graph.
+Prints a table for encoder, decoder and both. The shapes come from running each graph once on zeros, so the counts hold
+for any graph, however it was made.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one frame of a graph takes."""
+    """The cost of one frame of a graph."""
 
     macs: Counter[str]
-    """Multiply-accumulates by kind of node."""
+    """Multiply-accumulates by operator."""
     weight_bytes: int
-    """Every weight once, but for tables of which a frame looks up a row."""
+    """Every weight once, except tables of which a frame only looks up a row."""
     state_bytes: int
-    """Every state read once; those that are not updated in place also written once."""
+    """Every state once for reading, and once more for writing if it is not updated in place."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -62,7 +63,7 @@ def main(codec: Path) -> None:
 
 
 def count(path: Path, graph: CodecGraph) -> Cost:
-    """What one frame of the graph in `path` takes."""
+    """The cost of one frame of the graph in `path`."""
     model = onnx.load(path)
     shapes = measure_shapes(model)
     macs: Counter[str] = Counter()
@@ -72,7 +73,7 @@ def count(path: Path, graph: CodecGraph) -> Cost:
         elif node.domain not in ("", "ai.onnx") and node.op_type not in NO_PRODUCTS:
             raise click.ClickException(f"{path}: this tool does not know what {node.op_type} costs: teach it")
     sizes = {tensor.name: onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer}
-    # Of a table that is only looked up a frame reads a row; one that is searched as well it reads whole.
+    # A frame reads one row of a table that is only looked up, and all of a table that a product reads too.
     read = {
         name
         for node in model.graph.node

@@ -1,10 +1,11 @@
-"""Estimates a codec's real-time factor on a Raspberry Pi from what a frame costs and how well this machine does it.
+"""Estimates a codec's real-time factor on a Raspberry Pi from its cost per frame and its time per frame here.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m tools.codec.estimate_pi CODEC_DIR
 
-A frame's bound is its multiply-accumulates at the core's peak plus its bytes at the memory's peak. This machine's peaks
-and its real time for a frame, measured in turns on one thread, give the share of the bound that onnxruntime reaches;
-the Pis' published peaks with the same share give the estimate. docs/raspberry-pi.md says what it is worth.
+Prints a table with a row for this machine and for each Pi. The bound of a frame is its multiply-accumulates at the
+core's peak rate plus its bytes at the memory's peak rate. This machine's peaks and its time per frame, measured in
+turns on one thread, give the share of the bound that onnxruntime reaches. The estimate applies the same share to the
+Pis' published peaks. docs/raspberry-pi.md discusses its accuracy.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from antiphon_edge import Codec
 from antiphon_edge.doctor.device import find_device
 from tools.codec.count_ops import count
 
-SIDE = 768  # of the matrices that measure the peak: 7 MB, within the core's caches
-STREAM_FLOATS = 24_000_000  # 2 × 96 MB: beyond any cache
+SIDE = 768  # of the matrices that measure peak arithmetic: 7 MB, within the core's caches
+STREAM_FLOATS = 24_000_000  # 2 × 96 MB: larger than any cache
 
 
 @dataclass(frozen=True)
 class Cores:
-    """Peaks of the cores that a step uses; where they are from is in docs/raspberry-pi.md."""
+    """Peak rates of the cores that a step uses; docs/raspberry-pi.md has the sources."""
 
     name: str
     gmac_s: float  # float32
     read_gb_s: float
 
     def bound_ms(self, macs: int, bytes_read: int) -> float:
-        """What a frame takes at both peaks, one after the other."""
+        """Time of a frame at both peaks, one after the other."""
         return 1e-6 * (macs / self.gmac_s + bytes_read / self.read_gb_s)
 
 
@@ -49,7 +50,7 @@ PIS = (
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="CODEC_DIR")
-@click.option("--rounds", default=100, show_default=True, help="How often to measure each peak, and two frames.")
+@click.option("--rounds", default=100, show_default=True, help="Rounds, each measuring both peaks once and two frames.")
 def main(folder: Path, rounds: int) -> None:
     """Prints the estimate for the codec in CODEC_DIR."""
     if any(os.environ.get(name) != "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")):
@@ -73,7 +74,7 @@ def main(folder: Path, rounds: int) -> None:
 
 
 def measure(codec: Codec, rounds: int) -> tuple[Cores, float]:
-    """This core's peaks, and the milliseconds that a frame takes on it: medians, measured in turns."""
+    """This core's peaks and its milliseconds per frame: medians, measured in turns."""
     random = np.random.default_rng(0)
     square = random.standard_normal((SIDE, SIDE), dtype=np.float32)
     left = random.standard_normal(STREAM_FLOATS, dtype=np.float32)

@@ -1,7 +1,10 @@
-"""Another Mimi behind a pipe, for `tools.codec.compare`: rustymimi|moshi CHECKPOINT CODEBOOKS, in a Python that has it.
+"""Runs another Mimi behind a pipe, for `tools.codec.compare` and `tools.bench.codec`.
 
-Standard input and output carry, frame by frame: samples [1920] float32 in, codes [K] int32 and a time out, then
-samples [1920] float32 (of those codes) and a time out. Times are float64 milliseconds.
+    PYTHON tools/codec/peer.py rustymimi|moshi CHECKPOINT CODEBOOKS
+
+PYTHON has rustymimi or moshi installed. For each frame, standard input carries samples [1920] float32. Standard output
+carries the codes [K] int32 and a time, then the samples [1920] float32 decoded from them and a time. Times are float64
+milliseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ FRAME_SAMPLES = 1920
 
 
 def rustymimi(checkpoint: str, codebooks: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The Rust implementation: encode and decode."""
+    """Encode and decode of the Rust implementation."""
     from rustymimi import Tokenizer  # type: ignore[import-not-found]
 
     codec = Tokenizer(checkpoint, num_codebooks=codebooks)
@@ -26,7 +29,7 @@ def rustymimi(checkpoint: str, codebooks: int) -> tuple[Callable[..., Any], Call
 
 
 def moshi(checkpoint: str, codebooks: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The reference implementation in PyTorch: encode and decode."""
+    """Encode and decode of the reference implementation in PyTorch."""
     os.environ["NO_TORCH_COMPILE"] = os.environ["NO_CUDA_GRAPH"] = "1"
     import torch
     from moshi.models import loaders  # type: ignore[import-not-found]
@@ -39,7 +42,7 @@ def moshi(checkpoint: str, codebooks: int) -> tuple[Callable[..., Any], Callable
 
 
 def main() -> None:
-    """Until standard input ends."""
+    """Codes frames until standard input ends."""
     encode, decode = {"rustymimi": rustymimi, "moshi": moshi}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
     out = sys.stdout.buffer
     while frame := sys.stdin.buffer.read(FRAME_SAMPLES * 4):

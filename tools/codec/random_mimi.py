@@ -1,10 +1,10 @@
-"""Gives a full-size Mimi checkpoint random weights whose codes vary.
+"""Makes a full-size Mimi checkpoint with random weights whose codes vary.
 
     python -m tools.codec.random_mimi IN.safetensors OUT_DIR
 
-A checkpoint of default initialization, made for timing only, answers every frame with the same codes, and
-its LayerScale of 0.01 hides the transformers. Here every part matters, and the centroids are drawn from what each
-codebook sees of a stretch of speech.
+IN gives the names and shapes. A checkpoint with default initialization, made for timing only, gives the same codes for
+every frame, and its LayerScale of 0.01 hides the transformers. Here every part affects the result, and the centroids
+are drawn from each codebook's input on a stretch of speech.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tools.codec.compare import CHECKPOINT, speech
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--frames", default=300, show_default=True, help="Frames of speech that the centroids are drawn from.")
 def main(checkpoint: Path, out: Path, frames: int) -> None:
-    """Writes OUT with the tensors of CHECKPOINT made anew."""
+    """Writes to OUT the tensors of CHECKPOINT with random values."""
     torch.manual_seed(0)
     tensors = load_file(checkpoint)
     for name, tensor in tensors.items():
@@ -39,7 +39,7 @@ def main(checkpoint: Path, out: Path, frames: int) -> None:
 
 
 def randomize(name: str, tensor: Tensor) -> None:
-    """Unit gain."""
+    """Draws a tensor with about unit gain."""
     if name.endswith(("norm1.weight", "norm2.weight")):
         tensor.uniform_(0.7, 1.3)
     elif name.endswith(".scale"):
@@ -55,7 +55,7 @@ def randomize(name: str, tensor: Tensor) -> None:
 
 @torch.no_grad()
 def draw_centroids(tensors: dict[str, Tensor], mimi: Mimi, frames: int) -> None:
-    """Each codebook's centroids are residuals of speech with noise; the next one sees what they leave over."""
+    """Sets each codebook's centroids to noisy residuals of speech; the next codebook codes the remaining residual."""
     config: MimiConfig = mimi.config
     with tempfile.TemporaryDirectory() as scratch:
         pcm = speech(Path(scratch) / "speech.wav", frames * config.frame_samples, config.sample_rate)

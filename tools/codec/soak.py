@@ -1,16 +1,18 @@
-"""Runs a codec for an hour of audio: memory, codes at the end beside a fresh reference, and silence.
+"""Runs a codec for an hour of audio and compares its last minute with references that start shortly before.
 
     python -m tools.codec.soak CHECKPOINT [--config mimi_config.json] [--codec DIR] [--frames 45000]
 
-The reference is the PyTorch model in float32. It starts fresh so long before the last minute that nothing it has not
-heard reaches the codes that are compared: a layer sees `context` positions back, so all of them together see
-layers × context. Its count of positions starts where the stream stands, for the rotary embedding takes the angle of the
-absolute position, in float32. A second reference that counts from zero shows what that rounding is worth.
+Prints memory over time, time per frame at the start and at the end, the share of equal codes and the difference of the
+audio in the last minute, and the time per frame in digital silence. Ctrl-C ends the stream early; the results are then
+those of the frames until then.
 
-The same codec, fresh at the same frame and position, must give the same codes at any precision, and the same audio to
-the bit: whatever an hour has left in it would show.
+The first reference is the same codec, started at the same frame and position. It must give the same codes at any
+precision and bit-identical audio; anything that an hour leaves in the state would show as a difference.
 
-Ctrl-C ends the stream early: what was heard until then is judged.
+The second is the PyTorch model in float32. It starts so early before the last minute that no earlier input reaches the
+compared codes: a layer sees `context` positions back, so all layers together see layers × context. Its position count
+starts at the stream's, because the rotary embedding takes the angle of the absolute position, in float32. A third
+reference counts from zero and shows the effect of that rounding.
 """
 
 from __future__ import annotations
@@ -39,20 +41,20 @@ from tools.harness.process_memory import memory_bytes
 
 Codes = npt.NDArray[np.int32]
 Hear = Callable[[int], Floats]
-"""The samples of a frame, by its number: any stretch can be heard again."""
+"""Returns the samples of a frame by its number, so that any stretch can be played again."""
 
 MINUTE_FRAMES = 750
 SPEECH_FRAMES = 1000
-CHUNK_FRAMES = 25  # of one call of the reference
+CHUNK_FRAMES = 25  # per call of the reference
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--config", type=click.Path(exists=True, path_type=Path), help="Its mimi_config.json.")
-@click.option("--codec", "folder", type=click.Path(path_type=Path), help="The exported codec; made where absent.")
+@click.option("--config", type=click.Path(exists=True, path_type=Path), help="The checkpoint's mimi_config.json.")
+@click.option("--codec", "folder", type=click.Path(path_type=Path), help="The exported codec (default: export it).")
 @click.option("--frames", type=click.IntRange(100), default=45_000, show_default=True, help="Frames of 80 ms.")
 def main(checkpoint: Path, config: Path | None, folder: Path | None, frames: int) -> None:
-    """Soaks the codec made from CHECKPOINT."""
+    """Runs the codec made from CHECKPOINT for a long time and prints what changed."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         if folder is None:
@@ -68,7 +70,7 @@ def main(checkpoint: Path, config: Path | None, folder: Path | None, frames: int
 
 
 def make_hear(scratch: Path, codec: Codec) -> Hear:
-    """Speech that never repeats: another loudness and other noise each time."""
+    """Speech that never repeats: loudness and noise change from frame to frame."""
     size = codec.spec.frame_samples
     spoken = speech(scratch / "speech.wav", SPEECH_FRAMES * size, codec.spec.sample_rate_hz).reshape(-1, size)
 
@@ -82,12 +84,12 @@ def make_hear(scratch: Path, codec: Codec) -> Hear:
 
 
 def soak(codec: Codec, hear: Hear, frames: int) -> tuple[int, Codes, Floats]:
-    """Runs both halves; how many frames it came to, and the codes and the audio of the last minute."""
+    """Runs both halves; returns the number of frames, and the codes and audio of the last minute."""
     ended = Event()
     signal.signal(signal.SIGINT, lambda *_: ended.set())
     encoder, decoder, spec = codec.encoder(), codec.decoder(), codec.spec
     kept = min(frames, MINUTE_FRAMES)
-    last_codes = np.ones((kept, spec.codebooks), np.int32)  # ones and not empty: what is written to has its memory now
+    last_codes = np.ones((kept, spec.codebooks), np.int32)  # ones, not empty: commits the memory now
     last_audio = np.ones((kept, spec.frame_samples), np.float32)
     every = max(frames // 100, 1)
     times, resident = np.ones(frames), np.ones(-(-frames // every))
@@ -123,11 +125,11 @@ def soak(codec: Codec, hear: Hear, frames: int) -> tuple[int, Codes, Floats]:
 
 @torch.no_grad()
 def compare(mimi: Mimi, codec: Codec, folder: Path, hear: Hear, frames: int, codes: Codes, audio: Floats) -> None:
-    """Holds the last minute against references that start just in time."""
+    """Compares the last minute with references that start just early enough."""
     config, kept = mimi.config, len(codes)
     warm = warm_up_frames(config)
-    start = max(frames - kept - 2 * warm, 0)  # the decoder, too, needs its past: made of the encoder's codes
-    decoded_from = warm if start else 0  # of the frames from `start` on
+    start = max(frames - kept - 2 * warm, 0)  # twice: the decoder warms up on codes of a warm encoder
+    decoded_from = warm if start else 0  # counted from `start`
 
     def say(reference: str, found: Codes, decoded: Floats) -> None:
         equal, difference = found[-kept:] == codes, decoded[-len(audio) :] - audio
@@ -158,7 +160,7 @@ def compare(mimi: Mimi, codec: Codec, folder: Path, hear: Hear, frames: int, cod
 def run_half(
     folder: Path, manifest: CodecManifest, half: Half, rows: Iterable[npt.NDArray[Any]], position: int
 ) -> Iterator[npt.NDArray[Any]]:
-    """One half of the codec over `rows`, by a stream that begins at the transformer's `position`."""
+    """Runs one half of the codec over `rows` as a stream that begins at the transformer's `position`."""
     session = open_graph(folder, manifest, half, threads=1)
     graph = manifest.encoder if half == "encoder" else manifest.decoder
     outputs = [graph.output, *(state.output for state in graph.states)]
@@ -171,13 +173,13 @@ def run_half(
 
 
 def warm_up_frames(config: MimiConfig) -> int:
-    """How far back the codes of a frame can see: through every layer's context, and a few frames of convolutions."""
+    """How far back the codes of a frame depend on input: every layer's context, and a few frames of convolutions."""
     positions = config.transformer.num_layers * config.transformer.context
     return -(-positions // config.positions_per_frame) + 8
 
 
 def encode(encoder: Encoder, hear: Hear, start: int, end: int, position: int) -> Codes:
-    """Codes of the frames from `start` on, by a stream that begins there at the transformers' `position`."""
+    """Codes of frames `start` to `end`, from a stream that begins there at the transformers' `position`."""
     state = encoder.initial_state()
     state[POSITION] += position
     found = []
@@ -189,7 +191,7 @@ def encode(encoder: Encoder, hear: Hear, start: int, end: int, position: int) ->
 
 
 def decode(decoder: Decoder, codes: Codes, start: int) -> Floats:
-    """Audio of `codes` by a stream that begins at frame `start`."""
+    """Audio of `codes`, from a stream that begins at frame `start`."""
     state = decoder.initial_state()
     state[POSITION] += start * decoder.config.positions_per_frame
     found = []
@@ -200,9 +202,10 @@ def decode(decoder: Decoder, codes: Codes, start: int) -> Floats:
 
 
 def silence(codec: Codec, hear: Hear) -> None:
-    """Numbers that fade towards zero can become subnormal, which some processors handle a hundred times slower.
+    """Times digital silence against speech.
 
-    Two streams run in turns: one goes on hearing speech, the other falls silent.
+    Values that decay towards zero can become subnormal, which some processors handle a hundred times slower. Two
+    streams take turns: one continues with speech, the other gets silence.
     """
     size = codec.spec.frame_samples
     streams = [(codec.encoder(), codec.decoder()) for _ in range(2)]

@@ -1,7 +1,9 @@
-"""`make demo`: a conversation with the embedded model through a whole Antiphon on this machine, in real time.
+"""`make demo`: a conversation with the embedded model, with edge and worker on this machine, in real time.
 
-It plays a person, prints what both sides say when they say it, and writes both as sound (person left, model right) and
-as a picture; then what it cost.
+    python -m tools.demo [--input-wav FILE] [--output-wav demo.wav] [--picture demo.png]
+
+Plays a recorded person to the model and prints the words of both sides as they are spoken. Then prints the frames, the
+bytes per second and the latency. Writes both sides as a wav file (person left, model right) and as a picture.
 """
 
 from __future__ import annotations
@@ -34,23 +36,23 @@ from tools.harness.relay import Traffic, relay
 from tools.harness.worker_process import BIN, worker
 
 PERSON = Path(__file__).with_name("conversation.flac")
-SETTLED_FRAMES = 12  # the first second holds the handshake; steady state starts after it
+SETTLED_FRAMES = 12  # the first second, which includes the handshake; steady state starts after it
 
 
 @dataclass
 class Transcript:
-    """Prints both sides' words in the order of time, a line for each time that somebody takes the floor."""
+    """Prints both sides' words in order of time, with a new line whenever the speaker changes."""
 
     person: Words
     _last: str = ""
     _next: int = field(default=0)
 
     def clerk(self, at_s: float, word: str) -> None:
-        """A word of the model."""
+        """Prints a word of the model."""
         self._say("model", at_s, word)
 
     def until(self, at_s: float) -> None:
-        """Prints what the person has begun to say by then."""
+        """Prints the person's words that start by then."""
         while self._next < len(self.person) and self.person[self._next][0] <= at_s:
             self._say("person", *self.person[self._next])
             self._next += 1
@@ -62,16 +64,16 @@ class Transcript:
 
 
 def main() -> None:
-    """Serves the model, talks to it, prints the table, writes sound and picture.
+    """Serves the model, talks to it, prints the results, and writes sound and picture.
 
     Raises:
-        AntiphonError: a file cannot be read or written (told before anything is said), or the session ended early.
+        AntiphonError: a file cannot be read or written (checked before the conversation), or the session ended early.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
-    parser.add_argument("--input-wav", type=Path, default=PERSON, help="what is said (default: %(default)s)")
+    parser.add_argument("--input-wav", type=Path, default=PERSON, help="the person's side (default: %(default)s)")
     parser.add_argument("--output-wav", type=Path, default=Path("demo.wav"), help="both sides (default: %(default)s)")
-    parser.add_argument("--picture", type=Path, default=Path("demo.png"), help="of both sides (default: %(default)s)")
+    parser.add_argument("--picture", type=Path, default=Path("demo.png"), help="both sides (default: %(default)s)")
     arguments = parser.parse_args()
     person = words_of(arguments.input_wav)
     kind = picture_type(arguments.picture)
@@ -85,7 +87,7 @@ def main() -> None:
                 [BIN / "antiphon-cloud", "export-codec", "--model", arguments.model, "--out", folder]
             )
             if exported.returncode:
-                raise SystemExit(exported.returncode)  # it has said why
+                raise SystemExit(exported.returncode)  # its standard error says why
         codec = Codec.load(folder)
         rate = codec.spec.sample_rate_hz
         with (
@@ -101,10 +103,10 @@ def main() -> None:
 
 
 def words_of(sound: Path) -> list[tuple[float, str]]:
-    """When each word in the file starts, in s, and the word; of the JSON file beside it, where there is one.
+    """The words in a sound file with their start times in s, from the JSON file beside it; empty without one.
 
     Raises:
-        AntiphonError: that file holds something else.
+        AntiphonError: the JSON file has no such words.
     """
     about = sound.with_suffix(".json")
     if not about.is_file():
@@ -119,7 +121,7 @@ def words_of(sound: Path) -> list[tuple[float, str]]:
 
 
 async def demo(address: str, codec: Codec, reader: WavReader, person: Words) -> Heard:
-    """One conversation through a counting relay: prints both sides and what it cost."""
+    """Runs one conversation through a counting relay; prints both sides, the traffic and the latency."""
     spec = codec.spec
     heard_at: list[float] = []
     transcript = Transcript(person)
@@ -131,7 +133,7 @@ async def demo(address: str, codec: Codec, reader: WavReader, person: Words) -> 
 
         def on_reply(reply: Reply) -> None:
             heard_at.append(time.perf_counter())
-            transcript.until((reply.sequence + 1) * spec.frame_s)  # what a reply says is heard from then on
+            transcript.until((reply.sequence + 1) * spec.frame_s)  # the reply's audio starts then
             count = len(listener.words)
             listener.on_reply(reply)
             for at_s, word in listener.words[count:]:
@@ -147,17 +149,17 @@ async def demo(address: str, codec: Codec, reader: WavReader, person: Words) -> 
 
 
 def same_length(*sides: Pcm) -> list[Pcm]:
-    """Each side's samples, filled with silence to the longest, [n]."""
+    """Each side's samples, padded with silence to the longest, [n]."""
     length = max(map(len, sides))
     return [np.pad(side, (0, length - len(side))) for side in sides]
 
 
 def report(conversation: Conversation, traffic: Traffic, heard_at: list[float]) -> None:
-    """Frames, text and bytes."""
+    """Prints frames, text and bytes."""
     print(f"frames      {conversation.frames_up} up, {conversation.frames_down} down with audio")
     print(f"text        {conversation.text_tokens} tokens that carry text")
     if len(heard_at) <= SETTLED_FRAMES:
-        return  # too short to speak of a rate
+        return  # too short for a rate
     begin_s, end_s = heard_at[SETTLED_FRAMES - 1], heard_at[-1]
     rates = ", ".join(f"{traffic.rate(way, begin_s, end_s):.0f} bytes/s {way}" for way in ("up", "down"))
     print(f"socket      {rates} (TCP payload, steady state)")

@@ -1,4 +1,4 @@
-"""One conversation through a worker, on the clock of whoever had it live."""
+"""Runs a conversation through a worker, with the times that it would have live."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from antiphon_edge.talk.sources import paced
 
 @dataclass(frozen=True)
 class Heard:
-    """What the person at the edge hears and reads, if network, playout and every step took no time: a reply starts
-    with the frame after the one that it answers, and what these add in real life is not in its times."""
+    """What the person at the edge hears and reads.
 
-    samples: Pcm  # [n], from the moment when the person's first sample was spoken
-    words: list[tuple[float, str]]  # when its audio starts, in s, and the word
+    The times are those of a network, a playout and steps that take no time: a reply starts with the frame after the one
+    that it answers.
+    """
+
+    samples: Pcm  # [n], from the time of the person's first sample
+    words: list[tuple[float, str]]  # start of its audio in s, and the word
     sample_rate_hz: int
 
     def between(self, start_s: float, end_s: float) -> Pcm:
-        """The samples from one moment to another."""
+        """The samples between two times."""
         return self.samples[int(start_s * self.sample_rate_hz) : int(end_s * self.sample_rate_hz)]
 
     def text_between(self, start_s: float, end_s: float) -> str:
-        """The words from one moment to another."""
+        """The words between two times."""
         return " ".join(word for at_s, word in self.words if start_s <= at_s < end_s)
 
 
 class Listener:
-    """Gathers what a session says."""
+    """Collects the words and the audio of a session."""
 
     def __init__(self, codec: CodecSpec, delay_steps: int) -> None:
         self._codec = codec
@@ -42,25 +45,25 @@ class Listener:
         self.words: list[tuple[float, str]] = []
 
     def on_reply(self, reply: Reply) -> None:
-        """Takes the reply's word."""
-        # A frame is answered when all of it has been spoken: its answer is heard from the next one on.
+        """Adds the reply's word."""
+        # The reply to a frame comes after the frame's end: its audio starts with the next frame.
         if reply.text.strip():
             self.words.append(((reply.sequence + 1) * self._codec.frame_s, reply.text.strip()))
 
     def on_audio(self, pcm: Pcm) -> None:
-        """Takes a decoded frame."""
+        """Adds a decoded frame."""
         self._audio.append(pcm)
 
     def heard(self) -> Heard:
-        """All of it."""
+        """Everything collected so far."""
         return Heard(np.concatenate(self._audio), self.words, self._codec.sample_rate_hz)
 
 
 async def converse(address: str, codec: Codec, samples: Pcm) -> Heard:
-    """Plays samples [n] to the worker at `address` as fast as it goes.
+    """Plays samples [n] to the worker at `address` as fast as possible.
 
     Raises:
-        AntiphonError: whatever ended the session.
+        AntiphonError: the session ended with an error.
     """
     spec = codec.spec
     async with connect(address, spec, seed=0) as session:
@@ -71,13 +74,13 @@ async def converse(address: str, codec: Codec, samples: Pcm) -> Heard:
 
 
 def frames_of(samples: Pcm, frame_samples: int) -> Iterator[Pcm]:
-    """Whole frames; the last one is filled with silence."""
+    """Splits samples into frames; the last one is padded with silence."""
     padded = np.pad(samples.astype(np.float32), (0, -len(samples) % frame_samples))
     yield from padded.reshape(-1, frame_samples)
 
 
 async def converse_all(address: str, codec: Codec, scenes: list[Pcm], at_once: int) -> list[Heard]:
-    """Many conversations, `at_once` of them side by side, in order."""
+    """Runs many conversations, `at_once` at a time; the results are in order."""
     room = asyncio.Semaphore(at_once)
 
     async def one(samples: Pcm) -> Heard:

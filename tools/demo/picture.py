@@ -1,4 +1,4 @@
-"""A conversation as a picture: both waveforms over time, the words above them."""
+"""Draws a conversation: both waveforms over time, with the words above them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 Words = Sequence[tuple[float, str]]
-"""When each starts, in s, and the word."""
+"""The start of each word in s, and the word."""
 
-MAX_WIDTH_IN = 600.0  # at 100 dots each; matplotlib draws no more than 65,536
+MAX_WIDTH_IN = 600.0  # at 100 dots per inch; matplotlib's limit is 65,536 dots
 
 
 def picture_type(path: Path) -> str:
-    """The type that a picture's name ends in, such as png.
+    """The file type of a picture's name, such as png.
 
     Raises:
-        AntiphonError: it ends in no type that can be drawn.
+        AntiphonError: it is not a type that can be drawn.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FigureCanvasAgg.get_supported_filetypes():
@@ -37,7 +37,7 @@ def picture_type(path: Path) -> str:
 def draw(file: BinaryIO, kind: str, sides: dict[str, tuple[Pcm, Words]], sample_rate_hz: int) -> None:
     """Writes a picture of type `kind` with a panel for each side: its name, samples [n] and words.
 
-    A second is 0.75 inches wide; less where the whole would be wider than `MAX_WIDTH_IN`.
+    A second is 0.75 inches wide, or less if the picture would be wider than `MAX_WIDTH_IN`.
     """
     length_s = max(len(samples) for samples, _ in sides.values()) / sample_rate_hz
     figure, axes = plt.subplots(

@@ -1,4 +1,4 @@
-"""A fleet on this machine: workers behind the Envoy that `cloud/deploy/envoy/` configures."""
+"""Runs a fleet on this machine: workers behind Envoy with the configuration of `cloud/deploy/envoy/`."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tools.harness import loopback, worker_process
 from tools.harness.worker_process import BIN, SERVE, Worker
 
 ENVOY_CONFIG = ROOT / "cloud/deploy/envoy/envoy.yaml"
-START_S = 120.0  # of the busiest machine; usually a second
-PORTS = range(20_000, 32_000)  # below those that a system gives to whoever asks for any
+START_S = 120.0  # for a busy machine; usually 1 s
+PORTS = range(20_000, 32_000)  # below the ephemeral ports
 
 
 @dataclass(frozen=True)
 class Envoy:
-    """A running Envoy: where edges connect, and where it is asked how it sees its workers."""
+    """A running Envoy: the address for edges, and that of its admin interface."""
 
     address: str
     admin: str
     process: subprocess.Popen[bytes]
 
     def active_requests(self) -> dict[str, int]:
-        """Streams that Envoy has open to each worker, by the worker's address; healthy workers only."""
+        """Envoy's open streams to each healthy worker, by the worker's address."""
         return {
             _address(host["address"]): int(_stat(host, "rq_active"))
             for host in self._hosts()
@@ -44,10 +44,10 @@ class Envoy:
         }
 
     def wait_until_healthy(self, workers: int) -> None:
-        """Returns once Envoy sends sessions to exactly that many workers.
+        """Waits until Envoy has exactly that many healthy workers.
 
         Raises:
-            TimeoutError: it does not come to that.
+            TimeoutError: this takes longer than `START_S`.
         """
         deadline = time.monotonic() + START_S
         while len(healthy := self.active_requests()) != workers:
@@ -63,14 +63,14 @@ class Envoy:
 
 @contextmanager
 def envoy(workers: Sequence[str]) -> Iterator[Envoy]:
-    """The shipped configuration in front of `workers` (HOST:PORT each), on ports of its own."""
+    """Runs Envoy with the shipped configuration in front of `workers` (HOST:PORT each), on free ports."""
     with started(configuration(workers)) as running:
         yield running
 
 
 @contextmanager
 def started(settings: dict[str, Any]) -> Iterator[Envoy]:
-    """Envoy with these settings, until the block ends."""
+    """Runs Envoy with these settings until the block ends."""
     with tempfile.TemporaryDirectory(prefix="antiphon-envoy-") as name:
         folder = Path(name)
         (folder / "envoy.json").write_text(json.dumps(settings))
@@ -87,7 +87,7 @@ def started(settings: dict[str, Any]) -> Iterator[Envoy]:
 
 
 def configuration(workers: Sequence[str]) -> dict[str, Any]:
-    """What is shipped, with the addresses of this machine: nothing else differs."""
+    """The shipped configuration; only the addresses differ."""
     shipped: dict[str, Any] = yaml.safe_load(ENVOY_CONFIG.read_text())
     any_port = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
     shipped["admin"]["address"] = shipped["static_resources"]["listeners"][0]["address"] = any_port
@@ -102,7 +102,7 @@ def configuration(workers: Sequence[str]) -> dict[str, Any]:
 
 @dataclass
 class Fleet:
-    """Workers behind Envoy, each on an address of its own that it keeps when it is started again."""
+    """Workers behind Envoy, each with its own address, which it keeps when restarted."""
 
     envoy: Envoy
     arguments: tuple[str | Path, ...]
@@ -116,17 +116,17 @@ class Fleet:
         return self.envoy.address
 
     def start(self, address: str) -> Worker:
-        """A worker at `address`; see `worker_process.start`."""
+        """Starts a worker at `address`; see `worker_process.start`."""
         return worker_process.start("--listen", address, *self.arguments, program=self.program, **self.options)
 
     def restart(self, index: int) -> None:
-        """Starts a worker that has ended, or is ending, at its old address."""
-        with self.workers[index].process as process:  # closes what it held
+        """Starts a worker again at its old address; waits for its end first."""
+        with self.workers[index].process as process:  # closes its pipes
             process.wait(worker_process.END_TIMEOUT_S)
             self.workers[index] = self.start(self.workers[index].address)
 
     def mend(self) -> None:
-        """Thaws the frozen and starts the dead; returns once all are healthy and no session is left."""
+        """Thaws frozen workers and restarts ended ones; returns once all are healthy and without sessions."""
         for worker in self.workers:
             worker.thaw()
         ended = [i for i, worker in enumerate(self.workers) if worker.ending or worker.process.poll() is not None]
@@ -138,7 +138,7 @@ class Fleet:
             time.sleep(0.02)
 
     def end(self) -> None:
-        """Ends every worker, whatever state it is in."""
+        """Ends all workers, in any state."""
         with ExitStack() as stack:
             for worker in self.workers:
                 stack.callback(worker.end)
@@ -148,13 +148,13 @@ class Fleet:
 def fleet(
     *arguments: str | Path, size: int = 3, program: Sequence[str | Path] = SERVE, **options: Any
 ) -> Iterator[Fleet]:
-    """`size` workers behind Envoy until the block ends, all of them healthy at its start.
+    """Runs `size` workers behind Envoy until the block ends; all are healthy when it starts.
 
     Args:
-        arguments: every worker's flags.
-        size: how many.
-        program: as `worker_process.start`.
-        options: go to Popen.
+        arguments: flags of every worker.
+        size: number of workers.
+        program: see `worker_process.start`.
+        options: passed to Popen.
     """
     addresses = unused_addresses(size)
     with ExitStack() as stack:
@@ -170,7 +170,7 @@ def fleet(
 
 
 def unused_addresses(count: int) -> list[str]:
-    """Addresses of this machine where nobody listens now, and that nobody is given who does not ask for them."""
+    """Local addresses that are free, with ports that the system does not assign by itself."""
     found: list[str] = []
     with ExitStack() as stack:
         for port in SystemRandom().sample(PORTS, len(PORTS)):

@@ -1,6 +1,6 @@
-"""A client that gRPC's library would not be: HTTP/2 by hand (RFC 9113), with windows that stay shut.
+"""A minimal HTTP/2 client (RFC 9113) that misbehaves as gRPC's library cannot: its windows may stay shut.
 
-The tests of what bad clients do use it, and so does `attacks.py`.
+Tests of bad clients and `tools/load/attacks.py` use it.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 INITIAL_WINDOW_SIZE = 4
 CANCEL = 8
-FRAME_BYTES, WINDOW_BYTES = 16_384, 65_535  # what HTTP/2 allows before anything else is agreed on
+FRAME_BYTES, WINDOW_BYTES = 16_384, 65_535  # HTTP/2's defaults before SETTINGS
 Metadata = Sequence[tuple[str, str]]
 
 
 def message(data: bytes) -> bytes:
-    """A gRPC message with its length before it."""
+    """A gRPC message with its length prefix."""
     return b"\x00" + len(data).to_bytes(4, "big") + data
 
 
 class Connection:
-    """One connection; whatever it is sent is answered only where HTTP/2 itself asks for it."""
+    """One connection; it answers only what HTTP/2 requires an answer to."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         self.ended: dict[int, asyncio.Event] = {}
-        """Of each stream: whether the server has ended it."""
+        """By stream: set when the server has ended it."""
         self.data: dict[int, bytearray] = {}
-        """Of each stream: the bytes of messages that came and were not read."""
+        """By stream: received bytes of messages that were not read yet."""
         self.settings: dict[int, int] = {}
-        """What the server asks for; all of it once `settled`."""
+        """The server's settings; complete once `settled` is set."""
         self.settled = asyncio.Event()
         self.closed = asyncio.Event()
         self._reader, self._writer, self._address = reader, writer, address
         self._next = 1
-        self._block: tuple[tuple[str, Metadata], bytes] | None = None  # the last call's fields, ready to send
-        self._rooms: dict[int, int] = {0: WINDOW_BYTES}  # bytes that the server still takes, of a stream and of all
-        self._news = asyncio.Event()  # something came
+        self._block: tuple[tuple[str, Metadata], bytes] | None = None  # the last call's encoded header block
+        self._rooms: dict[int, int] = {0: WINDOW_BYTES}  # send windows by stream; 0 is the connection's
+        self._news = asyncio.Event()  # a frame came, or the connection closed
 
     @property
     def unsent(self) -> int:
-        """Bytes that the server has not taken from us yet."""
+        """Bytes that the socket has not taken yet."""
         return self._writer.transport.get_write_buffer_size()
 
     def call(self, method: str, *messages: bytes, metadata: Metadata = (), end: bool = True) -> int:
-        """Begins a call of a method (`/service/name`) with whole messages, and returns its stream."""
+        """Starts a call of `method` (`/service/name`) with whole messages; returns its stream."""
         stream, self._next = self._next, self._next + 2
         self.ended[stream], self.data[stream] = asyncio.Event(), bytearray()
         self._rooms[stream] = self.settings.get(INITIAL_WINDOW_SIZE, WINDOW_BYTES)
@@ -60,11 +60,11 @@ class Connection:
         return stream
 
     def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
-        """Sends bytes of a stream."""
+        """Sends bytes on a stream."""
         self._write(DATA, END_STREAM if end else 0, stream, data)
 
     async def upload(self, stream: int, data: bytes) -> None:
-        """Sends bytes of a stream as the server makes room for them; returns early where it ends the stream."""
+        """Sends bytes on a stream as the server's windows allow; returns early if the server ends the stream."""
         while data and not (self.ended[stream].is_set() or self.closed.is_set()):
             if room := max(0, min(len(data), FRAME_BYTES, self._rooms[0], self._rooms[stream])):
                 self.send(stream, data[:room])
@@ -75,7 +75,7 @@ class Connection:
                 await self._hear()
 
     async def read(self, stream: int) -> bytes | None:
-        """The next message of a stream; None where it ends first, or the connection does."""
+        """The next message of a stream; None if the stream or the connection ends first."""
         data = self.data[stream]
         while True:
             if len(data) >= 5 and len(data) >= (size := 5 + int.from_bytes(data[1:5], "big")):
@@ -87,15 +87,15 @@ class Connection:
             await self._hear()
 
     def forget(self, stream: int) -> None:
-        """Keeps no more account of a stream; what still comes of it is dropped."""
+        """Drops the record of a stream; later data on it is ignored."""
         del self.ended[stream], self.data[stream], self._rooms[stream]
 
     def reset(self, stream: int) -> None:
-        """Takes a call back."""
+        """Cancels a call."""
         self._write(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))
 
     def open_window(self, stream: int, room: int) -> None:
-        """Lets so many more bytes of a stream come."""
+        """Grants `room` more bytes of a stream to the server."""
         self._write(WINDOW_UPDATE, 0, stream, struct.pack(">I", room))
 
     async def end_of(self, stream: int) -> None:
@@ -112,13 +112,13 @@ class Connection:
                 "content-type": "application/grpc",
                 "te": "trailers",
             }
-            # HPACK: each a literal without indexing, neither name nor value compressed.
+            # HPACK: literals without indexing, names and values uncompressed.
             literals = (b"\x00" + _literal(name) + _literal(value) for name, value in (*fields.items(), *metadata))
             self._block = (method, metadata), b"".join(literals)
         return self._block[1]
 
     async def _hear(self) -> None:
-        """Returns once something has come."""
+        """Waits for the next frame, or for the connection to close."""
         self._news.clear()
         await self._news.wait()
 
@@ -152,7 +152,7 @@ class Connection:
         elif kind == DATA:
             if stream in self.data:
                 self.data[stream] += payload
-            if payload:  # the connection's window never shuts, only a stream's
+            if payload:  # keeps the connection's window open; only a stream's may shut
                 self._write(WINDOW_UPDATE, 0, 0, struct.pack(">I", len(payload)))
         self._news.set()
         if stream in self.ended and (kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM)):
@@ -160,7 +160,7 @@ class Connection:
 
 
 def _literal(text: str) -> bytes:
-    """A string of HPACK, not compressed."""
+    """An uncompressed HPACK string."""
     assert len(text) < 127, "one byte of length is enough here"
     return bytes([len(text)]) + text.encode()
 
@@ -169,12 +169,12 @@ def _literal(text: str) -> bytes:
 async def connection(
     address: str, initial_window: int | None = None, source: str | None = None
 ) -> AsyncIterator[Connection]:
-    """A connection to `address`, until the block ends.
+    """A connection to `address`, open until the block ends.
 
     Args:
         address: HOST:PORT.
-        initial_window: bytes that a stream may carry down; 0 shuts it. None leaves HTTP/2's 65,535.
-        source: an address of this machine to come from; the system's choice where None.
+        initial_window: bytes that the server may send on a stream; 0 shuts it. None keeps HTTP/2's 65,535.
+        source: the local address to connect from; None for the system's choice.
     """
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), local_addr=(source, 0) if source else None)

@@ -1,4 +1,4 @@
-"""HTTP to what runs on this machine, past whatever proxy its network needs."""
+"""HTTP to servers on this machine, without the proxy of the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def get(url: str) -> bytes:
     """The body of `url`.
 
     Raises:
-        OSError: it cannot be had.
+        OSError: it cannot be fetched.
     """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=TIMEOUT_S) as response:

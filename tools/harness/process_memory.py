@@ -1,4 +1,4 @@
-"""What this process holds in memory, as Linux tells it."""
+"""The memory of this process, from Linux."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def memory_bytes(field: str = "VmRSS") -> int:
-    """Bytes of a line of the process's status: VmRSS now, VmHWM at most."""
+    """Bytes in a field of /proc/self/status: VmRSS is the current memory, VmHWM the peak."""
     return 1024 * int(Path("/proc/self/status").read_text().partition(f"{field}:")[2].split()[0])

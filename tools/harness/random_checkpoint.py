@@ -1,9 +1,10 @@
-"""A random-weight language model in the published layout.
+"""Writes a language model with random weights in the published layout.
 
     python -m tools.harness.random_checkpoint OUT [--size SIZE | --config FILE]
 
-Never more than one tensor is in memory: the 7B (the default; 15.4 GB) is written where it would not fit.
-For timing and for comparing one way of computing it with another; it says nothing.
+Writes config.json and model.safetensors into OUT, and prints nothing. It holds one tensor in memory at a time, so the
+7B (the default; 15.4 GB) can be made on a small machine. The model is for timing and for comparing implementations; its
+output has no meaning.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from antiphon_cloud.checkpoint.config_file import parse_config
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.lm import LanguageModel
 
-SEVEN_B: dict[str, object] = {  # as published, with every key that the reference implementation asks for
+SEVEN_B: dict[str, object] = {  # as published, with every key that the reference implementation needs
     "model_type": "moshi", "dim": 4096, "text_card": 32000, "existing_text_padding_id": 3, "n_q": 16, "dep_q": 8,
     "card": 2048, "num_heads": 32, "num_layers": 32, "hidden_scale": 4.125, "causal": True, "layer_scale": None,
     "context": 3000, "max_period": 10000, "gating": "silu", "norm": "rms_norm_f32", "positional_embedding": "rope",
@@ -41,11 +42,11 @@ CONFIGS = {
         "depformer_dim_feedforward": 2112, "depformer_num_heads": 8, "depformer_num_layers": 4,
     },
 }  # fmt: skip
-POOL = 1 << 24  # normals that all tensors are cut from, each from a place of its own: drawing 7.7e9 takes minutes
+POOL = 1 << 24  # normal samples; every tensor is a slice at a random offset, as drawing 7.7e9 takes minutes
 
 
 def write(folder: Path, config: dict[str, object], seed: int = 0) -> None:
-    """Writes config.json and model.safetensors (bfloat16) of a model of unit gain."""
+    """Writes config.json and model.safetensors (bfloat16) of a model with unit gain."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     lm: LMConfig = parse_config(config, str(folder)).lm
@@ -64,7 +65,7 @@ def write(folder: Path, config: dict[str, object], seed: int = 0) -> None:
 
 
 def tensors(shapes: dict[str, tuple[int, ...]], seed: int) -> Iterator[torch.Tensor]:
-    """The tensors' values, flat, in order; the norms' are ones."""
+    """The tensors' values, flat and in order; those of norms are ones."""
     generator = torch.Generator().manual_seed(seed)
     pool = torch.randn(POOL, generator=generator)
     for name, shape in shapes.items():
@@ -79,7 +80,7 @@ def tensors(shapes: dict[str, tuple[int, ...]], seed: int) -> Iterator[torch.Ten
 
 
 def main() -> None:
-    """Parses the arguments."""
+    """Writes the model that the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", choices=CONFIGS, default="7b")

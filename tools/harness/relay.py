@@ -1,7 +1,7 @@
-"""A TCP relay that counts what really crosses the socket each way, HTTP/2 and all, and that breaks it on demand.
+"""A TCP relay that counts the bytes on the socket each way, HTTP/2 included, and injects network faults.
 
 async with relay("127.0.0.1:50051") as network:
-    network.up.delay_s = 0.04  # connect to network.address; change, break and mend it while bytes flow
+    network.up.delay_s = 0.04  # connect to network.address; all settings can change while bytes flow
     network.cut()
 """
 
@@ -19,31 +19,31 @@ from dataclasses import dataclass, field
 from antiphon.address import split_address
 
 CHUNK_BYTES = 65_536
-CHUNKS_HELD = 64  # of a connection and direction; full: the sender's own TCP window fills
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, drop what is unsent
+CHUNKS_HELD = 64  # per connection and direction; when full, the sender's TCP window fills
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, drop unsent data
 
 
 @dataclass
 class Traffic:
-    """TCP payload bytes since the start, with the time of every chunk for a rate over a span."""
+    """TCP payload since the start: the time and size of every chunk."""
 
     up: list[tuple[float, int]] = field(default_factory=list)
     down: list[tuple[float, int]] = field(default_factory=list)
 
     def rate(self, direction: str, begin_s: float, end_s: float) -> float:
-        """Bytes a second that went "up" or "down" in [begin_s, end_s) of `time.perf_counter`."""
+        """Bytes per second in `direction` ("up" or "down") in [begin_s, end_s) of `time.perf_counter`."""
         chunks: list[tuple[float, int]] = getattr(self, direction)
         return sum(size for at, size in chunks if begin_s <= at < end_s) / (end_s - begin_s)
 
 
 class Way:
-    """One direction of every connection, and what is wrong with it. Set at any time; bytes stay in order.
+    """The faults of one direction, for all connections. They can change at any time; bytes stay in order.
 
     Attributes:
-        delay_s: between a chunk's arrival and its departure.
-        jitter_s: added to that, at most, drawn anew for each chunk from a seeded generator.
-        drip_bytes: what goes on at a time; 0 for all there is.
-        drip_s: between two of those.
+        delay_s: time from a chunk's arrival to its departure.
+        jitter_s: greatest addition to the delay, drawn for each chunk from a seeded generator.
+        drip_bytes: bytes forwarded at a time; 0 for the whole chunk.
+        drip_s: time between two drips.
     """
 
     def __init__(self, log: list[tuple[float, int]], seed: int) -> None:
@@ -53,24 +53,24 @@ class Way:
         self.drip_s = 0.0
         self.held = 0  # chunks that wait for the end of a stall
         self._log = log
-        self._random = random.Random(seed)  # noqa: S311 - faults that can be repeated
+        self._random = random.Random(seed)  # noqa: S311 - repeatable faults
         self._flowing = asyncio.Event()
         self._flowing.set()
 
     def stall(self) -> None:
-        """Holds every byte, as an outage does that TCP has not noticed yet."""
+        """Holds all bytes, like an outage that TCP has not noticed yet."""
         self._flowing.clear()
 
     def resume(self) -> None:
-        """Lets the held bytes go on, in order."""
+        """Forwards the held bytes, in order."""
         self._flowing.set()
 
     def due_s(self, now_s: float) -> float:
-        """When a chunk that has come now may leave."""
+        """When a chunk that arrived now may leave."""
         return now_s + self.delay_s + self._random.uniform(0, self.jitter_s)
 
     async def pass_on(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
-        """Writes a chunk as this way allows."""
+        """Writes a chunk under the faults of this direction."""
         size = self.drip_bytes or len(chunk)
         for begin in range(0, len(chunk), size):
             self.held += 1
@@ -88,65 +88,65 @@ class Way:
 
 @dataclass(eq=False)
 class _Connection:
-    """A client's socket and the one that was opened for it."""
+    """A client's socket and the relay's socket to the target."""
 
     ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
     swallowing: bool = False
 
     def reset(self) -> None:
-        """Ends both with RST."""
+        """Closes both with RST."""
         for end in self.ends:
             raw = end.get_extra_info("socket")
-            with suppress(OSError, ValueError):  # closed before; uvloop raises the latter
+            with suppress(OSError, ValueError):  # already closed; uvloop raises ValueError
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             end.transport.abort()
 
 
 class Relay:
-    """Forwards every connection to a target; see the module. `address` is HOST:PORT, where clients connect."""
+    """Forwards every connection to a target; see the module. Clients connect to `address` (HOST:PORT)."""
 
     def __init__(self, target: str, seed: int) -> None:
         self.address = ""
         self.traffic = Traffic()
         self.up, self.down = Way(self.traffic.up, seed), Way(self.traffic.down, seed + 1)
-        self.refusing = False  # True: whoever connects is reset at once
-        self.target = target  # of new connections: change it to move who comes back
+        self.refusing = False  # True: new connections are reset at once
+        self.target = target  # of new connections; change it to redirect clients that reconnect
         self._connections: set[_Connection] = set()
         self._served: set[asyncio.Task[None]] = set()
 
     @property
     def connections(self) -> int:
-        """Connections that are open now."""
+        """The number of open connections."""
         return len(self._connections)
 
     def stall(self) -> None:
-        """A network outage: nothing passes either way, nobody is told, and new connections are not answered."""
+        """Starts an outage: no bytes pass either way, sockets see no error, and new connections get no answer."""
         self.up.stall()
         self.down.stall()
 
     def resume(self) -> None:
-        """The outage ends; TCP delivers what was held."""
+        """Ends the outage; the held bytes are delivered."""
         self.up.resume()
         self.down.resume()
 
     def cut(self) -> None:
-        """Resets every connection there is, on both sides; new ones are welcome."""
+        """Resets all open connections on both sides; accepts new ones."""
         for connection in tuple(self._connections):
             connection.reset()
 
     def half_open(self) -> None:
-        """Every connection there is goes dead without a word: what is sent vanishes. New ones are welcome."""
+        """Makes all open connections silently drop what they get; accepts new ones."""
         for connection in self._connections:
             connection.swallowing = True
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A client has connected."""
+        """Serves a new client."""
         task = asyncio.create_task(self._serve(reader, writer))
         self._served.add(task)
         task.add_done_callback(self._served.discard)
 
     async def close(self) -> None:
-        """Ends every connection."""
+        """Closes all connections."""
         self.cut()
         for task in tuple(self._served):
             task.cancel()
@@ -173,7 +173,7 @@ class Relay:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way, connection: _Connection) -> None:
-    """Forwards one direction of one connection to its end, which it passes on too."""
+    """Forwards one direction of one connection until its end, and forwards the end too."""
     held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_HELD)
 
     async def read() -> None:
@@ -199,8 +199,8 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way:
             await way.pass_on(chunk, writer)
         if writer.can_write_eof():
             writer.write_eof()
-    except (OSError, RuntimeError):  # uvloop raises the latter for a closed transport
-        return  # the far end is gone: the other direction hears of it by itself
+    except (OSError, RuntimeError):  # uvloop raises RuntimeError for a closed transport
+        return  # the far end has closed; the other direction notices by itself
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -208,11 +208,11 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way:
 
 @asynccontextmanager
 async def relay(target: str, seed: int = 0) -> AsyncIterator[Relay]:
-    """Listens on a port of its own and forwards to `target` (HOST:PORT) until the block ends.
+    """Listens on a free port and forwards to `target` until the block ends.
 
     Args:
         target: HOST:PORT.
-        seed: of the jitter; the same seed and the same chunks give the same delays.
+        seed: seed of the jitter; the same seed and chunks give the same delays.
     """
     network = Relay(target, seed)
     server = await asyncio.start_server(network.accept, "127.0.0.1", 0)

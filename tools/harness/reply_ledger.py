@@ -1,4 +1,4 @@
-"""Which frame does each reply answer? Told by its content, so that nothing lost, repeated or swapped can hide."""
+"""Matches each reply to the frame that it answers, by content, to detect lost, repeated and swapped replies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from antiphon.codes import Codes
 
 @dataclass
 class ReplyLedger:
-    """Counts what went wrong between the replies that a session should get and those that it got.
+    """Compares the replies that a session got with the expected ones, and counts the errors.
 
     Args:
-        expected: the codes of every reply in order [frames, model_codebooks], each row unlike the others; None where
-            they are not known: then every reply counts as the next one's.
+        expected: the codes of every reply in order [frames, model_codebooks], each row unique. None if unknown: then
+            every reply counts as the answer to the next frame.
         held_back: replies without codes at the start.
     """
 
@@ -35,7 +35,7 @@ class ReplyLedger:
         self._frame_of = {row.tobytes(): index for index, row in enumerate(rows, self.held_back)}
 
     def enter(self, codes: Codes | None) -> None:
-        """Books one reply, in the order of arrival; `codes` is [model_codebooks], or None where it has none."""
+        """Records a reply, in order of arrival; `codes` is [model_codebooks], or None for a reply without codes."""
         if self.expected is None or (codes is None and self._next < self.held_back):
             frame: int | None = self._next
         else:
@@ -54,5 +54,5 @@ class ReplyLedger:
             self.repeated += 1
 
     def lost(self, sent: int) -> int:
-        """Frames of the first `sent` that nothing answered."""
+        """How many of the first `sent` frames have no reply."""
         return sent - self.answered

@@ -1,4 +1,4 @@
-"""A stepper in a thread instead of a process, over the same kind of socket: for tests that look inside."""
+"""Runs a stepper in a thread instead of a process, over the same kind of socket, so that tests can inspect it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from antiphon_cloud.engine.stepper import Socket, Stepper
 
 
 class StepperThread:
-    """Steps `runner` until `close`; as `engine.host.StepperHost` asks for it.
+    """Steps `runner` until `close`; implements `engine.host.StepperHost`.
 
     Args:
-        runner: driven by the thread alone.
+        runner: used only by the thread.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -28,20 +28,20 @@ class StepperThread:
 
     @property
     def spec(self) -> ModelSpec:
-        """The runner's."""
+        """The runner's model spec."""
         return self._runner.spec
 
     def obituary(self) -> str:
-        """There is nothing to tell of a thread."""
+        """A fixed text: a thread has no exit status."""
         return "the stepper's thread has ended"
 
     def close(self) -> None:
-        """Waits for the step under way."""
+        """Closes the socket and waits for the running step."""
         self.socket.close()
         self._thread.join()
 
     def end(self) -> None:
-        """Ends as a process that was killed: the event loop's side hears of it."""
+        """Ends like a killed process: the event loop's side sees its socket close."""
         self._theirs.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""A runner whose answers are arithmetic: what engine, service and fleet are tested and loaded with, without a model."""
+"""A runner without a model, whose replies are arithmetic; for tests and loads of the engine, the service and fleets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32",
 
 @dataclass(frozen=True)
 class StubResult:
-    """What a step gives, as the stepper asks for it."""
+    """The result of a step, with the fields that the stepper reads."""
 
     text: npt.NDArray[np.int32]
     codes: npt.NDArray[np.int32]
@@ -29,13 +29,13 @@ class StubResult:
 
 @dataclass
 class StubPrefill:
-    """Counts the steps of a session's prefill; waits at the runner's gate before each chunk."""
+    """A prefill that only counts its steps; waits at the runner's gate before each chunk."""
 
     runner: StubRunner
     left: int
 
     def advance(self, steps: int) -> int:
-        """As the stepper asks for it."""
+        """Counts up to `steps` more steps; returns how many."""
         self.runner.entered.set()
         self.runner.gate.wait()
         done = min(steps, self.left)
@@ -46,9 +46,9 @@ class StubPrefill:
 
 @dataclass
 class StubRunner:
-    """Answers frame t of a slot with its codes + seed + t; the first step of a session is held back.
+    """Replies to frame t of a slot with its codes + seed + t; the first step of a session is held back.
 
-    `gate` is open unless a test closes it: a closed gate holds the step, `entered` says that one waits there.
+    `gate` is open unless a test closes it. A closed gate blocks the step; `entered` is set when a step waits there.
     """
 
     slots: int = 4
@@ -69,7 +69,7 @@ class StubRunner:
         self.sampling = self.spec.sampling  # of the last session
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
-        """Starts a session; fails where a test asked for it."""
+        """Starts a session; fails on the seed `fail_on_seed`."""
         if seed == self.fail_on_seed:
             raise RuntimeError("the stub was told to fail")
         self._seeds[slot], self._steps[slot] = seed, 0
@@ -82,7 +82,7 @@ class StubRunner:
         return StubPrefill(self, len(history))
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
-        """The arithmetic, row by row; waits at the gate first."""
+        """Waits at the gate, then computes the replies row by row."""
         self.entered.set()
         self.gate.wait()
         if self.step_s:
@@ -103,13 +103,13 @@ class StubRunner:
 
 
 def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:
-    """The stub's answer to `codes` [..., user_codebooks]: of one frame at `step`, or of many [T] from `step` on."""
+    """The stub's reply to `codes` [..., user_codebooks]: one frame at `step`, or frames [T] from `step` on."""
     steps = step + np.arange(len(codes))[:, None] if codes.ndim > 1 else step
     answers = (codes[..., : spec.model_codebooks] + seed % spec.cardinality + steps) % spec.cardinality
     return np.asarray(answers, np.int32)
 
 
 def load(arguments: Mapping[str, Any]) -> tuple[StubRunner, dict[str, Any]]:
-    """A runner for a stepper in a process of its own; the arguments are `slots` and `step_s`."""
+    """Loads a runner in the stepper's process; the arguments are `slots` and `step_s`."""
     runner = StubRunner(batches=deque(maxlen=100), **arguments)
     return runner, {"spec": runner.spec, "slots": runner.slots}

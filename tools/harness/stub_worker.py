@@ -1,8 +1,8 @@
-"""A worker whose model is arithmetic: all of the service, the engine and the protocol, and a step that costs nothing.
+"""Runs a worker with the real service, engine and protocol, but a stub model whose step takes no time.
 
     python -m tools.harness.stub_worker --listen 127.0.0.1:0 --slots 64
 
-Its first line is that of `antiphon-cloud serve`. Loads and chaos of the service are measured with it.
+Prints "listening on HOST:PORT" first, like `antiphon-cloud serve`. The load and chaos tools use it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
     parser.add_argument("--slots", type=int, default=64)
-    parser.add_argument("--step-ms", type=float, default=0.0, help="what a step takes, whatever its batch")
-    parser.add_argument("--drain", type=float, default=30.0, help="seconds that sessions get to leave on SIGTERM")
+    parser.add_argument("--step-ms", type=float, default=0.0, help="time of a step, for any batch")
+    parser.add_argument("--drain", type=float, default=30.0, help="seconds that sessions have to leave after SIGTERM")
     parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds of silence that end a session")
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
     arguments = parser.parse_args()

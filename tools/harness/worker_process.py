@@ -1,4 +1,4 @@
-"""Starts a worker as a user would, for the demo, the benchmarks and the tests, and breaks it on purpose."""
+"""Starts a worker from its command line, for the demo, benchmarks and tests, and kills, freezes or drains it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 BIN = Path(sys.executable).parent
 SERVE: tuple[str | Path, ...] = (BIN / "antiphon-cloud", "serve")
 STUB: tuple[str | Path, ...] = (sys.executable, "-m", "tools.harness.stub_worker")
-END_TIMEOUT_S = 60.0  # of a worker that drains for half of it, on the busiest machine
+END_TIMEOUT_S = 60.0  # twice the drain time of 30 s, for a busy machine
 
 
 @dataclass
@@ -23,31 +23,31 @@ class Worker:
 
     address: str
     process: subprocess.Popen[str]
-    ending: bool = False  # it was asked to end
+    ending: bool = False  # `drain` was called
 
     def kill(self) -> None:
-        """Ends it as a crash would: nobody is told."""
+        """Ends it like a crash, without a notice to its clients."""
         self.process.kill()
         self.process.wait()
 
     def freeze(self) -> None:
-        """Stops it where it stands; its sockets stay open."""
+        """Suspends it (SIGSTOP); its sockets stay open."""
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Lets it go on after `freeze`."""
+        """Continues it after `freeze`."""
         self.process.send_signal(signal.SIGCONT)
 
     def drain(self) -> None:
-        """Asks it to move its sessions and to end; does not wait."""
+        """Asks it to move its sessions and end (SIGTERM); does not wait."""
         self.ending = True
         self.process.terminate()
 
     def end(self) -> None:
-        """Ends it with SIGTERM, frozen or not, and frees what it held; one that has ended stays ended.
+        """Ends it with SIGTERM, frozen or not, and frees its resources; does no harm if it has already ended.
 
         Raises:
-            subprocess.TimeoutExpired: it did not end, and was killed.
+            subprocess.TimeoutExpired: it did not end in time and was killed.
         """
         with self.process:
             self.process.terminate()
@@ -60,15 +60,15 @@ class Worker:
 
 
 def start(*arguments: str | Path, program: Sequence[str | Path] = SERVE, **options: Any) -> Worker:
-    """Starts a worker and returns once it takes sessions.
+    """Starts a worker and waits until it accepts sessions.
 
     Args:
-        arguments: its flags; without --listen it picks a port of its own.
-        program: what is started; `STUB` for a model that is arithmetic.
-        options: go to Popen.
+        arguments: its flags; without --listen it gets a free port.
+        program: the command; `STUB` for the stub model.
+        options: passed to Popen.
 
     Raises:
-        SystemExit: it did not start; its own sentence is on its standard error.
+        SystemExit: it did not start; its standard error says why.
     """
     command = [*program, "--listen", "127.0.0.1:0", *arguments]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, **options)
@@ -82,7 +82,7 @@ def start(*arguments: str | Path, program: Sequence[str | Path] = SERVE, **optio
 
 @contextmanager
 def worker(*arguments: str | Path, **options: Any) -> Iterator[Worker]:
-    """A worker until the block ends; see `start`."""
+    """Runs a worker until the block ends; see `start`."""
     started = start(*arguments, **options)
     try:
         yield started

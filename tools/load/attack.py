@@ -1,15 +1,15 @@
-"""What each attack of a list costs a session beside it, on a real worker, as a table.
+"""Measures the effect of each attack on another session of the same worker, and prints a table.
 
     python -m tools.load.attack [--only NAME ...] [--no-keys] [--seconds 10]
 
-Each attack (`attacks.py`, in a process of its own, nice 5) meets a worker of its own: `antiphon-cloud serve` with the
-packaged model, one thread and a drain of 2 s. Beside it a victim sends a frame every 80 ms; what a frame took counts
-from the moment when it was due, so that a victim that is held up hides nothing. A newcomer comes every second, opens a
-session and wants one reply. Then the worker is asked to end, while the attack goes on. Victim, attacker and newcomers
-have a key each; with --no-keys the attacker comes from another address (127.0.0.2, as Linux has it).
+Each attack (`attacks.py`, in its own process at nice 5) gets its own worker: `antiphon-cloud serve` with the packaged
+model, one thread and a drain of 2 s. During the attack, a victim session sends a frame every 80 ms. Its latency counts
+from when the frame was due, so that a delay in sending counts too. Every second a newcomer opens a session and waits
+for one reply. Then the worker gets SIGTERM while the attack continues. Victim, attacker and newcomers have a key each;
+with --no-keys the attacker uses another address instead (127.0.0.2, which works on Linux).
 
-The column "others" says how many processors were busy with what the tool did not start. A row that misses where others
-are at work is worth repeating alone.
+The column "others" is the number of processors that were busy with other programs. Repeat a row that misses its limits
+while others are busy. After the table, the tool prints where a row misses its limits.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DRAIN_S = 2.0
 SEED = 7
 NEWCOMER_TIMEOUT_S = 5.0
 NEWCOMERS_EVERY_S = 1.0
-VICTIM_TIMEOUT_S = 30.0  # beyond the time of its frames
+VICTIM_TIMEOUT_S = 30.0  # after the time of its frames
 END_TIMEOUT_S = 30.0
 P99_MAY_MOVE_MS, LATE_MS = 20.0, FRAME_MS
 COLUMNS = (
@@ -62,37 +62,37 @@ COLUMNS = (
 
 @dataclass(slots=True)
 class Victim:
-    """What became of the session beside the attack."""
+    """The results of the session beside the attack."""
 
-    took_ms: list[float] = field(default_factory=list)  # of each frame, from when it was due to its reply
-    tokens: str = ""  # a digest of all of them
+    took_ms: list[float] = field(default_factory=list)  # per frame, from when it was due to its reply
+    tokens: str = ""  # digest of all tokens
     error: str | None = None
 
 
 @dataclass(slots=True)
 class Row:
-    """What one attack did."""
+    """The results of one attack."""
 
     name: str
     victim: Victim
     same: bool
-    newcomers: Counter[str]  # by what became of them; "" was admitted
-    end_s: float | None  # None: the worker had to be killed
-    logged: int  # lines of the worker's log
-    others: float  # processors that were busy with what this tool did not start
-    done: dict[str, int]  # by the attacker
+    newcomers: Counter[str]  # by error; "" was admitted
+    end_s: float | None  # from SIGTERM to the end; None if the worker had to be killed
+    logged: int  # lines in the worker's log
+    others: float  # processors that were busy with other programs
+    done: dict[str, int]  # what the attacker did
 
     def percentile_ms(self, percent: float) -> float:
-        """Of the victim's frames."""
+        """A percentile of the victim's latency."""
         return float(np.percentile(self.victim.took_ms or [np.nan], percent))
 
     @property
     def late(self) -> int:
-        """Frames of the victim that were answered later than the next one was due."""
+        """The victim's frames whose reply came after the next frame was due."""
         return sum(took_ms > LATE_MS for took_ms in self.victim.took_ms)
 
     def cells(self) -> list[str]:
-        """One a column."""
+        """One cell per column."""
         ended = f"over {END_TIMEOUT_S:g}" if self.end_s is None else f"{self.end_s:.1f}"
         return [
             self.name,
@@ -107,10 +107,10 @@ class Row:
         ]
 
     def misses(self, alone: Row | None) -> Iterator[str]:
-        """Where it fell short, and why newcomers were not let in.
+        """The limits that it misses, and why newcomers were refused.
 
         Args:
-            alone: the row without an attack, where there is one.
+            alone: the row without an attack, if there is one.
         """
         if self.victim.error:
             yield f"the victim's session ended: {self.victim.error}"
@@ -129,7 +129,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Of a worker: the file, and each client's own; None where everyone is let in."""
+    """A worker's key file and the clients' keys; None if the worker needs no key."""
 
     file: Path | None = None
     victim: str | None = None
@@ -138,19 +138,19 @@ class Keys:
 
     @classmethod
     def make(cls, file: Path, sessions: int | None = None) -> Keys:
-        """Three keys, each of which may have so many sessions at once; None is what the worker gives everyone."""
+        """Makes three keys with at most `sessions` sessions each; None for the worker's default."""
         return cls(file, *(make_key(file, name, sessions) for name in ("victim", "attacker", "newcomer")))
 
 
 def presenting(key: str | None) -> Credentials:
-    """What a client with `key` shows."""
+    """The credentials of a client with `key`."""
     return Credentials(api_key=key) if key else PLAINTEXT
 
 
 async def talk(
     stub: Any, served: pb.GetModelResponse, frames: int, every_s: float, begin: Callable[[], None] = lambda: None
 ) -> Victim:
-    """A session of so many random frames, one every `every_s` whatever comes back; `begin` is called as it opens."""
+    """Runs a session of random frames, one every `every_s` whether or not replies come; calls `begin` once open."""
     outcome, model = Victim(), ModelSpec.from_message(served.model)
     codes = np.random.default_rng(SEED).integers(0, model.cardinality, (frames, model.user_codebooks), np.int32)
     packed, digest = [model.user_packer.pack(frame) for frame in codes], hashlib.sha256()
@@ -160,7 +160,7 @@ async def talk(
         for index, frame in enumerate(packed):
             if (wait_s := begin_s + index * every_s - time.perf_counter()) > 0:
                 await asyncio.sleep(wait_s)
-            with suppress(asyncio.InvalidStateError):  # the call has ended: who hears says why
+            with suppress(asyncio.InvalidStateError):  # the call has ended: `hear` reports why
                 await call.write(pb.ConverseRequest(codes=frame))
 
     async def hear(begin_s: float) -> None:
@@ -195,7 +195,7 @@ async def talk(
 
 
 def first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of a group."""
+    """The first error in a group."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -203,7 +203,7 @@ def first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def come(address: str, key: str | None, fingerprint: bytes, frame: bytes) -> str:
-    """A newcomer who wants one reply: empty where it got it, else why not."""
+    """Runs a newcomer that waits for one reply; returns "" if it came, else why not."""
     try:
         async with asyncio.timeout(NEWCOMER_TIMEOUT_S), open_channel(address, presenting(key)) as stub:
             call = stub.Converse()
@@ -224,7 +224,7 @@ async def come(address: str, key: str | None, fingerprint: bytes, frame: bytes) 
 
 
 async def come_every_second(address: str, key: str | None, served: pb.GetModelResponse, seconds: float) -> Counter[str]:
-    """What became of newcomers, who wait for nobody."""
+    """Starts a newcomer every second; returns how many ended in which way."""
     model = ModelSpec.from_message(served.model)
     frame = model.user_packer.pack(np.zeros(model.user_codebooks, np.int32))
     begin_s = time.perf_counter()
@@ -240,8 +240,8 @@ class Attacker:
     """The process of an attack, which waits for `begin`.
 
     Args:
-        name: of the attack.
-        target: whom it is aimed at.
+        name: name of the attack.
+        target: the worker to attack.
     """
 
     def __init__(self, name: str, target: Target) -> None:
@@ -252,14 +252,14 @@ class Attacker:
             self.end()
 
     def begin(self) -> None:
-        """Lets it attack."""
+        """Starts the attack."""
         self._say("go")
 
     def end(self) -> dict[str, int]:
-        """Ends it, and says what it did.
+        """Ends the attack; returns what it did.
 
         Raises:
-            SystemExit: it has failed, and said on its standard error why.
+            SystemExit: it failed; its standard error says why.
         """
         with self._process:
             assert self._process.stdin is not None
@@ -283,7 +283,7 @@ class Attacker:
 async def beside(
     started: Worker, keys: Keys, served: pb.GetModelResponse, seconds: float, begin: Callable[[], None]
 ) -> tuple[Victim, Counter[str]]:
-    """A victim and newcomers, beside what `begin` begins."""
+    """Runs a victim and newcomers beside the attack that `begin` starts."""
     async with open_channel(started.address, presenting(keys.victim)) as stub:
         frames = max(1, round(seconds / FRAME_S))
         newcomers = asyncio.create_task(come_every_second(started.address, keys.newcomer, served, seconds))
@@ -291,14 +291,14 @@ async def beside(
 
 
 async def undisturbed(started: Worker, keys: Keys, seconds: float) -> tuple[pb.GetModelResponse, Victim]:
-    """What is served, and the same session with nobody else there, as fast as it goes."""
+    """What the worker serves, and the victim's session run alone, as fast as possible."""
     async with open_channel(started.address, presenting(keys.victim)) as stub:
         served: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest())
         return served, await talk(stub, served, max(1, round(seconds / FRAME_S)), 0.0)
 
 
 def end(started: Worker) -> float | None:
-    """How long the worker takes to end when it is asked to; None where it had to be killed."""
+    """Sends the worker SIGTERM; returns the seconds until it ended, or None if it had to be killed."""
     asked_s = time.perf_counter()
     started.drain()
     try:
@@ -310,8 +310,7 @@ def end(started: Worker) -> float | None:
 
 
 def busy_s() -> tuple[float, float]:
-    """Processor time that everybody has taken since the machine started, and that this process and those which it
-    started and which have ended took of it."""
+    """Processor time of all programs since the machine started, and that of this process and its ended children."""
     ticks = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
     user, nice, system, _, _, *interrupts = ticks
     own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -320,7 +319,7 @@ def busy_s() -> tuple[float, float]:
 
 
 def run(name: str, keys: Keys, seconds: float) -> Row:
-    """One attack on a worker of its own."""
+    """Runs one attack on a worker of its own."""
     metrics = unused_addresses(1)[0]
     began_s, (all_s, own_s) = time.perf_counter(), busy_s()
     flags: list[str | Path] = ["--threads", "1", "--drain", str(DRAIN_S), "--metrics-listen", metrics]
@@ -345,18 +344,18 @@ def run(name: str, keys: Keys, seconds: float) -> Row:
 
 
 def table_line(cells: Sequence[str]) -> str:
-    """A line of a table in markdown."""
+    """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the attacks and prints a row for each, then where they miss what is promised."""
+    """Runs the attacks; prints a row for each, then the limits that rows miss."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = tuple(ATTACKS)
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
-    parser.add_argument("--no-keys", action="store_true", help="the worker lets everyone in")
-    parser.add_argument("--sessions", type=int, metavar="N", help="that each key may have at once (default: all slots)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each victim (default: %(default)s)")
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
+    parser.add_argument("--no-keys", action="store_true", help="the worker needs no keys")
+    parser.add_argument("--sessions", type=int, metavar="N", help="at once, per key (default: all slots)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each attack (default: %(default)s)")
     options = parser.parse_args(arguments)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before", flush=True)
     print(table_line(COLUMNS))

@@ -1,9 +1,9 @@
-"""What a client can do that means harm, one attack a name; `attack.py` starts this in a process of its own.
+"""Attacks by a malicious client, each under a name; `attack.py` runs this module in a process of its own.
 
-    python -m tools.load.attacks NAME        # reads its `Target` as one line of JSON, and ends when its input does
+    python -m tools.load.attacks NAME        # reads its `Target` as one line of JSON; ends at the end of its input
 
-It says "ready", waits for a line, and attacks; at the end it prints what it did. It may only be aimed at loopback. All
-of it is HTTP/2 by hand (`http2`), because gRPC's library keeps to the rules.
+Prints "ready", waits for a line and attacks; at the end it prints what it did as JSON. It only attacks loopback
+addresses. It uses the HTTP/2 client of `harness/http2`, because gRPC's library cannot misbehave like this.
 """
 
 from __future__ import annotations
@@ -30,41 +30,41 @@ from antiphon.tls import is_loopback
 from antiphon.v1 import dialogue_pb2 as pb
 from tools.harness.http2 import Connection, Metadata, connection, message
 
-NICE = 5  # the attacker is another machine in real life: it must not win the processor by numbers
+NICE = 5  # a real attacker is another machine: it must not take the worker's processor time
 DIALOGUE = "/" + pb.DESCRIPTOR.services_by_name["DialogueService"].full_name
 CONVERSE, GET_MODEL, GET_CODEC = f"{DIALOGUE}/Converse", f"{DIALOGUE}/GetModel", f"{DIALOGUE}/GetCodec"
 WATCH = "/grpc.health.v1.Health/Watch"
 SHUT = 0  # a window that never opens
-STREAMS = 250  # of one connection; a worker takes 256
+STREAMS = 250  # per connection; a worker allows 256
 TICK_S = 0.01
-BURST_S = 0.1  # of a rate that an attacker makes up for when the machine kept it waiting
-UNSENT_BYTES = 1 << 20  # after which an attacker waits for the worker to read
+BURST_S = 0.1  # how much delay an attacker catches up with after the machine held it up
+UNSENT_BYTES = 1 << 20  # beyond this, an attacker waits for the worker to read
 RETRY_S = 0.1
 HISTORY_STEPS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom an attack is aimed at."""
+    """The target of an attack."""
 
     server: str  # HOST:PORT
-    metrics: str  # HOST:PORT of the port for operators; nobody need listen there
+    metrics: str  # HOST:PORT of the port for operators; may be unused
     described: str  # the worker's GetModelResponse in hexadecimal
-    key: str | None = None  # the attacker's own; None where the worker asks for none
-    source: str | None = None  # the address that the attacker comes from; the system's choice where None
+    key: str | None = None  # the attacker's API key; None if the worker needs none
+    source: str | None = None  # the attacker's local address; None for the system's choice
 
     @property
     def metadata(self) -> Metadata:
-        """What its calls carry where they carry a key."""
+        """The metadata of calls that present the key."""
         return [("authorization", f"Bearer {self.key}")] if self.key else []
 
     @property
     def model(self) -> pb.GetModelResponse:
-        """What the worker serves."""
+        """The codec and the model that the worker serves."""
         return pb.GetModelResponse.FromString(bytes.fromhex(self.described))
 
     def opening(self, history: pb.History | None = None, token: bytes = b"") -> bytes:
-        """An Open."""
+        """An Open message."""
         fingerprint = self.model.codec.fingerprint
         opening = pb.Open(codec_fingerprint=fingerprint, seed=1, history=history, resume_token=token)
         return pb.ConverseRequest(open=opening).SerializeToString()
@@ -75,7 +75,7 @@ Begin = Callable[[Connection], int]
 
 
 async def forever(target: Target, window: int | None, during: Callable[[Connection], Awaitable[None]]) -> None:
-    """Does something on a connection, and on the next one when that has ended."""
+    """Runs `during` on a connection, and on a new one whenever that has ended."""
     while True:
         with suppress(OSError):
             async with connection(target.server, window, target.source) as opened:
@@ -86,7 +86,7 @@ async def forever(target: Target, window: int | None, during: Callable[[Connecti
 async def hold(
     target: Target, done: Done, begin: Begin, *, streams: int, window: int | None = None, again_s: float = 0.1
 ) -> None:
-    """Keeps so many calls under way; those that end are begun again at the next look."""
+    """Keeps `streams` calls open; replaces those that have ended every `again_s`."""
 
     async def some(count: int, opened: Connection) -> None:
         under_way: set[int] = set()
@@ -109,15 +109,15 @@ async def hold(
 async def flood(
     target: Target, done: Done, begin: Begin, *, a_second: float, connections: int, reset_after: int | None = None
 ) -> None:
-    """Begins so many calls a second.
+    """Starts `a_second` calls per second.
 
     Args:
-        target: whom to call.
-        done: is counted up.
-        begin: one call.
-        a_second: calls of all connections.
-        connections: how many.
-        reset_after: ticks after which a call is taken back: 0 with the same packet. None lets it end.
+        target: the worker to call.
+        done: counts the calls.
+        begin: starts one call.
+        a_second: calls per second, over all connections.
+        connections: number of connections.
+        reset_after: ticks after which a call is cancelled; 0 cancels it in the same packet, None lets it end.
     """
 
     async def some(opened: Connection) -> None:
@@ -144,12 +144,12 @@ async def flood(
 
 
 async def none(target: Target, done: Done) -> None:
-    """Nothing happens."""
+    """Does nothing."""
     await asyncio.Event().wait()
 
 
 async def windowless(target: Target, done: Done) -> None:
-    """Four calls open a session each and take no Opened."""
+    """Opens a session on each of four calls and reads no Opened."""
     opening = target.opening()
     await hold(
         target,
@@ -161,19 +161,19 @@ async def windowless(target: Target, done: Done) -> None:
 
 
 async def health(target: Target, done: Done) -> None:
-    """4,000 health watches without a key take nothing."""
+    """Holds 4,000 health watches without a key and reads nothing."""
     await hold(target, done, lambda opened: opened.call(WATCH, b""), streams=4000, window=SHUT, again_s=1.0)
 
 
 async def codec(target: Target, done: Done) -> None:
-    """500 calls of GetCodec are read no further than HTTP/2's first window."""
+    """Holds 500 calls of GetCodec and reads only HTTP/2's first window of each."""
     await hold(
         target, done, lambda opened: opened.call(GET_CODEC, b"", metadata=target.metadata), streams=500, again_s=1.0
     )
 
 
 async def idle(target: Target, done: Done) -> None:
-    """1,100 connections say nothing after HTTP/2's greeting."""
+    """Holds 1,100 connections that send nothing after the HTTP/2 preface."""
 
     async def nothing(opened: Connection) -> None:
         done["connections"] += 1
@@ -185,7 +185,7 @@ async def idle(target: Target, done: Done) -> None:
 
 
 async def queries(target: Target, done: Done) -> None:
-    """Four callers ask GetModel, each as soon as it has its answer."""
+    """Calls GetModel on four connections, each again as soon as it has its answer."""
 
     async def ask(opened: Connection) -> None:
         while not opened.closed.is_set():
@@ -201,7 +201,7 @@ async def queries(target: Target, done: Done) -> None:
 
 
 async def resets(target: Target, done: Done, *, after_ticks: int = 0, metadata: Metadata | None = None) -> None:
-    """2,000 calls a second open a session and are taken back in the same breath, with the attacker's key."""
+    """Opens 2,000 sessions a second with the attacker's key, and cancels each call at once."""
     opening, carried = target.opening(), target.metadata if metadata is None else metadata
     await flood(
         target,
@@ -214,27 +214,27 @@ async def resets(target: Target, done: Done, *, after_ticks: int = 0, metadata: 
 
 
 async def late_resets(target: Target, done: Done) -> None:
-    """The same, but each call is taken back after 50 ms, when it may have a session."""
+    """Like `resets`, but cancels each call after 50 ms, when it may have a session."""
     await resets(target, done, after_ticks=5)
 
 
 async def strange_resets(target: Target, done: Done) -> None:
-    """2,000 calls a second without a key are taken back in the same breath."""
+    """Like `resets`, without a key."""
     await resets(target, done, metadata=())
 
 
 async def strangers(target: Target, done: Done) -> None:
-    """4,000 calls of GetModel a second have no key."""
+    """Calls GetModel 4,000 times a second without a key."""
     await flood(target, done, lambda opened: opened.call(GET_MODEL, b""), a_second=4000, connections=8)
 
 
 async def unopened(target: Target, done: Done) -> None:
-    """600 calls send no Open."""
+    """Holds 600 calls that send no Open."""
     await hold(target, done, lambda opened: opened.call(CONVERSE, metadata=target.metadata, end=False), streams=600)
 
 
 async def rebuilds(target: Target, done: Done) -> None:
-    """Eight calls each have a past of 4,096 steps rebuilt, close, and come again."""
+    """Resumes sessions with histories of 4,096 steps on eight connections; each closes and resumes again."""
     described = target.model
     model = ModelSpec.from_message(described.model)
     layout, random = RowLayout.of(model), np.random.default_rng(1)
@@ -270,7 +270,7 @@ async def rebuilds(target: Target, done: Done) -> None:
 
 
 async def trickle(target: Target, done: Done) -> None:
-    """300 connections to the port for operators send a byte every 2 s."""
+    """Sends a byte every 2 s on each of 300 connections to the port for operators."""
     host, _, port = target.metrics.rpartition(":")
     request = b"GET /metrics HTTP/1.1\r\nHost: worker\r\n" + b"X-Slow: 1\r\n" * 100
 
@@ -295,9 +295,9 @@ async def trickle(target: Target, done: Done) -> None:
 
 
 async def owners(target: Target, done: Done) -> None:
-    """Two owners of one resume token take the session from each other as soon as they have lost it."""
+    """Two clients with one resume token take the session from each other as soon as they lose it."""
     described = target.model.model
-    past = pb.History(model=described.name, model_fingerprint=described.fingerprint)  # no step was taken
+    past = pb.History(model=described.name, model_fingerprint=described.fingerprint)  # no step yet
     token = b""
     there = asyncio.Event()
 
@@ -312,7 +312,7 @@ async def owners(target: Target, done: Done) -> None:
                 done["taken"] += 1
                 token = pb.ConverseResponse.FromString(answer).opened.resume_token
                 there.set()
-                while await opened.read(stream) is not None:  # until the other takes it
+                while await opened.read(stream) is not None:  # until the other client takes it
                     pass
             opened.forget(stream)
 
@@ -326,7 +326,7 @@ async def owners(target: Target, done: Done) -> None:
 
 
 async def watch(target: Target, done: Done) -> None:
-    """One health watch without a key takes nothing."""
+    """Holds one health watch without a key and reads nothing."""
     await hold(target, done, lambda opened: opened.call(WATCH, b""), streams=1, window=SHUT)
 
 
@@ -352,7 +352,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 async def attack(name: str, target: Target, done: Done) -> None:
-    """Attacks until standard input ends: with it ends whoever started this, however that happens."""
+    """Attacks until standard input ends, which it also does if the parent process dies."""
     attacking = asyncio.ensure_future(ATTACKS[name](target, done))
     ending = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
     await asyncio.wait((attacking, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -363,8 +363,8 @@ async def attack(name: str, target: Target, done: Done) -> None:
 
 
 def main() -> None:
-    """Runs the attack that is named."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the end of input tells it
+    """Runs the named attack."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C also reaches the parent, which then closes the input
     os.nice(NICE)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 8192, hard))

@@ -1,13 +1,15 @@
-"""Breaks a fleet on purpose while people talk on it, and measures what they notice.
+"""Injects faults into a fleet under load, and measures their effect on the sessions.
 
-    python -m tools.load.chaos kill --trials 30       # kill -9 of the worker that holds a conversation
-    python -m tools.load.chaos rolling --sessions 24  # every worker of three drained and started again, in turn
-    python -m tools.load.chaos crowd --clients 200    # the network breaks for all at once; all come back at once
-    python -m tools.load.chaos outage --seconds 5     # nothing passes either way, then everything
-    python -m tools.load.chaos freeze                 # the worker that holds the conversation stops where it stands
+    python -m tools.load.chaos kill --trials 30       # kill -9 of the worker that serves a conversation
+    python -m tools.load.chaos rolling --sessions 24  # drain and restart each of three workers in turn
+    python -m tools.load.chaos crowd --clients 200    # reset all connections; all clients return at once
+    python -m tools.load.chaos outage --seconds 5     # no bytes pass either way, then all of them
+    python -m tools.load.chaos freeze                 # suspend (SIGSTOP) the busiest worker
 
-Three workers behind the Envoy of cloud/deploy/envoy/. `kill` runs a model (`--model DIR`) and compares every token with
-those of an unbroken run; the others run the stub model, whose every reply is known.
+The fleet is three workers behind Envoy with the configuration of cloud/deploy/envoy/. `kill` runs a model (`--model
+DIR`), compares every token with those of an unbroken run, and prints the time until audio is back. The others run the
+stub model, whose replies are known, and print lost frames, gaps between replies and round trips. `crowd` prints how
+many clients were served or refused, the slowest return and the imbalance between workers.
 """
 
 from __future__ import annotations
@@ -34,15 +36,15 @@ from tools.load.client import Outcome, run_session
 from tools.load.load_test import Load, percentiles, scripts, served
 
 MINUTES_OF_FRAMES = 1500  # 2 minutes
-AROUND_S = 2.0  # at frame rate, before and after what is broken
+AROUND_S = 2.0  # at frame rate, before and after the fault
 Tokens = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One conversation with a worker killed in it."""
+    """One conversation in which the worker was killed."""
 
-    cut: int  # the frame at which it was killed
+    cut: int  # the frame at which the worker was killed
     silent_s: float  # from the kill to the next reply
     lost: int
     equal: bool  # all tokens are those of the unbroken run
@@ -57,11 +59,11 @@ def holder(running: Fleet) -> Worker:
 async def tokens_of(
     address: str, codec: CodecSpec, codes: Tokens, seed: int, cut: int | None = None, breaking: Any = None
 ) -> tuple[Tokens, float]:
-    """A conversation: as fast as it goes, but at frame rate around `cut`, where `breaking()` is called.
+    """Runs a conversation as fast as possible, but at frame rate around `cut`, where it calls `breaking()`.
 
     Returns:
         The tokens [frames, 1 + model_codebooks], −2 where a reply has none and −9 where there was no reply; and the
-        seconds from the break to the next reply.
+        seconds from the fault to the next reply.
     """
     broken_s = heard_s = 0.0
     async with connect(address, codec, seed=seed) as session:
@@ -97,7 +99,7 @@ async def tokens_of(
 
 
 def kill_trials(model: Path, codec_folder: Path, trials: int, frames: int, seed: int = 1) -> Iterator[Trial]:
-    """Kills the worker that holds a conversation at a random frame, `trials` times."""
+    """Kills the worker that serves a conversation at a random frame, `trials` times."""
     random = np.random.default_rng(seed)
     options = ("--model", model, "--codec", codec_folder, "--slots", "2", "--threads", "1")
     with fleet(*options) as running:
@@ -115,7 +117,7 @@ def kill_trials(model: Path, codec_folder: Path, trials: int, frames: int, seed:
 
 
 async def under_load(address: str, load: Load, breaking: Any, reconnect: Reconnect | None = None) -> list[Outcome]:
-    """Plays the load, and runs `breaking(start_s)` in a thread beside it."""
+    """Runs the load, and `breaking(start_s)` in a thread beside it."""
     codec, model = await served(address)
     start_s = time.perf_counter() + 0.1
     sessions = [
@@ -127,7 +129,7 @@ async def under_load(address: str, load: Load, breaking: Any, reconnect: Reconne
 
 
 def rolling_restart(sessions: int, seconds: float, between_s: float = 1.0) -> list[Outcome]:
-    """Drains and restarts each of three stub workers in turn, while sessions talk."""
+    """Drains and restarts each of three stub workers in turn, under load."""
     with fleet("--slots", str(sessions), "--drain", "30", program=STUB) as running:
 
         def restart_all(start_s: float) -> None:
@@ -142,7 +144,7 @@ def rolling_restart(sessions: int, seconds: float, between_s: float = 1.0) -> li
 
 
 def freeze(sessions: int, seconds: float) -> list[Outcome]:
-    """Stops the busiest of three stub workers where it stands, for the rest of the load."""
+    """Suspends the busiest of three stub workers for the rest of the load."""
     with fleet("--slots", str(sessions), program=STUB) as running:
 
         def stop(start_s: float) -> None:
@@ -157,7 +159,7 @@ def freeze(sessions: int, seconds: float) -> list[Outcome]:
 
 
 def outage(sessions: int, seconds: float, cut: bool) -> list[Outcome]:
-    """The network between the edges and a fleet fails for `seconds`, then delivers what it held, or has reset all."""
+    """Stalls the network between edges and fleet for `seconds`, then delivers the held bytes or resets everything."""
     with fleet("--slots", str(sessions), program=STUB) as running:
 
         async def broken() -> list[Outcome]:
@@ -179,16 +181,16 @@ def outage(sessions: int, seconds: float, cut: bool) -> list[Outcome]:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """How a crowd came back."""
+    """How the clients of `crowd` came back."""
 
     served: int
     refused: dict[str, int]
-    slowest_s: float  # from the break to a session's next reply, or to its refusal
-    imbalance: int  # sessions of the fullest worker less those of the emptiest
+    slowest_s: float  # from the fault to a session's next reply, or to its refusal
+    imbalance: int  # sessions of the fullest worker minus those of the emptiest
 
 
 def crowd(clients: int, size: int = 3) -> Return:
-    """Breaks the connections of every client at once, and has all of them come back at once."""
+    """Resets the connections of all clients at once; all of them return at once."""
     slots = -(-clients // size) + 8
     with fleet("--slots", str(slots), size=size, program=STUB) as running:
         return uvloop.run(_crowd(running, clients))
@@ -207,7 +209,7 @@ async def _crowd(running: Fleet, clients: int) -> Return:
     async with relay(running.address) as network:
         sessions = [connect(network.address, codec, seed=index) for index in range(clients)]
         opened = []
-        for session in sessions:  # in turn: what is measured is the way back
+        for session in sessions:  # in turn: only their return is measured
             opened.append(await session.__aenter__())
             await talk(opened[-1])
 
@@ -229,7 +231,7 @@ async def _crowd(running: Fleet, clients: int) -> Return:
 
 
 def report(outcomes: Sequence[Outcome]) -> None:
-    """The figures of sessions that lived through it."""
+    """Prints the results of the sessions."""
     failed = [outcome.error for outcome in outcomes if outcome.error]
     print(
         f"{len(outcomes)} sessions, {len(failed)} failed; frames: {sum(o.sent for o in outcomes)} sent, "
@@ -244,13 +246,13 @@ def report(outcomes: Sequence[Outcome]) -> None:
 
 
 def main() -> None:
-    """Runs one experiment and prints what came of it."""
+    """Runs one experiment and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=["kill", "rolling", "crowd", "outage", "freeze"])
     parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
     parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
     parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--frames", type=int, default=MINUTES_OF_FRAMES, help="of a conversation of kill")
+    parser.add_argument("--frames", type=int, default=MINUTES_OF_FRAMES, help="frames per conversation of kill")
     parser.add_argument("--sessions", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=200)

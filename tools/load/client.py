@@ -1,4 +1,4 @@
-"""One client of a load: it sends a frame every 80 ms, whatever comes back, and books what does."""
+"""One client of a load test: sends a frame every 80 ms without waiting for replies, and records the replies."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tools.harness.stub_runner import expected as stub_reply
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What one client says.
+    """What one client sends.
 
     Args:
-        seed: the session's.
+        seed: the session's seed.
         codes: the user's codes [frames, codebooks].
         phase_s: when it begins, from the start of the load.
-        speed: frames are sent that many times faster than real time.
+        speed: how many times faster than real time frames are sent.
     """
 
     seed: int
@@ -36,7 +36,7 @@ class Script:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a session."""
+    """The measurements of a session."""
 
     sent: int = 0
     answered: int = 0
@@ -44,14 +44,14 @@ class Outcome:
     reordered: int = 0
     foreign: int = 0
     lost: int = 0
-    checked: bool = False  # the replies' content was known, and compared
+    checked: bool = False  # the replies' content was known and compared
     open_ms: float = 0.0  # from connecting to Opened, or to the refusal
     error: str | None = None
     error_kind: str | None = None
     resumed: list[Resumed] = field(default_factory=list)
     arrived_s: list[float] = field(default_factory=list)  # of each reply, from the start of the load
-    round_trip_ms: list[float] = field(default_factory=list)  # of each reply, from its frame's sending
-    late_ms: list[float] = field(default_factory=list)  # of each frame: how far behind its time it was sent
+    round_trip_ms: list[float] = field(default_factory=list)  # of each reply, from sending its frame
+    late_ms: list[float] = field(default_factory=list)  # of each frame: how much later than due it was sent
     totals: Totals | None = None
 
     @property
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def replies_to(script: Script, model: ModelSpec) -> npt.NDArray[np.int32] | None:
-    """The codes that the stub model answers [frames, model_codebooks]; None for a model that is not arithmetic."""
+    """The stub model's replies [frames, model_codebooks]; None for any other model."""
     if model.fingerprint != STUB.fingerprint:
         return None
     return stub_reply(script.codes, script.seed, 0, model)
@@ -75,15 +75,15 @@ async def run_session(
     timings: bool = False,
     reconnect: Reconnect | None = None,
 ) -> Outcome:
-    """Plays the script to its end; an error of the session is booked, not raised.
+    """Plays the script to its end; records an error of the session instead of raising it.
 
     Args:
         address: HOST:PORT.
-        codec: the codec that the codes belong to.
-        script: what is said.
+        codec: the codec of the codes.
+        script: what to send.
         start_s: the start of the load, on `time.perf_counter`'s clock.
-        timings: ask the worker for its own times.
-        reconnect: what the client does about a lost stream; None for what edges do.
+        timings: whether to ask the worker for its own times.
+        reconnect: how to reconnect after a lost stream; None for the edge's default.
     """
     outcome = Outcome()
     begin_s = start_s + script.phase_s
@@ -132,7 +132,7 @@ async def _send(session: Session, script: Script, begin_s: float, frame_s: float
 
 
 def _first(errors: BaseExceptionGroup[AntiphonError]) -> tuple[str, str]:
-    """Message and class of the first error in the group."""
+    """Message and class name of the first error in the group."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,11 +1,12 @@
-"""Many clients at frame rate against any worker or load balancer: what each frame took, and whether any went astray.
+"""Runs many clients at frame rate against a worker or load balancer, and checks that no frame is lost.
 
     python -m tools.load.load_test --server HOST:PORT --sessions 64 --seconds 300 --processes 2
-    python -m tools.load.load_test --fleet 3 --slots 32 --sessions 64        # stub workers of its own behind Envoy
+    python -m tools.load.load_test --fleet 3 --slots 32 --sessions 64        # starts stub workers behind Envoy
 
-Says percentiles of the round trip (from a frame's sending to its reply), of how late the clients themselves were, the
-frames lost, repeated, reordered or swapped between sessions (told by the replies' content for the stub model, by their
-count for others), how evenly sessions were served, and how they were opened. `--json` and `--png` keep it.
+Prints as JSON: percentiles of the round trip (from sending a frame to its reply), of the clients' own lateness and of
+the time to open a session; the frames that were lost, repeated, reordered or swapped between sessions; the fairness
+between sessions; and the reconnects. Replies of the stub model are checked by content, those of other models are only
+counted. `--json` and `--png` save the results. Ends with status 1 if a session failed.
 """
 
 from __future__ import annotations
@@ -39,27 +40,27 @@ from tools.harness.fleet import fleet
 from tools.harness.worker_process import STUB
 from tools.load.client import Outcome, Script, run_session
 
-CONNECT_S = 5.0  # from the start of the processes to the first frame: Python's imports, and a codec's spec
+CONNECT_S = 5.0  # from the start of the processes to the first frame: Python's imports, and the codec's spec
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked of a server."""
+    """The load to put on a server."""
 
     sessions: int
     seconds: float
     seed: int = 1
     processes: int = 1
     speed: float = 1.0
-    ramp_s: float = 0.0  # over which the clients come
-    together: bool = False  # every client's frames at the same instant, not spread over the frame's time
+    ramp_s: float = 0.0  # time over which the clients start
+    together: bool = False  # all clients send at the same instant, instead of spread over a frame's time
 
 
 async def served(address: str) -> tuple[CodecSpec, ModelSpec]:
-    """What the worker at `address` serves.
+    """The codec and the model that the worker at `address` serves.
 
     Raises:
-        AntiphonError: nobody answers there.
+        AntiphonError: no worker answers there.
     """
     async with open_channel(address) as stub:
         response = await stub.GetModel(pb.GetModelRequest())
@@ -67,7 +68,7 @@ async def served(address: str) -> tuple[CodecSpec, ModelSpec]:
 
 
 def scripts(load: Load, model: ModelSpec, frame_s: float, recorded: npt.NDArray[np.int32] | None) -> list[Script]:
-    """One script a session: random codes, or the recorded ones, begun at another frame by each."""
+    """One script per session: random codes, or the recorded ones from a different frame on."""
     frames = round(load.seconds * load.speed / frame_s)
     written = []
     for index in range(load.sessions):
@@ -77,7 +78,7 @@ def scripts(load: Load, model: ModelSpec, frame_s: float, recorded: npt.NDArray[
         else:
             codes = np.resize(np.roll(recorded, -index * 7, axis=0), (frames, recorded.shape[1]))
         share, period_s = index / load.sessions, frame_s / load.speed
-        # The ramp counts in whole frames, and so leaves the phases as even as they are.
+        # The ramp is in whole frames, so that the phases stay evenly spread.
         phase_s = round(share * load.ramp_s / period_s) * period_s
         phase_s += 0.0 if load.together else share * period_s
         written.append(Script(load.seed + index, codes, phase_s, load.speed))
@@ -85,20 +86,20 @@ def scripts(load: Load, model: ModelSpec, frame_s: float, recorded: npt.NDArray[
 
 
 def run_load(address: str, load: Load, codes: Path | None = None) -> list[Outcome]:
-    """Plays every session, from as many processes as asked for.
+    """Plays all sessions from `load.processes` processes.
 
     Args:
         address: HOST:PORT.
-        load: how many, how long.
-        codes: recorded user codes (.npy); random ones where None.
+        load: the load.
+        codes: recorded user codes (.npy); None for random ones.
 
     Raises:
-        AntiphonError: nobody answers at `address`, or the codes are not the model's.
+        AntiphonError: no worker answers at `address`, or the codes do not fit the model.
     """
     codec, model = asyncio.run(served(address))
     recorded = read_codes(codes, model.user_codebooks, model.cardinality) if codes else None
     parts = scripts(load, model, codec.frame_s, recorded)
-    # CLOCK_MONOTONIC is one clock for all processes.
+    # All processes share CLOCK_MONOTONIC.
     start_s = time.perf_counter() + (CONNECT_S if load.processes > 1 else 0.1)
     if load.processes == 1:
         return play(address, codec, parts, start_s)
@@ -109,7 +110,7 @@ def run_load(address: str, load: Load, codes: Path | None = None) -> list[Outcom
 
 
 def play(address: str, codec: CodecSpec, parts: Sequence[Script], start_s: float) -> list[Outcome]:
-    """The sessions of one process."""
+    """Plays the sessions of one process."""
 
     async def together() -> list[Outcome]:
         return await asyncio.gather(*(run_session(address, codec, part, start_s) for part in parts))
@@ -118,7 +119,7 @@ def play(address: str, codec: CodecSpec, parts: Sequence[Script], start_s: float
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The figures of a load, ready for JSON."""
+    """The results of a load, ready for JSON."""
     finished = [outcome for outcome in outcomes if outcome.error is None]
     means = np.array([np.mean(outcome.round_trip_ms) for outcome in finished if outcome.round_trip_ms])
     p99s = [float(np.percentile(outcome.round_trip_ms, 99)) for outcome in finished if outcome.round_trip_ms]
@@ -140,7 +141,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "open ms": percentiles([outcome.open_ms] for outcome in outcomes),
         "longest gap ms": round(max((outcome.longest_gap_ms for outcome in finished), default=0.0), 1),
         "fairness": {
-            # Jain's index of the sessions' mean latencies: 1 where all are alike, 1/n where one bears it all.
+            # Jain's index of the sessions' mean latencies: 1 if all are equal, 1/n if one has all the latency.
             "jain": round(float(means.sum() ** 2 / (len(means) * (means**2).sum())), 4) if len(means) else None,
             "best session p99 ms": round(min(p99s, default=0.0), 2),
             "worst session p99 ms": round(max(p99s, default=0.0), 2),
@@ -151,7 +152,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def percentiles(sessions: Iterator[list[float]] | Any) -> dict[str, float]:
-    """p50 to the maximum of all sessions' values together."""
+    """Percentiles from p50 to the maximum, over the values of all sessions."""
     values = np.concatenate([np.asarray(each, float) for each in sessions] or [np.empty(0)])
     if not len(values):
         return {}
@@ -160,7 +161,7 @@ def percentiles(sessions: Iterator[list[float]] | Any) -> dict[str, float]:
 
 
 def draw(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
-    """A picture: every frame's round trip over time, and each session's percentiles."""
+    """Draws every frame's round trip over time, and each session's percentiles."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -188,7 +189,7 @@ def draw(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
 
 @contextmanager
 def target(arguments: argparse.Namespace) -> Iterator[str]:
-    """The address under load: a given one, or that of a fleet of our own."""
+    """The address to load: the given one, or that of a new fleet."""
     if arguments.server:
         yield arguments.server
         return
@@ -198,22 +199,22 @@ def target(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def main() -> None:
-    """Runs the load and prints what came of it."""
+    """Runs the load and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--server", metavar="HOST:PORT", help="a worker or a load balancer")
     where.add_argument("--fleet", type=int, metavar="N", help="start N stub workers behind Envoy")
-    parser.add_argument("--slots", type=int, default=64, help="of each worker of --fleet (default: %(default)s)")
-    parser.add_argument("--step-ms", type=float, default=0.0, help="of each step of --fleet (default: %(default)s)")
+    parser.add_argument("--slots", type=int, default=64, help="slots per worker of --fleet (default: %(default)s)")
+    parser.add_argument("--step-ms", type=float, default=0.0, help="step time of --fleet (default: %(default)s)")
     parser.add_argument("--sessions", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--processes", type=int, default=1, help="that play the clients (default: %(default)s)")
-    parser.add_argument("--codes", type=Path, help="recorded user codes (.npy); random ones where absent")
-    parser.add_argument("--speed", type=float, default=1.0, help="times real time (default: %(default)s)")
-    parser.add_argument("--ramp", type=float, default=0.0, help="seconds over which clients come (default: at once)")
-    parser.add_argument("--together", action="store_true", help="all frames at the same instant")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--png", type=Path)
+    parser.add_argument("--processes", type=int, default=1, help="client processes (default: %(default)s)")
+    parser.add_argument("--codes", type=Path, help="recorded user codes, .npy (default: random ones)")
+    parser.add_argument("--speed", type=float, default=1.0, help="relative to real time (default: %(default)s)")
+    parser.add_argument("--ramp", type=float, default=0.0, help="seconds over which clients start (default: at once)")
+    parser.add_argument("--together", action="store_true", help="all clients send at the same instant")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--png", type=Path, help="file for a plot")
     arguments = parser.parse_args()
     load = Load(
         arguments.sessions,

@@ -1,10 +1,11 @@
-"""Twice as many clients as slots: how fast the excess is refused, and what those who were admitted notice of it.
+"""Measures a worker with twice as many clients as slots: the time of refusals, and the effect on admitted sessions.
 
     python -m tools.load.overload [--model DIR] [--slots 8] [--seconds 20] [--rounds 2]
 
-Each round is two runs of `--slots` sessions at frame rate: alone, and while as many clients again, in a process of
-their own, ask to get in: all at once, then each when it was told to come back. A refusal is timed from the start of the
-connection to the error in the client's hands.
+Each round has two runs of `--slots` sessions at frame rate: first alone, then while as many more clients, in a process
+of their own, try to open a session. They all try at once, then again when the refusal tells them to. Prints
+percentiles of the round trip and the lost frames of each run, then percentiles of the time of a refusal, from the start
+of the connection to the client's error.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from tools.harness.worker_process import worker
 from tools.load.client import Outcome, run_session
 from tools.load.load_test import Load, scripts, served
 
-SETTLE_S = 2.0  # for all sessions to be open
+SETTLE_S = 2.0  # until all sessions are open
 
 
 @dataclass(slots=True)
 class Excess:
-    """What became of the clients that found no slot."""
+    """The results of the clients beyond the number of slots."""
 
     refused_ms: list[float] = field(default_factory=list)
     retry_after_s: list[float] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Excess:
 
 
 def knock(address: str, codec: CodecSpec, clients: int, start_s: float, end_s: float) -> Excess:
-    """`clients` that ask for a session from `start_s` to `end_s` on `time.time`'s clock."""
+    """Runs `clients` that try to open a session from `start_s` to `end_s`, on `time.time`'s clock."""
     return asyncio.run(_knock(address, codec, clients, start_s, end_s))
 
 
@@ -72,7 +73,7 @@ async def _knock(address: str, codec: CodecSpec, clients: int, start_s: float, e
 
 
 async def run(address: str, slots: int, seconds: float, crowd: Executor | None) -> tuple[list[Outcome], Excess]:
-    """`slots` sessions at frame rate, alone or while as many ask to get in from the process `crowd`."""
+    """Runs `slots` sessions at frame rate, alone or while as many clients in the process `crowd` try to get in."""
     codec, model = await served(address)
     start_s, knocking_s = time.perf_counter() + SETTLE_S, time.time() + 2 * SETTLE_S
     load = scripts(Load(slots, seconds), model, codec.frame_s, None)
@@ -85,12 +86,12 @@ async def run(address: str, slots: int, seconds: float, crowd: Executor | None) 
 
 
 def main() -> None:
-    """Serves the model, and prints both runs of each round."""
+    """Serves the model and prints both runs of each round."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
     parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
     parser.add_argument("--slots", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=20, help="of each run; at least 10")
+    parser.add_argument("--seconds", type=float, default=20, help="length of each run; at least 10")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     if not (arguments.codec / "codec.json").exists():
@@ -100,10 +101,10 @@ def main() -> None:
     refused: list[Excess] = []
     flags = ("--model", arguments.model, "--codec", arguments.codec, "--slots", str(arguments.slots), "--threads", "1")
     with (
-        worker(*flags, "--step-budget", "1e9") as started,  # slots alone decide, whatever else the machine does
+        worker(*flags, "--step-budget", "1e9") as started,  # only slots limit admission, even on a busy machine
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other,
     ):
-        other.submit(os.getpid).result()  # it has imported everything before anything is measured
+        other.submit(os.getpid).result()  # its imports are done before the measurements
         for number in range(arguments.rounds):
             for overloaded in (False, True):
                 outcomes, excess = asyncio.run(

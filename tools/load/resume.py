@@ -1,13 +1,13 @@
-"""A worker killed with `kill -9` amid a conversation, again and again: how long until its edge hears audio again?
+"""Kills workers with `kill -9` amid conversations, and measures the time until the edge has audio again.
 
     python -m tools.load.resume [--model DIR] [--trials 30] [--frames 1500]
 
-Two real workers behind a TCP relay. Each trial holds a conversation of `--frames` frames as fast as it goes, with three
-frames in flight, kills the worker that serves it at a random frame (`--seed`) while the relay leads to the other one,
-and compares every token with an unbroken conversation's. A second edge talks to that other worker at frame rate until
-audio is heard again: its round trips, while a past is rebuilt beside it and before, show what it notices. The rest of
-the conversation goes on while the worker for the next trial starts. Prints the figures as JSON; `--json` writes them
-too. Ends with status 1 where a frame was lost, a token differs or nothing was rebuilt.
+Runs two real workers behind a TCP relay. Each trial runs a conversation of `--frames` frames as fast as possible, with
+three frames in flight. At a random frame (`--seed`) it redirects the relay to the other worker and kills the one that
+serves. It compares every token with those of an unbroken conversation. Until audio is back, a second edge talks to the
+other worker at frame rate: its round trips show the effect of a neighbour's prefill. The rest of the conversation runs
+while the worker for the next trial starts. Prints the figures as JSON; `--json` also writes them to a file. Ends with
+status 1 if a frame was lost, a token differs, or a trial resumed without a prefill.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Tokens = list[tuple[int | None, list[int]]]
 
 @dataclass
 class Trial:
-    """What one kill did."""
+    """The results of one kill."""
 
     killed_at: int
     audio_again_s: float = 0.0
@@ -57,7 +57,7 @@ class Trial:
 
 @dataclass
 class Neighbour:
-    """Round trips of the edge that nobody disturbs, in milliseconds: while another's past is rebuilt, and otherwise."""
+    """Round trips of the second edge in milliseconds: while another session resumes, and otherwise."""
 
     rebuilding: bool = False
     beside_ms: list[float] = field(default_factory=list)
@@ -65,12 +65,12 @@ class Neighbour:
 
 
 def tokens_of(reply: Reply) -> tuple[int | None, list[int]]:
-    """What a reply says."""
+    """The tokens of a reply."""
     return reply.text_token, [] if reply.codes is None else reply.codes.tolist()
 
 
 async def converse(session: Session, user: npt.NDArray[np.int32], on_reply: Any = lambda reply: None) -> list[Reply]:
-    """Sends all frames [T, user_codebooks], a few ahead of their replies."""
+    """Sends all frames [T, user_codebooks], `IN_FLIGHT` ahead of their replies."""
     replies: list[Reply] = []
     sent = 0
     while len(replies) < len(user):
@@ -85,7 +85,7 @@ async def converse(session: Session, user: npt.NDArray[np.int32], on_reply: Any 
 
 
 async def disturbed(address: str, codec: CodecSpec, frame: Codes, neighbour: Neighbour) -> None:
-    """Talks at frame rate until it is cancelled."""
+    """Runs the second edge at frame rate until it is cancelled."""
     async with connect(address, codec, seed=2) as session:
         while True:
             await session.send(frame)
@@ -106,7 +106,7 @@ async def trial(
     neighbour: Neighbour,
     on_audio_again: Callable[[], None],
 ) -> Trial:
-    """Kills `victim` once frame `at` is answered; calls `on_audio_again` once the next reply is there."""
+    """Kills `victim` after the reply to frame `at`; calls `on_audio_again` at the next reply."""
     result = Trial(at)
     killed_s = 0.0
 
@@ -149,7 +149,7 @@ async def unbroken(address: str, codec: CodecSpec, user: npt.NDArray[np.int32]) 
 
 
 async def measure(start: Any, trials: int, frames: int, seed: int) -> tuple[list[Trial], Neighbour]:
-    """All trials; the two workers take turns."""
+    """Runs all trials; the two workers take turns."""
     chance, neighbour, results = random.Random(seed), Neighbour(), list[Trial]()  # noqa: S311 - repeatable
     starting: list[asyncio.Future[Worker]] = []
 
@@ -174,7 +174,7 @@ async def measure(start: Any, trials: int, frames: int, seed: int) -> tuple[list
 
 
 def summary(results: list[Trial], neighbour: Neighbour) -> dict[str, Any]:
-    """The figures of a run."""
+    """The results of a run."""
 
     def spread(values: list[float]) -> dict[str, float]:
         return {f"p{percent}": round(float(np.percentile(values, percent)), 1) for percent in (50, 95, 100)}
@@ -193,14 +193,14 @@ def summary(results: list[Trial], neighbour: Neighbour) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Starts the workers, runs the trials and prints what they gave."""
+    """Starts the workers, runs the trials and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
     parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
     parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--frames", type=int, default=1500, help="of each conversation; 1500 are two minutes")
+    parser.add_argument("--frames", type=int, default=1500, help="per conversation; 1500 are two minutes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     if not (arguments.codec / "codec.json").exists():
         export_model_codec(arguments.model, arguments.codec)
@@ -208,7 +208,7 @@ def main() -> None:
 
         def start() -> Worker:
             served_as = ("--model", arguments.model, "--codec", arguments.codec, "--slots", "4", "--threads", "1")
-            return workers.enter_context(worker(*served_as, "--step-budget", "1e9"))  # admission is another matter
+            return workers.enter_context(worker(*served_as, "--step-budget", "1e9"))  # admits all sessions
 
         figures = summary(*asyncio.run(measure(start, arguments.trials, arguments.frames, arguments.seed)))
     print(json.dumps(figures, indent=1))

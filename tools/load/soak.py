@@ -1,11 +1,11 @@
-"""An hour of conversations through one worker, as fast as it goes: does anything grow?
+"""Runs an hour of conversations through one worker, as fast as possible, and checks that nothing leaks.
 
     python -m tools.load.soak                 # 45,000 frames of 80 ms, with the stub model
-    python -m tools.load.soak --model DIR     # the same with a real one
+    python -m tools.load.soak --model DIR     # the same with a real model
 
-Sessions talk in lockstep all the while. Beside them visitors come and go in every way there is: they close, they
-vanish, their connection is reset. A hundred times the worker is asked for its memory, its open files and its tasks, and
-this process, which holds the edges, for its own. Ends with status 1 where any of them grows. Needs Linux.
+Long sessions send frames in lockstep. Short sessions beside them end in three ways: they close, they vanish without a
+Close, or their connection is reset. The tool samples memory, open files and tasks 100 times, of the worker and of this
+process, which runs the edges. Prints the growth of each as JSON. Ends with status 1 if any of them grew. Needs Linux.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from tools.harness.worker_process import SERVE, STUB, worker
 from tools.load.load_test import served
 
 SAMPLES = 100
-VISITORS_SLOTS = 16  # a slot is kept for a moment after each of them
-MEMORY_GROWTH_KIB = 2048  # over nine tenths of the run: what the allocator's own moods come to
+VISITORS_SLOTS = 16  # a slot stays detached for a while after each short session
+MEMORY_GROWTH_KIB = 2048  # over nine tenths of the run: the allocator's own variation
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a process holds."""
+    """The resources of a process."""
 
     memory_kib: float
     open_files: float
@@ -51,7 +51,7 @@ class Footprint:
 
 
 def of_worker(metrics: str) -> Footprint:
-    """What the worker says of itself at `metrics` (HOST:PORT)."""
+    """The worker's resources, from its metrics at `metrics` (HOST:PORT)."""
     families = text_string_to_metric_families(loopback.get(f"http://{metrics}/metrics").decode())
     values = {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
     memory, files = (
@@ -61,12 +61,12 @@ def of_worker(metrics: str) -> Footprint:
 
 
 def of_edges() -> Footprint:
-    """What this process holds."""
+    """The resources of this process."""
     return Footprint(memory_bytes() / 1024, len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks()))
 
 
 async def talk(session: Session, random: np.random.Generator, frames: int) -> list[float]:
-    """Sends frames in lockstep; the round trip of each in ms."""
+    """Sends frames in lockstep; returns the round trip of each in ms."""
     model, round_trips_ms = session.model, []
     for _ in range(frames):
         await session.send(random.integers(0, model.cardinality, model.user_codebooks, np.int32))
@@ -77,9 +77,9 @@ async def talk(session: Session, random: np.random.Generator, frames: int) -> li
 
 
 async def visit(network: Relay, codec: CodecSpec, random: np.random.Generator) -> None:
-    """One visitor who closes the session, one who vanishes, and one whose connection is reset."""
+    """Runs three short sessions: one closes, one vanishes, and one has its connection reset."""
     for leave in ("close", "vanish", "reset"):
-        with suppress(AntiphonError):  # of the one that is reset
+        with suppress(AntiphonError):  # of the session that is reset
             async with connect(network.address, codec, reconnect=NEVER) as session:
                 await talk(session, random, 5)
                 match leave:
@@ -94,7 +94,7 @@ async def visit(network: Relay, codec: CodecSpec, random: np.random.Generator) -
 async def soak(
     address: str, metrics: str, sessions: int, frames: int
 ) -> tuple[list[Footprint], list[Footprint], list[float]]:
-    """`SAMPLES` footprints of the worker and of the edges, and the median round trip in ms before each."""
+    """Samples the footprints of worker and edges `SAMPLES` times, and the median round trip in ms before each."""
     codec, _ = await served(address)
     random = np.random.default_rng(1)
     workers, edges, medians_ms = [], [], []
@@ -105,7 +105,7 @@ async def soak(
             visiting = asyncio.create_task(visit(network, codec, random))
             took_ms = await asyncio.gather(*(talk(session, random, frames // SAMPLES) for session in talking))
             await visiting
-            network.traffic.up.clear()  # the relay keeps a note of every chunk
+            network.traffic.up.clear()  # the relay logs every chunk
             network.traffic.down.clear()
             workers.append(await asyncio.to_thread(of_worker, metrics))
             edges.append(of_edges())
@@ -116,7 +116,7 @@ async def soak(
 
 
 def growth(footprints: Sequence[Footprint], frames: int) -> dict[str, Any]:
-    """How each part went: its median in the second tenth and in the last, and the slope between in 1,000 frames."""
+    """The growth of each part: its median in the second and in the last tenth, and its slope per 1,000 frames."""
     table = np.array([astuple(each) for each in footprints])  # [samples, parts]
     tenth = len(table) // 10
     at = np.arange(tenth, len(table)) * (frames / len(table) / 1000)
@@ -138,12 +138,12 @@ def grown(parts: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Soaks a worker, prints what it came to, and says whether it grew."""
+    """Runs the sessions, prints the growth, and fails if there is any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a model directory; the stub model where absent")
-    parser.add_argument("--frames", type=int, default=45_000, help="of each session; 45,000 are an hour")
+    parser.add_argument("--model", type=Path, help="model directory (default: the stub model)")
+    parser.add_argument("--frames", type=int, default=45_000, help="frames per session; 45,000 are an hour")
     parser.add_argument("--sessions", type=int, default=4)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     (metrics,) = unused_addresses(1)
     flags: list[str | Path] = ["--slots", str(arguments.sessions + VISITORS_SLOTS), "--metrics-listen", metrics]

@@ -1,1 +1,1 @@
-"""What `make` calls to set up a machine and the generated files."""
+"""Scripts that `make` calls: set-up of a machine, and generated files."""

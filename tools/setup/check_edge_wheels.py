@@ -1,9 +1,9 @@
-"""Checks that the edge installs on a 64-bit Raspberry Pi without a compiler: an aarch64 wheel of every dependency.
+"""Checks that every dependency of the edge has an aarch64 wheel, so that a Raspberry Pi needs no compiler.
 
     python -m tools.setup.check_edge_wheels
 
-Resolves the `edge` extra of pyproject.toml with pip as Debian 12 and 13 would (it downloads 50 MB for each) and lists
-what it found. Exit status 1 if a dependency has no wheel. pip's own settings (PIP_INDEX_URL and so on) hold.
+Resolves the `edge` extra of pyproject.toml with pip as Debian 12 and 13 would (50 MB of downloads each) and prints the
+wheels. Exits with status 1 if a dependency has no wheel. pip's settings (PIP_INDEX_URL and so on) apply.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import click
 from tools import ROOT
 
 DEBIANS = {"bookworm": ((3, 11), 36), "trixie": ((3, 13), 41)}  # Python, minor version of glibc 2
-OLDEST_GLIBC = 17  # manylinux2014; aarch64 has none before
+OLDEST_GLIBC = 17  # manylinux2014, the oldest for aarch64
 
 
 @click.command()
 @click.argument("suites", nargs=-1, type=click.Choice(list(DEBIANS)))
 def main(suites: tuple[str, ...]) -> None:
-    """Prints the aarch64 wheels of every dependency on SUITES (all of them where absent)."""
+    """Prints the aarch64 wheels of every dependency on SUITES (default: all)."""
     missing = False
     for suite in suites or DEBIANS:
         (major, minor), glibc = DEBIANS[suite]
@@ -48,16 +48,16 @@ def main(suites: tuple[str, ...]) -> None:
 
 
 def requirements() -> list[str]:
-    """What `pip install antiphon[edge]` asks for."""
+    """The requirements of `pip install antiphon[edge]`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["edge"]]
 
 
 def download(wanted: list[str], python: tuple[int, int], glibc: int, folder: Path) -> dict[str, int]:
-    """File names and sizes in bytes of the wheels of `wanted` and of all that they need.
+    """Downloads the wheels of `wanted` and their dependencies; returns file names and sizes in bytes.
 
     Raises:
-        LookupError: pip does not find them all.
+        LookupError: pip does not find all of them.
     """
     version = ".".join(map(str, python))
     platforms = [f"manylinux_2_{minor}_aarch64" for minor in range(glibc, OLDEST_GLIBC - 1, -1)]
@@ -71,7 +71,7 @@ def download(wanted: list[str], python: tuple[int, int], glibc: int, folder: Pat
 
 
 def has_wheel(requirement: str, python: tuple[int, int], glibc: int) -> bool:
-    """Whether pip finds wheels of `requirement` and of all that it needs."""
+    """Whether pip finds wheels of `requirement` and all its dependencies."""
     with tempfile.TemporaryDirectory() as scratch:
         try:
             download([requirement], python, glibc, Path(scratch))

@@ -1,4 +1,4 @@
-"""Regenerates the protobuf and gRPC stubs beside dialogue.proto; `--check` only says whether they are current."""
+"""Regenerates the protobuf and gRPC stubs beside dialogue.proto; `--check` only checks that they are current."""
 
 import argparse
 import subprocess
@@ -14,15 +14,15 @@ STUBS = ("dialogue_pb2.py", "dialogue_pb2.pyi", "dialogue_pb2_grpc.py")
 
 
 def generate(out: Path) -> None:
-    """Runs protoc on the contract, into `out`."""
+    """Runs protoc on the contract and writes the stubs into `out`."""
     flags = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", *flags, SOURCE], check=True)
 
 
 def main() -> int:
-    """Writes the stubs, or with `--check` returns 1 when they drifted from the contract."""
+    """Writes the stubs, or with `--check` returns 1 if they differ from the contract."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a stub differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a stub differs")
     if not parser.parse_args().check:
         generate(PROTO)
         return 0

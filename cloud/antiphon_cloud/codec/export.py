@@ -1,4 +1,4 @@
-"""Makes the edge's codec from a Mimi checkpoint: two ONNX graphs of one frame a call, states passed in and out."""
+"""Exports a Mimi checkpoint for the edge: two ONNX graphs of one frame per call, with states as inputs and outputs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from antiphon_cloud.codec.report import REPORT_FILE, CodecReport, compare, load_
 
 Precision = Literal["fp32", "int8"]
 
-_FLOAT32 = "float32"  # folder of the float32 graphs while another precision is made of them
+_FLOAT32 = "float32"  # folder of the float32 graphs while another precision is made from them
 _NEXT = ".next"  # the state `x` after the frame is the output `x.next`
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedCodec:
-    """What an export made."""
+    """The result of an export."""
 
     manifest: CodecManifest
     report: CodecReport | None
-    """How int8 compares with float32, where a wav file was given to compare them on."""
+    """int8 compared with float32; None without a wav file or at float32."""
 
 
 def export_codec(
@@ -46,20 +46,20 @@ def export_codec(
     precision: Precision = "fp32",
     report_wav: Path | None = None,
 ) -> ExportedCodec:
-    """Writes `encoder.onnx`, `decoder.onnx` and `codec.json` into the folder `out`, each in one piece or not at all.
+    """Writes `encoder.onnx`, `decoder.onnx` and `codec.json` into the folder `out`, each atomically.
 
     Args:
         checkpoint: Mimi's safetensors file.
         config: its `mimi_config.json`; None for the published sizes.
-        out: made if it does not exist; files of an earlier export are replaced.
+        out: created if missing; files of an earlier export are replaced.
         codebooks: how many of the checkpoint's codebooks the codec uses.
-        precision: int8 stores the large weights in a quarter of the space; its codes are those of another rounding,
-            under the same fingerprint.
-        report_wav: a wav file of speech to compare int8 with float32 on, for `codec-report.json`; not used by fp32.
+        precision: int8 stores the large weights in a quarter of the space. It has the same fingerprint; its rounding
+            can change codes.
+        report_wav: a wav file of speech to compare int8 with float32 on, for `codec-report.json`; unused at fp32.
 
     Raises:
         CheckpointError: the checkpoint is unreadable or does not fit the config.
-        ConfigError: the config is unreadable or not supported, or has not as many codebooks.
+        ConfigError: the config is unreadable or not supported, or has fewer codebooks.
         AntiphonError: `out` cannot be written, or `report_wav` cannot be read.
     """
     sizes = MimiConfig.load(config)
@@ -68,7 +68,7 @@ def export_codec(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with Checkpoint(checkpoint) as weights, _partial_files(out) as partial:
-            # One half after the other: at full size each weighs 0.2 GB, and its export takes a few times that.
+            # One half after the other: at full size each is 0.2 GB, and its export needs a few times that memory.
             silence = torch.zeros(sizes.frame_samples)
             encoder = _export(_EncodeFrame(Encoder(weights, sizes, codebooks)), silence, precision, partial)
             codes = torch.zeros(codebooks, dtype=torch.int32)
@@ -98,7 +98,7 @@ def export_codec(
 
 
 class _Frame(nn.Module):
-    """A half of the codec as a graph sees it: the states as a row of tensors in the order of `names`."""
+    """Half of the codec with the signature of a graph: the states are positional tensors in the order of `names`."""
 
     file: str
     source: str
@@ -134,7 +134,7 @@ class _DecodeFrame(_Frame):
 
 
 def trace(frame: _Frame, x: Tensor) -> onnx.ModelProto:
-    """One half as a graph, as the exporter makes it."""
+    """Exports one half, without rewrites."""
     with _quiet():
         program = torch.onnx.export(
             frame.eval(),
@@ -151,7 +151,7 @@ def trace(frame: _Frame, x: Tensor) -> onnx.ModelProto:
 
 
 def _export(frame: _Frame, x: Tensor, precision: Precision, folder: Path) -> CodecGraph:
-    """Writes one half into `folder`, and that of float32 into a folder of its own where another precision is asked."""
+    """Writes one half into `folder`; at int8 also its float32 graph, into the subfolder `_FLOAT32`."""
     model = trace(frame, x)
     _strip(model)
     split_elu(model.graph)
@@ -183,13 +183,13 @@ def _export(frame: _Frame, x: Tensor, precision: Precision, folder: Path) -> Cod
 
 
 def _is_written_in_place(graph: onnx.GraphProto, state: str) -> bool:
-    """Whether all that happens to the state is a ScatterND into its next value: onnxruntime copies nothing then."""
+    """Whether the state's only reader is a ScatterND that makes its next value: then onnxruntime copies nothing."""
     readers = [node for node in graph.node if state in node.input]
     return [(node.op_type, node.input[0], node.output[0]) for node in readers] == [("ScatterND", state, state + _NEXT)]
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drops the exporter's diary: stack traces, paths of this machine, shapes that any runtime infers."""
+    """Drops the exporter's metadata: stack traces, paths of this machine, and shapes that any runtime infers."""
     graph = model.graph
     model.ClearField("metadata_props")
     graph.ClearField("metadata_props")
@@ -200,7 +200,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def codec_fingerprint(checkpoint: Path, sizes: MimiConfig, codebooks: int) -> str:
-    """Hexadecimal SHA-256 of what decides the codes."""
+    """Hexadecimal SHA-256 of everything that determines the codes."""
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(f"{sizes.canonical_json()}{codebooks}".encode())
@@ -209,14 +209,14 @@ def codec_fingerprint(checkpoint: Path, sizes: MimiConfig, codebooks: int) -> st
 
 @contextmanager
 def _partial_files(out: Path) -> Iterator[Path]:
-    """A folder beside the final files, so that each can be moved into place in one step; gone afterwards."""
+    """A temporary folder in `out`, from which each file can be moved into place atomically."""
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as folder:
         yield Path(folder)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter's own deprecations and its talk of packages that we do not need from our users."""
+    """Hides the exporter's deprecation warnings and its messages about packages that we do not need."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

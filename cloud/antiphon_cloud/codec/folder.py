@@ -1,4 +1,4 @@
-"""An exported codec's folder as the worker hands it out: checked once, when the model is loaded."""
+"""The exported codec's folder that the worker serves to edges; checked once, when the model is loaded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class _Format(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class CodecFile:
-    """A file of the codec, held open: what was announced can be read, even where another export has taken its place."""
+    """A file of the codec, kept open: its announced bytes stay readable even after a new export replaces it."""
 
     path: Path
     size_bytes: int
     sha256: bytes
     held: _Held | None = field(default=None, repr=False, compare=False)
-    """What `path` was when it was looked at; opened where absent."""
+    """The file that was at `path` when it was checked; None opens it now."""
 
     def __post_init__(self) -> None:
         if self.held is None:
@@ -38,13 +38,13 @@ class CodecFile:
                 object.__setattr__(self, "held", _Held(file))
 
     def open(self) -> Reading:
-        """The file from its start; any number may read at a time."""
+        """A reader from the start of the file; many can read at once."""
         assert self.held is not None, "opened with the file"
         return Reading(self.held, self.path, self.size_bytes)
 
 
 class _Held:
-    """A descriptor of its own for an open file, closed with the last who knows it."""
+    """A duplicate of an open file's descriptor, closed when the last reference to it is dropped."""
 
     def __init__(self, file: BufferedReader) -> None:
         self.number = os.dup(file.fileno())
@@ -60,10 +60,10 @@ class Reading:
         self._held, self._path, self._size, self._at = held, path, size_bytes, 0
 
     def read(self, size: int) -> bytes:
-        """The next bytes, at most `size`; none at the end.
+        """The next bytes, at most `size`; empty at the end.
 
         Raises:
-            OSError: the disk fails, or the file was cut short where it lies.
+            OSError: the disk fails, or the file was truncated in place.
         """
         data = os.pread(self._held.number, size, self._at)
         self._at += len(data)
@@ -80,7 +80,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class CodecFolder:
-    """A codec whose files are all there and whole."""
+    """A codec whose files are complete and undamaged."""
 
     spec: CodecSpec
     files: tuple[CodecFile, ...]
@@ -90,8 +90,8 @@ class CodecFolder:
         """Reads and checks `folder`.
 
         Raises:
-            CheckpointError: it holds no codec, or one made by a newer version, or a file is missing or is not the one
-                that codec.json describes.
+            CheckpointError: it has no codec or one of a newer version, or a file is missing or does not match
+                codec.json.
         """
         path = folder / MANIFEST_FILE
         try:

@@ -1,4 +1,4 @@
-"""The exported codec of a model directory: found, or made."""
+"""Finds the exported codec of a model directory, or exports it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 def find_codec(directory: ModelDirectory) -> Path:
-    """The folder of the directory's exported codec, which is exported once where there is none yet: into the directory,
-    or, where that cannot be written, into the cache.
+    """The folder of the directory's exported codec.
+
+    If there is none yet, exports it into the directory, or into the cache if the directory cannot be written.
 
     Raises:
-        CheckpointError: neither can be written.
-        AntiphonError: as `export_codec`.
+        CheckpointError: neither the directory nor the cache can be written.
+        AntiphonError: see `export_codec`.
     """
     folder = directory.codec
     if (folder / MANIFEST_FILE).exists():
@@ -50,17 +51,17 @@ def export_model_codec(
     precision: Precision = "fp32",
     report_wav: Path | None = None,
 ) -> tuple[Path, ExportedCodec]:
-    """Exports the codec of a model directory, and says where.
+    """Exports the codec of a model directory; returns the folder and the result.
 
     Args:
         model: the directory.
-        out: the folder to write; None for the directory's own.
-        codebooks: None for as many as the model hears.
-        precision: as `export_codec`.
-        report_wav: as `export_codec`.
+        out: the folder to write; None for the directory's `codec` folder.
+        codebooks: None for the model's number of user codebooks.
+        precision: see `export_codec`.
+        report_wav: see `export_codec`.
 
     Raises:
-        AntiphonError: as `export_codec`.
+        AntiphonError: see `export_codec`.
     """
     directory = ModelDirectory.open(model)
     folder = out or directory.codec

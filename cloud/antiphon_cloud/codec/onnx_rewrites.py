@@ -1,6 +1,6 @@
-"""Rewrites an exported half of the codec: the same function in fewer microseconds and bytes, or with int8 weights.
+"""Rewrites an exported half of the codec to take less time and memory, or to use int8 weights.
 
-Measured choices, all in docs/codec.md. Nothing here knows Mimi: it sees matrix products and activations.
+docs/codec.md has the measurements behind them. They depend only on matrix products and activations, not on Mimi.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from antiphon.codec_manifest import OPSETS
 Floats = npt.NDArray[np.float32]
 
 INT8_ROWS = 16
-"""Products of more rows stay in float32: they are bound by arithmetic, not by weights, and cost the most quality."""
+"""Products of more rows stay in float32: they are compute-bound, and int8 would cost the most quality there."""
 
 FEW_ROWS = 8
-"""Up to so many rows onnxruntime takes longer to pack a matrix than to multiply by it."""
+"""Up to this many rows, onnxruntime takes longer to pack a matrix than to multiply by it."""
 
 _MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operators
 _ZERO_POINT = 128
@@ -52,11 +52,11 @@ def split_elu(graph: onnx.GraphProto) -> None:
 
 
 def keep_tables_once(model: onnx.ModelProto) -> None:
-    """Lets onnxruntime hold a matrix that is both searched and looked up in once, where it would hold it twice.
+    """Makes onnxruntime keep one copy, not two, of a matrix that both a product and a look-up read.
 
-    Of a constant it packs a copy for the product and keeps the plain one for the look-up. An initializer that is also
-    an input of the graph (which nobody has to give) is no constant, so nothing packs it; and one row times a plain
-    matrix [K, N] is as fast. For that the table is turned from one entry a row to one entry a column.
+    For a constant matrix it keeps a packed copy for the product and the plain one for the look-up. An initializer that
+    is also an (optional) input of the graph is not a constant, so it is not packed; and the product of one row with a
+    plain matrix [K, N] is as fast. To get that shape, the table is transposed: one entry per column, not per row.
     """
     graph, ranks = model.graph, {name: len(shape) for name, shape in _shapes(model).items()}
     constants = {entry.name: entry for entry in graph.initializer}
@@ -84,9 +84,9 @@ def keep_tables_once(model: onnx.ModelProto) -> None:
 
 
 def multiply_by_vectors(model: onnx.ModelProto) -> None:
-    """Writes products of a few rows with a matrix that is no constant, as attention has them, as products with vectors.
+    """Splits products of a few rows with a non-constant matrix, as in attention, into products with vectors.
 
-    onnxruntime packs such a matrix at each call, unless a product has one row or one column: then it reads it in place.
+    onnxruntime packs such a matrix on every call, unless the product has one row or one column.
     """
     graph, shapes = model.graph, _shapes(model)
     constants = {entry.name for entry in graph.initializer}
@@ -116,14 +116,14 @@ def multiply_by_vectors(model: onnx.ModelProto) -> None:
 
 
 def quantize(model: onnx.ModelProto, max_rows: int = INT8_ROWS) -> None:
-    """Gives the large matrix products int8 weights and 8-bit inputs whose scale is found anew at each call.
+    """Gives the large matrix products int8 weights and dynamically quantized 8-bit inputs.
 
-    A weight is one byte and a float32 scale a column. It is stored as an unsigned byte around 128: AVX2 multiplies
-    pairs of bytes of unlike signs with saturation, those of like signs without.
+    Weights have one byte each and one float32 scale per column. They are stored as unsigned bytes around 128: on AVX2,
+    products of an unsigned and a signed byte saturate, those of two unsigned bytes do not.
 
     Args:
-        model: an exported half; changed.
-        max_rows: products of more rows keep float32.
+        model: an exported half; modified in place.
+        max_rows: products of more rows stay in float32.
     """
     graph = model.graph
     rows = {name: math.prod(shape[:-1]) for name, shape in _shapes(model).items()}
@@ -131,7 +131,7 @@ def quantize(model: onnx.ModelProto, max_rows: int = INT8_ROWS) -> None:
     readers = Counter(name for node in graph.node for name in node.input)
     following = {node.input[0]: node for node in graph.node if node.op_type == "Add"}
     nodes: list[NodeProto] = []
-    merged: set[str] = set()  # additions of a bias that their product took over
+    merged: set[str] = set()  # outputs of bias additions that were merged into their product
     for node in graph.node:
         if node.op_type != "MatMul" or node.input[1] not in weights or rows[node.input[0]] > max_rows:
             if node.output[0] not in merged:
@@ -151,14 +151,14 @@ def quantize(model: onnx.ModelProto, max_rows: int = INT8_ROWS) -> None:
 
 
 def quantize_columns(weight: Floats) -> tuple[npt.NDArray[np.uint8], Floats]:
-    """`weight` [K, N] as bytes around 128 and one scale a column [N]: (bytes − 128) · scale."""
+    """`weight` [K, N] as bytes around 128 and one scale per column [N]: (bytes − 128) · scale."""
     scale = np.abs(weight).max(0) / np.float32(127)
     scale[scale == 0] = 1
     return (np.rint(weight / scale) + _ZERO_POINT).astype(np.uint8), scale.astype(np.float32)
 
 
 def _store_int8(graph: onnx.GraphProto, weight: TensorProto) -> list[str]:
-    """Adds the bytes, the scales and the zero points of `weight` to the graph, and gives their names."""
+    """Adds the bytes, scales and zero points of `weight` to the graph; returns their names."""
     data, scale = quantize_columns(numpy_helper.to_array(weight))
     parts: dict[str, npt.NDArray[Any]] = {
         "int8": data,
@@ -172,7 +172,7 @@ def _store_int8(graph: onnx.GraphProto, weight: TensorProto) -> list[str]:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor that is no constant."""
+    """The shape of every tensor that is not a constant."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     return {
         value.name: tuple(size.dim_value for size in value.type.tensor_type.shape.dim)

@@ -1,4 +1,4 @@
-"""What int8 does to a codec: its codes and its audio beside those of float32, on the user's own speech."""
+"""Compares an int8 codec with its float32 one: codes and audio, on the user's own speech."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class CodecReport:
     equal_codes: tuple[float, ...]
     """For each codebook, the share of frames where both encoders give the same code."""
     decoder_snr_db: float
-    """Float32 audio to the difference of int8 audio, both decoded from the float32 codes."""
+    """Signal-to-noise ratio of int8 audio against float32 audio, both decoded from the float32 codes."""
     decoder_log_mel_db: float
-    """Root mean square difference of the log-mel spectrograms of the same."""
+    """Root mean square difference of the log-mel spectrograms of the same audio."""
     codec_log_mel_db: float
-    """The same between float32 all the way and int8 all the way, encoder and decoder."""
+    """The same, with int8 for both encoder and decoder against float32 for both."""
 
     def to_json(self) -> str:
         """The file's text."""
@@ -58,11 +58,11 @@ def compare(manifest: CodecManifest, reference: Path, folder: Path, pcm: Floats,
     """Runs both codecs over `pcm` [frames, frame_samples].
 
     Args:
-        manifest: describes the graphs of both folders but for their bytes.
+        manifest: describes the graphs of both folders, except for their sizes and hashes.
         reference: folder of the float32 graphs.
-        folder: folder of the graphs to judge.
+        folder: folder of the graphs to compare.
         pcm: the speech.
-        wav: its name.
+        wav: the speech file's name.
 
     Raises:
         AntiphonError: onnxruntime is not installed.
@@ -84,7 +84,7 @@ def compare(manifest: CodecManifest, reference: Path, folder: Path, pcm: Floats,
 
 
 def snr_db(signal: Floats, found: Floats) -> float:
-    """Power of `signal` over that of its difference to `found`, in dB; 200 where they are equal."""
+    """Power of `signal` over that of its difference from `found`, in dB; 200 if they are equal."""
     noise = float(np.square(signal - found, dtype=np.float64).sum())
     power = float(np.square(signal, dtype=np.float64).sum())
     return 200.0 if noise == 0 else float(10 * np.log10(max(power, 1e-20) / noise))
@@ -117,7 +117,7 @@ def load_wav(path: Path, rate_hz: int, frame_samples: int) -> Floats:
     """The file's whole frames, mixed to mono and resampled, [frames, frame_samples].
 
     Raises:
-        AntiphonError: it cannot be read, is no 16-bit wav file, or is shorter than a frame.
+        AntiphonError: it cannot be read, is not a 16-bit wav file, or is shorter than a frame.
     """
     try:
         with wave.open(str(path), "rb") as file:
@@ -138,7 +138,7 @@ def load_wav(path: Path, rate_hz: int, frame_samples: int) -> Floats:
 
 
 def _resample(pcm: npt.NDArray[np.float64], from_hz: int, to_hz: int) -> npt.NDArray[np.float64]:
-    """Band-limited, by the spectrum of the whole file."""
+    """Band-limited resampling by the FFT of the whole file."""
     if from_hz == to_hz or not len(pcm):
         return pcm
     samples = len(pcm) * to_hz // from_hz
@@ -146,7 +146,7 @@ def _resample(pcm: npt.NDArray[np.float64], from_hz: int, to_hz: int) -> npt.NDA
 
 
 def _run(folder: Path, graph: CodecGraph, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One half of a codec over a stream, row by row."""
+    """Runs one half of a codec over `rows` as one stream."""
     try:
         import onnxruntime as ort
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The silence around what a speech-to-text model hears, for codes whose sound is not at hand."""
+"""Adds the silence that a speech-to-text model needs around its input, to codes without their audio."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Codes = npt.NDArray[np.int32]
 
 
 def with_silence(directory: ModelDirectory, user_codes: Codes) -> Codes:
-    """The codes with as much silence before and after them as the model needs to write every word; the same codes for a
-    model that needs none.
+    """Adds the silence before and after the codes that the model needs to write every word.
 
-    Before them stands the frame that no model hears, and the codes of a stream that begins in silence. After them stand
-    those of an encoder that heard them: its state is that of the sound which the codes stand for.
+    A model that needs none gets the codes unchanged. The codes before are the first frame, which models do not use, and
+    a stream that begins in silence. The codes after come from an encoder that has encoded the decoded codes, so that
+    its state is that of the stream.
 
     Args:
         directory: the model.
-        user_codes: one frame a row, [T, user_codebooks].
+        user_codes: one frame per row, [T, user_codebooks].
 
     Raises:
         CheckpointError: the codec's weights are missing or damaged.
-        ConfigError: so is its description.
+        ConfigError: the codec's config is missing or damaged.
     """
     config = directory.config
     if not config.silence_after_s:
@@ -42,6 +42,6 @@ def with_silence(directory: ModelDirectory, user_codes: Codes) -> Codes:
         heard, _ = mimi.decoder(last, mimi.decoder.initial_state())
         heard = torch.cat((heard, torch.zeros(after * sizes.frame_samples)))
         rest, _ = mimi.encoder(heard, mimi.encoder.initial_state())
-    # The encoder starts again after the first frame, as at the edge.
+    # The encoder restarts after the first frame, as at the edge.
     start = torch.cat((silence[:1], silence[: before - 1]))
     return np.concatenate((start.numpy(), user_codes, rest[-after:].numpy())).astype(np.int32)

@@ -1,1 +1,1 @@
-"""How the number clerk is trained from nothing; README.md has the recipe."""
+"""Training of the number clerk from scratch; README.md has the recipe."""

@@ -1,8 +1,11 @@
-"""The codec's decoder, on the codes of the trained encoder, which no longer changes.
+"""Trains the codec's decoder on the codes of the trained encoder, which stays fixed.
 
-Most of what it learns is the one answering voice: units placed on whole frames, as the language model will say them.
-A unit's codes are those after silence, whatever came before it (`Voice`), so that the language model has one spelling
-a word to learn and the decoder one to speak. The rest are tracks as the encoder codes them, of that voice and others.
+    python -m tools.clerk.train.decoder BANK tools/clerk/train/mimi_config.json OUT --steps 5000
+
+Writes OUT/mimi.safetensors, a checkpoint to continue from, and a log. Most training tracks are the answering voice:
+units placed on whole frames, as the language model will say them. A unit always has the codes that it has after silence
+(`Voice`), so that the language model and the decoder learn one sequence of codes per word. The other tracks, of this
+voice and others, have the codes that the encoder gives them.
 """
 
 from __future__ import annotations
@@ -27,11 +30,11 @@ from tools.clerk.train.spectra import LogMel, magnitudes
 from tools.clerk.train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_checkpoint
 
 PIECE = 50  # frames that are encoded together
-FRAMES = 14  # of a training track: steps are small, as there is little to learn and much to repeat
+FRAMES = 14  # per training track; short, because there is little to learn and much repetition
 
 
 class Voice:
-    """The answering voice in codes: of each unit [n, K], and of silence [K]."""
+    """The answering voice in codes: those of each unit [n, K], and of silence [K]."""
 
     def __init__(self, encoder: Encoder, units: dict[str, Clip], lead: int = 24) -> None:
         self.units = units
@@ -44,7 +47,7 @@ class Voice:
 
 @torch.no_grad()
 def encode(encoder: Encoder, pcm: np.ndarray) -> Tensor:
-    """Codes [B, T, K] of samples [B, n], piece by piece: what fits in a cache takes a third of the time."""
+    """Codes [B, T, K] of samples [B, n], in pieces that fit into the cache, which takes a third of the time."""
     state, codes = encoder.initial_state((len(pcm),)), list[Tensor]()
     for piece in torch.from_numpy(pcm).split(PIECE * FRAME, 1):
         found, state = encoder(piece, state)
@@ -53,7 +56,7 @@ def encode(encoder: Encoder, pcm: np.ndarray) -> Tensor:
 
 
 def said(voice: Voice, frames: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """Codes [frames, K] and samples of the answering voice: words one after the other, some cut short."""
+    """Codes [frames, K] and samples of the answering voice: a sequence of words, some cut short."""
     codes = voice.silence.repeat(frames, 1)
     pcm = np.zeros(frames * FRAME, dtype=np.float32)
     names, at = list(voice.units), int(rng.integers(0, 3))
@@ -61,7 +64,7 @@ def said(voice: Voice, frames: int, rng: np.random.Generator) -> tuple[Tensor, n
         name = names[int(rng.integers(len(names)))]
         length = min(len(voice.codes[name]), frames - at)
         if rng.random() < 0.05:
-            length = min(length, int(rng.integers(1, 5)))  # somebody interrupts
+            length = min(length, int(rng.integers(1, 5)))  # an interruption
         codes[at : at + length] = voice.codes[name][:length]
         clip = voice.units[name].samples[: length * FRAME].copy()
         if length < len(voice.codes[name]):
@@ -72,7 +75,7 @@ def said(voice: Voice, frames: int, rng: np.random.Generator) -> tuple[Tensor, n
 
 
 class Spectra(nn.Module):
-    """How far one sound is from another, in several resolutions."""
+    """The distance between two sounds, as a sum over several spectral resolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,11 +97,11 @@ class Spectra(nn.Module):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Trains, or goes on."""
+    """Trains, or continues from the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bank", type=Path, help="what speech.py made")
+    parser.add_argument("bank", type=Path, help="folder that speech.py wrote")
     parser.add_argument("config", type=Path, help="mimi_config.json")
-    parser.add_argument("out", type=Path, help="folder of the encoder's checkpoint and of this one's")
+    parser.add_argument("out", type=Path, help="folder of the trained encoder, and of the results")
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch", type=positive, default=3)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -110,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """The stage's part of one process."""
+    """Runs this process's share of the stage."""
     torch.manual_seed(arguments.seed)
     config = MimiConfig.load(arguments.config)
 
@@ -169,7 +172,7 @@ def train(arguments: argparse.Namespace) -> None:
 def batch(
     encoder: Encoder, voice: Voice, bank: list[Clip], size: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Codes [B, FRAMES, K] and samples [B, FRAMES · 1920]: in every other batch a track is as the encoder codes it."""
+    """Codes [B, FRAMES, K] and samples [B, FRAMES · 1920]; in half of the batches one track has the encoder's codes."""
     codes, pcm = zip(*(said(voice, FRAMES, rng) for _ in range(size)), strict=True)
     all_codes, all_pcm = torch.stack(codes), np.stack(pcm)
     if rng.random() < 0.5:

@@ -1,9 +1,11 @@
-"""The codec's encoder and codebooks, without its decoder.
+"""Trains the codec's encoder and codebooks, without its decoder.
 
-A small head predicts the frame's log-mel spectrum from the quantized vectors, which makes the codes carry what is
-heard; linear heads predict the spoken word and how far it has come from codebook 0, which makes that one semantic (as
-Mimi's does by distilling a speech model). Neither head is part of the product. Running without the full-rate decoder
-is what makes this stage short.
+    python -m tools.clerk.train.encoder BANK tools/clerk/train/mimi_config.json OUT --steps 6000
+
+Writes OUT/encoder.safetensors, a checkpoint to continue from, and a log. A small head predicts the frame's log-mel
+spectrum from the quantized vectors, so that the codes carry the sound. Linear heads predict the spoken word and the
+position in it from codebook 0, so that it becomes semantic (Mimi distills a speech model for that). The heads are not
+part of the product. The stage is short because it does not run the full-rate decoder.
 """
 
 from __future__ import annotations
@@ -30,16 +32,16 @@ from tools.clerk.train.quantization import Codebooks
 from tools.clerk.train.spectra import LogMel
 from tools.clerk.train.stage import CHECKPOINT_STEPS, log, positive, run, save_checkpoint
 
-FRAMES = 50  # of a scene: 4 s
-ANSWERS = 0.2  # of the scenes are the answering voice
-FRONT = 7  # layers at 24 kHz and 6 kHz, up to and with the second stride
+FRAMES = 50  # per scene: 4 s
+ANSWERS = 0.2  # share of scenes with the answering voice
+FRONT = 7  # layers at 24 kHz and 6 kHz, up to and including the second stride
 
 
 class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
-    """Batches of samples [B, FRAMES · 1920] and labels [B, FRAMES], for ever.
+    """An endless series of batches: samples [B, FRAMES · 1920] and labels [B, FRAMES].
 
-    The seed and its number decide a batch; `first` is the number of the first. Of the scenes `answers` are the
-    answering voice, dry.
+    The seed and its number determine a batch; `first` is the number of the first. A share of `answers` of the scenes is
+    the answering voice without room or noise.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
             yield torch.from_numpy(samples), torch.from_numpy(labels)
 
     def person(self, rng: np.random.Generator) -> Track:
-        """Somebody says digits all along."""
+        """A track of a person who says digits throughout."""
         length = FRAMES * FRAME
         starts = np.cumsum(rng.uniform(0.2, 2.0, 6) * RATE).astype(int) - int(0.3 * RATE)
         turns, end = [], 0
@@ -77,7 +79,7 @@ class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
         return track
 
     def answer(self, rng: np.random.Generator) -> Track:
-        """The answering voice says its words on whole frames."""
+        """A track of the answering voice, with words on whole frames."""
         track, at = Track.silent(FRAMES), int(rng.integers(0, 6))
         names = list(self.units)
         while at < FRAMES:
@@ -87,7 +89,7 @@ class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
 
 
 class Heads(nn.Module):
-    """What only training looks at."""
+    """The heads that only training uses."""
 
     def __init__(self, dimension: int, mels: int, classes: int) -> None:
         super().__init__()
@@ -97,21 +99,21 @@ class Heads(nn.Module):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Trains, or goes on."""
+    """Trains, or continues from the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bank", type=Path, help="what speech.py made")
+    parser.add_argument("bank", type=Path, help="folder that speech.py wrote")
     parser.add_argument("config", type=Path, help="mimi_config.json")
-    parser.add_argument("out", type=Path, help="folder of the checkpoint")
+    parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument(
         "--warm-up",
         type=positive,
         default=300,
-        help="steps without codebooks, which start from them (default: %(default)s)",
+        help="steps without quantizer, which initialize the codebooks (default: %(default)s)",
     )
     parser.add_argument("--batch", type=positive, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers stay")
+    parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers are fixed")
     ranks.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
@@ -121,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """The stage's part of one process."""
+    """Runs this process's share of the stage."""
     torch.manual_seed(arguments.seed)
     config = MimiConfig.load(arguments.config)
 
@@ -205,7 +207,7 @@ def train(arguments: argparse.Namespace) -> None:
 def evaluate(
     encoder: Encoder, codebooks: Codebooks, heads: Heads, mel: LogMel, pcm: Tensor, labels: Tensor, *, quantized: bool
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Losses of a batch of samples [B, n] and labels [B, T]; the latents [B, T, C] and codes [B, T, K]."""
+    """Losses, latents [B, T, C] and codes [B, T, K] of a batch of samples [B, n] with labels [B, T]."""
     latent, _ = encoder.latent(pcm, encoder.initial_state((len(pcm),)))
     projected, codes, commitment = codebooks.quantize(latent)
     seen = projected if quantized else codebooks.project(latent)

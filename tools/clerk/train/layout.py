@@ -1,8 +1,7 @@
-"""Training the product's codec modules and writing them back in the published layout.
+"""Initializes the product's codec modules for training, and writes them back in the published layout.
 
-The product reads published tensors into the layouts that it computes with. Every such change moves elements and
-changes none of them; so a module that is loaded from a "checkpoint" of running numbers shows where each element went,
-and no layer needs a second piece of code that knows how to save it.
+The product loads published tensors into the layouts that it computes with. This only moves elements. So a module loaded
+from a "checkpoint" of consecutive numbers shows where each element went, and no layer needs code to save itself.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ _CONSTANT = ("cluster_usage", "_initialized")
 
 
 class Initial:
-    """Published tensors of a model that was never trained; numbered elements where `numbered`."""
+    """The published tensors of an untrained model; with `numbered`, their elements are consecutive numbers."""
 
     def __init__(self, seed: int, *, numbered: bool = False) -> None:
         self.tensors: dict[str, Tensor] = {}
         self._generator = torch.Generator().manual_seed(seed)
-        self._numbered, self._next = numbered, 1  # 0 stands for what no tensor gave
+        self._numbered, self._next = numbered, 1  # 0 marks elements that come from no tensor
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """The tensor `name`, made at the first call."""
+        """The tensor `name`, created by the first call."""
         if name not in self.tensors:
             self.tensors[name] = self._make(name, shape)
         return self.tensors[name].clone()
 
     def skip(self, name: str, shape: tuple[int, ...]) -> None:
-        """A tensor that only the layout wants."""
+        """Adds a tensor that only the published layout needs."""
         self.tensors.setdefault(name, torch.ones(shape))
 
     def first_of(self, *names: str) -> str:
@@ -66,7 +65,7 @@ class Initial:
 
 
 class Published:
-    """Where the elements of a module's parameters stand in the published tensors."""
+    """Maps the elements of a module's parameters to the published tensors."""
 
     def __init__(self, build: Build) -> None:
         numbers = Initial(0, numbered=True)
@@ -81,7 +80,7 @@ class Published:
 
     @torch.no_grad()
     def tie_gradients(self, module: nn.Module) -> None:
-        """Gives copies of one published element one gradient, and what is no published element none."""
+        """Sums the gradients of copies of one published element; zeroes those of elements that are not published."""
         for name in self._tied:
             gradient, places = module.get_parameter(name).grad, self._places[name]
             if gradient is not None:
@@ -102,7 +101,7 @@ class Published:
 
 
 def save(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes atomically."""
+    """Writes a safetensors file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
@@ -112,7 +111,7 @@ def load(path: Path) -> dict[str, Tensor]:
     """Reads what `save` wrote, in float32.
 
     Raises:
-        AntiphonError: the file is missing or is no safetensors file.
+        AntiphonError: the file is missing or not a safetensors file.
     """
     try:
         return {name: tensor.float() for name, tensor in load_file(path).items()}
@@ -124,7 +123,7 @@ def load(path: Path) -> dict[str, Tensor]:
 
 
 def encoder_file(folder: Path) -> Path:
-    """Where the encoder's and the codebooks' tensors are: in a file of their own stage's, or in a packed model's."""
+    """The file with the encoder and the codebooks: that of the encoder's stage, or that of a packed model."""
     trained = folder / "encoder.safetensors"
     return trained if trained.exists() else folder / "mimi.safetensors"
 
@@ -133,7 +132,7 @@ def load_encoder(folder: Path, config: MimiConfig) -> Encoder:
     """The trained encoder.
 
     Raises:
-        CheckpointError: its file is missing, or is another model's.
+        CheckpointError: its file is missing, or of another model.
     """
     with Checkpoint(encoder_file(folder)) as weights:
         return Encoder(weights, config).eval()

@@ -1,8 +1,10 @@
-"""The language model, teacher-forced on the conversations of `conversations.py`.
+"""Trains the language model, teacher-forced on the conversations of `conversations.py`.
 
-What only training has: a head that names, at every frame, the digits of the person's turn so far. It makes the
-network hear long before it learns to answer. The person's embeddings start as the codec's own vectors, so that codes
-that sound alike start out alike.
+    python -m tools.clerk.train.lm DIALOGUES tools/clerk/train/config.json CODEC OUT --steps 5600
+
+Writes OUT/model.safetensors, a checkpoint to continue from, and a log. Only training has a head that predicts, at every
+frame, the digits of the person's turn so far. With it, the network learns to recognize digits long before it learns to
+answer. The person's embeddings are initialized from the codec's vectors, so that codes that sound alike start alike.
 """
 
 from __future__ import annotations
@@ -29,15 +31,15 @@ from tools.clerk.train.data.text import PADDING
 from tools.clerk.train.layout import encoder_file, load, save
 from tools.clerk.train.stage import CHECKPOINT_STEPS, fingerprint, log, positive, run, save_checkpoint
 
-WITHHELD = 0.5  # of the person's fine codebooks
-SWAPPED = 0.3  # of their semantic codes
-SIMILAR = 6  # codes that one of them may become
-AUDIO_STEPS = 40  # of each conversation whose codes are predicted; all text is
-PIECE = 16  # conversations that are tested together
+WITHHELD = 0.5  # share of the person's fine codebooks that are masked
+SWAPPED = 0.3  # share of the person's semantic codes that are replaced
+SIMILAR = 6  # nearest codes that may replace one
+AUDIO_STEPS = 40  # per conversation, with a loss on the codes; the text has one on all steps
+PIECE = 16  # conversations per test batch
 
 
 def initialize(model: LanguageModel, codec: dict[str, Tensor], seed: int) -> None:
-    """Draws the weights; the person's embeddings come from the codec's codebooks."""
+    """Draws the weights; derives the person's embeddings from the codec's codebooks."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if name.endswith("alpha"):
@@ -60,10 +62,10 @@ def initialize(model: LanguageModel, codec: dict[str, Tensor], seed: int) -> Non
 
 
 class Conversations:
-    """The shards of a folder: tokens [N, streams, T] and what was heard [N, T, 4].
+    """The shards of a folder: tokens [N, streams, T] and the digits heard so far [N, T, 4].
 
     Raises:
-        AntiphonError: the folder has none, or one of another codec than that of this fingerprint.
+        AntiphonError: the folder has none, or has one of a codec with another fingerprint.
     """
 
     def __init__(self, folder: Path, codec: str) -> None:
@@ -77,12 +79,12 @@ class Conversations:
         self.tokens, self.heard = torch.cat(tokens), torch.cat(heard)
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Tokens [B, streams, T] and what was heard [B, T, 4]."""
+        """A random batch: tokens [B, streams, T] and the digits heard so far [B, T, 4]."""
         rows = torch.from_numpy(rng.integers(len(self.tokens), size=size))
         return self.tokens[rows].long(), self.heard[rows].long()
 
     def pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All of them in order, `PIECE` at a time."""
+        """All conversations in order, `PIECE` at a time."""
         for tokens, heard in zip(self.tokens.split(PIECE), self.heard.split(PIECE), strict=True):
             yield tokens.long(), heard.long()
 
@@ -103,8 +105,8 @@ def losses(
 ) -> dict[str, Tensor]:
     """Cross entropies of a batch.
 
-    With `rng`, some of the person's fine codes are withheld, some of the semantic codes become `similar` ones, so that
-    a small set of voices stands for more, and not every step's codes are predicted.
+    With `rng`, some of the person's fine codes are masked and some semantic codes replaced by `similar` ones, to
+    augment the small set of voices, and only some steps have a loss on the codes.
     """
     config, user = model.config, 1 + model.config.dep_q
     delayed = delayed_streams(config, tokens)  # [B, streams, T + 1]
@@ -139,7 +141,7 @@ def losses(
         audio_logits.permute(0, 3, 1, 2), codes.masked_fill(~known, -100), reduction="none"
     )
     listening = listener(states[0]).unflatten(-1, (SLOTS, -1))  # [B, T, 4, 11]
-    # Step t has heard the first code of frame t − 1 and the rest of t − 2; it names what was said by frame t − 1.
+    # Step t has the first code of frame t − 1 and the rest of t − 2; its target is the digits up to frame t − 1.
     listening_loss = functional.cross_entropy(listening[:, 1:].flatten(0, 2), heard[:, :-1].flatten())
     right = text_logits.argmax(-1) == text
     return {
@@ -155,7 +157,7 @@ def losses(
 
 @torch.no_grad()
 def test(model: LanguageModel, listener: nn.Linear, conversations: Conversations, similar: Tensor) -> dict[str, float]:
-    """`losses` of all conversations: the mean over the pieces, each by its size."""
+    """`losses` of all conversations: the mean over the pieces, weighted by size."""
     sums: dict[str, float] = {}
     for tokens, heard in conversations.pieces():
         for name, value in losses(model, listener, tokens, heard, similar, None).items():
@@ -164,9 +166,9 @@ def test(model: LanguageModel, listener: nn.Linear, conversations: Conversations
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Trains, or goes on."""
+    """Trains, or continues from the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dialogues", type=Path, help="folder of shards; its `held-out` folder is the test")
+    parser.add_argument("dialogues", type=Path, help="folder of shards; its `held-out` folder is the test set")
     parser.add_argument("config", type=Path, help="config.json")
     parser.add_argument("codec", type=Path, help="folder with encoder.safetensors, or a packed model")
     parser.add_argument("out", type=Path)
@@ -176,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--start",
         type=lambda path: str(Path(path).resolve()),
-        help="model.safetensors to start from (default: nothing)",
+        help="model.safetensors to start from (default: random weights)",
     )
     parser.add_argument("--seed", type=int, default=0)
     ranks.add_arguments(parser)
@@ -193,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(arguments: argparse.Namespace, checkpoint: Path, held: dict[str, Any] | None) -> None:
-    """The stage's part of one process; goes on from what the checkpoint held."""
+    """Runs this process's share of the stage; continues from the checkpoint `held`."""
     torch.manual_seed(arguments.seed)
     config = read_config(arguments.config).lm
     model = LanguageModel(config)

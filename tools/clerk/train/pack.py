@@ -1,4 +1,4 @@
-"""The trained parts as a model directory in the published layout, with the codec exported for the edge."""
+"""Packs the trained parts into a model directory in the published layout, with the codec exported for the edge."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tools.clerk.train.stage import run
 
 
 def main() -> None:
-    """Writes the directory."""
+    """Writes the directory and prints its files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("codec", type=Path, help="folder with mimi.safetensors, or a packed model")
     parser.add_argument("lm", type=Path, help="folder with model.safetensors")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--precision", choices=["fp32", "int8"], default="int8", help="of the exported codec")
+    parser.add_argument("--precision", choices=["fp32", "int8"], default="int8", help="precision of the exported codec")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    # Half precision is enough to keep them in, and half the size; they are float32 again when they are read.
+    # Stored in half precision, which is accurate enough at half the size; loading converts them to float32.
     halves = {name: tensor.to(torch.float16) for name, tensor in load(arguments.codec / "mimi.safetensors").items()}
     out.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "mimi_config.json"):

@@ -1,4 +1,4 @@
-"""Pictures for the model card: loss curves, and spectra of speech before and after the codec."""
+"""Plots for the model card: loss curves, and spectrograms of speech before and after the codec."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CURVES = {
 
 
 def curves(logs: dict[str, list[Path]], path: Path) -> None:
-    """Losses over steps, one panel a stage; the steps of its rounds follow each other."""
+    """Plots losses over steps, one panel per stage; the rounds of a stage follow each other."""
     figure, axes = plt.subplots(1, len(logs), figsize=(5 * len(logs), 3.5), layout="constrained")
     for axis, (stage, rounds) in zip(axes, logs.items(), strict=True):
         lines, before = list[dict[str, Any]](), 0
@@ -51,15 +51,15 @@ def curves(logs: dict[str, list[Path]], path: Path) -> None:
 
 
 def through(codec: Codec, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Encoded and decoded by the codec that the edge runs, frame by frame."""
+    """Encodes and decodes samples with the edge's codec, frame by frame."""
     encoder, decoder = codec.encoder(), codec.decoder()
     padded = np.pad(samples, (0, -len(samples) % FRAME)).astype(np.float32)
     return np.concatenate([decoder.step(encoder.step(frame)) for frame in padded.reshape(-1, FRAME)])
 
 
 def spectrograms(codec: Codec, sounds: dict[str, NDArray[np.float32]], path: Path) -> None:
-    """Each sound as it was and as it came out."""
-    rng = np.random.default_rng(0)  # digital silence has no logarithm
+    """Plots spectrograms of each sound before and after the codec."""
+    rng = np.random.default_rng(0)  # noise, because the logarithm of digital silence is infinite
     figure, axes = plt.subplots(len(sounds), 2, figsize=(12, 2.6 * len(sounds)), layout="constrained", squeeze=False)
     for row, (name, samples) in zip(axes, sounds.items(), strict=True):
         for axis, what, sound in ((row[0], "original", samples), (row[1], "decoded", through(codec, samples))):
@@ -72,11 +72,11 @@ def spectrograms(codec: Codec, sounds: dict[str, NDArray[np.float32]], path: Pat
 
 
 def main() -> None:
-    """Writes both PNGs."""
+    """Writes losses.png and spectrograms.png."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bank", type=Path)
     parser.add_argument("logs", type=Path, help="folder of the codec's logs")
-    parser.add_argument("rounds", type=Path, nargs="+", help="folder of the language model's log, one for each round")
+    parser.add_argument("rounds", type=Path, nargs="+", help="folder of the language model's log, one per round")
     parser.add_argument("codec", type=Path, help="exported codec")
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()

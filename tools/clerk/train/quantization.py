@@ -1,4 +1,4 @@
-"""What training adds to the product's quantizer: a gradient through it, and codebooks that follow what they code."""
+"""Adds training to the product's quantizer: a straight-through gradient, and codebooks as moving averages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.nn import functional
 from antiphon_cloud.codec.mimi.quantizer import QuantizerEncoder
 
 DECAY = 0.97
-RARE = 0.03  # of an even share: a centroid used less is moved to a vector of the batch
+RARE = 0.03  # of the mean usage: a centroid used less is moved to a vector of the batch
 
 
 class Codebooks:
-    """Exponential moving averages of what each centroid codes (van den Oord et al. 2017, arXiv:1711.00937)."""
+    """Centroids as exponential moving averages of what they code (van den Oord et al. 2017, arXiv:1711.00937)."""
 
     def __init__(self, quantizer: QuantizerEncoder) -> None:
         self.quantizer, self.codebooks = quantizer, quantizer.first + quantizer.rest
@@ -26,19 +26,19 @@ class Codebooks:
         self.sums = torch.stack(tables).detach()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """For a checkpoint."""
+        """The state for a checkpoint."""
         return {"usage": self.usage, "sums": self.sums}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """From a checkpoint."""
+        """Restores the state from a checkpoint."""
         self.usage, self.sums = state["usage"], state["sums"]
 
     def project(self, latent: Tensor) -> Tensor:
-        """Latents [*, T, C] as the two quantizers see them, [*, T, 2 · D]."""
+        """Latents [*, T, C] to the inputs of both quantizers, [*, T, 2 · D]."""
         return latent @ self.quantizer.input_proj
 
     def quantize(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes latents [*, T, C].
+        """Quantizes latents [*, T, C].
 
         Returns:
             The quantized projections [*, T, 2 · D], with the gradient of the unquantized ones (Bengio et al. 2013,
@@ -52,7 +52,7 @@ class Codebooks:
         return projected + (vectors - projected).detach(), codes, commitment
 
     def look_up(self, codes: Tensor) -> Tensor:
-        """Codes [*, T, K] as vectors [*, T, 2 · D]."""
+        """Codes [*, T, K] to vectors [*, T, 2 · D]."""
         levels = [
             functional.embedding(codes[..., k], self.quantizer.get_parameter(f"centroids_{k}"))
             for k in range(self.codebooks)
@@ -61,9 +61,9 @@ class Codebooks:
 
     @torch.no_grad()
     def start(self, latent: Tensor) -> None:
-        """Draws every centroid from what its level sees of latents [N, C]."""
+        """Draws every centroid from its level's inputs, for latents [N, C]."""
         for k in range(self.codebooks):
-            _, residual = self._residuals(latent, self.quantizer(latent))[k]  # the levels before k stand already
+            _, residual = self._residuals(latent, self.quantizer(latent))[k]  # the levels before k are initialized
             rows = residual[torch.randint(len(residual), (self.bins,))]
             self.sums[k] = rows + 0.01 * residual.std() * torch.randn_like(rows)
             self.usage[k] = 1.0
@@ -71,7 +71,7 @@ class Codebooks:
 
     @torch.no_grad()
     def follow(self, latent: Tensor, codes: Tensor) -> None:
-        """Moves the centroids after a batch of latents [N, C] and their codes [N, K]."""
+        """Updates the centroids from a batch of latents [N, C] and their codes [N, K]."""
         for k, residual in self._residuals(latent, codes):
             used = torch.bincount(codes[:, k], minlength=self.bins).float()
             self.usage[k].mul_(DECAY).add_(used, alpha=1 - DECAY)
@@ -85,7 +85,7 @@ class Codebooks:
             self._write(k)
 
     def share(self) -> None:
-        """Gives all processes the codebooks of the first."""
+        """Broadcasts the first process's codebooks to all processes."""
         distributed.broadcast(self.usage, 0)
         distributed.broadcast(self.sums, 0)
         with torch.no_grad():

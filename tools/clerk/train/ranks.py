@@ -1,4 +1,4 @@
-"""Sharing a stage between processes, one a core: each draws its own batches, and their gradients are averaged."""
+"""Data-parallel training, one process per core: each draws its own batches, and the gradients are averaged."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from antiphon.errors import AntiphonError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--rank`, `--ranks` and `--port`."""
-    parser.add_argument("--rank", type=int, default=0, help="of this process (default: %(default)s)")
+    """Adds `--rank`, `--ranks` and `--port`."""
+    parser.add_argument("--rank", type=int, default=0, help="rank of this process (default: %(default)s)")
     parser.add_argument("--ranks", type=int, default=1, help="processes that share the work (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=29_400, help="where they meet; each shared stage its own (default: %(default)s)"
+        "--port", type=int, default=29_400, help="port of this stage's process group (default: %(default)s)"
     )
 
 
 @contextmanager
 def meeting(arguments: argparse.Namespace) -> Iterator[None]:
-    """Waits for the other processes, and leaves them at the end.
+    """Joins the process group, and leaves it at the end.
 
-    They meet at a port: unlike a file, it outlives no process that is killed.
+    The processes meet at a port: unlike a file, it does not outlive a process that is killed.
 
     Raises:
-        AntiphonError: the rank is none of them, or they cannot meet at the port.
+        AntiphonError: the rank is out of range, or the processes cannot meet at the port.
     """
     if not 0 <= arguments.rank < arguments.ranks:
         raise AntiphonError(f"--rank {arguments.rank}: the last of {arguments.ranks} is {arguments.ranks - 1}")
@@ -50,14 +50,14 @@ def meeting(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def draws(seed: int, rank: int, step: int) -> np.random.Generator:
-    """For what one step draws, torch's generator too: a stage that goes on draws what it would have drawn."""
+    """Random numbers of one step; also seeds torch. A continued stage draws the numbers of an uninterrupted one."""
     rng = np.random.default_rng([seed, rank, step])
     torch.manual_seed(int(rng.integers(1 << 63)))
     return rng
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Over the processes."""
+    """Averages the gradients over all processes."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)

@@ -1,9 +1,9 @@
-"""What of a packed model the package brings: the language model in int8 and the exported codec, without their floats.
+"""Makes the package's model from a packed one: the language model in int8 and the exported codec, without floats.
 
     python -m tools.clerk.train.ship $W/number-clerk cloud/antiphon_cloud/models/number-clerk
 
-Matrices are what `--quantize int8` makes of them, in the published int8 layout: `NAME` int8 [outputs, inputs] and
-`NAME_scb` float32 [outputs], the largest of each row. Embeddings are held likewise, which published files do not do.
+Matrices are quantized as by `--quantize int8` and stored in the published int8 layout: `NAME` int8 [outputs, inputs]
+and `NAME_scb` float32 [outputs], the largest magnitude of each row. Unlike in published files, embeddings are int8 too.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ WEIGHTS = "model.q8.safetensors"
 
 
 def int8_tensors(model: Path) -> dict[str, Tensor]:
-    """The weights of a model directory of floats in the int8 layout."""
+    """The weights of a model directory, converted from floats to the int8 layout."""
     config = read_config(model / "config.json")
     with torch.device("meta"):
         modules = LanguageModel(config.lm).named_modules()
     rows = {f"{name}.weight" for name, module in modules if isinstance(module, Linear | Embedding)}
     tensors: dict[str, Tensor] = {}
     for name, value in load_file(model / config.moshi_name).items():
-        if name in rows or "_proj" in name:  # attention's projections lie fused in the file
+        if name in rows or "_proj" in name:  # the file has attention's projections fused
             values, scale = quantize_rows(value)
             tensors |= {name: values, f"{name}_scb": scale * LEVELS}
         else:
@@ -44,10 +44,10 @@ def int8_tensors(model: Path) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    """Writes the directory, in place of what it held."""
+    """Writes the directory over its old files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="directory that train.pack wrote")
-    parser.add_argument("out", type=Path, help="the package's; its README.md stays")
+    parser.add_argument("out", type=Path, help="the package's model directory; its README.md stays")
     arguments = parser.parse_args()
     model, out = arguments.model, arguments.out
     out.mkdir(parents=True, exist_ok=True)

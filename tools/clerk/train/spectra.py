@@ -1,4 +1,4 @@
-"""Spectra to compare sounds by."""
+"""Spectra for comparing sounds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from tools.clerk.train.data.clips import RATE
 
-FLOOR = 0.05  # magnitudes: lower, the log measures silence
+FLOOR = 0.05  # added to magnitudes, so that the log does not measure silence
 
 
 class LogMel(nn.Module):
-    """Log-mel magnitudes; each column ends where its hop ends, so that nothing looks ahead."""
+    """Causal log-mel magnitudes: each column ends where its hop ends."""
 
     window: Tensor
     filters: Tensor
@@ -36,7 +36,7 @@ def magnitudes(pcm: Tensor, size: int, hop: int, window: Tensor) -> Tensor:
 
 
 def mel_filters(size: int, mels: int) -> Tensor:
-    """Triangles that are even on the mel scale (Stevens, Volkmann 1937; the formula of O'Shaughnessy), [bins, mels]."""
+    """Triangles equally spaced on the mel scale (Stevens, Volkmann 1937; O'Shaughnessy's formula), [bins, mels]."""
     top = 2595 * torch.log10(torch.tensor(1 + RATE / 2 / 700))
     edges = 700 * (10 ** (torch.linspace(0, float(top), mels + 2) / 2595) - 1)
     frequency = torch.linspace(0, RATE / 2, size // 2 + 1)[:, None]

@@ -1,4 +1,4 @@
-"""What every stage does beside its work: one sentence for what went wrong, a log, and files to go on from."""
+"""Shared by all stages: error messages, a log, and checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKPOINT_STEPS = 100  # between two checkpoints
 
 
 def run(main: Callable[[], None], name: str) -> None:
-    """Runs a stage; what a person can mend is one sentence on standard error, and status 1."""
+    """Runs a stage; expected errors end it with one sentence on standard error and status 1."""
     try:
         main()
     except AntiphonError as error:
@@ -30,7 +30,7 @@ def run(main: Callable[[], None], name: str) -> None:
 
 
 def positive(text: str) -> int:
-    """An integer of at least 1, for a parser."""
+    """Parses an integer of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
@@ -38,18 +38,18 @@ def positive(text: str) -> int:
 
 
 def log(path: Path, line: dict[str, Any]) -> None:
-    """Adds a line of JSON."""
+    """Appends a line of JSON."""
     with path.open("a") as file:
         print(json.dumps(line), file=file)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes what a stage goes on from, atomically, and last of all that it writes at a step."""
+    """Writes a checkpoint atomically; call it after all other writes of a step."""
     torch.save(state, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
 
 
 def fingerprint(path: Path) -> str:
-    """Tells one file from another, 16 hexadecimal digits."""
+    """The first 16 hexadecimal digits of a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Where weights come from: a published safetensors file, or whatever else gives tensors by their published names."""
+"""Sources of weights: a published safetensors file, or any object that returns tensors by their published names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from antiphon_cloud.errors import CheckpointError
 
 
 class Weights(Protocol):
-    """Gives each tensor once, under its published name and in its published shape."""
+    """A source of tensors in their published shapes, by their published names."""
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """The float32 tensor `name`."""
@@ -24,7 +24,7 @@ class Weights(Protocol):
         ...
 
     def first_of(self, *names: str) -> str:
-        """The one of several spellings of a name that is present."""
+        """The spelling of a name that is present, out of several."""
         ...
 
 
@@ -32,7 +32,7 @@ class Checkpoint:
     """A published safetensors file, read tensor by tensor; a context manager.
 
     Raises:
-        CheckpointError: the file is missing or is no safetensors file.
+        CheckpointError: the file is missing or not a safetensors file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class Checkpoint:
         """The tensor `name`, in float32.
 
         Raises:
-            CheckpointError: it is missing, or has another shape or no floating-point dtype.
+            CheckpointError: it is missing, has another shape, or is not floating-point.
         """
         self.skip(name, shape)
         tensor: Tensor = self._file.get_tensor(name)
@@ -67,7 +67,7 @@ class Checkpoint:
         return tensor.float()
 
     def skip(self, name: str, shape: tuple[int, ...]) -> None:
-        """Checks that the tensor `name` is there with `shape`, without reading it.
+        """Checks that the tensor `name` exists with `shape`, without reading it.
 
         Raises:
             CheckpointError: it is missing or has another shape.
@@ -80,14 +80,14 @@ class Checkpoint:
         self._unused.discard(name)
 
     def first_of(self, *names: str) -> str:
-        """The first of `names` that the file has; the first of all where it has none."""
+        """The first of `names` that the file has, or `names[0]` if it has none."""
         return next((name for name in names if name in self._names), names[0])
 
     def check_all_used(self) -> None:
-        """Checks that nothing is left over: a tensor that no layer took belongs to another model.
+        """Checks that every tensor was used: an unused one belongs to another model.
 
         Raises:
-            CheckpointError: names the first tensor that nothing took.
+            CheckpointError: names the first unused tensor.
         """
         if self._unused:
             raise CheckpointError(f"{self.path}: tensor {min(self._unused)} has no place in the model of its config")

@@ -1,4 +1,4 @@
-"""Mimi's sizes, as `mimi_config.json` gives them; the defaults are those of a model without that file."""
+"""Mimi's sizes, read from `mimi_config.json`; the defaults are the published sizes, for models without that file."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class SeanetConfig:
     last_kernel_size: Size = 3
     dilation_base: Size = 2
     compress: Size = 2
-    """How much narrower than its stage a residual block is inside."""
+    """Width of a stage over the inner width of its residual blocks."""
 
     @property
     def hop_samples(self) -> int:
-        """Samples of one position of the latent."""
+        """Samples per position of the latent."""
         return math.prod(self.ratios)
 
 
@@ -51,10 +51,10 @@ class TransformerConfig:
     num_layers: Layers = 8
     dim_feedforward: Size = 2048
     context: Size = 250
-    """Positions that attention sees, and that the ring of keys and values holds."""
+    """Positions that attention sees: the size of the ring KV cache."""
     max_period: Positive = 10_000
     layer_scale: Positive | None = 0.01
-    """Initial value of LayerScale; None for a model without."""
+    """Initial value of LayerScale; None for a model without it."""
     input_dimension: Size = 512
     output_dimension: Size = 512
 
@@ -76,7 +76,7 @@ class QuantizerConfig:
 
 @dataclass(frozen=True, slots=True)
 class MimiConfig:
-    """Everything that fixes the shapes of a Mimi checkpoint."""
+    """All sizes that determine the shapes of a Mimi checkpoint."""
 
     sample_rate: Annotated[int, Meta(gt=0, le=192_000)] = 24_000
     frame_rate: Annotated[float, Meta(gt=0, le=1000)] = 12.5
@@ -86,21 +86,21 @@ class MimiConfig:
 
     @property
     def frame_samples(self) -> int:
-        """Samples of one frame."""
+        """Samples per frame."""
         return round(self.sample_rate / self.frame_rate)
 
     @property
     def positions_per_frame(self) -> int:
-        """Positions of the transformers in one frame: the stride of the resampling beside the quantizer."""
+        """Positions of the transformers per frame: the stride of the resampling next to the quantizer."""
         return self.frame_samples // self.seanet.hop_samples
 
     def canonical_json(self) -> str:
-        """One spelling for equal configs, whatever file they came from: whole numbers have no decimals."""
+        """The same text for equal configs, whichever file they came from: whole numbers have no decimals."""
         return json.dumps(_plain(asdict(self)), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def load(cls, path: Path | None) -> MimiConfig:
-        """Reads `mimi_config.json`; without a path, the published sizes.
+        """Reads `mimi_config.json`; without a path, returns the published sizes.
 
         Raises:
             ConfigError: the file is missing or malformed, or has a key or a value that Antiphon does not support.
@@ -109,14 +109,14 @@ class MimiConfig:
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], where: str) -> MimiConfig:
-        """The config that `mimi_config.json`'s object describes; all sizes must be there.
+        """Parses the object in `mimi_config.json`; every size is required.
 
         Args:
             raw: the object.
             where: the file's name, for messages.
 
         Raises:
-            ConfigError: a key is missing, unknown, or has a value that is not supported.
+            ConfigError: a key is missing or unknown, or has an unsupported value.
         """
         values = _sizes(raw, cls, "", where)
         for name, kind in _PARTS.items():
@@ -131,7 +131,7 @@ class MimiConfig:
         return config
 
     def check(self, where: str = "mimi_config.json") -> None:
-        """Checks what the keys mean together.
+        """Checks that the keys fit each other.
 
         Args:
             where: the file's name, for messages.
@@ -166,7 +166,7 @@ class MimiConfig:
 
 
 _PARTS = {"seanet": SeanetConfig, "transformer": TransformerConfig, "quantizer": QuantizerConfig}
-_ONLY: dict[str, dict[str, tuple[Any, ...]]] = {  # what the published models say, taken for granted where it is absent
+_ONLY: dict[str, dict[str, tuple[Any, ...]]] = {  # keys with one supported value, the published one; also the default
     "": {"channels": (1,)},
     "seanet": {
         "channels": (1,),
@@ -189,7 +189,7 @@ _ONLY: dict[str, dict[str, tuple[Any, ...]]] = {  # what the published models sa
     },
     "quantizer": {},
 }
-_OTHERS = {  # keys that are checked elsewhere, or change nothing at inference
+_OTHERS = {  # keys that are checked elsewhere, or have no effect on inference
     "seanet": {"disable_norm_outer_blocks"},
     "transformer": {"output_dimensions"},
     "quantizer": {
@@ -206,10 +206,10 @@ _OPTIONAL = {"n_q_semantic"}
 
 
 def _sizes(raw: Any, kind: type[Any], name: str, where: str) -> dict[str, Any]:
-    """The values of one object of the file that are sizes of `kind`, unchecked; all other keys are as they must be.
+    """The sizes of `kind` in one object of the file, unchecked; checks all other keys.
 
     Raises:
-        ConfigError: a size is missing, or another key is unknown or asks for something else.
+        ConfigError: a size is missing, or another key is unknown or has an unsupported value.
     """
     values = as_object(raw, f"{where}: {name}" if name else where)
     within = f"{name}." if name else ""

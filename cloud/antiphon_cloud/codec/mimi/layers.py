@@ -1,8 +1,8 @@
-"""Causal convolutions as matrix products over a stretch of time, with their memory passed in and out.
+"""Streaming causal convolutions as matrix products, with their state as an argument and a result.
 
-Everything is channel-last: `[*, T, C]`, with any batch dimensions in front. A convolution gathers the taps of each
-output beside each other, `[*, T, kernel · C_in]`, and multiplies by one matrix, so that a frame is a few large products
-and every weight is the constant right-hand side of one.
+All tensors are channel-last, `[*, T, C]`, with any batch dimensions in front. A convolution gathers the taps of each
+output, `[*, T, kernel · C_in]`, and multiplies them by one matrix. A frame is then a few large products, and every
+weight is the constant right-hand side of one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch.nn import functional
 from antiphon_cloud.codec.mimi.checkpoint import Weights
 
 State = dict[str, Tensor]
-"""What a stream remembers between calls: one tensor a layer that has a memory, under its name. Zeros at the start."""
+"""A stream's state between calls: one tensor per stateful layer, by the layer's name; zeros at the start."""
 
 
 class Conv(nn.Module):
-    """A causal convolution that remembers its last `(kernel − 1) · dilation + 1 − stride` inputs.
+    """A causal convolution. Its state is its last `(kernel − 1) · dilation + 1 − stride` inputs.
 
     Args:
         weights: where `{name}.{inner}.weight` [C_out, C_in, kernel] and its bias [C_out] come from.
@@ -52,7 +52,7 @@ class Conv(nn.Module):
         self.bias = nn.Parameter(weights.take(f"{name}.{inner}.bias", (c_out,))) if bias else None
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
-        """Zeros: silence before the stream."""
+        """Zeros, as if silence came before the stream."""
         return {self.name: self.weight.new_zeros(*batch, self.memory, self.c_in)} if self.memory else {}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -66,7 +66,7 @@ class Conv(nn.Module):
         return y if self.bias is None else y + self.bias, after
 
     def _taps(self, padded: Tensor, x: Tensor) -> Tensor:
-        """The inputs of each output beside each other, [*, n, kernel · C_in]; the last ones are `x` as it came."""
+        """The inputs of each output, concatenated, [*, n, kernel · C_in]; the last taps are views of `x`."""
         n = x.shape[-2] // self.stride
         if self.dilation == 1 and self.kernel % self.stride == 0:  # whole blocks of `stride` inputs
             blocks = _blocks(padded, self.stride)  # [*, n + kernel / stride − 1, stride · C_in]
@@ -86,9 +86,9 @@ def _blocks(x: Tensor, stride: int) -> Tensor:
 
 
 class ConvTranspose(nn.Module):
-    """A causal transposed convolution, kernel 2 · stride, that remembers its last input.
+    """A causal transposed convolution, kernel 2 · stride. Its state is its last input.
 
-    Its `stride` outputs of a position come from that input and the one before: it is a convolution of two taps with
+    The `stride` outputs of a position depend on its input and the one before. So it is a convolution of two taps with
     stride · C_out channels.
 
     Args:
@@ -107,7 +107,7 @@ class ConvTranspose(nn.Module):
         self.bias = nn.Parameter(weights.take(f"{name}.{inner}.bias", (c_out,)).repeat(stride))  # [stride · C_out]
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
-        """Zeros: silence before the stream."""
+        """Zeros, as if silence came before the stream."""
         return {self.name: self.weight.new_zeros(*batch, 1, self.c_in)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -120,7 +120,7 @@ class ConvTranspose(nn.Module):
 
 
 class DepthwiseUpsample(nn.Module):
-    """A causal transposed convolution with one filter a channel, kernel 2 · stride, without bias.
+    """A depthwise causal transposed convolution, kernel 2 · stride, without bias.
 
     Args:
         weights: where `{name}.{inner}.weight` [C, 1, kernel] comes from.
@@ -134,7 +134,7 @@ class DepthwiseUpsample(nn.Module):
         self.weight = nn.Parameter(published[:, 0].T.contiguous())  # [2 · stride, C]
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
-        """Zeros: nothing overlaps the start."""
+        """Zeros: there is no overlap at the start."""
         return {self.name: self.weight.new_zeros(*batch, 1, self.stride * self.channels)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -148,7 +148,7 @@ def overlap_add(y: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         y: [*, T, 2 · N].
-        previous: [*, 1, N], the second half of the row before the first.
+        previous: [*, 1, N], the second half of the row before `y`.
 
     Returns:
         The sums [*, T, N], and the second half of the last row [*, 1, N].
@@ -160,10 +160,10 @@ def overlap_add(y: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Elu(nn.Module):
-    """The activation, with the signature of a layer."""
+    """ELU with the signature of a layer."""
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
-        """Nothing to remember."""
+        """Empty: it is stateless."""
         return {}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -172,7 +172,7 @@ class Elu(nn.Module):
 
 
 class Chain(nn.Module):
-    """Layers one after another."""
+    """Layers in sequence."""
 
     def __init__(self, layers: Iterable[nn.Module], *, residual: bool = False) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class Chain(nn.Module):
         self.residual = residual
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
-        """The state of every layer."""
+        """The states of all layers."""
         state: State = {}
         layer: Any
         for layer in self.layers:
@@ -188,7 +188,7 @@ class Chain(nn.Module):
         return state
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Through every layer; `residual` adds the input to the result."""
+        """Applies all layers; `residual` adds the input to the result."""
         y = x
         after: State = {}
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""The two halves of the codec: samples to codes, and codes to samples, any whole number of frames a call."""
+"""The encoder (samples to codes) and the decoder (codes to samples), for any whole number of frames per call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antiphon_cloud.codec.mimi.transformer import Transformer
 from antiphon_cloud.errors import ConfigError
 
 POSITION = "position"
-"""The state that counts the transformer positions so far; [] int64."""
+"""The state with the number of transformer positions so far; [] int64."""
 
 
 class Encoder(nn.Module):
@@ -29,7 +29,7 @@ class Encoder(nn.Module):
 
     Raises:
         CheckpointError: a tensor is missing or has another shape.
-        ConfigError: fewer codebooks than the semantic ones, or more than the model has.
+        ConfigError: `codebooks` is less than the number of semantic ones, or more than the model has.
     """
 
     def __init__(self, weights: Weights, config: MimiConfig, codebooks: int = 8) -> None:
@@ -65,13 +65,13 @@ class Encoder(nn.Module):
         return self.quantizer(latent), after
 
     def latent(self, pcm: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the quantizer sees, [*, T, dimension]: differentiable."""
+        """The quantizer's input, [*, T, dimension]; differentiable."""
         position = state[POSITION]
         x, after = self.seanet(pcm.unsqueeze(-1), state)  # [*, T · positions_per_frame, dimension]
         x, rings = self.transformer(x, position, state)
         after |= rings | {POSITION: position + x.shape[-2]}
         if self.downsample is not None:
-            # The first frame has no past: it pads with its own first position.
+            # No input precedes the first frame: it is padded with its own first position.
             name = self.downsample.name
             past = torch.where(position == 0, x[..., :1, :], state[name])  # [*, positions_per_frame, dimension]
             x, change = self.downsample(x, {name: past})
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """`pcm, state = decoder(codes, state)`; arguments and errors as `Encoder`."""
+    """`pcm, state = decoder(codes, state)`; arguments and errors as for `Encoder`."""
 
     def __init__(self, weights: Weights, config: MimiConfig, codebooks: int = 8) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Decoder(nn.Module):
         return self.from_latent(self.quantizer(codes), state)
 
     def from_latent(self, latent: Tensor, state: State) -> tuple[Tensor, State]:
-        """Samples of a quantized latent [*, T, dimension]: differentiable."""
+        """A quantized latent [*, T, dimension] to samples; differentiable."""
         position, x = state[POSITION], latent
         after: State = {}
         if self.upsample is not None:
@@ -126,11 +126,11 @@ class Mimi:
 
     @classmethod
     def load(cls, checkpoint: Path, config: Path | None = None, codebooks: int = 8) -> Mimi:
-        """Loads a published checkpoint; without a config file, one of the published sizes.
+        """Loads a published checkpoint; without a config file, expects the published sizes.
 
         Raises:
-            CheckpointError: the file is unreadable, a tensor is missing or misshapen, or one is left over.
-            ConfigError: the config is unreadable or not supported, or has not as many codebooks.
+            CheckpointError: the file is unreadable, or a tensor is missing, has another shape or is unused.
+            ConfigError: the config is unreadable or not supported, or has fewer codebooks.
         """
         sizes = MimiConfig.load(config)
         with Checkpoint(checkpoint) as weights:

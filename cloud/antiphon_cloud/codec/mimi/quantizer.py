@@ -1,7 +1,7 @@
 """The split residual vector quantizer (RVQ: Zeghidour et al. 2021, arXiv:2107.03312; split: Mimi, arXiv:2410.00037).
 
-Two quantizers look at the same latent: `rvq_first` gives the semantic codes, `rvq_rest` the acoustic ones. Each
-projects the latent, then codes it level by level: a level gives the centroid nearest to what the levels before it left.
+Two quantizers code the same latent: `rvq_first` gives the semantic codes, `rvq_rest` the acoustic ones. Each projects
+the latent, then codes it level by level: a level picks the centroid nearest to the residual of the levels before it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch.nn import functional
 from antiphon_cloud.codec.mimi.checkpoint import Weights
 from antiphon_cloud.codec.mimi.config import QuantizerConfig
 
-_EPSILON = 1e-5  # a centroid that was never used divides by this
+_EPSILON = 1e-5  # the least usage to divide by, for centroids that were never used
 
 
 class QuantizerEncoder(nn.Module):
@@ -26,7 +26,7 @@ class QuantizerEncoder(nn.Module):
         projections = [weights.take(f"quantizer.{rvq}.input_proj.weight", shape)[..., 0].T for rvq in _RVQS]
         self.input_proj = nn.Parameter(torch.cat(projections, 1))  # [C, 2 · D]
         centroids = load_centroids(weights, config, codebooks)
-        for k, table in enumerate(centroids):  # one parameter a codebook, so that each is one constant of the graph
+        for k, table in enumerate(centroids):  # one parameter per codebook, so that each is one constant in the graph
             self.register_parameter(f"centroids_{k}", nn.Parameter(table))  # [cardinality, D]
             self.register_parameter(f"offset_{k}", nn.Parameter(-0.5 * table.square().sum(1)))  # [cardinality]
 
@@ -74,12 +74,12 @@ _RVQS = ("rvq_first", "rvq_rest")
 
 
 def _split(codebooks: int, config: QuantizerConfig) -> tuple[int, int]:
-    """How many of the codebooks in use are semantic and how many acoustic."""
+    """The numbers of semantic and of acoustic codebooks in use."""
     return config.n_q_semantic, codebooks - config.n_q_semantic
 
 
 def load_centroids(weights: Weights, config: QuantizerConfig, codebooks: int) -> list[Tensor]:
-    """The centroids [cardinality, D] of the first `codebooks` codebooks; those after them are only checked."""
+    """The centroids [cardinality, D] of the first `codebooks` codebooks; the others are only checked."""
     tables = []
     for k in range(config.n_q):
         semantic = k < config.n_q_semantic

@@ -1,6 +1,6 @@
-"""SEANet: the convolutional ends of the codec (Tagliasacchi et al. 2020, arXiv:2009.02095), made causal.
+"""Causal SEANet: the convolutional ends of the codec (Tagliasacchi et al. 2020, arXiv:2009.02095).
 
-The numbers in the layers' names are their places in the published model, activations counted.
+The numbers in the layers' names are their indices in the published model, which counts activations too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The streaming transformer on each side of the quantizer: attention over a ring of the last `context` positions."""
+"""The streaming transformer on each side of the quantizer, with a ring KV cache of the last `context` positions."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from antiphon_cloud.codec.mimi.layers import State
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What all layers of one call share: where the new positions go and what each of them may see."""
+    """What all layers of one call share: the slots of the new positions, and the attention mask."""
 
     cos: Tensor  # [T, 1, head_dim / 2]
     sin: Tensor  # [T, 1, head_dim / 2]
-    slots: Tensor  # [min(T, context)], where in the ring the last of the new positions go
-    bias: Tensor  # [T, S], 0 where a query sees a key and −inf elsewhere
+    slots: Tensor  # [min(T, context)], ring slots of the last new positions
+    bias: Tensor  # [T, S], 0 where a query may see a key, −inf elsewhere
 
 
 class Transformer(nn.Module):
     """Pre-norm layers with LayerScale and rotary positions (RoPE: Su et al. 2021, arXiv:2104.09864).
 
-    The reference writes all positions of a frame into the ring before it attends, so that a frame's first position
-    sees `context − positions_per_frame + 1` positions. That holds here however many frames a call brings: a stream
-    gives the same result frame by frame and all at once.
+    The reference writes all positions of a frame into the ring before it attends. So a frame's first position sees
+    `context − positions_per_frame + 1` positions. Here this holds for any number of frames per call: a stream gives the
+    same result frame by frame and all at once.
 
     Args:
-        weights: where the tensors below `{name}.` come from.
-        name: `encoder_transformer` or `decoder_transformer`; the states are named after it too.
+        weights: source of the tensors below `{name}.`.
+        name: `encoder_transformer` or `decoder_transformer`; also the prefix of the states' names.
         positions_per_frame: positions that are written together.
     """
 
@@ -93,7 +93,7 @@ class Transformer(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each behind a LayerNorm and scaled before it joins the residual stream."""
+    """Attention and feed-forward, each after a LayerNorm, and scaled before it is added to the residual stream."""
 
     def __init__(self, weights: Weights, name: str, config: TransformerConfig) -> None:
         super().__init__()
@@ -136,8 +136,8 @@ class LayerNorm(nn.Module):
 class Attention(nn.Module):
     """Causal attention over the ring.
 
-    The published rotation turns adjacent channels (2i, 2i + 1). The query and key columns are stored with the even
-    channels of a head first and its odd channels after them, which changes no score and makes the rotation two halves.
+    The published model rotates adjacent channels (2i, 2i + 1). Here the query and key columns of a head are stored with
+    its even channels first and its odd ones after them: no score changes, and the rotation works on two halves.
     """
 
     def __init__(self, weights: Weights, name: str, config: TransformerConfig) -> None:
@@ -179,15 +179,15 @@ class Attention(nn.Module):
         return y.transpose(-3, -2).flatten(-2) @ self.out_proj, rings
 
     def _write(self, ring: Tensor, new: Tensor, window: Window) -> Tensor:
-        """The ring [*, H, context, D] with the last positions of `new` [*, H, T, D] in their slots."""
+        """The ring [*, H, context, D] with the last positions of `new` [*, H, T, D] written to their slots."""
         new = new[..., -self.context :, :]
         if ring.dim() > 3:
             return ring.index_copy(-2, window.slots, new)
-        # Of one stream, the export makes one ScatterND that can write in place; it knows no index_copy.
+        # For one stream the exporter makes one ScatterND, which can write in place; it does not support index_copy.
         heads = torch.arange(self.heads, device=ring.device)[:, None]  # [H, 1]
         return ring.index_put((heads, window.slots), new)
 
 
 def linear(weights: Weights, name: str, c_in: int, c_out: int) -> nn.Parameter:
-    """The matrix [c_in, c_out] of a published linear layer [c_out, c_in], to multiply from the right."""
+    """The matrix [c_in, c_out] of a published linear layer [c_out, c_in], as a right-hand side."""
     return nn.Parameter(weights.take(name, (c_out, c_in)).T.contiguous())

@@ -1,1 +1,1 @@
-"""What the number clerk hears and says in training: voices, scenes, conversations."""
+"""Training data of the number clerk: voices, scenes, conversations."""

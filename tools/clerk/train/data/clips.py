@@ -1,4 +1,4 @@
-"""Clips of speech, the words in them, and how they lie on disk."""
+"""Clips of speech with their words, and their file format."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Samples = NDArray[np.float32]
 
 RATE = 24_000
 FRAME = 1920
-PEAK = 0.5  # of every clip
+PEAK = 0.5  # peak amplitude of every clip
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 THROAT_HZ = (500.0, 1500.0, 2500.0, 4000.0)  # about the first four formants
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word and where it is spoken."""
+    """A word and its start and end."""
 
     text: str
     start_s: float
@@ -32,7 +32,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Clip:
-    """Samples [n] at 24 kHz in [−1, 1], without silence around them, and the words in them."""
+    """Samples [n] at 24 kHz in [−1, 1] without silence at the ends, and their words."""
 
     voice: str
     samples: Samples
@@ -40,10 +40,10 @@ class Clip:
 
 
 def trimmed(voice: str, samples: Samples, words: Sequence[Word]) -> Clip:
-    """Without the silence at both ends, at `PEAK`.
+    """A clip without the silence at both ends, scaled to `PEAK`.
 
     Raises:
-        AntiphonError: there is nothing but silence.
+        AntiphonError: the samples are silent.
     """
     peak = float(np.abs(samples).max(initial=0))
     loud = np.flatnonzero(np.abs(samples) > 0.02 * peak)
@@ -61,23 +61,23 @@ def trimmed(voice: str, samples: Samples, words: Sequence[Word]) -> Clip:
 
 @dataclass(frozen=True)
 class Throat:
-    """A vocal tract: where it puts what another's has at each of `THROAT_HZ`, as a factor."""
+    """A vocal tract: the factor by which it shifts formants at each of `THROAT_HZ`."""
 
     name: str
     factors: tuple[float, ...]
 
     @classmethod
     def draw(cls, name: str, rng: np.random.Generator) -> Throat:
-        """Shorter or longer than another's, and each part of it a little on its own."""
+        """Draws a random length, and a small random change of each factor."""
         length = rng.uniform(0.82, 1.22)
         return cls(name, tuple(float(length * rng.uniform(0.92, 1.08)) for _ in THROAT_HZ))
 
 
 def revoiced(clip: Clip, throat: Throat) -> Clip:
-    """As another vocal tract would say it: formants move, pitch and time stay.
+    """The clip with another vocal tract: formants move; pitch and timing stay.
 
-    The envelope of the spectra is that of their smoothed cepstra; warping it makes speakers that no synthesizer has
-    (Jaitly, Hinton, "Vocal tract length perturbation", 2013; here each formant has a factor of its own).
+    Warps the spectral envelope, which comes from the smoothed cepstrum, to get speakers that no synthesizer has
+    (Jaitly, Hinton, "Vocal tract length perturbation", 2013; here each formant has its own factor).
     """
     size, hop, smooth = 1024, 256, 48
     window = np.hanning(size + 1)[:-1].astype(np.float32)
@@ -102,7 +102,7 @@ def revoiced(clip: Clip, throat: Throat) -> Clip:
 
 
 def save_clips(path: Path, clips: Sequence[Clip]) -> None:
-    """Writes clips to an .npz file, 16 bits a sample."""
+    """Writes clips to an .npz file, with 16 bits per sample."""
     about = [
         {"voice": clip.voice, "samples": len(clip.samples), "words": [[w.text, w.start_s, w.end_s] for w in clip.words]}
         for clip in clips
@@ -124,5 +124,5 @@ def load_clips(path: Path) -> list[Clip]:
 
 
 def load_units(path: Path) -> dict[str, Clip]:
-    """What the answering voice says, by its text."""
+    """The answering voice's units, by their text."""
     return {" ".join(word.text for word in clip.words): clip for clip in load_clips(path)}

@@ -1,6 +1,9 @@
-"""Conversations as the language model sees them: text tokens and the codes of both sides.
+"""Makes the language model's training data: conversations as text tokens and the codes of both sides.
 
-The person's codes come from the trained encoder, the clerk's from `Voice`. The number of a shard is its seed.
+    python -m tools.clerk.train.data.conversations BANK tools/clerk/train/mimi_config.json CODEC OUT --shards 400
+
+Writes numbered shards into OUT; those that exist are kept. The person's codes come from the trained encoder, the
+clerk's from `Voice`. The number of a shard is its seed.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ from tools.clerk.train.layout import encoder_file, load_encoder
 from tools.clerk.train.stage import fingerprint, positive, run
 
 FRAMES = 200  # 16 s
-SLOTS = 4  # digits that a turn has at most
+SLOTS = 4  # most digits per turn
 
 
 def tokens_of(conversation: Dialogue, user_codes: NDArray[np.int64], voice: Voice) -> NDArray[np.int64]:
-    """Text, the clerk's codes and the person's: [1 + 2 · K, T]."""
+    """Text, the clerk's codes and the person's codes: [1 + 2 · K, T]."""
     frames = len(user_codes)
     text = np.full(frames, PADDING)
     own = np.repeat(voice.silence.numpy()[None], frames, 0)  # [T, K]
@@ -50,7 +53,7 @@ def tokens_of(conversation: Dialogue, user_codes: NDArray[np.int64], voice: Voic
 
 
 def heard_of(conversation: Dialogue, frames: int) -> NDArray[np.int64]:
-    """What the person's present turn was up to each frame: a digit + 1 or 0 in each of four places, [T, 4]."""
+    """The digits of the person's current turn up to each frame, [T, 4]: a digit + 1, or 0 for none."""
     heard = np.zeros((frames, SLOTS), dtype=np.int64)
     for start_s, _, digits in conversation.turns:
         first = int(start_s * RATE) // FRAME
@@ -62,10 +65,10 @@ def heard_of(conversation: Dialogue, frames: int) -> NDArray[np.int64]:
 
 
 def load_shard(path: Path, codec: str) -> tuple[NDArray[np.int16], NDArray[np.int8]]:
-    """Tokens [N, streams, T] and what was heard [N, T, 4].
+    """Tokens [N, streams, T] and the digits heard so far [N, T, 4].
 
     Raises:
-        AntiphonError: the shard was made with another codec than that of this fingerprint: its codes mean nothing.
+        AntiphonError: the shard was made with a codec of another fingerprint, so its codes have another meaning.
     """
     with np.load(path) as shard:
         if str(shard["codec"]) != codec:
@@ -74,7 +77,7 @@ def load_shard(path: Path, codec: str) -> tuple[NDArray[np.int16], NDArray[np.in
 
 
 def main() -> None:
-    """Adds shards."""
+    """Writes the missing shards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
     parser.add_argument("config", type=Path, help="mimi_config.json")
@@ -82,9 +85,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--first", type=int, default=0, help="number of the first shard (default: %(default)s)")
     parser.add_argument("--shards", type=positive, default=100)
-    parser.add_argument("--each", type=positive, default=32, help="conversations of a shard (default: %(default)s)")
-    parser.add_argument("--held-out", action="store_true", help="voices that training never hears")
-    parser.add_argument("--other-words", action="store_true", help="people say words that are no digits, too")
+    parser.add_argument("--each", type=positive, default=32, help="conversations per shard (default: %(default)s)")
+    parser.add_argument("--held-out", action="store_true", help="use the held-out voices")
+    parser.add_argument("--other-words", action="store_true", help="people also say words other than digits")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,7 @@ def main() -> None:
     for shard in range(arguments.first, arguments.first + arguments.shards):
         path = arguments.out / f"{shard:04}.npz"
         if path.exists():
-            load_shard(path, codec)  # or refuses it
+            load_shard(path, codec)  # raises if its codec differs
             continue
         rng = np.random.default_rng([shard, arguments.held_out])
         made = [

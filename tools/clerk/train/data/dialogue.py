@@ -1,9 +1,9 @@
-"""Conversations with the number clerk: the person's track, and what the clerk says when.
+"""Makes conversations with the number clerk: the person's track, and the clerk's replies with their times.
 
-Rules. The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends it says "you said"
-and the digits; other words belong to the turn, but are not repeated, and a turn of nothing else has no reply. `STOP`
-frames after the frame in which a person starts while it talks, it is silent. Both are late now and then (`LATE`): a
-model that missed the moment has learned that the next one will do.
+The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends, it says "you said" and the
+digits. Other words belong to the turn but are not repeated; a turn without digits has no reply. If a person starts
+while the clerk talks, it stops `STOP` frames after the frame in which the person starts. Both are sometimes late
+(`LATE`), so that a model that missed the right frame has learned to act in the next one.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from tools.clerk.train.data.scenes import PAUSE_S, SPEEDS, Track, person, record
 from tools.clerk.train.data.sounds import sound
 
 GREETING = 3  # frame of "ready"
-REPLY = 7  # frames from the one in which speech ends to the reply
-STOP = 2  # frames from the one in which speech starts to silence
-LATE = (0.7, 0.2, 0.1)  # how often one of them comes on time, one frame late, two frames late
+REPLY = 7  # frames from the end of speech to the reply
+STOP = 2  # frames from the start of speech to silence
+LATE = (0.7, 0.2, 0.1)  # probabilities of being on time, one frame late, two frames late
 TURNS = {("digits",): 0.75, ("other",): 0.15, ("other", "digits"): 0.05, ("digits", "other"): 0.05}
-"""What is said in a turn, and how often: digits, other words, both."""
-SOUNDS = 0.5  # of the conversations may have sounds that are no speech
-APART_S = 0.15  # at least, between speech and such a sound
+"""The parts of a turn (digits, other words or both), and their probabilities."""
+SOUNDS = 0.5  # share of conversations that may have non-speech sounds
+APART_S = 0.15  # least time between speech and such a sound
 
-Turn = tuple[float, float, list[str]]  # start and end in s, digits; empty where there were only other words
+Turn = tuple[float, float, list[str]]  # start and end in s, and digits; none if there are only other words
 
 
 @dataclass
 class Reply:
-    """Units that the clerk says from frame `start`, cut before frame `end` if that comes first."""
+    """Units that the clerk says from frame `start` on, cut off at frame `end`."""
 
     start: int
     units: list[str]
     end: int
 
     def span_s(self, lengths: dict[str, int]) -> tuple[float, float]:
-        """Its start and end in s, given the frames of each unit."""
+        """Start and end in s, given the frames of each unit."""
         end = min(self.end, self.start + sum(lengths[unit] for unit in self.units))
         return self.start * FRAME / RATE, end * FRAME / RATE
 
@@ -47,21 +47,22 @@ class Reply:
 class Dialogue:
     """One conversation of a whole number of frames."""
 
-    samples: Samples  # the person's, as recorded
+    samples: Samples  # the person's track, as recorded
     words: list[Word]
     replies: list[Reply]
     turns: list[Turn] = field(default_factory=list)
 
 
 def late(rng: np.random.Generator) -> int:
-    """Frames by which the clerk is late."""
+    """Draws by how many frames the clerk is late."""
     return int(rng.choice(len(LATE), p=LATE))
 
 
 def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random.Generator) -> None:
-    """Tries one to ten sounds that are no speech, each anywhere; one that would be over speech is left out.
+    """Adds up to ten non-speech sounds at random times, except those that would overlap with speech.
 
-    Speech, starts and ends in s, is the clerk's too: whoever has to tell a sound from a voice first stops too late.
+    `speech` has starts and ends in s, of person and clerk. Sounds stay clear of the clerk's speech too, because a model
+    that first has to tell a sound from a voice stops too late.
     """
     for _ in range(int(rng.integers(1, 11))):
         samples = sound(rng)
@@ -72,7 +73,7 @@ def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random
 
 
 def say(track: Track, at_s: float, bank: Sequence[Clip], other_words: Sequence[Clip], rng: np.random.Generator) -> Turn:
-    """Adds a turn in one voice, if that has both digits and other words; its end may be after the track's."""
+    """Adds a turn, in one voice if that has both digits and other words; the turn may end after the track."""
     parts = list(TURNS)[rng.choice(len(TURNS), p=list(TURNS.values()))] if other_words else ("digits",)
     start = at = int(at_s * RATE)
     voice, digits = "", list[str]()
@@ -101,16 +102,16 @@ def make(
     clean: bool = False,
     sounds: float = SOUNDS,
 ) -> Dialogue:
-    """A conversation.
+    """Makes a conversation.
 
     Args:
         bank: the person's clips of digits.
         lengths: frames of each unit of the clerk.
-        frames: length.
-        rng: decides all.
-        other_words: clips of words that are no digits; without any, everybody says digits only.
-        clean: without noise and room.
-        sounds: how often there may be some that are no speech.
+        frames: length of the conversation.
+        rng: makes all random choices.
+        other_words: clips of words other than digits; if empty, people say digits only.
+        clean: whether to leave out noise and room.
+        sounds: probability of non-speech sounds.
     """
     track = Track.silent(frames)
     greeting = Reply(GREETING, ["ready"], frames)
@@ -118,7 +119,7 @@ def make(
     busy_until = GREETING + lengths["ready"]  # frame after the clerk's last
     at_s = rng.uniform(0.5, 2.5) if rng.random() < 0.7 else rng.uniform(0.0, 0.6)
     last = greeting
-    quiet_chance = 0.08  # a conversation in which nobody says anything
+    quiet_chance = 0.08  # probability of a conversation without speech
     silent = rng.random() < quiet_chance
     while not silent and at_s < frames * FRAME / RATE - 1.0:
         start_s, end_s, digits = say(track, at_s, bank, other_words, rng)
@@ -137,7 +138,7 @@ def make(
         busy_until = start + length
         spoken_s = busy_until * FRAME / RATE
         if rng.random() < 0.4:
-            at_s = rng.uniform(start * FRAME / RATE + 0.1, spoken_s)  # a barge-in
+            at_s = rng.uniform(start * FRAME / RATE + 0.1, spoken_s)  # the person interrupts
         else:
             at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])
     if rng.random() < sounds:

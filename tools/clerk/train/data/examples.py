@@ -1,4 +1,4 @@
-"""What people say in `make demo` and in the test of the number clerk: voices that training never heard."""
+"""Makes the sounds of `make demo` and of the number clerk's test, with voices that training never uses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tools.clerk.train.stage import run
 
 DEMO = ROOT / "tools/demo/conversation"
 TEST = ROOT / "tests/clerk/utterances"
-PERIOD_S = 9.0  # of the test's utterances
+PERIOD_S = 9.0  # from one of the test's utterances to the next
 
 
 def write(path: Path, track: Track, turns: list[list[str]]) -> None:
-    """The sound as FLAC, and as JSON what is said and when."""
+    """Writes the sound as FLAC, and the words with their times as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path.with_suffix(".flac"), track.samples, RATE, subtype="PCM_16")
     words = iter(track.words)
@@ -34,7 +34,7 @@ def write(path: Path, track: Track, turns: list[list[str]]) -> None:
 
 
 def demo() -> None:
-    """Three turns by two voices; the last interrupts the answer to the second."""
+    """Writes the demo: three turns by two voices; the last interrupts the answer to the second."""
     espeak = Espeak()
     voices = {
         "natural": lambda words: flite(words, "awb", 1.2),
@@ -54,7 +54,7 @@ def demo() -> None:
 
 
 def test(count: int) -> None:
-    """Utterances, one every `PERIOD_S`, each to be cut out and played in a conversation of its own."""
+    """Writes the test: one utterance every `PERIOD_S`, each for a conversation of its own."""
     rng = np.random.default_rng(77)
     bank: list[Clip] = make_bank(300, 77, held_out=True)
     frames = int(PERIOD_S * RATE) // FRAME
@@ -70,7 +70,7 @@ def test(count: int) -> None:
 
 
 def main() -> None:
-    """Writes both."""
+    """Writes both files."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     demo()
     test(20)

@@ -1,4 +1,4 @@
-"""What a microphone hears of a person: clips in a room, with noise, a band limit and a gain; labelled by the frame."""
+"""Makes recordings of a person: clips in a room, with noise, a band limit and a gain; labelled per frame."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip, Samples, Word
 
 CLASSES = 1 + 3 * (len(DIGITS) + 3)
-"""Silence, then each word's beginning, middle and end; the words are the digits, then those of the answering voice."""
-CLEAN = 0.3  # of what training hears has no noise and no room: studio sound is what a test plays
-PAUSE_S = 0.35  # the longest within a turn
-SPEEDS = (0.82, 1.2)  # from slow to fast
+"""Number of classes: silence, then the beginning, middle and end of each digit and of the answering voice's words."""
+CLEAN = 0.3  # share of training data without noise and room, as tests play clean sound
+PAUSE_S = 0.35  # longest pause within a turn
+SPEEDS = (0.82, 1.2)  # slowest and fastest
 _PLACE = {word: i for i, word in enumerate((*DIGITS, "ready", "you", "said"))}
 
 
 @dataclass
 class Track:
-    """One stream under construction: samples [n], the words in it, and the voice of the last."""
+    """A stream under construction: samples [n], its words, and the voice of the last clip."""
 
     samples: Samples
     words: list[Word]
@@ -28,11 +28,11 @@ class Track:
 
     @classmethod
     def silent(cls, frames: int) -> Track:
-        """Nothing yet."""
+        """A track of silence."""
         return cls(np.zeros(frames * FRAME, dtype=np.float32), [])
 
     def place(self, clip: Clip, start: int, samples: Samples | None = None) -> int:
-        """Adds a clip (or another rendering of it) at sample `start`; returns the sample after it."""
+        """Adds a clip (or another rendering of it) at sample `start`; returns the index after its last sample."""
         samples = clip.samples if samples is None else samples
         self.voice = clip.voice
         scale = len(samples) / len(clip.samples)
@@ -43,13 +43,13 @@ class Track:
         return self.add(samples, start)
 
     def add(self, samples: Samples, start: int) -> int:
-        """Adds samples only; returns the sample after them, which may be after the track's last."""
+        """Adds samples only; returns the index after the last one, which may be beyond the track."""
         room = self.samples[start : start + len(samples)]
         room += samples[: len(room)]
         return start + len(samples)
 
     def labels(self) -> NDArray[np.int64]:
-        """The class of each frame, by what is spoken in its middle."""
+        """The class of each frame, from the word in its middle."""
         labels = np.zeros(len(self.samples) // FRAME, dtype=np.int64)
         middles = (np.arange(len(labels)) + 0.5) * FRAME / RATE
         for word in self.words:
@@ -63,7 +63,7 @@ class Track:
 
 
 def stretched(samples: Samples, speed: float) -> Samples:
-    """Played so many times as fast: pitch and formants move with it."""
+    """Samples played `speed` times as fast; this also shifts pitch and formants."""
     at = np.arange(0, len(samples) - 1, speed)
     return np.asarray(np.interp(at, np.arange(len(samples)), samples), dtype=np.float32)
 
@@ -77,15 +77,15 @@ def person(
     voice: str = "",
     as_recorded: bool = False,
 ) -> Track:
-    """A person who says one to four digits at each turn.
+    """The track of a person who says one to four digits in each turn.
 
     Args:
-        bank: clips to draw from; one turn keeps to one voice, and has fewer digits where it has no more clips.
+        bank: clips to draw from. A turn has one voice, and fewer digits if that voice has no fitting clip.
         frames: length of the track.
-        turns: first sample, number of digits.
-        rng: decides all.
-        voice: says all turns, if the bank has it.
-        as_recorded: not faster or slower than the clip is.
+        turns: first sample and number of digits of each turn.
+        rng: makes all random choices.
+        voice: the voice of all turns, if the bank has it.
+        as_recorded: keeps the speed of the clips.
     """
     track = Track.silent(frames)
     for start, digits in turns:
@@ -105,7 +105,7 @@ def person(
 
 
 def recorded(clean: Samples, rng: np.random.Generator) -> Samples:
-    """The clean track as a microphone gives it: room, band, noise, gain."""
+    """A clean track as recorded by a microphone: with room, band limit, noise and gain."""
     samples = clean
     if rng.random() < 0.35:
         samples = reverberated(samples, rng)
@@ -118,7 +118,7 @@ def recorded(clean: Samples, rng: np.random.Generator) -> Samples:
         high = rng.uniform(5000, 12000)
     samples = filtered(samples, low, high, rng.uniform(-6, 6))
     gain = 10 ** (rng.uniform(-20, 4) / 20)
-    level = 0.08 * 10 ** (-rng.uniform(12, 55) / 20)  # speech at a peak of 0.5 has about 0.08 of root mean square
+    level = 0.08 * 10 ** (-rng.uniform(12, 55) / 20)  # 0.08: about the RMS of speech with a peak of 0.5
     noisy = samples + level * noise(len(samples), rng) if rng.random() < 0.8 else samples
     if rng.random() < 0.25:
         noisy = noisy + bumps(len(samples), rng)
@@ -126,7 +126,7 @@ def recorded(clean: Samples, rng: np.random.Generator) -> Samples:
 
 
 def noise(count: int, rng: np.random.Generator) -> Samples:
-    """Coloured noise of unit root mean square, sometimes with mains hum."""
+    """Coloured noise with unit root mean square, sometimes with mains hum."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     frequency = np.fft.rfftfreq(count, 1 / RATE)
     spectrum *= (np.maximum(frequency, 40) / 1000) ** -rng.uniform(0, 1.2)
@@ -138,7 +138,7 @@ def noise(count: int, rng: np.random.Generator) -> Samples:
 
 
 def bumps(count: int, rng: np.random.Generator) -> Samples:
-    """A few short bursts: a door, a key, a cough."""
+    """A few short bursts, like a door, a key or a cough."""
     out = np.zeros(count, dtype=np.float32)
     for _ in range(int(rng.integers(1, 5))):
         length = int(rng.uniform(0.005, 0.25) * RATE)
@@ -149,7 +149,7 @@ def bumps(count: int, rng: np.random.Generator) -> Samples:
 
 
 def reverberated(samples: Samples, rng: np.random.Generator) -> Samples:
-    """A room of exponentially decaying reflections, 0.1 to 0.5 s for 60 dB."""
+    """Adds a room's exponentially decaying reflections, 0.1 to 0.5 s for 60 dB."""
     length = int(rng.uniform(0.1, 0.5) * RATE)
     tail = rng.standard_normal(length) * 10 ** (-3 * np.linspace(0, 1, length))
     tail *= rng.uniform(0.05, 0.5) / np.sqrt((tail**2).sum())
@@ -160,7 +160,7 @@ def reverberated(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def filtered(samples: Samples, low: float, high: float, tilt_db: float) -> Samples:
-    """A band with soft edges, and a tilt around 1 kHz in dB for two octaves."""
+    """Limits the band with soft edges, and tilts the spectrum around 1 kHz by `tilt_db` per two octaves."""
     frequency = np.fft.rfftfreq(len(samples), 1 / RATE)
     gain = (np.maximum(frequency, 60) / 1000) ** (tilt_db / 12)
     gain = np.clip(gain, 0.1, 4) / (1 + (frequency / high) ** 16) ** 0.5

@@ -1,6 +1,6 @@
-"""What a microphone hears beside people: things that beep, ring, rattle. Nobody answers them.
+"""Makes non-speech sounds, which the clerk should not answer: beeps, rings and rattles.
 
-Every kind gives samples [n] at 24 kHz, as loud as they come.
+Every kind returns samples [n] at 24 kHz, not normalized.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LONGEST_S = 4.0
 
 
 def sound(rng: np.random.Generator) -> Samples:
-    """One sound, or up to four of the same, [n], at most `LONGEST_S` long; at a clip's peak or up to 24 dB below."""
+    """A sound, once or up to four times, [n], at most `LONGEST_S` long, at a clip's peak or up to 24 dB below."""
     kind = (beeps, struck, rattle)[int(rng.integers(3))]
     once, longest = kind(rng), int(LONGEST_S * RATE)
     gap = np.zeros(int(rng.uniform(0.0, 0.7) * RATE), dtype=np.float32)
@@ -27,13 +27,13 @@ def sound(rng: np.random.Generator) -> Samples:
 
 
 def beeps(rng: np.random.Generator) -> Samples:
-    """One to five notes of a telephone, an alarm or a till: steady or dying away, of one pitch or two at once."""
+    """One to five notes as of a telephone, an alarm or a till, steady or decaying, of one or two pitches at once."""
     harmonics = rng.uniform(0, 1, int(rng.integers(1, 7))) ** 2
     length = int(rng.uniform(0.04, 0.5) * RATE)
     at = np.arange(length) / RATE
     edges = np.minimum(1, np.minimum(at, at[::-1]) / 0.004)
     fall = np.exp(-at * rng.choice([0.0, rng.uniform(1, 12)]))
-    glide = rng.choice([0.0, rng.uniform(-1, 1)])  # octaves a note
+    glide = rng.choice([0.0, rng.uniform(-1, 1)])  # octaves per note
     silence = np.zeros(int(rng.choice([0.0, rng.uniform(0.02, 0.3)]) * RATE))
     pitches = 200 * 2 ** rng.uniform(0, 4, (int(rng.integers(1, 4)), int(rng.integers(1, 3))))  # [pitches, at once]
     notes = []
@@ -49,11 +49,11 @@ def beeps(rng: np.random.Generator) -> Samples:
 
 
 def struck(rng: np.random.Generator) -> Samples:
-    """A bell, a glass, a table: partials that are no harmonics and die away, the high ones sooner."""
+    """A bell, a glass or a table: decaying inharmonic partials, of which the high ones decay faster."""
     length = int(rng.uniform(0.1, 1.6) * RATE)
     at = np.arange(length) / RATE
     fall = rng.uniform(2, 25)
-    out = rng.standard_normal(length) * np.exp(-at * rng.uniform(200, 1000)) * rng.uniform(0, 1)  # the blow
+    out = rng.standard_normal(length) * np.exp(-at * rng.uniform(200, 1000)) * rng.uniform(0, 1)  # the impact
     base = 150 * 2 ** rng.uniform(0, 4)
     for ratio in np.cumprod(rng.uniform(1.1, 2.0, int(rng.integers(2, 9)))):
         if base * ratio < RATE / 2:
@@ -63,7 +63,7 @@ def struck(rng: np.random.Generator) -> Samples:
 
 
 def rattle(rng: np.random.Generator) -> Samples:
-    """A shutter, paper, keys: one to seven bursts of noise in a band, each with an attack and a decay."""
+    """A shutter, paper or keys: one to seven bursts of band-limited noise, each with an attack and a decay."""
     parts = []
     low = 100 * 2 ** rng.uniform(0, 5.5)
     high = low * 2 ** rng.uniform(0.5, 3)

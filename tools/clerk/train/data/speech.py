@@ -1,4 +1,4 @@
-"""The banks of clips from which people are made: digits, and other words, in many voices, some of them held out."""
+"""Makes the banks of clips of digits and other words, in many voices, some of them held out from training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tools.clerk.train.data.synthesizers import Espeak, festival, flite, pico, s
 from tools.clerk.train.data.variants import child
 from tools.clerk.train.stage import positive, run
 
-UNITS = ("ready", "you said", *DIGITS)  # what the answering voice can say
-ANSWERING_VOICE = "rms"  # the independent recognizer hears its every digit right, and slt's "four" as "five"
+UNITS = ("ready", "you said", *DIGITS)  # what the answering voice says
+ANSWERING_VOICE = "rms"  # the recognizer gets all its digits right; it takes slt's "four" for "five"
 
 # "en" is British English: espeak-ng knows "en-gb" as a language, not as a voice.
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
@@ -27,20 +27,20 @@ VARIANTS = """
     benjamin boris caleb david ed edward f1 f2 f3 f5 grandma grandpa gustave iven iven2 iven3 john kaukovalta
     klatt klatt2 klatt3 m1 m2 m3 m4 m6 m7 m8 marcelo max miguel norbert pablo paul pedro quincy rob robert
     sandro shelby steph steph2 zac
-""".split()  # noqa: SIM905 - five times as many lines as a list
+""".split()  # noqa: SIM905 - a list would take five times as many lines
 FLITE = ("slt", "rms", "kal16")
 PICO = ("en-GB", "en-US")
 HELD_OUT_VARIANTS = ("Andy", "Gene", "Marco", "belinda", "f4", "linda", "m5", "michel", "travis", "victor")
 HELD_OUT_FLITE = ("awb",)
-"""Voices that training never hears: ten variants of espeak-ng and a Scot, made from recordings of himself."""
+"""Voices that training never uses: ten variants of espeak-ng, and flite's voice of a Scot, made from recordings."""
 
 PART = 1000  # clips that one process makes at a time
-CHILDREN = 32  # speakers of each part that espeak-ng does not have
-THROATS = 8  # vocal tracts with which each part's other voices speak
+CHILDREN = 32  # new variants of espeak-ng per part
+THROATS = 8  # vocal tracts for the other voices of a part
 
 
 def answering_units() -> dict[str, Clip]:
-    """What the answering voice says, each a whole number of frames long."""
+    """The answering voice's units, each padded to whole frames."""
     units = {}
     for text in UNITS:
         clip = flite([text], ANSWERING_VOICE, 1.1)
@@ -52,10 +52,10 @@ def answering_units() -> dict[str, Clip]:
 
 
 def make_bank(count: int, seed: int, words: Sequence[str] = DIGITS, *, held_out: bool = False) -> list[Clip]:
-    """Clips of one to four of the words in one breath, most of them single words.
+    """Makes clips of one to four words without a pause, most of them single words.
 
-    Half are espeak-ng's. For training most of these are said by children of two of its variants, and the rest with
-    other vocal tracts, so that few voices stand for many.
+    Half are espeak-ng's. For training, most of these have a voice that is a child of two variants, and most other clips
+    have another vocal tract, so that a few voices give many speakers.
 
     Raises:
         AntiphonError: a synthesizer or a voice is not installed.
@@ -73,7 +73,7 @@ def make_bank(count: int, seed: int, words: Sequence[str] = DIGITS, *, held_out:
 
 
 def born(espeak: Espeak, name: str, rng: np.random.Generator) -> list[str]:
-    """Voices of espeak-ng's that were not there before, each with its accent."""
+    """Adds new variants to espeak-ng; returns their voices, each with an accent."""
     voices = []
     for i in range(CHILDREN):
         mother, father = (espeak.variant(VARIANTS[j]) for j in rng.choice(len(VARIANTS), 2, replace=False))
@@ -85,7 +85,7 @@ def born(espeak: Espeak, name: str, rng: np.random.Generator) -> list[str]:
 def speaker(
     words: list[str], espeak: Espeak, children: list[str], throats: list[Throat], rng: np.random.Generator
 ) -> Clip | None:
-    """Somebody whom training hears, with some vocal tract; not always all of the words, and now and then none."""
+    """A clip for training, in a random voice and vocal tract. Some voices say only the first word; some give None."""
     kind = rng.random()
     invented = kind < 0.34
     clip: Clip | None
@@ -106,8 +106,8 @@ def speaker(
 
 
 def stranger(words: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip | None:
-    """Somebody whom training never hears: a Scot, or one of ten variants in one of two accents."""
-    kind, _ = rng.random(), rng.integers(7)  # as below, a number nobody uses: the evaluation's voices stay as ever
+    """A clip of a held-out voice: the Scot, or one of ten variants in one of two accents."""
+    kind, _ = rng.random(), rng.integers(7)  # unused, like the one below; keeps the evaluation's voices unchanged
     if kind < 0.5:
         return flite(words, str(rng.choice(HELD_OUT_FLITE)), float(rng.uniform(0.8, 1.4)))
     i = int(rng.integers(len(HELD_OUT_VARIANTS)))
@@ -118,13 +118,13 @@ def stranger(words: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip
 
 
 def training_bank(count: int, seed: int, words: Sequence[str] = DIGITS) -> list[Clip]:
-    """At least so many clips for training, made by one process a core; the seed decides them, not the processes.
+    """At least `count` clips for training, made by one process per core; they depend on the seed alone.
 
     Raises:
         AntiphonError: a synthesizer or a voice is not installed.
     """
     seeds = [seed * 1000 + part for part in range(-(-count // PART))]
-    # espeak-ng's noise goes on from clip to clip: a process for each part, so that the seed alone decides it.
+    # espeak-ng's noise depends on the clips before. With a process per part it depends on the seed alone.
     with get_context("spawn").Pool(maxtasksperchild=1) as pool:
         return list(itertools.chain(*pool.starmap(make_bank, [(PART, each, words) for each in seeds], chunksize=1)))
 
@@ -132,9 +132,9 @@ def training_bank(count: int, seed: int, words: Sequence[str] = DIGITS) -> list[
 def main() -> None:
     """Writes the banks of clips."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, help="folder")
+    parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--clips", type=positive, default=18_000)
-    parser.add_argument("--other-words", type=positive, help="clips of words that are no digits (default: none)")
+    parser.add_argument("--other-words", type=positive, help="clips of words other than digits (default: none)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def main() -> None:
     save("train", training_bank(arguments.clips, seed))
     save("held-out", make_bank(-(-arguments.clips // 15), seed, held_out=True))
     save("answering", list(answering_units().values()))
-    if arguments.other_words:  # with the same seed, and so by the same speakers: a voice must not tell what it will say
+    if arguments.other_words:  # same seed, so same speakers: a voice must not predict its words
         save("train-other-words", training_bank(arguments.other_words, seed, dictionary_words()))
         save("held-out-other-words", make_bank(-(-arguments.other_words // 15), seed, ALPHABET, held_out=True))
 

@@ -1,8 +1,8 @@
-"""What speaks: synthesizers of Debian's and PyPI's, and a person's recordings that Debian has.
+"""Speech synthesizers from Debian and PyPI, and recordings of a person from Debian.
 
-All are free: espeak-ng (GPL-3+, the program; its speech is no derived work), flite and festival with its voice ked
-(BSD-like, their voices too), SVOX Pico as `ttspico` packs it (Apache-2.0, its voices too), the recordings of `saytime`
-(GPL).
+All are free: espeak-ng (GPL-3+, the program; its speech is not a derived work), flite and festival with its voice ked
+(BSD-like, including their voices), SVOX Pico as packaged by `ttspico` (Apache-2.0, including its voices), the
+recordings of `saytime` (GPL).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tools.clerk.train.data.clips import DIGITS, RATE, Clip, Samples, Word, trim
 
 FESTIVAL = "ked_diphone"
 PICO_RATE = 16_000
-SAYTIME = Path("/usr/share/saytime")  # n.au: David C Dawson says n; raw µ-law at 8 kHz
+SAYTIME = Path("/usr/share/saytime")  # n.au: the digit n by David C Dawson; raw µ-law at 8 kHz
 
 PHONES = {
     "zero": 4,
@@ -40,7 +40,7 @@ PHONES = {
     "ready": 4,
     "you said": 5,
 }
-"""Phones of each word in flite's lexicon: its segment times become word times."""
+"""Number of phones of each word in flite's lexicon, to get word times from segment times."""
 
 
 class _Event(ctypes.Structure):
@@ -61,7 +61,7 @@ class _Voice(ctypes.Structure):
 
 
 class Espeak:
-    """libespeak-ng in this process: voices are `accent+variant`; `add` gives it more variants.
+    """libespeak-ng in this process. Voices are named `accent+variant`; `add` adds variants.
 
     Raises:
         AntiphonError: it is not installed.
@@ -76,7 +76,7 @@ class Espeak:
             raise missing("espeak-ng") from error
         self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
         self._library.espeak_Info.restype = ctypes.c_char_p
-        self._folder: tempfile.TemporaryDirectory[str] | None = None  # our own data, once variants were added
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # our copy of its data, once variants are added
         self._pcm: list[Samples] = []
         self._starts: list[int] = []
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
@@ -84,7 +84,7 @@ class Espeak:
         self._rate = self._read(None)
 
     def _read(self, folder: str | None) -> int:
-        """Reads voices from a folder's `espeak-ng-data`, or the system's; returns the sample rate in Hz."""
+        """Reads voices from the folder's `espeak-ng-data`, or the system's; returns the sample rate in Hz."""
         data = folder.encode() if folder else None
         rate: int = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, data, self._DO_NOT_EXIT)
         if rate <= 0:
@@ -110,7 +110,7 @@ class Espeak:
         return Path(path.value.decode()) / "voices" / "!v"
 
     def variant(self, name: str) -> str:
-        """A variant's file.
+        """The text of a variant's file.
 
         Raises:
             AntiphonError: espeak-ng has no such variant.
@@ -121,10 +121,10 @@ class Espeak:
             raise AntiphonError(f"espeak-ng has no variant {name}; see espeak-ng --voices=variant") from error
 
     def add(self, name: str, variant: str) -> None:
-        """Adds a variant, by its file, until this object is closed."""
+        """Adds a variant with this file text, until this object is closed."""
         if self._folder is None:
-            # espeak-ng reads one folder only: links to its own data, but for the variants. It lists 350 voices at most,
-            # so MBROLA's, which need another program, are left out.
+            # espeak-ng reads only one folder: this one has copies of the voices and links to the other data. It lists
+            # at most 350 voices, so MBROLA's, which need another program, are left out.
             self._folder = tempfile.TemporaryDirectory(prefix="espeak-ng-")
             system, own = self._variants.parents[1], Path(self._folder.name) / "espeak-ng-data"
             shutil.copytree(system / "voices", own / "voices", ignore=shutil.ignore_patterns("mb"))
@@ -135,26 +135,26 @@ class Espeak:
         (self._variants / name).write_text(variant)
 
     def close(self) -> None:
-        """Forgets the variants that were added; the system's speak as before."""
+        """Removes the added variants."""
         if self._folder is not None:
             self._read(None)
             self._folder.cleanup()
             self._folder = None
 
     def choose(self, voice: str) -> None:
-        """Speaks with this voice from now on.
+        """Selects a voice.
 
         Raises:
             AntiphonError: espeak-ng has no such voice.
         """
         unknown = self._library.espeak_SetVoiceByName(voice.encode())
-        # An unknown accent leaves the voice as it was; an unknown variant leaves the accent without one.
+        # With an unknown accent the voice does not change; with an unknown variant the accent has none.
         chosen: bytes = self._library.espeak_GetCurrentVoice().contents.identifier
         if unknown or chosen.decode().partition("+")[2] != voice.partition("+")[2]:
             raise AntiphonError(f"espeak-ng has no voice {voice}; see espeak-ng --voices=en and --voices=variant")
 
     def speak(self, words: Sequence[str], voice: str, words_a_minute: int, pitch: int) -> Clip | None:
-        """The words in one breath; None where this voice runs them together or says nothing.
+        """Speaks the words without a pause; None if this voice merges words or is silent.
 
         Raises:
             AntiphonError: espeak-ng has no such voice.
@@ -176,12 +176,12 @@ class Espeak:
 
 
 def missing(packages: str) -> AntiphonError:
-    """What to install."""
+    """The error for a missing program, with the packages to install."""
     return AntiphonError(f"{packages.split()[0]} is not installed: apt-get install {packages}")
 
 
 def synthesize(packages: str, command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs a synthesizer of Debian's `packages`.
+    """Runs a synthesizer from Debian's `packages`.
 
     Raises:
         AntiphonError: it is not installed, or fails.
@@ -196,9 +196,9 @@ def synthesize(packages: str, command: Sequence[str], text: str = "") -> subproc
 
 
 def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None:
-    """The words in one breath, `stretch` times as long as usual; as one word where not all are in `PHONES`.
+    """Speaks the words without a pause, `stretch` times as long as usual; None if flite merges words.
 
-    None where it runs them together.
+    If a word is not in `PHONES`, all of them count as one word.
 
     Raises:
         AntiphonError: flite is not installed.
@@ -223,13 +223,13 @@ def flite(words: Sequence[str], voice: str, stretch: float = 1.0) -> Clip | None
 
 
 def alone(voice: str, word: str, pcm: Samples, rate: int) -> Clip:
-    """Samples [n] at a rate in Hz that are one word from end to end."""
+    """A clip of samples [n] at `rate` Hz that are one word."""
     samples = soxr.resample(pcm, rate, RATE)
     return trimmed(voice, samples, [Word(word, 0.0, len(samples) / RATE)])
 
 
 def festival(words: Sequence[str], stretch: float = 1.0) -> Clip:
-    """The words in one breath by festival's voice ked, `stretch` times as long as usual.
+    """Speaks the words without a pause with festival's voice ked, `stretch` times as long as usual.
 
     Raises:
         AntiphonError: festival or its voice is not installed.
@@ -254,7 +254,7 @@ def festival(words: Sequence[str], stretch: float = 1.0) -> Clip:
 
 
 def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
-    """One word by SVOX Pico's voice of a language ("en-GB", "en-US"); rate and pitch in percent of its own.
+    """Speaks one word with SVOX Pico's "en-GB" or "en-US" voice; rate and pitch are in percent of its own.
 
     Raises:
         AntiphonError: ttspico is not installed.
@@ -270,7 +270,7 @@ def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
 
 
 def saytime(word: str) -> Clip:
-    """One digit as a man said it to Debian's `saytime`, on a telephone's band.
+    """One digit from the recordings of Debian's `saytime`: a man's voice, in telephone bandwidth.
 
     Raises:
         AntiphonError: saytime is not installed.

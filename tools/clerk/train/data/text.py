@@ -1,4 +1,4 @@
-"""The clerk's words as tokens: a sentencepiece model of whole words."""
+"""The clerk's tokenizer: a sentencepiece model of whole words."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CARD = 4 + len(WORDS)
 
 
 def token(word: str) -> int:
-    """The token of a word: after end of padding (0), beginning, end and padding."""
+    """The token of a word; the first four are end of padding (0), beginning, end and padding."""
     return 4 + WORDS.index(word)
 
 
 def tokenizer_model() -> bytes:
-    """A sentencepiece model with `WORDS` in order."""
+    """The sentencepiece model, with `WORDS` in order."""
     out = io.BytesIO()
-    # User-defined symbols keep their order; the sentence is there because the trainer wants one.
+    # User-defined symbols keep their order; the trainer needs at least one sentence.
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([" ".join(WORDS)]),
         model_writer=out,

@@ -1,8 +1,8 @@
-"""Speakers that espeak-ng does not have: children of two of its variants.
+"""Makes new variants for espeak-ng: children of two of its variants.
 
-A variant is a text file that says how a speaker differs from the language's own: formants, pitch, voicing, stress.
-espeak-ng has about a hundred, and recognition learns them by heart. A child has each trait of one parent or the
-other, and every number of it a little off, so that there is no end of them.
+A variant is a text file that describes how a speaker differs from the language's default: formants, pitch, voicing,
+stress. espeak-ng has about a hundred, so few that a model memorizes them. A child has each trait from one of its two
+parents, with small random changes of all numbers, so that there is no limit to their number.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 
 import numpy as np
 
-SPREAD = 0.12  # that a child's numbers are off at most
-_EXACT = ("klatt", "intonation")  # which kind, not how much
+SPREAD = 0.12  # greatest relative change of a child's numbers
+_EXACT = ("klatt", "intonation")  # traits whose numbers name a kind and must not change
 _NAMED = ("name", "language", "gender", "maintainer", "status")
 _NUMBER = re.compile(r"-?\d+")
 
 
 def traits(variant: str) -> dict[str, str]:
-    """Each trait of a variant's file and its numbers; a formant is a trait."""
+    """The traits in a variant's file, with their numbers; each formant is a trait."""
     found = {}
     for line in variant.splitlines():
         fields = line.split("//")[0].split("#")[0].split()
@@ -29,7 +29,7 @@ def traits(variant: str) -> dict[str, str]:
 
 
 def child(mother: str, father: str, rng: np.random.Generator) -> str:
-    """The file of a variant that has its traits of two others' files."""
+    """The file text of a child, from the file texts of its parents."""
     parents = traits(mother), traits(father)
     lines = ["language variant"]
     for trait in sorted(parents[0] | parents[1]):
