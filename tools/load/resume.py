@@ -216,7 +216,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
     must_be_none = ("frames lost", "conversations with other tokens", "trials without a rebuild")
     if wrong := [name for name in must_be_none if figures[name]]:
-        sys.exit(f"bench_resume: there are {', '.join(wrong)}")
+        sys.exit(f"resume: there are {', '.join(wrong)}")
 
 
 if __name__ == "__main__":

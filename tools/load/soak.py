@@ -169,7 +169,7 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
     if found := [f"{who}: {part}" for who in ("worker", "edges") for part in grown(figures[who])]:
-        sys.exit(f"soak_service: this grew: {', '.join(found)}")
+        sys.exit(f"soak: this grew: {', '.join(found)}")
 
 
 if __name__ == "__main__":
