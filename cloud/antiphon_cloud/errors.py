@@ -15,6 +15,10 @@ class ConfigError(AntiphonError):
     """A config file is missing, malformed, or asks for something that Antiphon does not support."""
 
 
+class DeviceLostError(AntiphonError):
+    """What a model is stepped on has failed for good: only another process can use it again."""
+
+
 class ExposedError(AntiphonError):
     """An address that other machines reach, without TLS."""
 
@@ -27,6 +31,7 @@ class Refusal(enum.Enum):
     """Why a session is not admitted; the label of the refusals metric."""
 
     SLOTS = "slots"
+    MEMORY = "memory"
     STEP_TIME = "step_time"
     CLIENT_SESSIONS = "client_sessions"
     OPEN_RATE = "open_rate"

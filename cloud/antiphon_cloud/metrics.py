@@ -78,6 +78,11 @@ class Metrics:
         )
         for how in ("slot", "history"):
             self._resumes.labels(how)
+        self._closed = Counter(
+            "antiphon_closed_rings",
+            "Sessions that grew beyond the memory they were promised and found none free: they look back less far.",
+            registry=registry,
+        )
         self._prefill = Histogram(
             "antiphon_prefill_seconds",
             "Rebuilding one session from its history, from Open on, beside the others' steps.",
@@ -119,6 +124,10 @@ class Metrics:
     def resumed(self, how: str) -> None:
         """Counts one resumed session: `slot` or `history`."""
         self._resumes.labels(how).inc()
+
+    def closed(self) -> None:
+        """Counts one session that goes on with a shorter window."""
+        self._closed.inc()
 
     def prefilled(self, prefill_s: float) -> None:
         """Counts one session's prefill."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
@@ -14,8 +16,10 @@ from antiphon_cloud.sessions import session as session_limits
 from antiphon_edge import Reconnect, Reply, Session, connect
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.transport import channel as connection
+from tests.support.conversations import QUICK, SEED, check_unbroken, exchange
 from tests.support.servers import stub_server
 from tests.support.time_travel import LOOK_S, NET_S, Clock, until
+from tools.harness import worker_process
 from tools.harness.relay import Relay, relay
 from tools.harness.stub_runner import expected
 from tools.harness.stub_worker import CODEC
@@ -56,6 +60,25 @@ def test_a_crowd_that_comes_back_at_once_is_served_evenly() -> None:
     assert returned.slowest_s < MOST_LATE_S
 
 
+async def test_a_card_that_fails_costs_no_frame_and_ends_its_worker_for_a_supervisor_to_start_again() -> None:
+    with (
+        TemporaryFile("w+") as said_by_it,
+        worker_process.worker(program=DOOMED, stderr=said_by_it) as doomed,
+        worker_process.worker(program=worker_process.STUB) as other,
+    ):
+        addresses = [doomed.address, other.address]
+        async with connect(addresses, CODEC, seed=SEED, reconnect=QUICK) as session:
+            replies = await exchange(session, 9)
+            assert session.address == other.address
+        check_unbroken(replies)
+        assert await asyncio.to_thread(doomed.process.wait, NET_S) == 1
+        said_by_it.seek(0)
+        *log, last = said_by_it.read().splitlines()
+    assert last == "antiphon-cloud: the stub was told to fail: start the worker again"
+    assert [line.partition(": ")[2] for line in log] == ["the stub was told to fail"]
+
+
+DOOMED = (sys.executable, "-m", "tests.support.doomed_worker")
 POLICY = Reconnect(first_s=0.01, longest_s=0.1, patience_s=36_000.0, stall_s=60.0, connect_timeout_s=80.0)
 
 

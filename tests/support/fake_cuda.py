@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from antiphon.spec import ModelSpec
 from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.runner.runner import ModelRunner
 
 
@@ -65,7 +66,12 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def static_runner(
-    ops: Ops, slots: int, spec: ModelSpec, kv_dtype: torch.dtype | None = None, graphs: bool = True
+    ops: Ops,
+    slots: int,
+    spec: ModelSpec,
+    kv_dtype: torch.dtype | None = None,
+    graphs: bool = True,
+    pool: PoolShape | None = None,
 ) -> ModelRunner:
     """A runner on the CPU that steps as one on a GPU does, over static buffers; to capture it needs `fake_cuda`."""
-    return ModelRunner(ops, slots, spec, kv_dtype, static=True, graphs=graphs)
+    return ModelRunner(ops, slots, spec, kv_dtype, static=True, graphs=graphs, pool=pool)

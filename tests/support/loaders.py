@@ -1,12 +1,16 @@
-"""Loaders for a stepper's process that fail, each in its own way."""
+"""Loaders for a stepper's process that fail, each in its own way, or whose runner does."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from antiphon.errors import AntiphonError
+from antiphon_cloud.errors import DeviceLostError
+from tools.harness.stub_runner import StubRunner
 
 
 def refuse(arguments: object) -> None:
@@ -30,3 +34,9 @@ def never(arguments: object) -> None:
     sys.stdout.flush()
     while True:
         signal.pause()
+
+
+def lose_the_device(arguments: Mapping[str, Any]) -> tuple[StubRunner, dict[str, Any]]:
+    """A runner whose device fails for good at a frame with the code `at`."""
+    runner = StubRunner(fail_on_code=arguments["at"], fault=DeviceLostError)
+    return runner, {"spec": runner.spec, "slots": runner.slots}

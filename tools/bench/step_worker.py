@@ -29,10 +29,10 @@ from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.runner.cost import cost, number_of_products
 from antiphon_cloud.runner.device import named_dtype
 from antiphon_cloud.runner.footprint import check_fits, footprint
 from antiphon_cloud.runner.gpus import Hardware
-from antiphon_cloud.runner.plan import cost
 from antiphon_cloud.runner.runner import ModelRunner, model_spec
 from tools.harness.process_memory import memory_bytes
 
@@ -63,9 +63,7 @@ def main() -> None:
     size = footprint(config, backend, dtype)
     check_fits(size, slots, CPU)
     backend.use_threads(args.threads)
-    overhead_per_matmul_s = (
-        seconds_a_product()
-    )  # before loading, so that one-time work of the process is not in the model's peak
+    overhead_s = seconds_a_product()  # before loading, so that one-time work of the process is not in the model's peak
     own_bytes = reset_peak()
     start = time.perf_counter()
     ops = backend.ops(load_model(directory, backend))
@@ -87,7 +85,7 @@ def main() -> None:
         "process_mb": process_bytes / 1e6,  # peak so far, sessions included
     }
     if int8:  # torch multiplies floats; its overhead per product is different
-        machine = Hardware("here", 0, 1 / second_a_byte, float("inf"), overhead_per_matmul_s)
+        machine = Hardware("here", 0, 1 / second_a_byte, float("inf"), overhead_s)
         filled = (WARM_UP + args.steps) / 2 / config.context
         needed = cost(config, dtype, "cpu", int8=True, kv_dtype=dtype)
         found["predicted_ms"] = 1e3 * needed.step_s(machine, args.batch, filled)
@@ -157,7 +155,7 @@ def seconds_a_product() -> float:
         start = time.perf_counter()
         runner.step([0], np.zeros((1, 8), np.int32))
         times.append(time.perf_counter() - start)
-    return statistics.median(times[WARM_UP:]) / cost(config, torch.bfloat16, "cpu", int8=True, kv_dtype=None).products
+    return statistics.median(times[WARM_UP:]) / number_of_products(config)
 
 
 if __name__ == "__main__":

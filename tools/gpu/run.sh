@@ -1,75 +1,52 @@
 #!/usr/bin/env bash
 # All that only a machine with a GPU shows, in stages, for one that is lent for minutes and has no network.
 #
-#     tools/gpu/run.sh [environment small kernels large serve]      # all where none is named; in any order
+#     tools/gpu/run.sh [env small kernels big serve]      # all where none is named; in any order
 #
-# Needs Python 3.11 or later with torch for CUDA, Triton, numpy, and the wheels that the `cloud` extra names. Wheels in
-# .whl/ are unpacked first. Each stage has a time limit and a log in $OUT (/tmp/gpu where unset), so that what is done
-# by then is kept. DEVICE=cpu rehearses `serve` without a GPU.
+# Needs Python 3.11 or later with torch for CUDA, Triton, numpy, pytest, and the wheels that the `cloud` extra names.
+# Wheels in .whl/ are unpacked first. `small` checks a model of 444 M parameters, `big` the 7B, `serve` plays sessions
+# against the larger one that is there. What each finds is kept in $OUT/STAGE (OUT is /tmp/gpu where unset) as it is
+# found; each part of `tools.gpu.check` has its own time limit. Exits with status 1 where one did not pass.
+#
+# DEVICE=cpu SLOTS=4 SESSIONS="1 3" rehearses `env` and `serve` without a GPU; MODEL names a small model for `serve`, and
+# SECONDS_EACH how long each load lasts.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-out=${OUT:-/tmp/gpu} device=${DEVICE:-cuda} small=/tmp/antiphon-444m large=/tmp/antiphon-7b worker=
+out=${OUT:-/tmp/gpu} device=${DEVICE:-cuda} small=/tmp/antiphon-444m big=/tmp/antiphon-7b failed=0
 mkdir -p "$out"
 if compgen -G '.whl/*.whl' >/dev/null; then
-    python3 -m pip install --quiet --no-index --no-deps --target /tmp/antiphon-wheels .whl/*.whl
+    python3 -m pip install --quiet --no-index --no-deps --upgrade --target /tmp/antiphon-wheels .whl/*.whl
 fi
 export PYTHONUNBUFFERED=1 PYTHONPATH=/tmp/antiphon-wheels:$PWD/proto:$PWD/edge:$PWD/cloud:$PWD
 
-stage() { # NAME SECONDS COMMAND...
-    local name=$1 limit=$2 began=$SECONDS status=0
-    shift 2
-    timeout "$limit" "$@" >"$out/$name.log" 2>&1 || status=$?
-    echo "$name: status $status after $((SECONDS - began)) s"
-    tail --lines 25 "$out/$name.log"
+check() { # NAME ARGUMENTS...
+    local name=$1
+    shift
+    python3 -m tools.gpu.check --device "$device" --out "$out/$name" "$@" || failed=1
 }
 
 checkpoint() { # FOLDER SIZE
-    [ -f "$1/config.json" ] || stage "checkpoint-$2" 150 python3 -m tools.harness.random_checkpoint "$1" --size "$2"
+    [ -f "$1/model.safetensors" ] || timeout 180 python3 -m tools.harness.random_checkpoint "$1" --size "$2" || {
+        rm -rf "$1"
+        failed=1
+    }
 }
 
-with_a_codec() { # FOLDER: a random model needs somebody's codec and tokenizer before it is served
-    cp tests/golden/moshi-tiny/{mimi.safetensors,mimi_config.json,tokenizer_spm_tiny.model} "$1"
-    python3 - "$1/config.json" <<'PYTHON'
-import json, pathlib, sys
-
-path = pathlib.Path(sys.argv[1])
-names = {"mimi_name": "mimi.safetensors", "mimi_config_name": "mimi_config.json"}
-path.write_text(json.dumps(json.loads(path.read_text()) | names | {"tokenizer_name": "tokenizer_spm_tiny.model"}))
-PYTHON
-}
-
-serve() { # FOLDER: sessions at frame rate through gRPC
-    local address='' slots=${SLOTS:-64}
-    with_a_codec "$1"
-    python3 -m antiphon_cloud serve --model "$1" --device "$device" --quantize int8 --kv-cache int8 \
-        --slots "$slots" --listen 127.0.0.1:0 >"$out/worker.out" 2>"$out/worker.log" &
-    worker=$!
-    trap 'kill "$worker" 2>/dev/null' EXIT
-    for _ in $(seq 300); do
-        address=$(sed -n 's/^listening on //p' "$out/worker.out")
-        [ -z "$address" ] || break
-        kill -0 "$worker" 2>/dev/null || break
-        sleep 0.4
-    done
-    [ -n "$address" ] || { tail --lines 5 "$out/worker.log"; return 1; }
-    for sessions in ${SESSIONS:-1 16 32 $slots}; do
-        stage "serve-$sessions" 60 python3 -m tools.load.load_test --server "$address" --sessions "$sessions" \
-            --seconds "${SECONDS_EACH:-12}" --processes 4 --ramp 3
-    done
-    kill "$worker"
-    wait "$worker"
-}
-
-for name in ${*:-environment small kernels large serve}; do
+for name in ${*:-env small kernels big serve}; do
     case $name in
-    environment)
-        stage environment 60 sh -c 'nvidia-smi; nproc; free -g; c++ --version | head -1; python3 -c "
-import numpy, torch, triton
-print(torch.__version__, torch.version.cuda, triton.__version__, numpy.__version__, torch.cuda.get_device_name())"' ;;
-    small) checkpoint $small 444m; stage small 150 python3 -m tools.gpu.check --model $small ;;
-    kernels) stage kernels 90 python3 -m pytest -q -x -p no:cacheprovider tests/antiphon_cloud/backends/cuda -k "not compile" ;;
-    large) checkpoint $large 7b; stage large 330 python3 -m tools.gpu.check --model $large ;;
-    serve) if [ -f $large/config.json ]; then serve $large; else checkpoint $small 444m; serve $small; fi ;;
-    *) echo "there is no stage $name" >&2; exit 2 ;;
+    env)
+        nproc; free -g; c++ --version | head -1; nvidia-smi
+        check env --stages environment ;;
+    small) checkpoint $small 444m; check small --model $small --stages timing equality accuracy ;;
+    kernels) check kernels --stages kernels ;;
+    big) checkpoint $big 7b; check big --model $big --stages timing equality accuracy ;;
+    serve)
+        model=${MODEL:-$big}
+        [ -f "$model/config.json" ] || { model=$small; checkpoint $small 444m; }
+        # shellcheck disable=SC2086 # several numbers
+        check serve --model "$model" --stages serve --slots "${SLOTS:-64}" --seconds "${SECONDS_EACH:-12}" \
+            ${SESSIONS:+--sessions $SESSIONS} ;;
+    *) echo "there is no stage $name: there are env, small, kernels, big, serve" >&2; exit 2 ;;
     esac
 done
+exit $failed

@@ -60,18 +60,24 @@ class StubRunner:
     fail_on_code: int | None = None
     no_number_on_code: int = -1
     fail_on_seed: int | None = None
+    fault: type[Exception] = RuntimeError
     step_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate.set()
         self._seeds = [0] * self.slots
         self._steps = [0] * self.slots
+        self.allowed = [0] * self.slots
         self.sampling = self.spec.sampling  # of the last session
+
+    def allow(self, slot: int, pages: int) -> None:
+        """Notes how many pages the slot may have, of which the stub needs none."""
+        self.allowed[slot] = pages
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a session; fails on the seed `fail_on_seed`."""
         if seed == self.fail_on_seed:
-            raise RuntimeError("the stub was told to fail")
+            raise self.fault("the stub was told to fail")
         self._seeds[slot], self._steps[slot] = seed, 0
         self.sampling = sampling
 
@@ -89,7 +95,7 @@ class StubRunner:
             time.sleep(self.step_s)
         self.batches.append(list(slots))
         if self.fail_on_code is not None and (user_codes == self.fail_on_code).any():
-            raise RuntimeError("the stub was told to fail")
+            raise self.fault("the stub was told to fail")
         codes = np.empty((len(slots), self.spec.model_codebooks), np.int32)
         text = np.empty(len(slots), np.int32)
         for row, slot in enumerate(slots):

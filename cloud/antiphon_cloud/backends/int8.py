@@ -39,4 +39,4 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiplies the last dimension of x."""
-        return F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+        return (F.linear(x, self.weight.to(x.dtype)) * self.scale).to(x.dtype)

@@ -13,9 +13,14 @@ from antiphon_cloud.backends.cpu import library as compiled
 from antiphon_cloud.backends.cpu.linear import CompiledLinear
 from antiphon_cloud.backends.cpu.memory import Arena
 from antiphon_cloud.backends.cpu.ops import CpuOps
+from antiphon_cloud.backends.cuda.ops import CudaOps
+from antiphon_cloud.backends.cuda.products import TritonLinear
 from antiphon_cloud.backends.int8 import Int8Linear
+from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Ops
+
+MOST_WEIGHTS = 2**31  # of a matrix: a GPU's kernels count them in 32 bits
 
 
 def _no_memory(shapes: Sequence[tuple[int, ...]]) -> None:
@@ -57,7 +62,7 @@ def select(device: torch.device, dtype: torch.dtype, int8: bool) -> Backend:
         int8: whether matrices are held in int8.
     """
     if device.type == "cuda":
-        return Backend("Triton" if int8 else "torch", device, dtype, int8, _cuda_ops, _cuda_matrix(device))
+        return Backend("Triton" if int8 else "torch", device, dtype, int8, CudaOps, _cuda_matrix(device))
     precise = dtype == torch.float32
     if int8 and device.type == "cpu":
         library = compiled.library()
@@ -81,16 +86,12 @@ def select(device: torch.device, dtype: torch.dtype, int8: bool) -> Backend:
     return Backend("torch", device, dtype, int8)
 
 
-def _cuda_ops(model: LanguageModel) -> Ops:
-    from antiphon_cloud.backends.cuda.ops import CudaOps  # Triton comes with the `gpu` extra
-
-    return CudaOps(model)
-
-
 def _cuda_matrix(device: torch.device) -> Callable[[Tensor, Tensor], nn.Module]:
     def matrix(weight: Tensor, scale: Tensor) -> nn.Module:
-        from antiphon_cloud.backends.cuda.int8_linear import TritonLinear
-
+        if weight.numel() >= MOST_WEIGHTS:
+            raise ConfigError(
+                f"a matrix of {weight.numel()} weights is more than a GPU's kernels address; use --device cpu"
+            )
         return TritonLinear(weight.to(device), scale.to(device))
 
     return matrix

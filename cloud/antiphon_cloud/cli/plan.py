@@ -44,8 +44,9 @@ def plan_command(
 
     from antiphon_cloud.checkpoint.directory import ModelDirectory
     from antiphon_cloud.checkpoint.load import is_int8
+    from antiphon_cloud.runner.cost import cost
     from antiphon_cloud.runner.device import named_dtype
-    from antiphon_cloud.runner.plan import cost, plan, table
+    from antiphon_cloud.runner.plan import plan, table
 
     given = (memory_gb, bandwidth_gb_s, peak_tflops)
     if any(given) and not (memory_gb and bandwidth_gb_s and peak_tflops):

@@ -34,6 +34,14 @@ MAX_SECONDS = 86_400
     help="Address to listen on; port 0 picks one.",
 )
 @option("--slots", type=click.IntRange(1, 1024), default=4, help="Sessions at once.")
+@option(
+    "--kv-promise",
+    "kv_promise_s",
+    type=Number(0, MAX_SECONDS, min_open=True),
+    help="On a GPU, seconds of conversation that each session is sure to look back to, in whole pages of 20.48; the "
+    "model's whole context where absent. A shorter promise admits more sessions: each looks back further, up to the "
+    "context, while there is memory that no other was promised.",
+)
 @option("--codec", "codec_folder", type=click.Path(path_type=Path), help="Exported codec; MODEL/codec where absent.")
 @option("--random-weights", is_flag=True, help="Tell the edges that the weights were never trained.")
 @option("--reflection", is_flag=True, help="Answer gRPC server reflection.")
@@ -70,6 +78,7 @@ def serve_command(
     model: Path,
     listen: str,
     slots: int,
+    kv_promise_s: float | None,
     codec_folder: Path | None,
     random_weights: bool,
     reflection: bool,
@@ -100,6 +109,7 @@ def serve_command(
         dtype=dtype,
         quantize=quantize,
         kv_cache=kv_cache,
+        kv_promise_s=kv_promise_s,
         graphs=not eager,
         threads=threads,
         random_weights=random_weights,

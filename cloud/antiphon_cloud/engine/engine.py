@@ -21,8 +21,10 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperHost
+from antiphon_cloud.engine.memory import Memory
 from antiphon_cloud.engine.messages import (
     TOKENS,
+    Allow,
     Begin,
     Chunk,
     Failed,
@@ -39,6 +41,7 @@ from antiphon_cloud.engine.messages import (
 )
 from antiphon_cloud.engine.slot import Deliver, Reply, Slot
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.runner.page_pool import PoolShape
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +55,15 @@ class Engine:
         stepper: where the model is stepped; it runs, and nobody reads its socket yet.
         forecast: learns what steps take; None for one without a profile.
         metrics: count steps and frames; None where nobody reads them.
+        pool: memory that the slots share; None where each has its own.
     """
 
     def __init__(
-        self, stepper: StepperHost, forecast: StepForecast | None = None, metrics: Metrics | None = None
+        self,
+        stepper: StepperHost,
+        forecast: StepForecast | None = None,
+        metrics: Metrics | None = None,
+        pool: PoolShape | None = None,
     ) -> None:
         self.forecast = forecast or StepForecast()
         self._stepper = stepper
@@ -66,8 +74,12 @@ class Engine:
         self._unanswered = 0
         self._heard_s = 0.0  # when the stepper last said something, or began to owe something
         self._metrics = metrics or Metrics()
+        pool = pool or PoolShape.one_page_each(stepper.slots, stepper.spec.context_steps)
+        self.memory = Memory(pool, stepper.slots, self._metrics)
         self._transport: asyncio.WriteTransport | None = None
-        self._failure: str | None = None
+        self.failure: str | None = None
+        """Why the stepper has ended by itself, after which no session is served; None while it runs."""
+        self._on_failure: Callable[[str], None] = lambda reason: None
         self._failed = asyncio.Event()
 
     @property
@@ -97,19 +109,24 @@ class Engine:
 
     def stuck(self) -> str | None:
         """What is wrong with the stepper; None where nothing is."""
-        if self._failure is not None:
-            return self._failure
+        if self.failure is not None:
+            return self.failure
         silent_s = time.monotonic() - self._heard_s if self._unanswered or self._prefilling else 0.0
         return f"a step has not ended for {silent_s:.0f} s" if silent_s > STUCK_S else None
 
     async def failed(self) -> str:
         """Waits until the stepper ends by itself, and returns why; from then on this worker serves no session."""
         await self._failed.wait()
-        assert self._failure is not None
-        return self._failure
+        assert self.failure is not None
+        return self.failure
 
-    async def start(self) -> None:
-        """Begins to read; replies are delivered on the running event loop."""
+    async def start(self, on_failure: Callable[[str], None] = lambda reason: None) -> None:
+        """Begins to read; replies are delivered on the running event loop.
+
+        Args:
+            on_failure: called with the reason once the stepper has ended by itself, before its sessions hear of it.
+        """
+        self._on_failure = on_failure
         self._metrics.watch_stepper(self._stepper.pid)
         loop = asyncio.get_running_loop()
         connection = _Connection(self._receive, self._ended)
@@ -128,8 +145,8 @@ class Engine:
         Raises:
             UnavailableError: it has ended.
         """
-        if self._failure is not None:
-            raise UnavailableError(f"{self._failure}: connect to another worker")
+        if self.failure is not None:
+            raise UnavailableError(f"{self.failure}: connect to another worker")
 
     def take(
         self, seed: int, sampling: Sampling, deliver: Deliver, owner: str, history: HistoryTokens | None = None
@@ -152,14 +169,15 @@ class Engine:
         slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready)
         self._taken[slot.generation] = slot
         self._metrics.opened()
-        packed = None
+        packed, steps = None, 0
         if history is None:
             ready.set_result(None)
         else:
             self._owe()
             self._prefilling[slot] = time.monotonic()
-            packed = PackedHistory.of(history)
-        self._send(Begin(slot.generation, slot.row, owner, seed, sampling, packed))
+            packed, steps = PackedHistory.of(history), history.steps
+        pages = self.memory.begin(slot.row, steps)
+        self._send(Begin(slot.generation, slot.row, owner, seed, sampling, packed, pages))
         return slot
 
     def submit(self, slot: Slot, sequence: int, codes: Codes) -> None:
@@ -167,6 +185,8 @@ class Engine:
         self._owe()
         self._unanswered += 1
         slot.waiting += 1
+        if (pages := self.memory.grow(slot.row, sequence)) is not None:
+            self._send(Allow(slot.generation, pages))
         codes_bytes = codes.astype(TOKENS, copy=False).tobytes()
         self._send(Frame(slot.generation, sequence, time.perf_counter_ns(), codes_bytes))
 
@@ -180,6 +200,7 @@ class Engine:
         self._prefilling.pop(slot, None)
         del self._taken[slot.generation]
         heapq.heappush(self._free, slot.row)
+        self.memory.end(slot.row)
         self._send(Release(slot.generation))
 
     def _owe(self) -> None:
@@ -202,7 +223,10 @@ class Engine:
         elif isinstance(message, Prefilled):
             self._prefilled(message.generation)
         elif isinstance(message, Failed):
-            self._fail(message)
+            if message.generation is None:
+                self._fail(message.message)
+            else:
+                self._fail_session(message.generation, message.message)
         else:
             raise AssertionError(f"no {type(message).__name__} comes after the loading")
 
@@ -237,24 +261,30 @@ class Engine:
             self._metrics.prefilled(time.monotonic() - self._prefilling.pop(slot))
             slot.ready.set_result(None)
 
-    def _fail(self, failed: Failed) -> None:
-        assert failed.generation is not None, "the loading is over"
-        slot = self._taken.get(failed.generation)
+    def _fail_session(self, generation: int, reason: str) -> None:
+        slot = self._taken.get(generation)
         if slot is not None:
             if self._prefilling.pop(slot, None) is None:
                 self._answered(slot)
-            _report(slot, AntiphonError(failed.message))
+            _report(slot, AntiphonError(reason))
 
     def _ended(self) -> None:
         """The stepper has closed its end."""
+        if self._transport is not None:  # it did not say why, and `stop` did not close ours
+            self._fail(self._stepper.obituary())
+
+    def _fail(self, reason: str) -> None:
+        """The stepper does nothing more; who sends sessions here hears of it before they look elsewhere."""
         if self._transport is None:
-            return  # `stop` closed ours
-        self._transport = None
-        self._failure = self._stepper.obituary()
-        logger.error("%s", self._failure)
+            return
+        transport, self._transport = self._transport, None
+        transport.abort()
+        self.failure = reason
+        self._on_failure(reason)
+        logger.error("%s", self.failure)
         self._prefilling.clear()
         for slot in list(self._taken.values()):
-            _report(slot, UnavailableError(f"{self._failure}: connect to another worker"))
+            _report(slot, UnavailableError(f"{self.failure}: connect to another worker"))
         self._failed.set()
 
 

@@ -1,4 +1,4 @@
-"""The stepper's process: loads a model, then steps it until its socket is closed.
+"""The stepper's process: loads a model, then steps it until its socket is closed or the device fails for good.
 
     python -m antiphon_cloud.engine.main FD
 
@@ -57,7 +57,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     connection.send(Loaded(facts))
-    Stepper(runner, connection).run()
+    if not Stepper(runner, connection).run():
+        os._exit(1)  # what tears down its objects would ask the device
 
 
 def _end_with_the_other_end(fd: int) -> None:

@@ -65,6 +65,7 @@ class Begin(msgspec.Struct, array_like=True, tag=1):
     seed: int
     sampling: Sampling
     history: PackedHistory | None
+    pages: int  # of keys and values that it may have
 
 
 class Frame(msgspec.Struct, array_like=True, tag=2):
@@ -82,7 +83,14 @@ class Release(msgspec.Struct, array_like=True, tag=3):
     generation: int
 
 
-ToStepper = Load | Begin | Frame | Release
+class Allow(msgspec.Struct, array_like=True, tag=4):
+    """A session may have more memory, before the first frame that needs it."""
+
+    generation: int
+    pages: int  # of keys and values, in all
+
+
+ToStepper = Load | Begin | Frame | Release | Allow
 
 
 class Loaded(msgspec.Struct, array_like=True, tag=0):
@@ -92,7 +100,7 @@ class Loaded(msgspec.Struct, array_like=True, tag=0):
 
 
 class Failed(msgspec.Struct, array_like=True, tag=1):
-    """A session, or where `generation` is None the loading, has failed; the message is for people."""
+    """A session, or where `generation` is None the loading or the device, has failed; the message is for people."""
 
     generation: int | None
     message: str

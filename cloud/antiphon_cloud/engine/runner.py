@@ -40,7 +40,11 @@ class Prefill(Protocol):
 
 
 class Runner(Protocol):
-    """A model on a device. One thread drives it."""
+    """A model on a device. One thread drives it.
+
+    Raises:
+        DeviceLostError: whatever is asked of it, where the device has failed for good.
+    """
 
     @property
     def slots(self) -> int:
@@ -49,6 +53,10 @@ class Runner(Protocol):
     @property
     def spec(self) -> ModelSpec:
         """The model that is stepped."""
+
+    def allow(self, slot: int, pages: int) -> None:
+        """Lets `slot` have so many pages of the memory that slots share: those of its next session, one more for the
+        session that has filled them, or none. Does nothing where slots do not share."""
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains."""

@@ -18,6 +18,7 @@ import numpy as np
 from antiphon_cloud.engine.messages import (
     ROW_HEAD,
     TOKENS,
+    Allow,
     Begin,
     Chunk,
     Failed,
@@ -34,6 +35,7 @@ from antiphon_cloud.engine.messages import (
 from antiphon_cloud.engine.pacing import PrefillPacer
 from antiphon_cloud.engine.prefill_queue import PrefillQueue
 from antiphon_cloud.engine.runner import Prefill, Runner
+from antiphon_cloud.errors import DeviceLostError
 from antiphon_cloud.timing import FRAME_MS
 
 logger = logging.getLogger(__name__)
@@ -111,8 +113,20 @@ class Stepper:
         self._waiting = 0
         self._late = 0  # steps in a row that took longer than a frame
 
-    def run(self) -> None:
-        """Steps until the other end closes the socket."""
+    def run(self) -> bool:
+        """Steps until the other end closes the socket, or the device is lost, which it says.
+
+        Returns:
+            Whether the device still works.
+        """
+        try:
+            self._run()
+        except DeviceLostError as error:  # every session's steps would fail from here on
+            self._socket.send(Failed(None, str(error)))
+            return False
+        return True
+
+    def _run(self) -> None:
         while (messages := self._socket.receive(wait=not self._waiting and not self._prefills)) is not None:
             for message in messages:
                 self._receive(message)
@@ -128,12 +142,16 @@ class Stepper:
                 self._waiting += 1
         elif isinstance(message, Begin):
             self._taken[message.generation] = slot = _TakenSlot(message)
+            self._runner.allow(message.row, message.pages)
             if message.history is not None:
                 self._prefills.add(message.owner, slot)
         elif isinstance(message, Release):
             if slot := self._taken.pop(message.generation, None):
                 self._waiting -= len(slot.inbox)
                 self._prefills.discard(slot.begin.owner, slot)
+                self._runner.allow(slot.begin.row, 0)
+        elif isinstance(message, Allow):
+            self._runner.allow(self._taken[message.generation].begin.row, message.pages)
         else:
             raise AssertionError(f"no {type(message).__name__} comes after the loading")
 
@@ -153,6 +171,8 @@ class Stepper:
                     self._runner.reset(begin.row, begin.seed, begin.sampling)
                     slot.fresh = False
                 ready.append((slot, frame))
+            except DeviceLostError:
+                raise
             except Exception as error:  # of any kind: only this session ends
                 logger.exception("starting a session in slot %d failed", begin.row)
                 self._socket.send(Failed(begin.generation, f"the session could not be started: {error}"))
@@ -165,6 +185,8 @@ class Stepper:
         try:
             codes = np.stack([np.frombuffer(frame.codes, TOKENS) for _, frame in batch])  # [n, user_codebooks]
             result = self._runner.step([slot.begin.row for slot, _ in batch], codes)
+        except DeviceLostError:
+            raise
         except Exception as error:  # of any kind: the step's sessions end and the others go on
             logger.exception("a step over %d sessions failed", len(batch))
             for slot, frame in batch:
@@ -205,6 +227,8 @@ class Stepper:
                 self._socket.send(Chunk(took_ms, beside=not self._pacer.alone))
             if slot.prefill.left:
                 return
+        except DeviceLostError:
+            raise
         except Exception as error:  # of any kind: only this session ends
             logger.exception("rebuilding a session in slot %d failed", begin.row)
             self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {error}"))

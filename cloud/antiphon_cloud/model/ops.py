@@ -7,17 +7,39 @@ One test holds every executor to this module, operation by operation and step by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from antiphon_cloud.model.delays import UNGENERATED
 from antiphon_cloud.model.kv_ring import Kv
 from antiphon_cloud.model.layers import Layer, Transformer, per_position, rope, rotate
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.sampling import SlotSampling, sample
-from antiphon_cloud.model.state import DepformerKv
+from antiphon_cloud.model.sampling import SlotSampling, noise_keys, sample
+from antiphon_cloud.model.state import BatchState, DepformerKv
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """What a step of B slots starts from."""
+
+    tokens: Tensor  # int64 [B, streams]
+    steps: Tensor  # int64 [B]: taken before this one
+    sampling: SlotSampling  # of the rows
+    keys: Tensor  # int64 [B, 1 + dep_q]: of the noise that text and codes are drawn with
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a step of B slots drew, and from what."""
+
+    text: Tensor  # int64 [B]
+    codes: Tensor  # int64 [B, dep_q]
+    text_logits: Tensor  # float32 [B, text_card]
+    audio_logits: Tensor  # float32 [B, dep_q, card]
 
 
 class Ops:
@@ -31,6 +53,38 @@ class Ops:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
+
+    def begin(self, state: BatchState, slots: Tensor, user_codes: Tensor) -> StepInputs:
+        """Puts the frame's codes [B, user_codebooks] into the slots' streams, and takes what the step starts from."""
+        config = self.model.config
+        first_user = 1 + config.dep_q
+        steps, sampling = state.offsets[slots], state.sampling.take(slots)
+        tokens = state.tokens[slots]  # [B, streams, ring]
+        ring = tokens.shape[-1]
+        t = steps[:, None]  # [B, 1]
+        tokens[:, first_user:].scatter_(2, ((t + state.delays[first_user:]) % ring)[..., None], user_codes[..., None])
+        held = tokens.gather(2, (t % ring)[..., None].expand(-1, config.streams, 1))[..., 0]
+        inputs = torch.where(t <= state.delays, state.initial, held)  # [B, streams]
+        state.tokens[slots] = tokens
+        keys = noise_keys(sampling.seeds[:, None], t, torch.arange(first_user, device=steps.device))
+        return StepInputs(inputs, steps, sampling, keys)
+
+    def finish(self, state: BatchState, slots: Tensor, steps: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """Puts what was drawn into the slots' streams, and takes the step's output, [B, 1 + dep_q] as `StepOutput` has
+        it, and whether all of a row's logits are numbers, [B]."""
+        config = self.model.config
+        first_user = 1 + config.dep_q
+        tokens = state.tokens[slots]  # [B, streams, ring]
+        ring = tokens.shape[-1]
+        t = steps[:, None] + 1
+        generated = torch.cat((drawn.text[:, None], drawn.codes), 1)  # [B, 1 + dep_q]
+        tokens[:, :first_user].scatter_(2, (t % ring)[..., None].expand(-1, first_user, 1), generated[..., None])
+        aligned = ((t - config.max_delay + state.delays[:first_user]) % ring)[..., None]
+        output = tokens[:, :first_user].gather(2, aligned)[..., 0]
+        state.tokens[slots] = tokens
+        state.offsets[slots] = steps + 1
+        finite = drawn.text_logits.isfinite().all(-1) & drawn.audio_logits.isfinite().flatten(1).all(-1)  # [B]
+        return torch.where(t > config.max_delay, output, UNGENERATED), finite
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Sum of the streams' embeddings [B, T, dim] of tokens [B, streams, T]."""
@@ -74,14 +128,25 @@ class Ops:
         """Tokens [B] drawn from logits [B, V]; see `sample`."""
         return sample(logits, keys, temperature, top_k, max_top_k)
 
+    def self_attention(
+        self, layer: Layer, index: int, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv
+    ) -> Tensor:
+        """`qkv` and `attend` of the layer of that number: [B, T, dim]."""
+        out = self.attend(kv, index, *self.qkv(layer, x, sets, rotation))  # [B, H, T, D]
+        return out.transpose(1, 2).flatten(2)
+
     def layers(self, stack: Transformer, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv) -> Tensor:
         """Runs all layers of a stack on x [B, T, dim]."""
         for index, layer in enumerate(stack.layers):
             assert isinstance(layer, Layer)
-            out = self.attend(kv, index, *self.qkv(layer, x, sets, rotation))  # [B, H, T, D]
-            x = self.linear_add(layer.self_attn.out_projs, out.transpose(1, 2).flatten(2), sets, x)
+            out = self.self_attention(layer, index, x, sets, rotation, kv)
+            x = self.linear_add(layer.self_attn.out_projs, out, sets, x)
             x = self.gated(layer, x, sets)
         return x
+
+    def logits(self, linear: nn.Module, x: Tensor) -> Tensor:
+        """Logits [B, V], in float32, of x [B, 1, dim]."""
+        return linear(x)[:, 0].float()  # type: ignore[no-any-return]
 
     def codes(
         self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
@@ -103,7 +168,7 @@ class Ops:
             embedded = model.codebook_embedding(k)(previous[:, None]).to(model.dtype)
             x = self.linear_add(model.depformer_in, hidden, (weight_set,), embedded)  # [B, 1, inner]
             x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, len(text)))
-            logits = model.linears[k](x)[:, 0].float()  # [B, card]
+            logits = self.logits(model.linears[k], x)  # [B, card]
             previous = self.draw(logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k)
             codes.append(previous)
             all_logits.append(logits)

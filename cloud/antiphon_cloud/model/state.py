@@ -14,7 +14,7 @@ from torch import Tensor
 
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.delays import UNGENERATED
-from antiphon_cloud.model.kv_ring import KvSpan, KvView, Ring, allocate_ring
+from antiphon_cloud.model.kv_ring import KvSpan, KvView, Paging, Ring, allocate_ring
 from antiphon_cloud.model.layers import attention
 from antiphon_cloud.model.sampling import SlotSampling
 
@@ -71,7 +71,13 @@ class BatchState:
 
     @classmethod
     def allocate(
-        cls, config: LMConfig, slots: int, dtype: torch.dtype, device: torch.device, kv_dtype: torch.dtype | None = None
+        cls,
+        config: LMConfig,
+        slots: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        kv_dtype: torch.dtype | None = None,
+        paging: Paging | None = None,
     ) -> BatchState:
         """The state of `slots` fresh sessions.
 
@@ -81,6 +87,7 @@ class BatchState:
             dtype: of activations.
             device: of every tensor.
             kv_dtype: of the ring's keys and values, int8 included; None for `dtype`.
+            paging: of the ring, see `allocate_ring`.
         """
         shape = (0, slots, 1, 0, 1)
         if config.dep_q:
@@ -89,7 +96,7 @@ class BatchState:
         return cls(
             tokens=torch.full((slots, config.streams, config.max_delay + 2), UNGENERATED, device=device),
             offsets=torch.zeros(slots, dtype=torch.int64, device=device),
-            ring=allocate_ring(config, slots, kv_dtype or dtype, device),
+            ring=allocate_ring(config, slots, kv_dtype or dtype, device, paging),
             depformer_kv=DepformerKv(*(torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))),
             sampling=SlotSampling.allocate(slots, device),
             delays=torch.tensor(config.delays, device=device),
@@ -117,14 +124,9 @@ class BatchState:
         """All that the state holds on its device."""
         sampling = (getattr(self.sampling, field.name) for field in fields(self.sampling))
         own = (self.tokens, self.offsets, self.depformer_kv.keys, self.depformer_kv.values, self.delays, self.initial)
-        return (*own, *sampling, *self.ring.tensors)
+        return (*own, *sampling, *self.ring.tensors, self.ring.table, self.ring.windows)
 
     @property
     def size_bytes(self) -> int:
         """Memory that the state takes."""
         return sum(tensor.nbytes for tensor in self.tensors)
-
-
-def rows_on(device: torch.device, slots: int) -> int:
-    """Rows of state that `slots` sessions need: on a GPU one more, which is nobody's and pads a graph's batch."""
-    return slots + (device.type == "cuda")

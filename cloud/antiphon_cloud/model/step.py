@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from antiphon_cloud.model.config import MAX_TOP_K
-from antiphon_cloud.model.delays import UNGENERATED
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.ops import Ops
-from antiphon_cloud.model.sampling import noise_keys
+from antiphon_cloud.model.ops import Drawn, Ops
 from antiphon_cloud.model.state import BatchState
 
 
@@ -44,32 +42,15 @@ def step(
         kv: the slots' keys and values in the state's ring; None for `StaticKv`.
         max_top_k: the most candidates that any slot may ask for.
     """
-    model, config = ops.model, ops.model.config
-    first_user = 1 + config.dep_q
-    steps, sampling = state.offsets[slots], state.sampling.take(slots)
-    tokens = state.tokens[slots]  # [B, streams, ring]
-    ring = tokens.shape[-1]
-    t = steps[:, None]  # [B, 1]
-    tokens[:, first_user:].scatter_(2, ((t + state.delays[first_user:]) % ring)[..., None], user_codes[..., None])
-    held = tokens.gather(2, (t % ring)[..., None].expand(-1, config.streams, 1))[..., 0]
-    inputs = torch.where(t <= state.delays, state.initial, held)  # [B, streams]
-
-    hidden = ops.temporal(inputs[..., None], t, kv or StaticKv(state.ring, slots, steps))  # [B, 1, dim]
-    text_logits = model.text_linear(hidden)[:, 0].float()
-    streams = torch.arange(first_user, device=steps.device)
-    keys = noise_keys(sampling.seeds[:, None], t, streams)  # [B, 1 + dep_q]
+    model = ops.model
+    given = ops.begin(state, slots, user_codes)
+    steps, sampling, keys = given.steps, given.sampling, given.keys
+    hidden = ops.temporal(given.tokens[..., None], steps[:, None], kv or StaticKv(state.ring, slots, steps))
+    text_logits = ops.logits(model.text_linear, hidden)
     text = ops.draw(text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
     codes, audio_logits = ops.codes(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k)
-    finite = text_logits.isfinite().all(-1) & audio_logits.isfinite().flatten(1).all(-1)  # [B]
-
-    t = t + 1
-    generated = torch.cat((text[:, None], codes), 1)  # [B, 1 + dep_q]
-    tokens[:, :first_user].scatter_(2, (t % ring)[..., None].expand(-1, first_user, 1), generated[..., None])
-    aligned = ((t - config.max_delay + state.delays[:first_user]) % ring)[..., None]
-    output = tokens[:, :first_user].gather(2, aligned)[..., 0]
-    state.tokens[slots] = tokens
-    state.offsets[slots] = steps + 1
-    output = torch.where(t > config.max_delay, output, UNGENERATED)
+    drawn = Drawn(text, codes, text_logits, audio_logits)
+    output, finite = ops.finish(state, slots, steps, drawn)
     return StepOutput(output, finite, text_logits, audio_logits, _extra_heads(model, hidden))
 
 

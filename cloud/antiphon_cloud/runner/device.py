@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.runner.card import require_card
 
 
 def step_dtype(device: str, dtype: str | None, int8: bool = False) -> torch.dtype:
@@ -16,10 +17,14 @@ def step_dtype(device: str, dtype: str | None, int8: bool = False) -> torch.dtyp
         int8: whether the weights are held in int8.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: there is no such device here, or none that steps can run on.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: PyTorch finds no NVIDIA GPU here; install a driver, or use --device cpu")
+    if device == "cuda":
+        if dtype == "float32":
+            raise ConfigError(
+                "--dtype float32: a GPU steps in bfloat16, or in float16; leave it out, or use --device cpu"
+            )
+        require_card()
     return named_dtype(dtype or ("float32" if device == "cpu" and not int8 else "bfloat16"))
 
 

@@ -10,9 +10,13 @@ import torch
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import LMConfig
+from antiphon_cloud.model.kv_ring import PAGE
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.state import BatchState, rows_on
+from antiphon_cloud.model.state import BatchState
+from antiphon_cloud.runner import card
+from antiphon_cloud.runner.page_pool import PoolShape
+from antiphon_cloud.timing import FRAME_S
 
 HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' rounding
 
@@ -25,6 +29,8 @@ class Footprint:
     tables: int  # embeddings, of which a step reads a few rows; and norms
     session: int  # a slot's state at full context
     elements: int  # of the matrices
+    page: int  # a page of keys and values, where slots share memory
+    row: int  # the rest of a slot's state
 
     def total(self, rows: int) -> int:
         """Bytes of the weights and of the state of `rows` sessions, with headroom."""
@@ -41,25 +47,70 @@ def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) 
     width = backend.dtype.itemsize
     matrices = elements + 4 * sum(len(weight) for weight in linears) if backend.int8 else elements * width
     state = BatchState.allocate(config, 1, backend.dtype, torch.device("meta"), kv_dtype)
-    return Footprint(matrices, rest * (2 if backend.int8 else width), state.size_bytes, elements)
+    held = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
+    page = held // config.context * min(PAGE, config.context)
+    rest *= 2 if backend.int8 else width
+    return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held)
 
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:
-    """Raises ConfigError if the model and its slots do not fit in the memory that is free on `device`."""
-    rows = rows_on(device, slots)
-    free, total = free_bytes(device), needed.total(rows)
+    """Raises ConfigError if the model and its slots, each with its whole context, do not fit in the memory that is
+    free on `device`."""
+    total, free = needed.total(slots), memory(device)[0]
     if total > free:
-        spare = " and a spare one" if rows > slots else ""
+        fitting = max((fewer for fewer in range(slots) if needed.total(fewer) <= free), default=0)
+        smaller = f"take fewer slots ({fitting} fit)" if fitting else "take a smaller model"
         raise ConfigError(
-            f"the model needs {total / 1e9:.1f} GB with {slots} slots{spare} ({needed.session / 1e9:.2f} GB each), "
-            f"and {free / 1e9:.1f} GB are free on {device}; take fewer slots, or --quantize int8"
+            f"the model needs {total / 1e9:.1f} GB with {slots} slots ({needed.session / 1e9:.2f} GB each), "
+            f"and {free / 1e9:.1f} GB are free on {device}; {smaller}, or --quantize int8"
         )
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that `device` has free: of a CPU, what the kernel and the control group leave this process."""
+def pool_that_fits(needed: Footprint, context: int, slots: int, device: torch.device, promise: int | None) -> PoolShape:
+    """The memory that slots share on `device`: all that is free beside the weights, or what whole contexts need.
+
+    Args:
+        needed: by the model.
+        context: of the model, in steps.
+        slots: sessions at most.
+        device: whose memory is free.
+        promise: steps that each session has memory for, whatever the others do; None for the whole context.
+
+    Raises:
+        ConfigError: the model does not fit with what its sessions are promised and, for a session that is resumed, one
+            whole context.
+    """
+    wanted = PoolShape.of(slots, context, PAGE, promise)
+    least = max(slots * wanted.promised, wanted.full)
+    beside = (
+        needed.matrices + needed.tables + (slots + 1) * needed.row + needed.page
+    )  # one row and one page pad batches
+    total, (free, of_all) = int(HEADROOM * (beside + least * needed.page)), memory(device)
+    if total > free:
+        each, sessions = wanted.promised, f"{slots} sessions"
+        if least > slots * wanted.promised:
+            each, sessions = wanted.full, "one session's whole context"
+        raise ConfigError(
+            f"the model needs {total / 1e9:.1f} GB with {sessions} of {wanted.window(each) * FRAME_S:.0f} s "
+            f"({each * needed.page / 1e9:.2f} GB each), and {_there(device, free, of_all, total)}take fewer slots, a "
+            "shorter --kv-promise, --kv-cache int8 or --quantize int8"
+        )
+    pages = int((free / HEADROOM - beside) // needed.page)
+    return PoolShape.of(slots, context, PAGE, promise, max(pages, least))
+
+
+def _there(device: torch.device, free: int, of_all: int, total: int) -> str:
+    """What a card has, where `total` bytes are too many, and who holds the rest where all of it would do."""
+    if total > of_all:
+        return f"{card.name(device)} has {of_all / 1e9:.1f} GB; take another card, or "
+    others = ", ".join(map(str, card.holders(device))) or "other processes hold the rest"
+    return f"{free / 1e9:.1f} GB of {card.name(device)}'s {of_all / 1e9:.1f} are free: {others}; end them, or "
+
+
+def memory(device: torch.device) -> tuple[int, int]:
+    """Bytes that `device` has free, and in all: of a CPU, what the kernel and the control group leave this process."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return card.memory(device)
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
     group = Path("/sys/fs/cgroup")
@@ -67,4 +118,4 @@ def free_bytes(device: torch.device) -> int:
         used = int((group / "memory.current").read_text())
         held = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         available = min(available, int(limit) - used + int(held["file"]))  # file pages go when they must
-    return available
+    return available, int(fields["MemTotal"].split()[0]) * 1024

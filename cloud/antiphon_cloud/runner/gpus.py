@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REACHED = 0.75  # of a data sheet's bandwidth, and of its operations: assumed, as no GPU was at hand
-OVERHEAD_PER_MATMUL_S = 20e-6  # about ten small kernels of a captured graph, 2 µs each: assumed likewise
+LAUNCH_S = 2e-6  # that a kernel of a captured graph takes at least: assumed likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +16,12 @@ class Hardware:
     memory_bytes: float
     bandwidth: float  # bytes/s
     peak: float  # operations/s of bfloat16 products, two for each multiply-add
-    overhead_per_matmul_s: float  # time that each product brings beside its reading
+    overhead_s: float  # of a GPU: the least that a kernel takes; of a CPU: what a product takes beside its reading
 
 
 def gpu(name: str, memory_gb: float, bandwidth_gb_s: float, peak_tflops: float) -> Hardware:
     """A GPU by its data sheet."""
-    return Hardware(
-        name, memory_gb * 1e9, bandwidth_gb_s * 1e9 * REACHED, peak_tflops * 1e12 * REACHED, OVERHEAD_PER_MATMUL_S
-    )
+    return Hardware(name, memory_gb * 1e9, bandwidth_gb_s * 1e9 * REACHED, peak_tflops * 1e12 * REACHED, LAUNCH_S)
 
 
 GPUS = {
@@ -35,5 +33,7 @@ GPUS = {
         gpu("A100", 80, 2039, 312),
         gpu("H100", 80, 3350, 989),
         gpu("H200", 141, 4800, 989),
+        gpu("B200", 180, 8000, 2250),
+        gpu("GB10", 128, 273, 125),
     )
 }

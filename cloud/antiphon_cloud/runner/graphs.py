@@ -16,7 +16,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from antiphon_cloud.model.kv_ring import StaticKv
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, step
@@ -84,6 +83,10 @@ class GraphRunner:
         """Whether every batch size has its graph."""
         return all(buffers.captured for buffers in self.buffers.values())
 
+    def trace(self, batch: int) -> StepOutput:
+        """Computes a step over the buffers of one of the batch sizes, as a capture does."""
+        return self._step(self.buffers[batch])[0]
+
     def run(self, slots: Sequence[int], codes: npt.NDArray[np.int64]) -> StepOutput:
         """Puts a step of `slots` into the device's queue, without waiting for anything; `wait` must follow.
 
@@ -126,8 +129,7 @@ class GraphRunner:
         return [tensor for each in self.buffers.values() for tensor in (each.inputs, each.host_in, each.host_out)]
 
     def _step(self, buffers: StepBuffers) -> tuple[StepOutput, Tensor]:
-        kv = StaticKv(self._state.ring, buffers.slots, self._state.offsets[buffers.slots])
-        output = step(self._ops, self._state, buffers.slots, buffers.codes, kv)
+        output = step(self._ops, self._state, buffers.slots, buffers.codes)
         self._state.offsets[self._spare].zero_()  # padding stays at its first step, and attends to no more than that
         return output, pack_outputs(output)
 

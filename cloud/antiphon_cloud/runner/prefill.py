@@ -51,10 +51,11 @@ class Prefill:
         config: of the model.
         slot: row of the batch.
         history: the session's tokens.
+        window: steps that the slot holds keys and values of.
     """
 
-    def __init__(self, runner: SlotRunner, config: LMConfig, slot: int, history: HistoryTokens) -> None:
-        self._runner, self._context, self._slot, self._history = runner, config.context, slot, history
+    def __init__(self, runner: SlotRunner, config: LMConfig, slot: int, history: HistoryTokens, window: int) -> None:
+        self._runner, self._window, self._slot, self._history = runner, window, slot, history
         # The first steps of a history that does not reach back to the start lack the streams that are delayed.
         self._first = history.first + max(config.max_delay, 1) if history.first else 0
         self._hidden = max(history.steps - config.max_delay, self._first)  # the first step that is taken again
@@ -70,7 +71,7 @@ class Prefill:
 
     def advance(self, steps: int) -> int:
         """Does up to `steps` steps, but takes no more than one again; returns how many."""
-        count = min(steps, self._hidden - self._next, self._context)
+        count = min(steps, self._hidden - self._next, self._window)
         if count > 0:
             chunk = range(self._next, self._next + count)
             inputs = self._tokens[:, chunk.start - self._first : chunk.stop - self._first]

@@ -12,18 +12,24 @@ from torch import Tensor
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
+from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
-from antiphon_cloud.model.kv_ring import Kv
+from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, prefill, step
-from antiphon_cloud.runner.footprint import check_fits, footprint
+from antiphon_cloud.runner import card
+from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
 from antiphon_cloud.runner.graphs import GraphRunner, pack_outputs
+from antiphon_cloud.runner.page_pool import PagePool, PoolShape
 from antiphon_cloud.runner.prefill import Prefill
+
+PREFILL_KINDS = (1, 2, 17, 33, MOST_ROWS + 1)  # steps of chunks: one for each way in which a GPU multiplies them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,9 @@ class StepResult:
 class ModelRunner:
     """Steps the sessions of a fixed number of slots.
 
-    All state lives in tensors that are allocated here, once: a step only writes into them.
+    All state lives in tensors that are allocated here, once: a step only writes into them. Where steps go over static
+    buffers, slots share the memory of keys and values: each has the pages that it is promised, until `allow` says else.
+    Whatever is done raises `DeviceLostError` where the device has failed for good.
 
     Args:
         ops: what computes a step, with the weights, on the device that will step them.
@@ -47,6 +55,7 @@ class ModelRunner:
         kv_dtype: what keys and values are held in, int8 included; None for the activations' dtype.
         static: whether steps go over static buffers; None for on a GPU.
         graphs: whether steps over static buffers are captured and replayed; needs a GPU.
+        pool: memory that slots share, if they do; None for a whole context for each.
         use_threads: shares the steps of this process among so many threads.
     """
 
@@ -59,6 +68,7 @@ class ModelRunner:
         *,
         static: bool | None = None,
         graphs: bool = True,
+        pool: PoolShape | None = None,
         use_threads: Callable[[int], None] = torch.set_num_threads,
     ) -> None:
         self.ops = ops
@@ -67,10 +77,17 @@ class ModelRunner:
         self.spec = spec
         self.graph_runner: GraphRunner | None = None
         self._last: tuple[int, StepOutput] | None = None
-        device = ops.model.text_emb.weight.device
+        self._device = device = ops.model.text_emb.weight.device
         static = device.type == "cuda" if static is None else static
+        context = self.config.context
+        shared = pool or PoolShape.of(slots, context, PAGE, None)
+        self.pool = shared if static else PoolShape.one_page_each(slots, context)
+        self._pages = PagePool(self.pool.pages, slots)
+        paging = Paging(self.pool.pages + 1, self.pool.page) if static else None
         with torch.inference_mode():
-            self.state = BatchState.allocate(self.config, slots + static, ops.model.dtype, device, kv_dtype)
+            self.state = BatchState.allocate(self.config, slots + static, ops.model.dtype, device, kv_dtype, paging)
+            for slot in range(slots):
+                self.allow(slot, self.pool.promised)
             if static:
                 self.graph_runner = GraphRunner(ops, self.state)
                 if graphs:
@@ -89,6 +106,7 @@ class ModelRunner:
         graphs: bool = True,
         random_weights: bool = False,
         threads: int | None = None,
+        promise: int | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -102,28 +120,48 @@ class ModelRunner:
             graphs: on a GPU, whether steps are captured and replayed.
             random_weights: whether the weights are random, which sessions may know.
             threads: that loading and steps are shared among; None for as many as before.
+            promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
             ConfigError: `quantize` contradicts the directory, or the model and its slots do not fit in memory.
+            DeviceLostError: the device has failed for good.
         """
         device = torch.device(device)
         directory.require_weights()
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         backend = select(device, dtype, int8)
-        check_fits(footprint(directory.config.lm, backend, kv_dtype), slots, device)
+        needed, pool = footprint(directory.config.lm, backend, kv_dtype), None
+        if device.type == "cuda":
+            pool = pool_that_fits(needed, directory.config.lm.context, slots, device, promise)
+        elif promise is not None:
+            raise ConfigError("--kv-promise is for --device cuda: on a CPU each slot has memory for its whole context")
+        else:
+            check_fits(needed, slots, device)
         if threads is not None:
             backend.use_threads(threads)
         spec = model_spec(directory, torch.int8 if int8 else dtype, random_weights)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
-        ops = backend.ops(load_model(directory, backend))
-        return cls(ops, slots, spec, kv_dtype, graphs=graphs, use_threads=backend.use_threads)
+        with card.room(device), card.faults(device):
+            ops = backend.ops(load_model(directory, backend))
+            return cls(ops, slots, spec, kv_dtype, graphs=graphs, pool=pool, use_threads=backend.use_threads)
 
     @property
     def config(self) -> LMConfig:
         """The model's shape."""
         return self.ops.model.config
+
+    def allow(self, slot: int, pages: int) -> None:
+        """Lets `slot` have so many pages of the memory that slots share. One more may come while its session has not
+        stepped beyond those that it has; any other number is for its next session, which is reset. Nothing waits."""
+        if self.state.ring.paged:
+            with card.faults(self._device), torch.inference_mode():
+                self.state.ring.assign(slot, self._pages.allow(slot, pages))
+
+    def window(self, slot: int) -> int:
+        """Steps that the session in `slot` looks back to, its own included."""
+        return self.pool.window(len(self._pages.held(slot))) if self.state.ring.paged else self.config.context
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains in sight.
@@ -136,18 +174,18 @@ class ModelRunner:
         assert 0 <= slot < self.slots
         assert 0 < sampling.text_top_k <= MAX_TOP_K
         assert 0 < sampling.audio_top_k <= MAX_TOP_K
-        with torch.inference_mode():
+        with card.faults(self._device), torch.inference_mode():
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
 
     def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> Prefill:
         """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
         self.reset(slot, seed, sampling)
-        return Prefill(self, self.config, slot, history)
+        return Prefill(self, self.config, slot, history, self.window(slot))
 
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
         """Puts the slot's session before `step`, with what its streams hold at the steps around, [streams, T]."""
-        with torch.inference_mode():
+        with card.faults(self._device), torch.inference_mode():
             self.state.offsets[slot] = step
             self.state.place(slot, steps, torch.from_numpy(tokens.astype(np.int64)).to(self.state.tokens.device))
 
@@ -157,20 +195,29 @@ class ModelRunner:
         Args:
             slot: row of the batch.
             inputs: what the streams hold at each step, [streams, T].
-            steps: one after the other, at most the model's context.
+            steps: one after the other, at most the slot's window.
             first: the earliest step of which the slot holds keys and values, or `steps.start`.
         """
-        ring, device = self.state.ring, self.state.tokens.device
+        ring, device = self.state.ring, self._device
         kv: Kv
-        with torch.inference_mode():
-            if device.type == "cpu" and self.ops.model.dtype == torch.float32:  # to the bit what steps would leave
+        with card.faults(device), torch.inference_mode():
+            if not ring.paged and self.ops.model.dtype == torch.float32:  # to the bit what steps would leave
                 kv = ring.ragged([slot] * len(steps), steps, first)
             else:
-                kv = ring.consecutive(slot, steps, first)
+                kv = ring.consecutive(slot, steps, first, self.window(slot))
             tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
             prefill(self.ops, tokens, torch.tensor(steps, device=device), kv)
-        if device.type == "cuda":  # whoever measures the chunk measures all of it
-            torch.cuda.current_stream(device).synchronize()
+            if device.type == "cuda":  # whoever measures the chunk measures all of it
+                torch.cuda.current_stream(device).synchronize()
+
+    def warm_up_prefill(self) -> None:
+        """Computes chunks of each kind that there is, so that nothing is compiled while sessions are served.
+
+        What slot 0 holds is undefined afterwards.
+        """
+        longest = self.window(0)
+        for steps in dict.fromkeys(min(chunk, longest) for chunk in PREFILL_KINDS):
+            self.prefill(0, np.zeros((self.config.streams, steps), np.int32), range(steps), 0)
 
     def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
         """Advances `slots` by one frame each; the others do not change.
@@ -181,7 +228,7 @@ class ModelRunner:
         """
         rows = list(slots)
         assert len(set(rows)) == len(rows) == len(user_codes)
-        with torch.inference_mode():
+        with card.faults(self._device), torch.inference_mode():
             output, packed = self._run(rows, user_codes.astype(np.int64))
         self._last = len(rows), output
         return StepResult(packed[:, 0], packed[:, 1:-1], packed[:, -1].astype(np.bool_))
@@ -196,6 +243,11 @@ class ModelRunner:
     def captured(self) -> bool:
         """Whether every step is a captured graph's replay."""
         return self.graph_runner is not None and self.graph_runner.captured
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """The batches that steps are padded to; none where a step has as many rows as sessions."""
+        return () if self.graph_runner is None else tuple(self.graph_runner.buffers)
 
     @property
     def text_logits(self) -> npt.NDArray[np.float32]:

@@ -156,10 +156,15 @@ class Call:
         async with self._writing:
             await self._context.write(response)
 
+    @property
+    def closing(self) -> bool:
+        """Whether all is said but Closed."""
+        return self._protocol.state in (State.CLOSING, State.CLOSED)
+
     async def go_away(self, reason: str, time_left_s: float) -> None:
         """Asks the edge to move, and ends the call when the time is up; at once where the edge has no Opened yet, to
         which GoAway would be no answer."""
-        if self._protocol.state in (State.CLOSING, State.CLOSED):
+        if self.closing:
             return  # all is answered, and Closed has little time
         if self._opening:  # the edge may have it already, and this task not know it yet
             with suppress(TimeoutError):

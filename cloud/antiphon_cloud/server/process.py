@@ -122,10 +122,11 @@ class Server:
 
     async def serve(self, served: ServedModel) -> None:
         """Opens the doors to sessions."""
-        await served.engine.start()
+        await served.engine.start(self._fail)
         self._gate.seat(served.engine.slots)
         self.worker.serve(served)
-        self._health.announce(health_pb2.HealthCheckResponse.SERVING)
+        if not self.worker.not_ready():  # the engine may have ended meanwhile
+            self._health.announce(health_pb2.HealthCheckResponse.SERVING)
 
     def reload(self) -> None:
         """Reads again what the worker was started with and may have changed: the API keys."""
@@ -147,6 +148,11 @@ class Server:
             await served.engine.stop()
         if self._monitor:
             await asyncio.to_thread(self._monitor.stop)
+
+    def _fail(self, reason: str) -> None:
+        """The engine has ended: first whoever picks a worker for new calls is told, then the calls that are here."""
+        self._health.announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._service.send_away(reason)
 
     def _watched(self, listen: str) -> Monitor:
         """The port for operators."""

@@ -95,6 +95,12 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
             logger.exception("the codec that was there at the start is gone")
             raise AntiphonError("this worker's codec is gone: pull from another one") from error
 
+    def send_away(self, reason: str) -> None:
+        """Ends every live call with UNAVAILABLE, but those that have been answered to their end."""
+        for call in self._calls:
+            if not call.closing:
+                call.evict(reason)
+
     async def drain(self, time_left_s: float) -> None:
         """Asks every live call's edge to move on, and returns when the last has left or was made to."""
         self._worker.served.sessions.end_detached()

@@ -80,12 +80,13 @@ class Worker:
         """The loaded model, for a new session.
 
         Raises:
-            UnavailableError: the worker is starting or draining.
+            UnavailableError: the worker is starting or draining, or its engine has ended.
         """
         if self.phase is not Phase.SERVING:
             self.metrics.refused(self.phase.value)
         if self.phase is Phase.DRAINING:
             raise UnavailableError("this worker is draining: connect to another one")
+        self.served.engine.require_running()
         return self.served
 
     def serve(self, served: ServedModel) -> None:
@@ -102,7 +103,7 @@ class Worker:
 
     def not_ready(self) -> str | None:
         """Why no new session is admitted; None if one may be."""
-        return None if self.phase is Phase.SERVING else f"this worker is {self.phase.value}"
+        return self.served.engine.failure if self.phase is Phase.SERVING else f"this worker is {self.phase.value}"
 
     def not_alive(self) -> str | None:
         """Why this worker should be restarted; None if it is healthy."""

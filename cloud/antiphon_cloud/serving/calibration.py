@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -19,9 +19,15 @@ LONGEST_MS = 1000.0  # a longer step is not repeated
 
 
 def profile_steps(
-    runner: Runner, budget_ms: float = STEP_BUDGET_MS, clock_s: Callable[[], float] = time.perf_counter
+    runner: Runner,
+    budget_ms: float = STEP_BUDGET_MS,
+    clock_s: Callable[[], float] = time.perf_counter,
+    padded: Collection[int] = (),
 ) -> dict[int, float]:
     """Batch → the milliseconds of a step over that many sessions, for powers of two up to all slots.
+
+    Where steps are padded, one session beyond a batch costs as much as the next one: that is measured too, so that
+    what lies between is not taken for a mean.
 
     Takes the fastest of a few steps, as other work of the machine only adds to a step's time; admission learns from
     live steps how much. Stops at the first batch above the budget, as larger ones are slower. Warms the model up too.
@@ -30,9 +36,10 @@ def profile_steps(
         runner: idle; every session resets its slot before it uses it.
         budget_ms: a step's time limit.
         clock_s: for tests.
+        padded: the batches that steps are padded to, if they are.
     """
     profile: dict[int, float] = {}
-    for batch in _batches(runner.slots):
+    for batch in _batches(runner.slots, padded):
         profile[batch] = _fastest_ms(runner, batch, clock_s)
         if profile[batch] > budget_ms:
             break
@@ -40,9 +47,10 @@ def profile_steps(
     return profile
 
 
-def _batches(slots: int) -> list[int]:
-    powers = [2**exponent for exponent in range(slots.bit_length())]
-    return powers if powers[-1] == slots else [*powers, slots]
+def _batches(slots: int, padded: Collection[int]) -> list[int]:
+    powers = {2**exponent for exponent in range(slots.bit_length())}
+    beyond = {batch + 1 for batch in padded if batch < slots}
+    return sorted(powers | beyond | {slots})
 
 
 def _fastest_ms(runner: Runner, batch: int, clock_s: Callable[[], float]) -> float:

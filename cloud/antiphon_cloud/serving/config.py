@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.timing import STEP_BUDGET_MS
 
 
@@ -19,6 +20,7 @@ class ServingConfig:
     dtype: str | None = None
     quantize: str | None = None
     kv_cache: str | None = None
+    kv_promise_s: float | None = None
     graphs: bool = True
     threads: int | None = None
     random_weights: bool = False
@@ -36,3 +38,4 @@ class ModelFacts:
     text_padding_token: int
     history_steps: int
     profile: dict[int, float]  # batch → milliseconds of a step
+    pool: PoolShape

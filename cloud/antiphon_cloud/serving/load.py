@@ -44,5 +44,5 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         history_steps=facts.history_steps,
         keep_slot_ms=config.keep_slot_ms,
     )
-    engine = Engine(stepper, StepForecast(facts.profile), metrics)
+    engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
     return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms)

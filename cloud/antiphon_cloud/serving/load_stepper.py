@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import torch
 
 from antiphon.history import fewest_steps
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
 from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.engine.runner import Runner as AnyRunner
+from antiphon_cloud.runner import card
 from antiphon_cloud.runner.device import named_dtype, step_dtype
 from antiphon_cloud.runner.prefill import history_steps
 from antiphon_cloud.runner.runner import ModelRunner
@@ -27,6 +29,7 @@ from antiphon_cloud.serving.thread_count import (
     shown_times,
     timed_step,
 )
+from antiphon_cloud.timing import FRAME_S
 
 HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
 
@@ -39,6 +42,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     Raises:
         CheckpointError: a file of the model is missing or damaged.
         ConfigError: the model, or the device, is not supported, or has too little memory.
+        DeviceLostError: the device has failed while it was measured.
         AntiphonError: the codec cannot be exported.
     """
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
@@ -55,14 +59,21 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         graphs=config.graphs,
         random_weights=config.random_weights,
         threads=config.threads or usable_cpus(),
+        promise=None if config.kv_promise_s is None else round(config.kv_promise_s / FRAME_S),
     )
-    measured, profile = measure(runner, config)
+    with card.room(torch.device(config.device)):
+        measured, profile = measure(runner, config)
+        if runner.padded:
+            runner.warm_up_prefill()
+    for slot in range(runner.slots):
+        runner.allow(slot, 0)  # what was measured is no session, and has no memory from now on
     facts = ModelFacts(
         codec=str(codec),
         tokenizer=str(directory.tokenizer),
         text_padding_token=directory.config.lm.existing_text_padding_id,
         history_steps=max(fewest_steps(runner.spec), min(history_steps(directory.config.lm), HISTORY_STEPS)),
         profile=profile,
+        pool=runner.pool,
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
 
@@ -71,7 +82,7 @@ def measure(runner: ModelRunner, config: ServingConfig) -> tuple[AnyRunner, dict
     """The runner, on the number of threads that makes it fastest unless one is asked for, and its steps' times by
     their batch; see `profile_steps`."""
     if config.device != "cpu" or config.threads is not None:
-        return runner, profile_steps(runner, config.step_budget_ms)
+        return runner, profile_steps(runner, config.step_budget_ms, padded=runner.padded)
     counts = counts_up_to(usable_cpus())
     chosen, times_ms = choose_threads(counts, runner.use_threads, timed_step(runner))
     logger.info("steps take %d of %d threads; tried: %s", chosen, counts[-1], shown_times(times_ms) or "none other")

@@ -183,6 +183,10 @@ class WatchedRunner:
         """The runner's model."""
         return self._runner.spec
 
+    def allow(self, slot: int, pages: int) -> None:
+        """Lets `slot` have so many pages."""
+        self._runner.allow(slot, pages)
+
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`."""
         self._runner.reset(slot, seed, sampling)

@@ -1,10 +1,11 @@
 """Admission: who may have a slot. Without I/O: numbers go in, a decision comes out.
 
 A new session is admitted while a slot is free, its client has not all that it may (nor is it the last slot, which the
-client leaves to others), and a step over every session, the new one included, is forecast to take at most `budget_ms`
-of a frame's 80 (`engine.forecast`). While a session's prefill is computed between the steps, its longest chunk counts
-too. Decisions keep no state: the same sessions and the same steps give the same answer. An idle worker always admits: a
-model that is too slow for real time still serves one session, and says so in its log.
+client leaves to others), there is memory for what it is promised (`engine.memory`), and a step over every session, the
+new one included, is forecast to take at most `budget_ms` of a frame's 80 (`engine.forecast`). While a session's prefill
+is computed between the steps, its longest chunk counts too. Decisions keep no state: the same sessions and the same
+steps give the same answer. An idle worker always admits: a model that is too slow for real time still serves one
+session, and says so in its log.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.sessions.clients import Client
-from antiphon_cloud.timing import FRAME_MS, STEP_BUDGET_MS
+from antiphon_cloud.timing import FRAME_MS, FRAME_S, STEP_BUDGET_MS
 
 RETRY_SPAN_S = 10.0  # how far back refusals count, and the longest wait that is asked for
 RETRY_SHORTEST_S = 1.0
@@ -36,7 +37,16 @@ class Admission:
         self._pace = RetryPace()
 
     def check(
-        self, client: Client, held: int, sessions: int, slots: int, now_s: float, prefilling: bool = False
+        self,
+        client: Client,
+        held: int,
+        sessions: int,
+        slots: int,
+        now_s: float,
+        prefilling: bool = False,
+        *,
+        needed_steps: int = 0,
+        free_steps: int = 0,
     ) -> None:
         """Returns where `client`, which has `held` of the `sessions`, may have one of the `slots`.
 
@@ -47,6 +57,8 @@ class Admission:
             slots: as many as there can be.
             now_s: seconds of the clock that the forecast is given.
             prefilling: whether a session's prefill is computed between the steps that are to come.
+            needed_steps: of memory, of the new session.
+            free_steps: of memory, that nobody has nor was promised.
 
         Raises:
             RefusedError: it may not; the error says why and when to come back.
@@ -68,6 +80,13 @@ class Admission:
         if sessions >= slots:
             message = f"all {slots} slots are taken: try again later, or on another worker"
             raise self._refused(Refusal.SLOTS, message, now_s)
+        if needed_steps > free_steps:
+            raise self._refused(
+                Refusal.MEMORY,
+                f"the session needs memory for {needed_steps * FRAME_S:.0f} s, and {free_steps * FRAME_S:.0f} s are "
+                "free that no other was promised: try again later, or on another worker",
+                now_s,
+            )
         if not sessions:
             return
         step_ms = self._forecast.step_ms(sessions + 1, now_s)

@@ -99,7 +99,7 @@ class SessionTable:
             RefusedError: there is no slot for this client, not even a detached session's.
             UnavailableError: the engine has ended.
         """
-        self._make_room(client, prefilling=request.history is not None)
+        self._make_room(client, request.history.steps if request.history is not None else None)
         session = Session(self._engine, request, client, call, self._replies_kept)
         self._by_token[session.resume_token] = session
         first_step = request.history.steps if request.history is not None else 0
@@ -137,13 +137,19 @@ class SessionTable:
         for session in list(self._detached):
             self._end(session)
 
-    def _make_room(self, client: Client, *, prefilling: bool) -> None:
+    def _make_room(self, client: Client, history_steps: int | None) -> None:
         """Returns once `client` may take a slot; ends other sessions that have less right to theirs.
+
+        Args:
+            client: who asks.
+            history_steps: that the session has taken; None for a new one.
 
         Raises:
             RefusedError: it may have none.
             UnavailableError: the engine has ended.
         """
+        memory = self._engine.memory
+        needed_steps = memory.needed_steps(history_steps or 0)
         while True:
             self._engine.require_running()
             held = sum(session.client.name == client.name for session in self._by_token.values())
@@ -154,9 +160,13 @@ class SessionTable:
                     len(self._by_token),
                     self._engine.slots,
                     self._clock(),
-                    prefilling or self._engine.prefilling,
+                    history_steps is not None or self._engine.prefilling,
+                    needed_steps=needed_steps,
+                    free_steps=memory.free_steps,
                 )
             except RefusedError as refused:
+                if refused.reason is Refusal.MEMORY and self._yielding_steps(client) + memory.free_steps < needed_steps:
+                    raise  # nobody is ended in vain
                 other = self._own_detached(client)
                 if other is None and refused.reason is not Refusal.CLIENT_SESSIONS:
                     other = next(iter(self._detached), None) or self._unread(client)
@@ -166,17 +176,23 @@ class SessionTable:
             else:
                 return
 
+    def _yielding_steps(self, client: Client) -> int:
+        """Steps of memory of all sessions that would make room for the client."""
+        others = [session for session in self._opening if self._is_unread(session, client)]
+        return sum(self._engine.memory.held_steps(session.slot.row) for session in {*self._detached, *others})
+
     def _own_detached(self, client: Client) -> Session | None:
         """The client's session that has been detached longest."""
         return next((session for session in self._detached if session.client.name == client.name), None)
 
     def _unread(self, client: Client) -> Session | None:
         """Another client's session whose Opened has been on its way longest, and too long."""
-        since_before_s = self._clock() - OPENED_GRACE_S
-        for session, since_s in self._opening.items():
-            if since_s <= since_before_s and session.client.name != client.name:
-                return session
-        return None
+        return next((session for session in self._opening if self._is_unread(session, client)), None)
+
+    def _is_unread(self, session: Session, client: Client) -> bool:
+        """Whether it is another client's, and its Opened has been on its way too long."""
+        too_long = self._opening[session] <= self._clock() - OPENED_GRACE_S
+        return too_long and session.client.name != client.name
 
     def _end(self, session: Session, reason: str = "the session was opened again") -> None:
         """Gives the slot back, and ends the call that still carries the session."""

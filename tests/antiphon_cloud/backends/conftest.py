@@ -2,4 +2,4 @@
 
 import os
 
-os.environ["TRITON_INTERPRET"] = "1"
+os.environ.setdefault("TRITON_INTERPRET", "1")  # 0: on the GPU, as `tools.gpu.check` has it

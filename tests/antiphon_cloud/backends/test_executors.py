@@ -43,8 +43,8 @@ def packed(weight: Tensor, scale: Tensor) -> fbgemm.PackedLinear:
 
 
 def triton(config: LMConfig) -> Ops:
-    from antiphon_cloud.backends.cuda.int8_linear import TritonLinear
     from antiphon_cloud.backends.cuda.ops import CudaOps
+    from antiphon_cloud.backends.cuda.products import TritonLinear
 
     return CudaOps(in_int8(random_model(config), TritonLinear))
 
@@ -58,6 +58,7 @@ def triton_in_floats(config: LMConfig) -> Ops:
 needs_triton = pytest.mark.skipif(
     find_spec("triton") is None and not os.environ.get("CI"), reason="Triton is not installed"
 )
+INTERPRETED = (needs_triton, pytest.mark.slow)
 EXECUTORS = [
     pytest.param(Executor(lambda config: compiled_ops(config, 2), 3e-6), id="compiled", marks=needs_library),
     pytest.param(
@@ -65,8 +66,8 @@ EXECUTORS = [
         id="fbgemm",
         marks=pytest.mark.skipif(not fbgemm.is_supported(), reason="this CPU has no packed product"),
     ),
-    pytest.param(Executor(triton, 1e-5), id="Triton, int8", marks=needs_triton),
-    pytest.param(Executor(triton_in_floats, 2e-6, int8=False), id="Triton, floats", marks=needs_triton),
+    pytest.param(Executor(triton, 1e-5), id="Triton, int8", marks=INTERPRETED),
+    pytest.param(Executor(triton_in_floats, 2e-6, int8=False), id="Triton, floats", marks=INTERPRETED),
 ]
 
 

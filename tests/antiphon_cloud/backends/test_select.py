@@ -9,6 +9,7 @@ from antiphon_cloud.backends.cpu.linear import CompiledLinear
 from antiphon_cloud.backends.cpu.ops import CpuOps
 from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
 from antiphon_cloud.backends.select import select
+from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.ops import Ops
 from tests.support.language_models import MICRO, in_int8, random_model
 from tests.support.native import needs_library
@@ -83,3 +84,12 @@ def test_the_compiled_step_has_threads_of_its_own_and_torch_one() -> None:
     finally:
         torch.set_num_threads(before)
         set_threads(None)
+
+
+def test_a_matrix_that_a_gpus_kernels_cannot_address_is_refused() -> None:
+    backend = select(torch.device("cuda"), torch.bfloat16, int8=True)
+    with (
+        torch.device("meta"),
+        pytest.raises(ConfigError, match="2147483648 weights is more than a GPU's kernels address"),
+    ):
+        backend.matrix(torch.empty(1 << 16, 1 << 15, dtype=torch.int8), torch.empty(1 << 16))

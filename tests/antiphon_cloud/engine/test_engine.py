@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, UnavailableError
 from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Reply, Slot
+from antiphon_cloud.errors import DeviceLostError
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner, expected
 
@@ -241,3 +242,30 @@ async def test_the_engine_counts_its_sessions_and_measures_its_steps() -> None:
         assert 0 < steps.p50_ms <= steps.p99_ms
         engine.release(session)
         assert engine.sessions == 0
+
+
+@pytest.mark.parametrize("lost_in", ["a step", "a start", "a rebuild"])
+async def test_a_lost_device_is_told_to_the_worker_first_and_then_to_every_session(lost_in: str) -> None:
+    told: list[str] = []
+    engine = Engine(StepperThread(StubRunner(fail_on_code=2000, fail_on_seed=13, fault=DeviceLostError)))
+    await engine.start(on_failure=lambda reason: told.append("the worker"))
+    engine.take(0, Sampling(), lambda error: told.append(str(error)), "anyone")
+    steps = (np.zeros((3, 8), np.int32), np.zeros(3, np.int32), np.zeros((3, 8), np.int32))
+    rebuilt = HistoryTokens(3, *steps) if lost_in == "a rebuild" else None
+    last = engine.take(
+        0 if lost_in == "a step" else 13, Sampling(), lambda error: told.append(str(error)), "me", rebuilt
+    )
+    if rebuilt is None:
+        engine.submit(last, 0, np.full(8, 2000, np.int32))
+    assert await asyncio.wait_for(engine.failed(), 10) == "the stub was told to fail"
+    elsewhere = "the stub was told to fail: connect to another worker"
+    if rebuilt is None:
+        assert told == ["the worker", elsewhere, elsewhere]
+    else:
+        assert told == ["the worker", elsewhere]
+        with pytest.raises(UnavailableError, match=elsewhere):
+            await last.ready
+    with pytest.raises(UnavailableError, match=elsewhere):
+        take(engine)
+    assert engine.stuck() == "the stub was told to fail"
+    await engine.stop()

@@ -95,6 +95,17 @@ async def test_a_worker_whose_stepper_is_killed_sends_its_sessions_on_and_ends_w
         await asyncio.wait_for(server, 60)
 
 
+async def test_a_stepper_whose_device_is_lost_says_why_and_ends() -> None:
+    process = await asyncio.to_thread(StepperProcess, "tests.support.loaders:lose_the_device", {"at": 7})
+    engine = Engine(process)
+    await engine.start()
+    slot = engine.take(1, Sampling(), lambda reply: None, "anyone")
+    engine.submit(slot, 0, CODES)
+    assert await asyncio.wait_for(engine.failed(), 60) == "the stub was told to fail"
+    await engine.stop()
+    assert not alive(process.pid)
+
+
 def test_the_stepper_ends_with_its_parent_amid_a_loading_and_ignores_the_terminals_signals() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine.messages import (
+    Allow,
     Begin,
     Frame,
     PackedHistory,
@@ -39,9 +40,10 @@ def test_a_history_arrives_as_it_was_also_an_empty_one_and_that_of_a_model_that_
 
 
 MESSAGES: list[ToStepper] = [
-    Begin(0, 3, "the API key kitchen", 2**64 - 1, Sampling(), None),
+    Begin(0, 3, "the API key kitchen", 2**64 - 1, Sampling(), None, 12),
     Frame(2**40, 2**32 - 1, 1, bytes(32)),
     Release(7),
+    Allow(7, 13),
 ]
 
 

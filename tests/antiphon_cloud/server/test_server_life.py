@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.errors import DeviceLostError
 from antiphon_cloud.server.call import Call
 from antiphon_cloud.server.interceptor import SERVICE_NAME
 from antiphon_cloud.server.process import Server, ServerConfig
@@ -76,6 +77,28 @@ async def test_health_and_admission_follow_the_workers_life() -> None:
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert "draining" in (error.details() or "")
         assert (await load_of(stub)).draining
+
+
+async def test_a_worker_whose_device_is_lost_is_not_ready_and_sends_everyone_to_another() -> None:
+    runner = StubRunner(fail_on_code=7, fault=DeviceLostError)
+    elsewhere = "the stub was told to fail: connect to another worker"
+    async with stub_server(StubOptions(runner=runner)) as server, connected(server.address) as (stub, _):
+        idle, _ = await open_session(stub)
+        call, _ = await open_session(stub)
+        await call.write(frame(0))
+        for each in (call, idle):
+            error = await ended(each)
+            assert (error.code(), error.details()) == (grpc.StatusCode.UNAVAILABLE, elsewhere)
+        assert await health_of(server.address) == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.server.worker.not_ready() == server.server.worker.not_alive() == "the stub was told to fail"
+        error = await status_of(server.address, OPEN)
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNAVAILABLE, elsewhere)
+
+
+async def ended(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await asyncio.wait_for(call.read(), NET_S)
+    return raised.value
 
 
 async def test_a_draining_worker_asks_its_sessions_to_go_and_waits_for_them() -> None:

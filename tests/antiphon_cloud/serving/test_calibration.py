@@ -41,6 +41,23 @@ def test_powers_of_two_and_all_slots_are_measured(slots: int, batches: list[int]
     assert profile(TimedRunner(slots=slots)) == {batch: 10.0 + batch for batch in batches}
 
 
+def test_where_steps_are_padded_one_session_beyond_a_batch_is_measured_too() -> None:
+    """Or five sessions, which cost as much as eight, would be forecast to cost little more than four."""
+
+    class Padded(TimedRunner):
+        def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
+            batch = next(size for size in (1, 2, 4, 8, 12) if size >= len(slots))
+            self.now_s += self.each_ms * (batch - len(slots)) / 1e3
+            return super().step(slots, user_codes)
+
+    runner = Padded(slots=12)
+    measured = profile_steps(runner, clock_s=lambda: runner.now_s, padded=(1, 2, 4, 8, 12))
+    assert sorted(measured) == [1, 2, 3, 4, 5, 8, 9, 12]
+    forecast = StepForecast(measured)
+    for sessions, batch in ((3, 4), (5, 8), (6, 8), (7, 8), (9, 12), (11, 12)):
+        assert forecast.step_ms(sessions, 0.0) == pytest.approx(10 + batch)
+
+
 def test_it_ends_at_the_first_batch_that_takes_too_long(caplog: pytest.LogCaptureFixture) -> None:
     runner = TimedRunner(slots=64)
     runner.each_ms = 10.0

@@ -6,13 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_cloud.runner.page_pool import PoolShape
+from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving import load_stepper as loading
 from antiphon_cloud.serving.config import ServingConfig
-from antiphon_cloud.serving.load_stepper import measure
+from antiphon_cloud.serving.load_stepper import load_stepper, measure
 from antiphon_cloud.serving.thread_count import WatchedRunner
-from tests.support.language_models import micro_runner
+from tests.support.fake_cuda import static_runner
+from tests.support.language_models import GOLDEN, MICRO, micro_runner
 
 MODEL = Path("model")
+
+
+def test_slots_that_were_measured_have_no_memory_until_a_session_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = micro_runner(3)
+    shared = static_runner(model.ops, 3, model.spec, graphs=False)
+    monkeypatch.setattr(ModelRunner, "load", lambda *_, **__: shared)
+    _, facts = load_stepper({"model": str(GOLDEN / "moshi-tiny"), "codec": "codec", "slots": 3})
+    assert facts["model"].pool == shared.pool == PoolShape.of(3, MICRO.context, 256, None)
+    assert shared.state.ring.table.tolist() == [[0]] * 4
 
 
 @pytest.fixture(autouse=True)

@@ -164,6 +164,15 @@ def test_the_refused_come_back_later_the_more_they_are() -> None:
     assert pace.delay_s(1.001 * RETRY_SPAN_S) == 1
 
 
+def test_without_memory_for_what_a_session_is_promised_it_is_refused() -> None:
+    admission = cold(PROFILE)
+    admission.check(ANYONE, 0, 5, SLOTS, 0, needed_steps=768, free_steps=768)
+    with pytest.raises(RefusedError, match=r"needs memory for 61 s, and 41 s are free that no other was") as raised:
+        admission.check(ANYONE, 0, 5, SLOTS, 0, needed_steps=768, free_steps=512)
+    assert raised.value.reason is Refusal.MEMORY
+    assert raised.value.retry_after_s == 1
+
+
 def test_one_of_several_keys_leaves_the_last_slot_to_those_that_have_none() -> None:
     admission, shares = cold(PROFILE), Client("the API key bulk", Allowance(leaves_last_slot=True), proven=True)
     admission.check(shares, 2, 2, 4, 0)  # its third, of four

@@ -15,6 +15,8 @@ from antiphon.errors import AntiphonError, NoFreeSlotError, PermissionDeniedErro
 from antiphon.history import HistoryTokens
 from antiphon.spec import Limits, Sampling
 from antiphon_cloud.engine.engine import Engine
+from antiphon_cloud.errors import Refusal, RefusedError
+from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance, Client
 from antiphon_cloud.sessions.protocol import OpenRequested
@@ -47,8 +49,9 @@ async def sessions(
     keep_ms: int = 60_000,
     runner: StubRunner | None = None,
     clock: Callable[[], float] = time.monotonic,
+    pool: PoolShape | None = None,
 ) -> AsyncIterator[SessionTable]:
-    engine = Engine(StepperThread(runner or StubRunner(slots)))
+    engine = Engine(StepperThread(runner or StubRunner(slots)), pool=pool)
     await engine.start()
     try:
         limits = Limits(slots, max_frames_in_flight=4, keep_slot_ms=keep_ms)
@@ -193,6 +196,54 @@ async def test_a_detached_sessions_slot_goes_to_a_new_session_where_no_other_is_
         assert table.open(NEW, KITCHEN, Call()).slot.row == theirs.slot.row
         with pytest.raises(NoFreeSlotError):
             table.open(NEW, KITCHEN, Call())
+
+
+POOL = PoolShape.of(slots=4, context=40, page=10, promise=20, pages=7)  # a session has two pages, or up to four
+
+
+async def test_a_full_pool_refuses_the_next_session_and_admits_it_after_another_has_ended() -> None:
+    async with sessions(slots=4, pool=POOL) as table:
+        calls = [Call(), Call(), Call()]
+        held = [table.open(NEW, KITCHEN, call) for call in calls]
+        with pytest.raises(RefusedError, match="needs memory for 2 s, and 1 s are free") as raised:
+            table.open(NEW, GARAGE, Call())
+        assert raised.value.reason is Refusal.MEMORY
+        await talk(held[0], *range(50))  # takes the last page, and none of the others'
+        table.leave(held[1], calls[1], detach=False)
+        table.open(NEW, GARAGE, Call())
+        with pytest.raises(RefusedError):
+            table.open(NEW, GARAGE, Call())
+        for session in (held[0], held[2]):
+            assert not session.slot.released
+
+
+async def test_a_session_that_is_resumed_needs_the_memory_of_its_history() -> None:
+    async with sessions(slots=4, pool=POOL) as table:
+        first = table.open(NEW, KITCHEN, Call())
+        table.open(NEW, KITCHEN, Call())
+        with pytest.raises(RefusedError, match="needs memory for 3 s, and 2 s are free"):
+            table.open(again(first, 35), KITCHEN, Call())
+        table.open(again(first, 30), KITCHEN, Call())
+
+
+async def test_a_detached_sessions_memory_goes_to_a_new_session() -> None:
+    async with sessions(slots=4, pool=POOL) as table:
+        call = Call()
+        left, *_ = (table.open(NEW, KITCHEN, call) for _ in range(3))
+        table.leave(left, call, detach=True)
+        table.open(NEW, GARAGE, Call())
+        assert left.slot.released
+
+
+async def test_no_session_is_ended_where_the_memory_would_not_do_all_the_same() -> None:
+    async with sessions(slots=4, pool=POOL) as table:
+        call = Call()
+        left, *_, kept = (table.open(NEW, KITCHEN, call) for _ in range(3))
+        table.leave(left, call, detach=True)
+        with pytest.raises(RefusedError, match="needs memory for") as raised:
+            table.open(again(kept, 35), GARAGE, Call())
+        assert raised.value.reason is Refusal.MEMORY
+        assert not left.slot.released
 
 
 async def test_a_clients_detached_session_counts_only_until_it_opens_another() -> None:

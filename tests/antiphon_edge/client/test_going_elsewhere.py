@@ -13,6 +13,7 @@ from antiphon.errors import (
     UnavailableError,
 )
 from antiphon.spec import Sampling
+from antiphon_cloud.errors import DeviceLostError
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.client.reconnect import NEVER, Reconnect
@@ -142,3 +143,20 @@ def test_waits_grow_with_jitter_up_to_a_ceiling(attempt: int) -> None:
     assert 0.5 * min(0.1 * 2**attempt, 5.0) <= delay_s <= 1.5 * min(0.1 * 2**attempt, 5.0)
     assert policy.delay_s(-1, UnavailableError("gone")) == 0
     assert policy.delay_s(attempt, NoFreeSlotError("full", retry_after_s=8.0)) >= 4.0
+
+
+async def test_a_session_goes_on_elsewhere_where_its_workers_card_fails() -> None:
+    ready: list[str | None] = []
+    async with two_workers() as (first, second):
+        first.runner.fail_on_code, first.runner.fault = int(said(5).max()), DeviceLostError
+
+        def note(change: Change) -> None:
+            ready.append(first.server.worker.not_ready())
+
+        addresses = [first.address, second.address]
+        async with connect(addresses, CODEC, seed=SEED, reconnect=QUICK, on_change=note) as session:
+            replies = await exchange(session, 9)
+            assert session.address == second.address
+            assert session.resumptions == 1
+    check_unbroken(replies)
+    assert ready[0] == "the stub was told to fail"  # before the session was sent away

@@ -1,1 +1,1 @@
-"""Triton kernels of the GPU's step. Only CUDA's paths import them: Triton comes with the `gpu` extra."""
+"""The GPU's step: its kernels, how they are cut and launched, and what they cost."""

@@ -1,19 +1,241 @@
-"""A GPU's executor: the definition, with the kernels in place of single operations."""
+"""A GPU's executor: a step in some four hundred kernels, each of which does what the definition does in several.
+
+A layer is five: norm, projection, rotation and the new keys and values; attention; projection and residual; norm, gates
+and values; product and residual. What is no step (several positions of a session at once) goes by the definition.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
+from collections.abc import Iterable, Sequence
 
-from antiphon_cloud.backends.cuda import ring_attention
+import torch
+from torch import Tensor, nn
+
+from antiphon_cloud.backends.cuda.launch import Kernel
+from antiphon_cloud.backends.cuda.places import Places
+from antiphon_cloud.backends.cuda.products import Products, Rows, Weights, power_of_two
+from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
+from antiphon_cloud.model.delays import UNGENERATED
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
-from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.model.layers import Embedding, Layer, SwiGLU
+from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.ops import Drawn, Ops, StepInputs
+from antiphon_cloud.model.sampling import SlotSampling
+from antiphon_cloud.model.state import BatchState, CodebookKv, DepformerKv
+
+BEGIN, ROTATION, EMBED = Kernel("streams", "begin"), Kernel("streams", "rotation"), Kernel("streams", "embed")
+NORM, FINISH = Kernel("streams", "norm"), Kernel("streams", "finish")
+ATTEND, DRAW = Kernel("attention", "attend"), Kernel("draw", "draw")
+
+PART = 512  # entries that one program attends to
+ENTRIES = 64  # of them at a time
+DRAW_BLOCK, SCORED = 16384, 4096  # logits at a time: counted, scored
+FINITE_BLOCK = 1024  # logits that are looked at, at a time
+EMBED_BLOCK = 512  # numbers of a vector
 
 
 class CudaOps(Ops):
-    """Attends to the ring as far as sessions have written it; products are those of the model's `TritonLinear`."""
+    """Steps over `StaticKv`, whose rows are a batch's and whose tensors a graph can hold.
 
-    def attend(self, kv: Kv, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """See `Ops.attend`."""
-        if isinstance(kv, StaticKv):
-            return ring_attention.attend(kv.ring, kv.slots, kv.steps, layer, q, k, v)
-        return super().attend(kv, layer, q, k, v)
+    Args:
+        model: whose matrices are floats, or int8 as `Int8Linear` has them.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__(model)
+        config, device = model.config, model.text_emb.weight.device
+        self._products = Products.on(device)
+        self._tables = _addresses([model.text_emb, *model.emb])
+        pair = torch.arange(config.dim // config.num_heads // 2, dtype=torch.float32)
+        exponents = pair * (-math.log(config.max_period) * 2 / (config.dim // config.num_heads))
+        self._frequencies = torch.exp(exponents).to(device)  # as `rope` has them
+
+    def begin(self, state: BatchState, slots: Tensor, user_codes: Tensor) -> StepInputs:
+        """See `Ops.begin`."""
+        config, rows = self.model.config, len(slots)
+        generated = 1 + config.dep_q
+        integers = [
+            slots.new_empty(shape) for shape in ((rows, config.streams), rows, (rows, generated), rows, rows, rows)
+        ]
+        tokens, steps, keys, seeds, text_top_k, audio_top_k = integers
+        text_temperature, audio_temperature = (state.sampling.text_temperature.new_empty(rows) for _ in range(2))
+        of = state.sampling
+        BEGIN.launch(
+            (rows,),
+            slots, user_codes, state.tokens, state.offsets, state.delays, state.initial,
+            of.seeds, of.text_temperature, of.text_top_k, of.audio_temperature, of.audio_top_k,
+            tokens, steps, keys, seeds, text_temperature, text_top_k, audio_temperature, audio_top_k,
+            config.streams, generated, state.tokens.shape[-1],
+            STREAMS=power_of_two(config.streams), num_warps=1,
+            reads=(slots, user_codes, tokens, seeds), writes=(user_codes, *integers),
+        )  # fmt: skip
+        sampling = SlotSampling(seeds, text_temperature, text_top_k, audio_temperature, audio_top_k)
+        return StepInputs(tokens, steps, sampling, keys)
+
+    def finish(self, state: BatchState, slots: Tensor, steps: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """See `Ops.finish`."""
+        config, rows = self.model.config, len(slots)
+        generated = 1 + config.dep_q
+        output = slots.new_empty(rows, generated)
+        finite = torch.empty(rows, dtype=torch.bool, device=slots.device)
+        logits = (drawn.text_logits, drawn.audio_logits)
+        FINISH.launch(
+            (rows,),
+            slots, steps, drawn.text, drawn.codes, *drawn.codes.stride(), *logits,
+            state.delays, state.tokens, state.offsets, output, finite,
+            config.streams, generated, state.tokens.shape[-1], config.max_delay, config.text_card,
+            config.dep_q * config.card, UNGENERATED,
+            GENERATED=power_of_two(generated), BLOCK=FINITE_BLOCK, num_warps=4,
+            reads=(slots, steps, drawn.codes, output, *logits), writes=(output, output, finite),
+        )  # fmt: skip
+        return output, finite
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """See `Ops.embed`."""
+        model, (rows, streams, steps) = self.model, tokens.shape
+        if steps > 1 or self._tables is None:
+            return super().embed(tokens)
+        dim = model.config.dim
+        x = torch.empty(rows, 1, dim, dtype=model.dtype, device=tokens.device)
+        EMBED.launch(
+            (rows, -(-dim // EMBED_BLOCK)),
+            self._tables, tokens.contiguous(), model.text_emb.weight, x, streams, dim,
+            BLOCK=EMBED_BLOCK, num_warps=4,
+            reads=(tokens, rows * streams * dim * model.text_emb.weight.element_size()), writes=(x,),
+        )  # fmt: skip
+        return x
+
+    def self_attention(
+        self, layer: Layer, index: int, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv
+    ) -> Tensor:
+        """See `Ops.self_attention`."""
+        if not isinstance(kv, StaticKv | CodebookKv):
+            return super().self_attention(layer, index, x, sets, rotation, kv)
+        places, weights = Places.of(kv, index), Weights.of(of_set(layer.self_attn.in_projs, sets))
+        q = self._products.norm_qkv_append(layer.norm1, weights, x[:, 0], layer.self_attn.heads, rotation, places)
+        return self.attend_to(q, places).flatten(1)[:, None]
+
+    def attend_to(self, q: Tensor, places: Places) -> Tensor:
+        """Attends from queries [B, H, D] to what the places hold of their rows."""
+        rows, heads, dim = q.shape
+        parts, width = -(-places.context // PART), max(16, power_of_two(dim))
+        out = torch.empty_like(q)
+        entry_bytes = 2 * heads * places.entry_bytes
+        ATTEND.launch(
+            (rows, heads, parts),
+            q, *places.tensors, out,
+            *self._products.shared(rows * heads * power_of_two(parts) * (width + 2), rows * heads if parts > 1 else 0),
+            heads, dim, places.pages, places.position + 1,
+            PAGE=places.page, PART=PART, BLOCK=ENTRIES, WIDTH=width, PARTS=power_of_two(parts),
+            num_warps=8 if places.key_scales is None else 4, num_stages=1,
+            reads=(q, 0 if places.by_slot else rows * (places.position + 1) * entry_bytes), writes=(out,),
+            read_per_entry=entry_bytes if places.by_slot else 0,
+        )  # fmt: skip
+        return out
+
+    def linear_add(self, matrices: nn.ModuleList, x: Tensor, sets: Sequence[int], residual: Tensor) -> Tensor:
+        """See `Ops.linear_add`."""
+        if not is_step(x):
+            return super().linear_add(matrices, x, sets, residual)
+        weights = Weights.of(of_set(matrices, sets))
+        return self._products.linear_add(weights, Rows(x[:, 0]), Rows(residual[:, 0]))[:, None]
+
+    def gated(self, layer: Layer, x: Tensor, sets: Sequence[int]) -> Tensor:
+        """See `Ops.gated`."""
+        if not is_step(x):
+            return super().gated(layer, x, sets)
+        gating = of_set(layer.gatings, sets)
+        assert isinstance(gating, SwiGLU)
+        hidden = self._products.norm_gate(layer.norm2, Weights.of(gating.linear_in), x[:, 0])
+        return self._products.linear_add(Weights.of(gating.linear_out), Rows(hidden), Rows(x[:, 0]))[:, None]
+
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+        """See `Ops.temporal`."""
+        if not isinstance(kv, StaticKv):
+            return super().temporal(tokens, steps, kv)
+        model, rows, pairs = self.model, len(tokens), len(self._frequencies)
+        rotation = torch.empty(2, rows, pairs, device=tokens.device)
+        ROTATION.launch(
+            (rows,),
+            steps.contiguous(), self._frequencies, rotation, rows, pairs, PAIRS=power_of_two(pairs), num_warps=1,
+            reads=(steps, self._frequencies), writes=(rotation,),
+        )  # fmt: skip
+        x = self.layers(model.transformer, self.embed(tokens), (0,), rotation, kv)
+        y, dim = torch.empty_like(x), x.shape[-1]
+        NORM.launch(
+            (rows,),
+            x, model.out_norm.alpha, y, dim, model.out_norm.eps, BLOCK=power_of_two(dim), num_warps=8,
+            reads=(x, model.out_norm.alpha), writes=(y,),
+        )  # fmt: skip
+        return y
+
+    def logits(self, linear: nn.Module, x: Tensor) -> Tensor:
+        """See `Ops.logits`."""
+        weights = Weights.of(linear)
+        out = torch.empty(len(x), len(weights.values), device=x.device)
+        return self._products.linear_add(weights, Rows(x[:, 0]), out=out)
+
+    def draw(self, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max_top_k: int) -> Tensor:
+        """See `Ops.draw`."""
+        tokens = keys.new_empty(len(logits))
+        self.draw_into(tokens, logits, keys, temperature, top_k)
+        return tokens
+
+    def codes(
+        self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `Ops.codes`."""
+        model, config, rows = self.model, self.model.config, len(text)
+        codes = text.new_empty(config.dep_q, rows)
+        logits = torch.empty(rows, config.dep_q, config.card, device=text.device)
+        previous = text
+        for k, weight_set in enumerate(config.weight_sets):
+            x = self._depformer_input(k, previous, hidden)
+            x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, rows))
+            self._products.linear_add(Weights.of(model.linears[k]), Rows(x[:, 0]), out=logits[:, k])
+            previous = codes[k]
+            self.draw_into(previous, logits[:, k], keys[:, k], sampling.audio_temperature, sampling.audio_top_k)
+        return codes.t(), logits
+
+    def _depformer_input(self, codebook: int, previous: Tensor, hidden: Tensor) -> Tensor:
+        """The projection of hidden [B, 1, dim], and the vector of the token before: [B, 1, inner]."""
+        model = self.model
+        weight_set, embedding = model.config.weight_sets[codebook], model.codebook_embedding(codebook)
+        assert isinstance(embedding, Embedding)
+        vectors = Rows(embedding.weight, previous)
+        if embedding.low_rank is not None:
+            vectors = Rows(self._products.linear_add(Weights.of(embedding.low_rank), vectors))
+        weights = Weights.of(of_set(model.depformer_in, (weight_set,)))
+        return self._products.linear_add(weights, Rows(hidden[:, 0]), vectors)[:, None]
+
+    def draw_into(self, tokens: Tensor, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor) -> None:
+        """Draws tokens [B] from logits [B, V], the last dimension of which is dense."""
+        rows, cardinality = logits.shape
+        block = min(DRAW_BLOCK, max(16, power_of_two(cardinality)))
+        DRAW.launch(
+            (rows,),
+            logits, keys, temperature, top_k, tokens, cardinality, logits.stride(0), keys.stride(0),
+            BLOCK=block, SCORES=min(SCORED, block), num_warps=32 if block > SCORED else 8,
+            reads=(logits.nbytes,), writes=(tokens,),
+        )  # fmt: skip
+
+
+def of_set(modules: Sequence[nn.Module] | nn.ModuleList, sets: Sequence[int]) -> nn.Module:
+    """The module of a step's weight set; one module is every set's."""
+    return modules[sets[0] if len(modules) > 1 else 0]
+
+
+def is_step(x: Tensor) -> bool:
+    """Whether x [B, T, dim] is of one position, contiguous, and of no more rows than the kernels multiply."""
+    return x.shape[1] == 1 and len(x) <= MOST_ROWS
+
+
+def _addresses(embeddings: Iterable[nn.Module]) -> Tensor | None:
+    """Of the tables, int64 on their device; None where they differ in dtype."""
+    tables: list[Tensor] = [embedding.weight for embedding in embeddings]  # type: ignore[misc]
+    if len({table.dtype for table in tables}) > 1:
+        return None
+    if tables[0].is_meta:
+        return torch.empty(len(tables), dtype=torch.int64, device=tables[0].device)
+    return torch.tensor([table.data_ptr() for table in tables], device=tables[0].device)

@@ -1,0 +1,1 @@
+"""The Triton kernels of a step, which only `launch` imports."""
