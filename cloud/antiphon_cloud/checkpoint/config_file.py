@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.spec import Sampling
+from antiphon_cloud.checkpoint.families import PERSONAPLEX, personaplex
 from antiphon_cloud.checkpoint.files.other_formats import PYTORCH
 from antiphon_cloud.checkpoint.json_file import as_object, convert, demand_only, is_same, read_object, shown
 from antiphon_cloud.errors import ConfigError
@@ -50,7 +51,7 @@ _ELSEWHERE = {  # keys of other programs' configurations of the same models
     "lm_config": "candle",
 }
 _LM_KEYS = {f.name for f in fields(LMConfig)}
-_OUTER_KEYS = {f.name for f in fields(ModelConfig)} - {"lm", "sampling"}
+_OUTER_KEYS = {f.name for f in fields(ModelConfig)} - {"lm", "sampling", "unused_weight_sets"}
 _KNOWN = {*_ONLY, *_NO_EFFECT, *_LM_KEYS, *_OUTER_KEYS, "fuser", "text_card_out", "lm_gen_config"}
 _GENERATION_KEYS = {
     "temp": "audio_temperature",
@@ -89,9 +90,14 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
     if text_card_out not in (None, raw.get("text_card", LMConfig.text_card)):
         raise ConfigError(f"{where}: text_card_out: {shown(text_card_out)} is not supported; only text_card's value")
     for key in raw:
+        if key == "version" and raw.get("model_type") == PERSONAPLEX:
+            continue
         if key not in _KNOWN:
             raise ConfigError(f"{where}: unknown key {key}: this version of Antiphon cannot run the model")
     lm = convert({key: value for key, value in raw.items() if key in _LM_KEYS}, LMConfig, where)
+    unused = 0
+    if raw.get("model_type") == PERSONAPLEX:
+        lm, unused = personaplex(raw, lm)
     _check_lm(lm, where)
     config = convert({key: value for key, value in raw.items() if key in _OUTER_KEYS}, ModelConfig, where)
     if config.lora and config.quantize:
@@ -100,7 +106,7 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         raise ConfigError(f"{where}: lora_name is set but lora is not true; set lora to true, or remove lora_name")
     if config.lora and config.lora_rank <= 0:
         raise ConfigError(f"{where}: lora_rank: expected a positive number, got {config.lora_rank}")
-    return replace(config, lm=lm, sampling=_sampling(raw.get("lm_gen_config"), lm, where))
+    return replace(config, lm=lm, unused_weight_sets=unused, sampling=_sampling(raw.get("lm_gen_config"), lm, where))
 
 
 def _check_lm(lm: LMConfig, where: str) -> None:

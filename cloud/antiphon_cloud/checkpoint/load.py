@@ -7,6 +7,7 @@ floats, an adapter beside them). All become parameters or int8 modules of `Langu
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from antiphon_cloud.backends.int8 import LEVELS, quantize_rows
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.families import HIBIKI, hear_early_end_as_padding
 from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.checkpoint.files.weight_files import WeightFiles
 from antiphon_cloud.checkpoint.lora import Adapter
@@ -40,10 +42,12 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
     assert int8 or not config.quantize, "no matrix of a directory in int8 is turned back"
     with torch.device("meta"):
         model = LanguageModel(config.lm)
+        published_model = LanguageModel(replace(config.lm, dep_q=config.lm.dep_q + config.unused_weight_sets))
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    held = {name: tuple(value.shape) for name, value in published_model.state_dict().items()}
     linears = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
     with ExitStack() as stack:
-        file = WeightFiles([stack.enter_context(TensorFile(path)) for path in directory.weight_files], shapes)
+        file = WeightFiles([stack.enter_context(TensorFile(path)) for path in directory.weight_files], held)
         published = (
             {name for name in shapes if name in linears or file.has(f"{name}_scb")} if config.quantize else set()
         )
@@ -73,8 +77,8 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
                 else:
                     value = source.read() if table else source.read().to(backend.dtype)
                 value = _merged(adapter, name, value).to(value.dtype)
-                if name == "text_emb.weight" and config.model_type == "hibiki":
-                    value = _hear_early_end_as_padding(value)
+                if name == "text_emb.weight" and config.model_type == HIBIKI:
+                    value = hear_early_end_as_padding(value)
                 setattr(model.get_submodule(module), leaf, nn.Parameter(value.to(device), requires_grad=False))
     return model.eval()
 
@@ -92,13 +96,6 @@ def is_int8(directory: ModelDirectory, quantize: str | None) -> bool:
     if directory.config.quantize and quantize == "none":
         raise ConfigError(f"{directory.root}: the weights are int8 already; leave --quantize none out")
     return directory.config.quantize or quantize == "int8"
-
-
-def _hear_early_end_as_padding(table: Tensor) -> Tensor:
-    """Replaces an early end of text (2) by padding (3), as Hibiki's authors do."""
-    table = table.clone()
-    table[2] = table[3]
-    return table
 
 
 def _merged(adapter: Adapter | None, name: str, value: Tensor) -> Tensor:

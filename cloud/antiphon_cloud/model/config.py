@@ -114,6 +114,7 @@ class ModelConfig:
 
     lm: LMConfig = field(default_factory=LMConfig)
     sampling: Sampling = field(default_factory=Sampling)  # lm_gen_config
+    unused_weight_sets: int = 0  # of the depformer, after the model's own, which its files hold and nobody loads
     moshi_name: str = "model.safetensors"
     mimi_name: str = "tokenizer-e351c8d8-checkpoint125.safetensors"
     mimi_config_name: str | None = None

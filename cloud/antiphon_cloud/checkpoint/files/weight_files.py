@@ -37,7 +37,12 @@ class WeightSource:
 
 
 class WeightFiles:
-    """The open safetensors files of one model; tensors are located by the model's names."""
+    """The open safetensors files of one model; tensors are located by the model's names.
+
+    Args:
+        files: the model's.
+        shapes: of all tensors that the files hold if they are the model's, those that nobody locates among them.
+    """
 
     def __init__(self, files: Sequence[TensorFile], shapes: Mapping[str, tuple[int, ...]]) -> None:
         for file in files:
@@ -45,6 +50,7 @@ class WeightFiles:
         self._path = files[0].path  # named in the error for a missing tensor
         self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
+        self._known = shapes.keys()
         self._sets = Counter(match[1] for name in shapes if (match := _PROJECTION.fullmatch(name)) and match[2] == "in")
 
     def has(self, name: str) -> bool:
@@ -65,8 +71,8 @@ class WeightFiles:
         return WeightSource(self._files, found, part, parts)
 
     def refuse_rest(self) -> None:
-        """Raises CheckpointError if a file holds a tensor that was never located."""
-        rest = sorted(self._files.keys() - self._used)
+        """Raises CheckpointError if a file holds a tensor that was never located, and that the model does not have."""
+        rest = sorted(self._files.keys() - self._used - self._known)
         if rest:
             more = f" (and {len(rest) - 1} more)" if len(rest) > 1 else ""
             path = self._files[rest[0]].path
