@@ -39,7 +39,7 @@ class Memory:
 
     def held_steps(self, row: int) -> int:
         """Steps of memory that come free when the row's session ends."""
-        return len(self._pool.held(row)) * self._shape.page
+        return self._pool.count(row) * self._shape.page
 
     def needed_steps(self, history_steps: int) -> int:
         """Steps of memory that a session needs to be admitted.
@@ -60,7 +60,7 @@ class Memory:
             row: whose session is stepped next at this step.
             step: the number of steps that it has taken.
         """
-        shape, pages = self._shape, len(self._pool.held(row))
+        shape, pages = self._shape, self._pool.count(row)
         if step < pages * shape.page or pages == shape.full or row in self._closed:
             return None
         if self._pool.free:

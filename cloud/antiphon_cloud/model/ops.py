@@ -56,32 +56,22 @@ class Ops:
 
     def begin(self, state: BatchState, slots: Tensor, user_codes: Tensor) -> StepInputs:
         """Puts the frame's codes [B, user_codebooks] into the slots' streams, and takes what the step starts from."""
-        config = self.model.config
-        first_user = 1 + config.dep_q
+        config, rows = self.model.config, slots[:, None]
+        first_user, ring = 1 + config.dep_q, state.tokens.shape[-1]
         steps, sampling = state.offsets[slots], state.sampling.take(slots)
-        tokens = state.tokens[slots]  # [B, streams, ring]
-        ring = tokens.shape[-1]
-        t = steps[:, None]  # [B, 1]
-        tokens[:, first_user:].scatter_(2, ((t + state.delays[first_user:]) % ring)[..., None], user_codes[..., None])
-        held = tokens.gather(2, (t % ring)[..., None].expand(-1, config.streams, 1))[..., 0]
+        t, streams = steps[:, None], torch.arange(config.streams, device=steps.device)
+        state.tokens[rows, streams[first_user:], (t + state.delays[first_user:]) % ring] = user_codes
+        held = state.tokens[rows, streams, t % ring]
         inputs = torch.where(t <= state.delays, state.initial, held)  # [B, streams]
-        state.tokens[slots] = tokens
-        keys = noise_keys(sampling.seeds[:, None], t, torch.arange(first_user, device=steps.device))
-        return StepInputs(inputs, steps, sampling, keys)
+        return StepInputs(inputs, steps, sampling, noise_keys(sampling.seeds[:, None], t, streams[:first_user]))
 
     def finish(self, state: BatchState, slots: Tensor, steps: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """Puts what was drawn into the slots' streams, and takes the step's output, [B, 1 + dep_q] as `StepOutput` has
         it, and whether all of a row's logits are numbers, [B]."""
-        config = self.model.config
-        first_user = 1 + config.dep_q
-        tokens = state.tokens[slots]  # [B, streams, ring]
-        ring = tokens.shape[-1]
-        t = steps[:, None] + 1
-        generated = torch.cat((drawn.text[:, None], drawn.codes), 1)  # [B, 1 + dep_q]
-        tokens[:, :first_user].scatter_(2, (t % ring)[..., None].expand(-1, first_user, 1), generated[..., None])
-        aligned = ((t - config.max_delay + state.delays[:first_user]) % ring)[..., None]
-        output = tokens[:, :first_user].gather(2, aligned)[..., 0]
-        state.tokens[slots] = tokens
+        config, rows, t = self.model.config, slots[:, None], steps[:, None] + 1
+        streams, ring = torch.arange(1 + config.dep_q, device=steps.device), state.tokens.shape[-1]
+        state.tokens[rows, streams, t % ring] = torch.cat((drawn.text[:, None], drawn.codes), 1)
+        output = state.tokens[rows, streams, (t - config.max_delay + state.delays[: len(streams)]) % ring]
         state.offsets[slots] = steps + 1
         finite = drawn.text_logits.isfinite().all(-1) & drawn.audio_logits.isfinite().flatten(1).all(-1)  # [B]
         return torch.where(t > config.max_delay, output, UNGENERATED), finite

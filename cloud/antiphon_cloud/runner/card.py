@@ -64,10 +64,8 @@ def what_is_wrong(found: Found) -> str | None:
     if found.driver_cuda is None:
         return "no NVIDIA driver is installed here; install one, or use --device cpu"
     if found.driver_cuda[0] < found.torch_cuda[0]:
-        return (
-            f"the NVIDIA driver here knows CUDA {_shown(found.driver_cuda)}, and this PyTorch ({torch.__version__}) "
-            f"needs {_shown(found.torch_cuda)}; update the driver, or install a PyTorch for CUDA {found.driver_cuda[0]}"
-        )
+        remedy = f"install a PyTorch for CUDA {found.driver_cuda[0]}"
+        return _too_old(found.driver_cuda, f"this PyTorch ({torch.__version__})", found.torch_cuda, remedy)
     if found.name is None:
         why = f" ({found.reason})" if found.reason else ""
         return f"PyTorch finds no NVIDIA GPU here{why}; see CUDA_VISIBLE_DEVICES and nvidia-smi, or use --device cpu"
@@ -79,16 +77,19 @@ def what_is_wrong(found: Found) -> str | None:
     if found.triton_cuda is None:
         return "Triton is not installed, or not whole: pip install 'antiphon[gpu]'"
     if found.driver_cuda[0] < found.triton_cuda[0]:
-        return (
-            f"the NVIDIA driver here knows CUDA {_shown(found.driver_cuda)}, and what Triton makes for {found.name} "
-            f"needs {_shown(found.triton_cuda)}; update the driver, or install the Triton that came with this PyTorch"
-        )
+        remedy = "install the Triton that came with this PyTorch"
+        return _too_old(found.driver_cuda, f"what Triton makes for {found.name}", found.triton_cuda, remedy)
     if found.launcher_error:
         return (
             f"Triton cannot build what launches its kernels ({found.launcher_error}): install a C compiler and "
             "Python's headers (apt-get install gcc python3-dev)"
         )
     return None
+
+
+def _too_old(driver: Version, what: str, needed: Version, remedy: str) -> str:
+    known = f"the NVIDIA driver here knows CUDA {_shown(driver)}"
+    return f"{known}, and {what} needs {_shown(needed)}; update the driver, or {remedy}"
 
 
 def look() -> Found:

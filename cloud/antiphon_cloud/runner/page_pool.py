@@ -70,6 +70,10 @@ class PagePool:
         """Pages that no slot has."""
         return len(self._free)
 
+    def count(self, slot: int) -> int:
+        """Pages of the slot."""
+        return len(self._held[slot])
+
     def held(self, slot: int) -> tuple[int, ...]:
         """The slot's pages, in the order of its ring."""
         return tuple(self._held[slot])

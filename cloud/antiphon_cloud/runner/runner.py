@@ -161,7 +161,7 @@ class ModelRunner:
 
     def window(self, slot: int) -> int:
         """Steps that the session in `slot` looks back to, its own included."""
-        return self.pool.window(len(self._pages.held(slot))) if self.state.ring.paged else self.config.context
+        return self.pool.window(self._pages.count(slot)) if self.state.ring.paged else self.config.context
 
     def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
         """Starts a new session in `slot`; nothing of the last one remains in sight.

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from antiphon.spec import Sampling
 from antiphon_cloud.backends import fbgemm
+from antiphon_cloud.backends.cuda.ops import CudaOps
+from antiphon_cloud.backends.cuda.products import TritonLinear
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Layer, rope
@@ -43,15 +45,10 @@ def packed(weight: Tensor, scale: Tensor) -> fbgemm.PackedLinear:
 
 
 def triton(config: LMConfig) -> Ops:
-    from antiphon_cloud.backends.cuda.ops import CudaOps
-    from antiphon_cloud.backends.cuda.products import TritonLinear
-
     return CudaOps(in_int8(random_model(config), TritonLinear))
 
 
 def triton_in_floats(config: LMConfig) -> Ops:
-    from antiphon_cloud.backends.cuda.ops import CudaOps
-
     return CudaOps(random_model(config))
 
 

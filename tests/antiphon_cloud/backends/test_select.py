@@ -7,6 +7,7 @@ from antiphon_cloud.backends import fbgemm
 from antiphon_cloud.backends.cpu.library import set_threads, threads
 from antiphon_cloud.backends.cpu.linear import CompiledLinear
 from antiphon_cloud.backends.cpu.ops import CpuOps
+from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.errors import ConfigError
@@ -68,8 +69,6 @@ def test_without_either_the_definition_makes_floats_of_int8(monkeypatch: pytest.
 def test_a_gpu_is_stepped_with_kernels(int8: bool) -> None:
     backend = select(CUDA, torch.bfloat16, int8)
     assert backend.dtype == torch.bfloat16
-    from antiphon_cloud.backends.cuda.ops import CudaOps  # needs Triton
-
     assert isinstance(backend.ops(random_model(MICRO)), CudaOps)
 
 

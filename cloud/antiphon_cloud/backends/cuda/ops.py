@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from antiphon_cloud.backends.cuda.launch import Kernel
 from antiphon_cloud.backends.cuda.places import Places
-from antiphon_cloud.backends.cuda.products import Products, Rows, Weights, power_of_two
-from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
+from antiphon_cloud.backends.cuda.products import Products, Rows, Weights
+from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, power_of_two
 from antiphon_cloud.model.delays import UNGENERATED
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Embedding, Layer, SwiGLU

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from antiphon_cloud.backends.cuda.launch import Kernel
 from antiphon_cloud.backends.cuda.places import Places
-from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, Tiling, block_rows, readings, tiling
+from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, Tiling, block_rows, power_of_two, readings, tiling
 from antiphon_cloud.backends.int8 import Int8Linear
 from antiphon_cloud.model.layers import Linear, RMSNorm
 
@@ -157,11 +157,6 @@ class TritonLinear(Int8Linear):
             return super().forward(x)
         y = Products.on(self.weight.device).linear_add(Weights.of(self), Rows(flat.contiguous()))
         return y.view(*x.shape[:-1], -1)
-
-
-def power_of_two(value: int) -> int:
-    """The least that is no smaller."""
-    return 1 << (value - 1).bit_length()
 
 
 def _prescale(x: Tensor) -> float:

@@ -37,9 +37,14 @@ def tiling(outputs: int, inputs: int, weight_bytes: int, block_outputs: int | No
     return Tiling(block_outputs, tiles, block_inputs, -(-blocks // split_blocks), split_blocks * block_inputs)
 
 
+def power_of_two(value: int) -> int:
+    """The least that is no smaller."""
+    return 1 << (value - 1).bit_length()
+
+
 def block_rows(rows: int) -> int:
     """Rows that a program multiplies, of so many in all; a tensor core takes no fewer than 16."""
-    return min(max(16, 1 << (rows - 1).bit_length()), TILE_ROWS)
+    return min(max(16, power_of_two(rows)), TILE_ROWS)
 
 
 def readings(rows: int) -> int:
