@@ -106,6 +106,12 @@ class ModelSpec:
     fingerprint: bytes = b""
     silence_before_ms: int = 0
     silence_after_ms: int = 0
+    sound_delay_steps: int = 0
+    text_delay_ms: int = 0
+    hears_pauses: bool = False
+    speakers: int = 0
+    takes_voice: bool = False
+    takes_text: bool = False
 
     @property
     def user_packer(self) -> CodePacker:
@@ -127,7 +133,7 @@ class ModelSpec:
         return cls(
             name=plain_line(message.name),
             model_type=plain_line(message.model_type),
-            user_codebooks=_within("model.user_codebooks", message.user_codebooks, 1, 128),
+            user_codebooks=_within("model.user_codebooks", message.user_codebooks, 0, 128),
             model_codebooks=_within("model.model_codebooks", message.model_codebooks, 0, 128),
             cardinality=_within("model.cardinality", message.cardinality, 2, 1 << 16),
             text_cardinality=_within("model.text_cardinality", message.text_cardinality, 2, 1 << 24),
@@ -140,6 +146,12 @@ class ModelSpec:
             fingerprint=message.fingerprint,
             silence_before_ms=_within("model.silence_before_ms", message.silence_before_ms, 0, 60_000),
             silence_after_ms=_within("model.silence_after_ms", message.silence_after_ms, 0, 60_000),
+            sound_delay_steps=_within("model.sound_delay_steps", message.sound_delay_steps, 0, 10_000),
+            text_delay_ms=_within("model.text_delay_ms", message.text_delay_ms, 0, 60_000),
+            hears_pauses=message.hears_pauses,
+            speakers=_within("model.speakers", message.speakers, 0, 16),
+            takes_voice=message.takes_voice,
+            takes_text=message.takes_text,
         )
 
     def to_message(self) -> pb.ModelSpec:
@@ -160,6 +172,12 @@ class ModelSpec:
             fingerprint=self.fingerprint,
             silence_before_ms=self.silence_before_ms,
             silence_after_ms=self.silence_after_ms,
+            sound_delay_steps=self.sound_delay_steps,
+            text_delay_ms=self.text_delay_ms,
+            hears_pauses=self.hears_pauses,
+            speakers=self.speakers,
+            takes_voice=self.takes_voice,
+            takes_text=self.takes_text,
         )
 
 
@@ -173,6 +191,7 @@ class Limits:
     max_top_k: int = 512
     history_steps: int = 0
     keep_slot_ms: int = 5_000
+    say_bytes: int = 0
 
     @classmethod
     def from_message(cls, message: pb.Limits) -> Limits:
@@ -188,6 +207,7 @@ class Limits:
             max_top_k=message.max_top_k,
             history_steps=_within("limits.history_steps", message.history_steps, 0, 1_000_000),
             keep_slot_ms=message.keep_slot_ms,
+            say_bytes=message.say_bytes,
         )
 
     def to_message(self) -> pb.Limits:
@@ -199,6 +219,7 @@ class Limits:
             max_top_k=self.max_top_k,
             history_steps=self.history_steps,
             keep_slot_ms=self.keep_slot_ms,
+            say_bytes=self.say_bytes,
         )
 
 

@@ -1,0 +1,15 @@
+"""What a session is given once, beside its seed and sampling. Without torch: both processes of a worker have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What the model is told for the whole session; the defaults are a model's own."""
+
+    conditions: Mapping[str, str] = field(default_factory=dict)  # name → value
+    voices: tuple[str, ...] = ()  # of the speakers of a script
+    adapter: str = ""
