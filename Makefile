@@ -20,6 +20,8 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/buf lint
+	! git rev-parse --quiet --verify HEAD >/dev/null || $(BIN)/buf breaking proto --against \
+		"$$(git rev-parse --git-common-dir)#ref=$$(git rev-parse HEAD),subdir=proto"
 	$(BIN)/python -m tools.setup.generate_stubs --check
 	$(MAKE) --no-print-directory docs
 docs: .venv/installed

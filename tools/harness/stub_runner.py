@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 SPEC = ModelSpec("stub", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(), "float32", fingerprint=b"\x05" * 32)
 
@@ -25,6 +27,8 @@ class StubResult:
     text: npt.NDArray[np.int32]
     codes: npt.NDArray[np.int32]
     finite: npt.NDArray[np.bool_]
+    fed: npt.NDArray[np.int32]
+    heads: npt.NDArray[np.float32]
 
 
 @dataclass
@@ -48,6 +52,8 @@ class StubPrefill:
 class StubRunner:
     """Replies to frame t of a slot with its codes + seed + t; the first step of a session is held back.
 
+    Its text token is t; what is forced takes its place, and the codes', where t is drawn.
+
     `gate` is open unless a test closes it. A closed gate blocks the step; `entered` is set when a step waits there.
     """
 
@@ -69,25 +75,34 @@ class StubRunner:
         self._steps = [0] * self.slots
         self.allowed = [0] * self.slots
         self.sampling = self.spec.sampling  # of the last session
+        self.settings = DEFAULT  # of the last session
+        self.forced: list[npt.NDArray[np.int32]] = []  # of all steps that were given any, row by row
 
     def allow(self, slot: int, pages: int) -> None:
         """Notes how many pages the slot may have, of which the stub needs none."""
         self.allowed[slot] = pages
 
-    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+    def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a session; fails on the seed `fail_on_seed`."""
         if seed == self.fail_on_seed:
             raise self.fault("the stub was told to fail")
         self._seeds[slot], self._steps[slot] = seed, 0
-        self.sampling = sampling
+        self.sampling, self.settings = sampling, settings
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> StubPrefill:
+    def resume(
+        self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
+    ) -> StubPrefill:
         """Starts a session where `history` ends."""
-        self.reset(slot, seed, sampling)
+        self.reset(slot, seed, sampling, settings)
         self._steps[slot] = history.steps
         return StubPrefill(self, len(history))
 
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
+    def step(
+        self,
+        slots: Sequence[int],
+        user_codes: npt.NDArray[np.int32],
+        forced: npt.NDArray[np.int32] | None = None,
+    ) -> StubResult:
         """Waits at the gate, then computes the replies row by row."""
         self.entered.set()
         self.gate.wait()
@@ -98,14 +113,21 @@ class StubRunner:
             raise self.fault("the stub was told to fail")
         codes = np.empty((len(slots), self.spec.model_codebooks), np.int32)
         text = np.empty(len(slots), np.int32)
+        fed = np.empty(len(slots), np.int32)
         for row, slot in enumerate(slots):
             held_back = self._steps[slot] < self.spec.delay_steps
             codes[row] = expected(user_codes[row], self._seeds[slot], self._steps[slot], self.spec)
-            text[row] = self._steps[slot] % self.spec.text_cardinality
+            text[row] = fed[row] = self._steps[slot] % self.spec.text_cardinality
+            if forced is not None:
+                self.forced.append(forced[row])
+                wanted = forced[row, 0 if text[row] == NEW_WORD else 1]
+                text[row] = fed[row] = text[row] if wanted == UNGENERATED else wanted
+                codes[row] = np.where(forced[row, FORCED_TEXT:] == UNGENERATED, codes[row], forced[row, FORCED_TEXT:])
             if held_back:
                 codes[row], text[row] = -2, -2
             self._steps[slot] += 1
-        return StubResult(text, codes, ~(user_codes == self.no_number_on_code).any(1))
+        heads = np.empty((len(slots), 0), np.float32)
+        return StubResult(text, codes, ~(user_codes == self.no_number_on_code).any(1), fed, heads)
 
 
 def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:

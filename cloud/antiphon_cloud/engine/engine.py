@@ -17,7 +17,7 @@ import numpy as np
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, UnavailableError
-from antiphon.history import HistoryTokens
+from antiphon.history import HistoryTokens, Tokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperHost
@@ -42,6 +42,7 @@ from antiphon_cloud.engine.messages import (
 from antiphon_cloud.engine.slot import Deliver, Reply, Slot
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.runner.page_pool import PoolShape
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,13 @@ class Engine:
             raise UnavailableError(f"{self.failure}: connect to another worker")
 
     def take(
-        self, seed: int, sampling: Sampling, deliver: Deliver, owner: str, history: HistoryTokens | None = None
+        self,
+        seed: int,
+        sampling: Sampling,
+        deliver: Deliver,
+        owner: str,
+        history: HistoryTokens | None = None,
+        settings: SessionSettings = DEFAULT,
     ) -> Slot:
         """Takes a free slot for a new session, or for one that goes on from its history. It steps once it is `ready`.
 
@@ -159,6 +166,7 @@ class Engine:
             deliver: called with each reply, in order, or with why there will be none.
             owner: whose session it is; owners take turns where several prefills wait.
             history: the session's tokens so far.
+            settings: what the model is told for the whole session.
 
         Raises:
             UnavailableError: the stepper has ended.
@@ -177,18 +185,26 @@ class Engine:
             self._prefilling[slot] = time.monotonic()
             packed, steps = PackedHistory.of(history), history.steps
         pages = self.memory.begin(slot.row, steps)
-        self._send(Begin(slot.generation, slot.row, owner, seed, sampling, packed, pages))
+        self._send(Begin(slot.generation, slot.row, owner, seed, sampling, settings, packed, pages))
         return slot
 
-    def submit(self, slot: Slot, sequence: int, codes: Codes) -> None:
-        """Queues one frame's user codes [user_codebooks]; its reply is delivered on the event loop, in order."""
+    def submit(self, slot: Slot, sequence: int, codes: Codes, forced: Tokens | None = None) -> None:
+        """Queues one frame; its reply is delivered on the event loop, in order.
+
+        Args:
+            slot: of the session.
+            sequence: the frame's number.
+            codes: the user's, [user_codebooks].
+            forced: tokens for the model's streams, [FORCED_TEXT + model_codebooks], see `Runner.step`; None for none.
+        """
         self._owe()
         self._unanswered += 1
         slot.waiting += 1
         if (pages := self.memory.grow(slot.row, sequence)) is not None:
             self._send(Allow(slot.generation, pages))
         codes_bytes = codes.astype(TOKENS, copy=False).tobytes()
-        self._send(Frame(slot.generation, sequence, time.perf_counter_ns(), codes_bytes))
+        forced_bytes = b"" if forced is None else forced.astype(TOKENS, copy=False).tobytes()
+        self._send(Frame(slot.generation, sequence, time.perf_counter_ns(), codes_bytes, forced_bytes))
 
     def release(self, slot: Slot) -> None:
         """Gives the slot back; safe to call twice. Replies still under way are dropped."""
@@ -235,14 +251,16 @@ class Engine:
         self.forecast.observe(step.sessions, step_us / 1000, self._heard_s)
         self._metrics.step(step.sessions, step_us / 1e6)
         now_ns = time.perf_counter_ns()
-        for (generation, sequence, finite, arrived_ns, text), codes in step.table():
+        for ((generation, sequence, finite, arrived_ns, fed, text), codes), heads in zip(
+            step.table(), step.head_rows(), strict=True
+        ):
             slot = self._taken.get(generation)
             if slot is None:
                 continue  # it was released meanwhile
             self._answered(slot)
             if finite:
                 wait_us = (step.start_ns - arrived_ns) // 1000
-                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us))
+                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, heads))
                 self._metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
                 slot.deliver(

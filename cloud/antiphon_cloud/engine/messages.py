@@ -14,12 +14,13 @@ import numpy as np
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
+from antiphon_cloud.runner.settings import SessionSettings
 
 T = TypeVar("T")
 
 LENGTH = struct.Struct("=I")
 TOKENS = np.dtype(np.int32)
-ROW_HEAD = 5  # columns of a `Stepped` row before its codes
+ROW_HEAD = 6  # columns of a `Stepped` row before its codes
 
 
 class PackedHistory(msgspec.Struct, array_like=True):
@@ -64,6 +65,7 @@ class Begin(msgspec.Struct, array_like=True, tag=1):
     owner: str
     seed: int
     sampling: Sampling
+    settings: SessionSettings
     history: PackedHistory | None
     pages: int  # of keys and values that it may have
 
@@ -75,6 +77,7 @@ class Frame(msgspec.Struct, array_like=True, tag=2):
     sequence: int
     arrived_ns: int  # of a clock that both processes share
     codes: bytes
+    forced: bytes = b""  # tokens for the model's streams, see `Runner.step`; empty: all are drawn
 
 
 class Release(msgspec.Struct, array_like=True, tag=3):
@@ -125,7 +128,8 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
     start_ns: int
     end_ns: int
     sessions: int
-    rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: generation, sequence, finite, arrived (ns), text, codes
+    rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: generation, sequence, finite, arrived (ns), fed, text, codes
+    heads: bytes  # [n, heads] float32: the probability of each extra head's first class
 
     def table(self) -> Iterator[tuple[list[int], list[int]]]:
         """The rows, each as its first `ROW_HEAD` numbers and its codes."""
@@ -133,6 +137,12 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
         width = len(numbers) // self.sessions
         for start in range(0, len(numbers), width):
             yield numbers[start : start + ROW_HEAD], numbers[start + ROW_HEAD : start + width]
+
+    def head_rows(self) -> list[tuple[float, ...]]:
+        """The extra heads' probabilities, row by row."""
+        if not self.heads:
+            return [()] * self.sessions
+        return [tuple(row) for row in np.frombuffer(self.heads, np.float32).reshape(self.sessions, -1).tolist()]
 
 
 FromStepper = Loaded | Failed | Prefilled | Chunk | Stepped

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 
 class StepResult(Protocol):
@@ -26,6 +27,14 @@ class StepResult(Protocol):
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
         """Whether the logits were numbers [n]; where not, the row means nothing."""
+
+    @property
+    def fed(self) -> npt.NDArray[np.int32]:
+        """The text tokens that the step put into the streams, before any delay [n]."""
+
+    @property
+    def heads(self) -> npt.NDArray[np.float32]:
+        """The probability of each extra head's first class [n, heads]."""
 
 
 class Prefill(Protocol):
@@ -58,11 +67,25 @@ class Runner(Protocol):
         """Lets `slot` have so many pages of the memory that slots share: those of its next session, one more for the
         session that has filled them, or none. Does nothing where slots do not share."""
 
-    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+    def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a new session in `slot`; nothing of the last one remains."""
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> Prefill:
+    def resume(
+        self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
+    ) -> Prefill:
         """Starts a session in `slot` that goes on from `history`; until its prefill is done, the slot does not step."""
 
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
-        """Advances `slots` by one frame each; user_codes is [n, user_codebooks]. Other slots do not change."""
+    def step(
+        self,
+        slots: Sequence[int],
+        user_codes: npt.NDArray[np.int32],
+        forced: npt.NDArray[np.int32] | None = None,
+    ) -> StepResult:
+        """Advances `slots` by one frame each; other slots do not change.
+
+        Args:
+            slots: distinct rows.
+            user_codes: [n, user_codebooks]; −1 where nothing is said.
+            forced: tokens for the model's streams, [n, FORCED_TEXT + model_codebooks]: the text's where the model draws
+                0, the text's where it draws another, and the codes; −2 leaves what was drawn. None: all are drawn.
+        """

@@ -19,6 +19,8 @@ class Reply:
     codes: Codes  # [model_codebooks]
     wait_us: int  # from arrival to the start of the step
     step_us: int
+    fed_text: int  # the text token that the step put into its stream, before any delay
+    heads: tuple[float, ...] = ()  # the probability of each extra head's first class
 
 
 Deliver = Callable[[Reply | AntiphonError], None]

@@ -11,10 +11,13 @@ import logging
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
+from antiphon.spec import ModelSpec
 from antiphon_cloud.engine.messages import (
     ROW_HEAD,
     TOKENS,
@@ -36,6 +39,7 @@ from antiphon_cloud.engine.pacing import PrefillPacer
 from antiphon_cloud.engine.prefill_queue import PrefillQueue
 from antiphon_cloud.engine.runner import Prefill, Runner
 from antiphon_cloud.errors import DeviceLostError
+from antiphon_cloud.model.tokens import FORCED_TEXT, UNGENERATED
 from antiphon_cloud.timing import FRAME_MS
 
 logger = logging.getLogger(__name__)
@@ -168,7 +172,7 @@ class Stepper:
             begin = slot.begin
             try:
                 if slot.fresh:
-                    self._runner.reset(begin.row, begin.seed, begin.sampling)
+                    self._runner.reset(begin.row, begin.seed, begin.sampling, begin.settings)
                     slot.fresh = False
                 ready.append((slot, frame))
             except DeviceLostError:
@@ -184,7 +188,7 @@ class Stepper:
         start_ns = time.perf_counter_ns()
         try:
             codes = np.stack([np.frombuffer(frame.codes, TOKENS) for _, frame in batch])  # [n, user_codebooks]
-            result = self._runner.step([slot.begin.row for slot, _ in batch], codes)
+            result = self._runner.step([slot.begin.row for slot, _ in batch], codes, _forced(batch, self._runner.spec))
         except DeviceLostError:
             raise
         except Exception as error:  # of any kind: the step's sessions end and the others go on
@@ -198,8 +202,8 @@ class Stepper:
             (slot.begin.generation, frame.sequence, finite, frame.arrived_ns)
             for (slot, frame), finite in zip(batch, result.finite, strict=True)
         ]
-        rows[:, 4], rows[:, ROW_HEAD:] = result.text, result.codes
-        self._socket.send(Stepped(start_ns, end_ns, len(batch), rows.tobytes()))
+        rows[:, 4], rows[:, 5], rows[:, ROW_HEAD:] = result.fed, result.text, result.codes
+        self._socket.send(Stepped(start_ns, end_ns, len(batch), rows.tobytes(), result.heads.tobytes()))
         self._stepped((end_ns - start_ns) / 1e6)
 
     def _stepped(self, step_ms: float) -> None:
@@ -218,7 +222,9 @@ class Stepper:
             if slot.prefill is None:
                 assert begin.history is not None, "only such a session is queued"
                 slot.fresh = False
-                slot.prefill = self._runner.resume(begin.row, begin.seed, begin.sampling, begin.history.tokens())
+                slot.prefill = self._runner.resume(
+                    begin.row, begin.seed, begin.sampling, begin.history.tokens(), begin.settings
+                )
                 begin.history = None
             done = slot.prefill.advance(self._pacer.steps) if slot.prefill.left else 0
             took_ms = (time.perf_counter_ns() - start_ns) / 1e6
@@ -236,3 +242,14 @@ class Stepper:
             self._socket.send(Prefilled(begin.generation))
         slot.prefill = None
         self._prefills.discard(begin.owner, slot)
+
+
+def _forced(batch: Sequence[tuple[_TakenSlot, Frame]], spec: ModelSpec) -> npt.NDArray[np.int32] | None:
+    """The forced tokens of a batch [n, FORCED_TEXT + model_codebooks]; None where no frame has any."""
+    if not any(frame.forced for _, frame in batch):
+        return None
+    forced = np.full((len(batch), FORCED_TEXT + spec.model_codebooks), UNGENERATED, np.int32)
+    for row, (_, frame) in zip(forced, batch, strict=True):
+        if frame.forced:
+            row[:] = np.frombuffer(frame.forced, TOKENS)
+    return forced

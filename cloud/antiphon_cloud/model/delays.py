@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-UNGENERATED = -2  # in place of a token that is not known
+from antiphon_cloud.model.tokens import UNGENERATED
 
 
 def delayed(

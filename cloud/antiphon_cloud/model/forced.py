@@ -9,9 +9,10 @@ from torch import Tensor
 
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.delays import delayed, undelayed
-from antiphon_cloud.model.layers import ZERO, attention
+from antiphon_cloud.model.layers import attention
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Ops
+from antiphon_cloud.model.tokens import ZERO
 
 
 @dataclass(frozen=True, slots=True)

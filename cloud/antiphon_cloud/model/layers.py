@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-ZERO = -1  # the token that embeds to a vector of zeros
+from antiphon_cloud.model.tokens import ZERO
 
 
 class Linear(nn.Module):

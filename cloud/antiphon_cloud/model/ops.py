@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from antiphon_cloud.model.delays import UNGENERATED
 from antiphon_cloud.model.kv_ring import Kv
 from antiphon_cloud.model.layers import Layer, Transformer, per_position, rope, rotate
 from antiphon_cloud.model.lm import LanguageModel
-from antiphon_cloud.model.sampling import SlotSampling, noise_keys, sample
+from antiphon_cloud.model.sampling import SlotSampling, forced_or_drawn, noise_keys, sample
 from antiphon_cloud.model.state import BatchState, DepformerKv
+from antiphon_cloud.model.tokens import UNGENERATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class StepInputs:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What a step of B slots drew, and from what."""
+    """What a step of B slots puts into the model's streams, drawn or forced, and the logits."""
 
     text: Tensor  # int64 [B]
     codes: Tensor  # int64 [B, dep_q]
@@ -114,9 +114,18 @@ class Ops:
         functions = [partial(_feed_forward, gating) for gating in layer.gatings]
         return x + per_position(functions, sets, layer.norm2(x))
 
-    def draw(self, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max_top_k: int) -> Tensor:
-        """Tokens [B] drawn from logits [B, V]; see `sample`."""
-        return sample(logits, keys, temperature, top_k, max_top_k)
+    def draw(
+        self,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        max_top_k: int,
+        forced: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens [B] drawn from logits [B, V], or forced; see `sample` and `forced_or_drawn`."""
+        drawn = sample(logits, keys, temperature, top_k, max_top_k)
+        return drawn if forced is None else forced_or_drawn(drawn, forced)
 
     def self_attention(
         self, layer: Layer, index: int, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv
@@ -139,17 +148,25 @@ class Ops:
         return linear(x)[:, 0].float()  # type: ignore[no-any-return]
 
     def codes(
-        self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
+        self,
+        text: Tensor,
+        hidden: Tensor,
+        keys: Tensor,
+        kv: DepformerKv,
+        sampling: SlotSampling,
+        max_top_k: int,
+        forced: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Draws a frame's codes [B, dep_q], each after the one before, from the logits [B, dep_q, card].
 
         Args:
-            text: tokens drawn [B].
+            text: tokens of the text stream [B].
             hidden: of the temporal transformer, [B, 1, dim].
             keys: of the noise, int64 [B, dep_q].
             kv: of the depformer.
             sampling: of the rows.
             max_top_k: the most candidates that any row may ask for.
+            forced: codes to take instead, int64 [B, dep_q]; `UNGENERATED` for none.
         """
         model, previous = self.model, text
         codes: list[Tensor] = []
@@ -159,7 +176,10 @@ class Ops:
             x = self.linear_add(model.depformer_in, hidden, (weight_set,), embedded)  # [B, 1, inner]
             x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, len(text)))
             logits = self.logits(model.linears[k], x)  # [B, card]
-            previous = self.draw(logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k)
+            wanted = None if forced is None else forced[:, k : k + 1].expand(-1, 2)
+            previous = self.draw(
+                logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k, wanted
+            )
             codes.append(previous)
             all_logits.append(logits)
         if not codes:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from antiphon.spec import Sampling
+from antiphon_cloud.model.tokens import NEW_WORD, UNGENERATED
 
 
 def _int64(value: int) -> int:
@@ -92,6 +93,19 @@ def sample(logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max
     scores = scores.masked_fill(rank >= top_k[:, None], -torch.inf)
     drawn = tokens.gather(1, scores.argmax(1, keepdim=True))[:, 0]
     return torch.where(temperature > 0, drawn, logits.argmax(1))
+
+
+def forced_or_drawn(drawn: Tensor, forced: Tensor) -> Tensor:
+    """What a stream gets, [B]: the token that is forced, or the one that was drawn.
+
+    A script's next word is known before the step, but not whether the model begins it now: so two tokens are given.
+
+    Args:
+        drawn: tokens [B].
+        forced: int64 [B, 2]: in place of a drawn `NEW_WORD`, and of any other token. `UNGENERATED` leaves it.
+    """
+    wanted = torch.where(drawn == NEW_WORD, forced[:, 0], forced[:, 1])
+    return torch.where(wanted == UNGENERATED, drawn, wanted)
 
 
 def noise_keys(seeds: Tensor, steps: Tensor, streams: Tensor) -> Tensor:

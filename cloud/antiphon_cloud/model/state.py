@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.delays import UNGENERATED
 from antiphon_cloud.model.kv_ring import KvSpan, KvView, Paging, Ring, allocate_ring
 from antiphon_cloud.model.layers import attention
 from antiphon_cloud.model.sampling import SlotSampling
+from antiphon_cloud.model.tokens import UNGENERATED
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The step: every session of a batch one frame further.
 
-A step is one function of (weights, state, user codes): no host synchronisation, no shape that depends on data, no
-state allocated. Sessions in a batch stand at different offsets.
+A step is one function of (weights, state, user codes, forced tokens): no host synchronisation, no shape that depends on
+data, no state allocated. Sessions in a batch stand at different offsets.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Drawn, Ops
 from antiphon_cloud.model.state import BatchState
+from antiphon_cloud.model.tokens import FORCED_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class StepOutput:
     """What a step makes of B slots."""
 
     tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back
+    fed: Tensor  # [B] the text token that the step put into its stream, before any delay
     finite: Tensor  # [B] whether all logits are numbers
     text_logits: Tensor  # [B, text_card]
     audio_logits: Tensor  # [B, dep_q, card], each after the codes before it
@@ -30,7 +32,13 @@ class StepOutput:
 
 
 def step(
-    ops: Ops, state: BatchState, slots: Tensor, user_codes: Tensor, kv: Kv | None = None, max_top_k: int = MAX_TOP_K
+    ops: Ops,
+    state: BatchState,
+    slots: Tensor,
+    user_codes: Tensor,
+    kv: Kv | None = None,
+    forced: Tensor | None = None,
+    max_top_k: int = MAX_TOP_K,
 ) -> StepOutput:
     """Advances B sessions by one frame, in place.
 
@@ -38,20 +46,25 @@ def step(
         ops: what computes it, with the weights.
         state: of all sessions.
         slots: rows of the state that step, distinct, int64 [B]. The others keep every bit.
-        user_codes: the frame's codes, int64 [B, user_codebooks].
+        user_codes: the frame's codes, int64 [B, user_codebooks]; `ZERO` where nothing is said.
         kv: the slots' keys and values in the state's ring; None for `StaticKv`.
+        forced: tokens that the model's streams get instead of drawn ones, int64 [B, FORCED_TEXT + dep_q]: of the text
+            as `forced_or_drawn` has them, then one code a codebook. `UNGENERATED` is drawn; None: all are.
         max_top_k: the most candidates that any slot may ask for.
     """
     model = ops.model
+    forced_text, forced_codes = (None, None) if forced is None else (forced[:, :FORCED_TEXT], forced[:, FORCED_TEXT:])
     given = ops.begin(state, slots, user_codes)
     steps, sampling, keys = given.steps, given.sampling, given.keys
     hidden = ops.temporal(given.tokens[..., None], steps[:, None], kv or StaticKv(state.ring, slots, steps))
     text_logits = ops.logits(model.text_linear, hidden)
-    text = ops.draw(text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k)  # [B]
-    codes, audio_logits = ops.codes(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k)
+    text = ops.draw(
+        text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k, forced_text
+    )  # [B]
+    codes, audio_logits = ops.codes(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k, forced_codes)
     drawn = Drawn(text, codes, text_logits, audio_logits)
     output, finite = ops.finish(state, slots, steps, drawn)
-    return StepOutput(output, finite, text_logits, audio_logits, _extra_heads(model, hidden))
+    return StepOutput(output, text, finite, text_logits, audio_logits, _extra_heads(model, hidden))
 
 
 def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv) -> None:

@@ -19,19 +19,26 @@ from torch import Tensor
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, step
+from antiphon_cloud.model.tokens import FORCED_TEXT, UNGENERATED
 
+PACKED_HEAD = 3  # columns of `pack_outputs` before the codes
 WARM_UP_STEPS = 3  # before a capture: kernels are compiled and workspaces allocated
 
 
 class StepBuffers:
-    """The buffers of one batch size B with U user codebooks, and the graph that works on them."""
+    """The buffers of one batch size B with U user codebooks and F forced tokens, and the graph that works on them."""
 
-    def __init__(self, batch: int, user_codebooks: int, outputs: int, spare: int, device: torch.device) -> None:
+    def __init__(
+        self, batch: int, user_codebooks: int, forced: int, outputs: int, spare: int, device: torch.device
+    ) -> None:
         pinned = device.type == "cuda"
-        self.host_in = torch.zeros(batch * (1 + user_codebooks), dtype=torch.int64, pin_memory=pinned)
+        self.sizes = [batch, batch * user_codebooks, batch * forced]
+        self.host_in = torch.zeros(sum(self.sizes), dtype=torch.int64, pin_memory=pinned)
         self.host_in[:batch] = spare
-        self.inputs = self.host_in.to(device, copy=True)  # [B * (1 + U)]: slots, then codes
-        self.slots, self.codes = self.inputs[:batch], self.inputs[batch:].view(batch, user_codebooks)
+        self.host_in[batch + batch * user_codebooks :] = UNGENERATED
+        self.inputs = self.host_in.to(device, copy=True)  # slots [B], codes [B, U], forced [B, F]
+        self.slots, codes, forced_tokens = torch.split(self.inputs, self.sizes)
+        self.codes, self.forced = codes.view(batch, user_codebooks), forced_tokens.view(batch, forced)
         self.host_out = torch.zeros(batch, outputs, dtype=torch.int32, pin_memory=pinned)
         self.captured: CapturedStep | None = None
 
@@ -56,8 +63,10 @@ class GraphRunner:
     def __init__(self, ops: Ops, state: BatchState) -> None:
         self._ops, self._state = ops, state
         self._spare, device, config = len(state.offsets) - 1, state.offsets.device, ops.model.config
+        outputs = PACKED_HEAD + config.dep_q + config.extra_heads_num_heads
+        self._forced = FORCED_TEXT + config.dep_q
         self.buffers = {
-            batch: StepBuffers(batch, config.user_codebooks, 2 + config.dep_q, self._spare, device)
+            batch: StepBuffers(batch, config.user_codebooks, self._forced, outputs, self._spare, device)
             for batch in batch_sizes(self._spare)
         }
         self._done = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
@@ -87,12 +96,15 @@ class GraphRunner:
         """Computes a step over the buffers of one of the batch sizes, as a capture does."""
         return self._step(self.buffers[batch])[0]
 
-    def run(self, slots: Sequence[int], codes: npt.NDArray[np.int64]) -> StepOutput:
+    def run(
+        self, slots: Sequence[int], codes: npt.NDArray[np.int64], forced: npt.NDArray[np.int64] | None = None
+    ) -> StepOutput:
         """Puts a step of `slots` into the device's queue, without waiting for anything; `wait` must follow.
 
         Args:
             slots: distinct rows of the state, at least one.
             codes: the user's, [n, user_codebooks].
+            forced: tokens [n, FORCED_TEXT + dep_q], see `step`; None for none.
 
         Returns:
             What the step makes; rows beyond n are padding.
@@ -100,9 +112,11 @@ class GraphRunner:
         count = len(slots)
         batch = next(size for size in self.buffers if size >= count)
         buffers = self.buffers[batch]
-        host_in = buffers.host_in.numpy()  # free to write: `wait` has waited for the step that read it last
-        host_in[:batch] = [*slots, *[self._spare] * (batch - count)]
-        host_in[batch:].reshape(batch, -1)[:count] = codes
+        # Free to write: `wait` has waited for the step that read it last.
+        host_slots, host_codes, host_forced = (part.numpy() for part in torch.split(buffers.host_in, buffers.sizes))
+        host_slots[:] = [*slots, *[self._spare] * (batch - count)]
+        host_codes[: codes.size] = codes.ravel()
+        host_forced[: count * self._forced] = UNGENERATED if forced is None else forced.ravel()
         buffers.inputs.copy_(buffers.host_in, non_blocking=True)
         if buffers.captured is None:
             output, packed = self._step(buffers)
@@ -116,7 +130,7 @@ class GraphRunner:
         return output
 
     def wait(self) -> npt.NDArray[np.int32]:
-        """Waits for the last step: `pack_outputs` of its slots, [n, 2 + dep_q]."""
+        """Waits for the last step: `pack_outputs` of its slots."""
         assert self._host_out is not None, "no step was taken"
         if self._done is not None:
             self._done.synchronize()
@@ -129,14 +143,17 @@ class GraphRunner:
         return [tensor for each in self.buffers.values() for tensor in (each.inputs, each.host_in, each.host_out)]
 
     def _step(self, buffers: StepBuffers) -> tuple[StepOutput, Tensor]:
-        output = step(self._ops, self._state, buffers.slots, buffers.codes)
+        output = step(self._ops, self._state, buffers.slots, buffers.codes, forced=buffers.forced)
         self._state.offsets[self._spare].zero_()  # padding stays at its first step, and attends to no more than that
         return output, pack_outputs(output)
 
 
 def pack_outputs(output: StepOutput) -> Tensor:
-    """What the host must know of each row: its tokens, then whether it is finite, int32 [B, 2 + dep_q]."""
-    return torch.cat((output.tokens, output.finite[:, None]), 1).to(torch.int32)
+    """What the host must know of each row, int32 [B, PACKED_HEAD + dep_q + heads]: whether it is finite, the text token
+    fed, its tokens, and the bits of its extra heads' first probabilities, float32."""
+    tokens = torch.cat((output.finite[:, None], output.fed[:, None], output.tokens), 1).to(torch.int32)
+    heads = output.extra_heads[:, :, 0]
+    return torch.cat((tokens, heads.contiguous().view(torch.int32)), 1) if heads.shape[1] else tokens
 
 
 def batch_sizes(slots: int) -> tuple[int, ...]:

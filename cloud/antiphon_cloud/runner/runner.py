@@ -25,9 +25,10 @@ from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, prefill, step
 from antiphon_cloud.runner import card
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
-from antiphon_cloud.runner.graphs import GraphRunner, pack_outputs
+from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
 from antiphon_cloud.runner.page_pool import PagePool, PoolShape
 from antiphon_cloud.runner.prefill import Prefill
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 PREFILL_KINDS = (1, 2, 17, 33, MOST_ROWS + 1)  # steps of chunks: one for each way in which a GPU multiplies them
 
@@ -39,6 +40,15 @@ class StepResult:
     text: npt.NDArray[np.int32]  # [n]
     codes: npt.NDArray[np.int32]  # [n, model_codebooks]
     finite: npt.NDArray[np.bool_]  # [n]: whether the logits were numbers; if not, the row means nothing
+    fed: npt.NDArray[np.int32]  # [n]: the text token that the step put into its stream, before any delay
+    heads: npt.NDArray[np.float32]  # [n, heads]: the probability of each extra head's first class
+
+    @classmethod
+    def unpack(cls, packed: npt.NDArray[np.int32], codebooks: int) -> StepResult:
+        """The result that `pack_outputs` holds."""
+        end = PACKED_HEAD + codebooks
+        heads = np.ascontiguousarray(packed[:, end:]).view(np.float32)
+        return cls(packed[:, 2], packed[:, PACKED_HEAD:end], packed[:, 0].astype(np.bool_), packed[:, 1], heads)
 
 
 class ModelRunner:
@@ -163,13 +173,14 @@ class ModelRunner:
         """Steps that the session in `slot` looks back to, its own included."""
         return self.pool.window(self._pages.count(slot)) if self.state.ring.paged else self.config.context
 
-    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+    def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a new session in `slot`; nothing of the last one remains in sight.
 
         Args:
             slot: row of the batch.
             seed: the session's tokens are a function of it, of the sampling and of the user's codes.
             sampling: temperatures, and top-ks of 1 to `MAX_TOP_K`.
+            settings: what the model is told for the whole session.
         """
         assert 0 <= slot < self.slots
         assert 0 < sampling.text_top_k <= MAX_TOP_K
@@ -178,9 +189,11 @@ class ModelRunner:
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> Prefill:
+    def resume(
+        self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
+    ) -> Prefill:
         """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
-        self.reset(slot, seed, sampling)
+        self.reset(slot, seed, sampling, settings)
         return Prefill(self, self.config, slot, history, self.window(slot))
 
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
@@ -219,19 +232,27 @@ class ModelRunner:
         for steps in dict.fromkeys(min(chunk, longest) for chunk in PREFILL_KINDS):
             self.prefill(0, np.zeros((self.config.streams, steps), np.int32), range(steps), 0)
 
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
+    def step(
+        self,
+        slots: Sequence[int],
+        user_codes: npt.NDArray[np.int32],
+        forced: npt.NDArray[np.int32] | None = None,
+    ) -> StepResult:
         """Advances `slots` by one frame each; the others do not change.
 
         Args:
             slots: distinct rows of the batch, at least one.
             user_codes: [n, user_codebooks], row i for `slots[i]`.
+            forced: tokens [n, 2 + model_codebooks] for the model's streams, see `model.step.step`; None for none.
         """
         rows = list(slots)
         assert len(set(rows)) == len(rows) == len(user_codes)
         with card.faults(self._device), torch.inference_mode():
-            output, packed = self._run(rows, user_codes.astype(np.int64))
+            output, packed = self._run(
+                rows, user_codes.astype(np.int64), None if forced is None else forced.astype(np.int64)
+            )
         self._last = len(rows), output
-        return StepResult(packed[:, 0], packed[:, 1:-1], packed[:, -1].astype(np.bool_))
+        return StepResult.unpack(packed, self.config.dep_q)
 
     @property
     def last_output(self) -> StepOutput:
@@ -269,13 +290,16 @@ class ModelRunner:
         """All that steps read and write beside the weights; none ever moves."""
         return (*self.state.tensors, *(self.graph_runner.tensors if self.graph_runner else ()))
 
-    def _run(self, rows: list[int], codes: npt.NDArray[np.int64]) -> tuple[StepOutput, npt.NDArray[np.int32]]:
+    def _run(
+        self, rows: list[int], codes: npt.NDArray[np.int64], forced: npt.NDArray[np.int64] | None
+    ) -> tuple[StepOutput, npt.NDArray[np.int32]]:
         """One step of the rows, and its `pack_outputs`; on a GPU, over static buffers, waiting for it once."""
         if self.graph_runner is not None:
-            return self.graph_runner.run(rows, codes), self.graph_runner.wait()
+            return self.graph_runner.run(rows, codes, forced), self.graph_runner.wait()
         slots = torch.tensor(rows)
         kv = self.state.ring.ragged(rows, self.state.offsets[slots].tolist())
-        output = step(self.ops, self.state, slots, torch.from_numpy(codes), kv)
+        wanted = None if forced is None else torch.from_numpy(forced)
+        output = step(self.ops, self.state, slots, torch.from_numpy(codes), kv, wanted)
         return output, pack_outputs(output).numpy()
 
     def _tap(self, name: str) -> npt.NDArray[np.float32]:

@@ -13,3 +13,6 @@ class SessionSettings:
     conditions: Mapping[str, str] = field(default_factory=dict)  # name → value
     voices: tuple[str, ...] = ()  # of the speakers of a script
     adapter: str = ""
+
+
+DEFAULT = SessionSettings()

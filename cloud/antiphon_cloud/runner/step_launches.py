@@ -134,17 +134,32 @@ class _PartedOps(CudaOps):
         with self._part("temporal"):
             return super().logits(linear, x)
 
-    def draw_into(self, tokens: Tensor, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor) -> None:
+    def draw_into(
+        self,
+        tokens: Tensor,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        forced: Tensor | None = None,
+    ) -> None:
         """See `CudaOps.draw_into`."""
         with self._part("draws"):
-            super().draw_into(tokens, logits, keys, temperature, top_k)
+            super().draw_into(tokens, logits, keys, temperature, top_k, forced)
 
     def codes(
-        self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
+        self,
+        text: Tensor,
+        hidden: Tensor,
+        keys: Tensor,
+        kv: DepformerKv,
+        sampling: SlotSampling,
+        max_top_k: int,
+        forced: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Ops.codes`."""
         with self._part("depformer"):
-            return super().codes(text, hidden, keys, kv, sampling, max_top_k)
+            return super().codes(text, hidden, keys, kv, sampling, max_top_k, forced)
 
     def finish(self, state: BatchState, slots: Tensor, steps: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """See `Ops.finish`."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.engine.runner import Prefill, Runner, StepResult
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -187,17 +188,24 @@ class WatchedRunner:
         """Lets `slot` have so many pages."""
         self._runner.allow(slot, pages)
 
-    def reset(self, slot: int, seed: int, sampling: Sampling) -> None:
+    def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a new session in `slot`."""
-        self._runner.reset(slot, seed, sampling)
+        self._runner.reset(slot, seed, sampling, settings)
 
-    def resume(self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens) -> Prefill:
+    def resume(
+        self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
+    ) -> Prefill:
         """Starts a session in `slot` that goes on from `history`."""
-        return self._runner.resume(slot, seed, sampling, history)
+        return self._runner.resume(slot, seed, sampling, history, settings)
 
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StepResult:
+    def step(
+        self,
+        slots: Sequence[int],
+        user_codes: npt.NDArray[np.int32],
+        forced: npt.NDArray[np.int32] | None = None,
+    ) -> StepResult:
         """Advances `slots` by one frame each, and reports the duration to the watch."""
         start_s = self._clock_s()
-        result = self._runner.step(slots, user_codes)
+        result = self._runner.step(slots, user_codes, forced)
         self._watch.stepped(len(slots), (self._clock_s() - start_s) * 1e3)
         return result

@@ -20,6 +20,7 @@ from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.sampling import noise_keys
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import step
+from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED, ZERO
 from tests.support.language_models import MICRO, compiled_ops, in_int8, random_model
 from tests.support.native import needs_library
 
@@ -135,10 +136,21 @@ def gated(ops: Ops) -> Tensor:
 
 
 def draw(ops: Ops) -> Tensor:
+    return drawn(ops, None)
+
+
+def draw_or_force(ops: Ops) -> Tensor:
+    forced = torch.randint(-2, 3, (64, 2), generator=torch.Generator().manual_seed(1))
+    return torch.cat((drawn(ops, forced), drawn(ops, forced[:, :1].expand(-1, 2))))
+
+
+def drawn(ops: Ops, forced: Tensor | None) -> Tensor:
     rows = 64
     keys = noise_keys(torch.tensor(5), torch.arange(rows), torch.tensor(2))
     temperature, top_k = torch.linspace(0, 1.5, rows), torch.arange(1, 1 + rows)
-    return ops.draw(4 * random(rows, 200), keys, temperature, top_k, 64)
+    logits = 4 * random(rows, 200)
+    logits[::3, NEW_WORD] = 20  # which is drawn then
+    return ops.draw(logits, keys, temperature, top_k, 64, forced)
 
 
 def layers(kv: Callable[[BatchState], Kv]) -> Callable[[Ops], Tensor]:
@@ -150,14 +162,18 @@ def layers(kv: Callable[[BatchState], Kv]) -> Callable[[Ops], Tensor]:
     return run
 
 
-def codes(ops: Ops) -> Tensor:
+def codes(forced: Tensor | None) -> Callable[[Ops], Tensor]:
+    return lambda ops: codes_of(ops, forced)
+
+
+def codes_of(ops: Ops, forced: Tensor | None) -> Tensor:
     state = state_of(ops)
     keys = noise_keys(torch.tensor(5), torch.arange(BATCH)[:, None], torch.arange(CONFIG.dep_q))
     text, hidden = torch.tensor([3, 1, 4]), random(BATCH, 1, CONFIG.dim)
     for slot in SLOTS:
         state.sampling.set(slot, slot, Sampling(0.7, 5, 0.8, 12))
     sampling = state.sampling.take(torch.tensor(SLOTS))
-    drawn, logits = ops.codes(text, hidden, keys, state.depformer_kv, sampling, 16)
+    drawn, logits = ops.codes(text, hidden, keys, state.depformer_kv, sampling, 16, forced)
     return torch.cat((drawn.float()[..., None], logits), -1)
 
 
@@ -170,10 +186,12 @@ OPERATIONS = {
     "linear_add": linear_add,
     "gated": gated,
     "draw": draw,
+    "draw, some forced": draw_or_force,
     "layers, static": layers(static),
     "layers, ragged": layers(ragged),
     "layers, consecutive": layers(consecutive),
-    "codes": codes,
+    "codes": codes(None),
+    "codes, some forced": codes(torch.tensor([[UNGENERATED, 3, ZERO], [2, ZERO, UNGENERATED], [UNGENERATED] * 3])),
 }
 
 
@@ -210,6 +228,8 @@ def test_a_step_is_the_definitions(
 ) -> None:
     config = replace(CONFIG, **changes)  # type: ignore[arg-type]
     heard = torch.randint(0, config.card, (BATCH, config.user_codebooks), generator=torch.Generator().manual_seed(0))
+    forced = torch.full((BATCH, FORCED_TEXT + config.dep_q), UNGENERATED)
+    forced[1] = torch.tensor([5, 6, *range(config.dep_q)])
     outputs, states = [], []
     for ops in (executor.definition(config), executor.made(config)):
         with torch.inference_mode():
@@ -218,10 +238,12 @@ def test_a_step_is_the_definitions(
                 state.offsets[slot] = taken
                 state.tokens[slot] = 1
                 state.sampling.set(slot, slot, Sampling(0.7, 5, 0.8, 12))
-            outputs.append(step(ops, state, torch.tensor(SLOTS), heard, kv(state)))
+            outputs.append(step(ops, state, torch.tensor(SLOTS), heard, kv(state), forced))
             states.append(state)
     wanted, found = outputs
     assert torch.equal(found.tokens, wanted.tokens)
+    assert torch.equal(found.fed, wanted.fed)
+    assert found.fed[1] in (5, 6)
     assert torch.equal(found.finite, wanted.finite)
     assert torch.equal(states[1].tokens, states[0].tokens)
     assert torch.equal(states[1].offsets, states[0].offsets)

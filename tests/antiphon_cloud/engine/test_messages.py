@@ -20,6 +20,7 @@ from antiphon_cloud.engine.messages import (
     encoded,
     to_stepper,
 )
+from antiphon_cloud.runner.settings import SessionSettings
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,12 @@ def test_a_history_arrives_as_it_was_also_an_empty_one_and_that_of_a_model_that_
         assert came.shape == sent.shape
 
 
+SETTINGS = SessionSettings({"cfg": "2.0"}, ("anna", "ben"), "pirate")
+
 MESSAGES: list[ToStepper] = [
-    Begin(0, 3, "the API key kitchen", 2**64 - 1, Sampling(), None, 12),
+    Begin(0, 3, "the API key kitchen", 2**64 - 1, Sampling(), SETTINGS, None, 12),
     Frame(2**40, 2**32 - 1, 1, bytes(32)),
+    Frame(2**40, 2**32 - 1, 1, bytes(32), bytes(40)),
     Release(7),
     Allow(7, 13),
 ]

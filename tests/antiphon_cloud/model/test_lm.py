@@ -12,8 +12,8 @@ from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import load_model
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.forced import forced_output
-from antiphon_cloud.model.layers import ZERO
 from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.tokens import ZERO
 from antiphon_cloud.runner.replay import replay
 from tests.support.language_models import GOLDEN, MICRO, expected, micro_runner, random_model, relative_error
 

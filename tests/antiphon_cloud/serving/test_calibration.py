@@ -17,6 +17,8 @@ from tools.harness.stub_runner import StubResult, StubRunner
 
 ANYONE = Client("anyone")
 
+Int32 = npt.NDArray[np.int32]
+
 
 class TimedRunner(StubRunner):
     """A stub whose step moves a clock instead of taking time."""
@@ -24,10 +26,10 @@ class TimedRunner(StubRunner):
     now_s = 0.0
     first_ms, each_ms = 10.0, 1.0
 
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
+    def step(self, slots: Sequence[int], user_codes: Int32, forced: Int32 | None = None) -> StubResult:
         warming_up = len(self.batches) % 9 < 2
         self.now_s += (self.first_ms + self.each_ms * len(slots) + 1000 * warming_up) / 1e3
-        return super().step(slots, user_codes)
+        return super().step(slots, user_codes, forced)
 
 
 def profile(runner: TimedRunner) -> dict[int, float]:
@@ -45,10 +47,10 @@ def test_where_steps_are_padded_one_session_beyond_a_batch_is_measured_too() -> 
     """Or five sessions, which cost as much as eight, would be forecast to cost little more than four."""
 
     class Padded(TimedRunner):
-        def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> StubResult:
+        def step(self, slots: Sequence[int], user_codes: Int32, forced: Int32 | None = None) -> StubResult:
             batch = next(size for size in (1, 2, 4, 8, 12) if size >= len(slots))
             self.now_s += self.each_ms * (batch - len(slots)) / 1e3
-            return super().step(slots, user_codes)
+            return super().step(slots, user_codes, forced)
 
     runner = Padded(slots=12)
     measured = profile_steps(runner, clock_s=lambda: runner.now_s, padded=(1, 2, 4, 8, 12))

@@ -23,8 +23,8 @@ from torch.nn import functional
 from antiphon.errors import AntiphonError
 from antiphon_cloud.checkpoint.config_file import read_config
 from antiphon_cloud.model.forced import delayed_streams, forced_logits
-from antiphon_cloud.model.layers import ZERO
 from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.tokens import ZERO
 from tools.clerk.train import ranks
 from tools.clerk.train.data.conversations import SLOTS, load_shard
 from tools.clerk.train.data.text import PADDING

@@ -173,7 +173,7 @@ def load(path: Path) -> ctypes.CDLL:
         (loaded.antiphon_embed, [pointer, integer, pointer, integer, integer, pointer]),
         (loaded.antiphon_layers, [pointer, pointer, pointer, pointer, integer, integer, pointer]),
         (loaded.antiphon_draw, [pointer, integer, pointer, pointer, pointer, integer, pointer]),
-        (loaded.antiphon_codes, [*[pointer] * 7, integer, integer, pointer, pointer]),
+        (loaded.antiphon_codes, [*[pointer] * 8, integer, integer, pointer, pointer]),
     )
     for function, arguments in functions:
         function.argtypes, function.restype = arguments, None

@@ -20,7 +20,7 @@ from antiphon_cloud.model.kv_ring import Kv
 from antiphon_cloud.model.layers import Transformer
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Ops
-from antiphon_cloud.model.sampling import SlotSampling
+from antiphon_cloud.model.sampling import SlotSampling, forced_or_drawn
 from antiphon_cloud.model.state import DepformerKv
 
 
@@ -56,14 +56,22 @@ class CpuOps(Ops):
         self._library.antiphon_embed(self._tables, streams, tokens.data_ptr(), batch, x.shape[-1], x.data_ptr())
         return x
 
-    def draw(self, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max_top_k: int) -> Tensor:
+    def draw(
+        self,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        max_top_k: int,
+        forced: Tensor | None = None,
+    ) -> Tensor:
         """See `Ops.draw`."""
         rows, cardinality = logits.shape
         tokens = keys.new_empty(rows)
         inputs = [each.contiguous() for each in (logits, keys, temperature, top_k)]  # held as long as the call
         logits_at, *at = (each.data_ptr() for each in inputs)
         self._library.antiphon_draw(logits_at, cardinality, *at, rows, tokens.data_ptr())
-        return tokens
+        return tokens if forced is None else forced_or_drawn(tokens, forced)
 
     def layers(self, stack: Transformer, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv) -> Tensor:
         """See `Ops.layers`; T is 1."""
@@ -89,21 +97,30 @@ class CpuOps(Ops):
         return y
 
     def codes(
-        self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
+        self,
+        text: Tensor,
+        hidden: Tensor,
+        keys: Tensor,
+        kv: DepformerKv,
+        sampling: SlotSampling,
+        max_top_k: int,
+        forced: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Ops.codes`."""
         if self._depformer is None:
-            return super().codes(text, hidden, keys, kv, sampling, max_top_k)
+            return super().codes(text, hidden, keys, kv, sampling, max_top_k, forced)
         rows, codebooks = keys.shape
         codes = text.new_empty(codebooks, rows)
         logits = hidden.new_empty(codebooks, rows, self.model.config.card)
         pointers = kv_pointers(kv.at(0, rows).view())
         held = (hidden, text, keys, sampling.audio_temperature, sampling.audio_top_k)
         inputs = [each.contiguous() for each in held]  # as long as the call
+        wanted = None if forced is None else forced.contiguous()
         self._library.antiphon_codes(
             ctypes.byref(self._depformer),
             ctypes.byref(pointers),
             *(each.data_ptr() for each in inputs),
+            None if wanted is None else wanted.data_ptr(),
             rows,
             threads(),
             codes.data_ptr(),

@@ -16,13 +16,13 @@ from antiphon_cloud.backends.cuda.launch import Kernel
 from antiphon_cloud.backends.cuda.places import Places
 from antiphon_cloud.backends.cuda.products import Products, Rows, Weights
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, power_of_two
-from antiphon_cloud.model.delays import UNGENERATED
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Embedding, Layer, SwiGLU
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Drawn, Ops, StepInputs
 from antiphon_cloud.model.sampling import SlotSampling
 from antiphon_cloud.model.state import BatchState, CodebookKv, DepformerKv
+from antiphon_cloud.model.tokens import NEW_WORD, UNGENERATED
 
 BEGIN, ROTATION, EMBED = Kernel("streams", "begin"), Kernel("streams", "rotation"), Kernel("streams", "embed")
 NORM, FINISH = Kernel("streams", "norm"), Kernel("streams", "finish")
@@ -176,14 +176,29 @@ class CudaOps(Ops):
         out = torch.empty(len(x), len(weights.values), device=x.device)
         return self._products.linear_add(weights, Rows(x[:, 0]), out=out)
 
-    def draw(self, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor, max_top_k: int) -> Tensor:
+    def draw(
+        self,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        max_top_k: int,
+        forced: Tensor | None = None,
+    ) -> Tensor:
         """See `Ops.draw`."""
         tokens = keys.new_empty(len(logits))
-        self.draw_into(tokens, logits, keys, temperature, top_k)
+        self.draw_into(tokens, logits, keys, temperature, top_k, forced)
         return tokens
 
     def codes(
-        self, text: Tensor, hidden: Tensor, keys: Tensor, kv: DepformerKv, sampling: SlotSampling, max_top_k: int
+        self,
+        text: Tensor,
+        hidden: Tensor,
+        keys: Tensor,
+        kv: DepformerKv,
+        sampling: SlotSampling,
+        max_top_k: int,
+        forced: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Ops.codes`."""
         model, config, rows = self.model, self.model.config, len(text)
@@ -195,7 +210,8 @@ class CudaOps(Ops):
             x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, rows))
             self._products.linear_add(Weights.of(model.linears[k]), Rows(x[:, 0]), out=logits[:, k])
             previous = codes[k]
-            self.draw_into(previous, logits[:, k], keys[:, k], sampling.audio_temperature, sampling.audio_top_k)
+            wanted = None if forced is None else forced[:, k : k + 1].expand(-1, 2)
+            self.draw_into(previous, logits[:, k], keys[:, k], sampling.audio_temperature, sampling.audio_top_k, wanted)
         return codes.t(), logits
 
     def _depformer_input(self, codebook: int, previous: Tensor, hidden: Tensor) -> Tensor:
@@ -209,14 +225,24 @@ class CudaOps(Ops):
         weights = Weights.of(of_set(model.depformer_in, (weight_set,)))
         return self._products.linear_add(weights, Rows(hidden[:, 0]), vectors)[:, None]
 
-    def draw_into(self, tokens: Tensor, logits: Tensor, keys: Tensor, temperature: Tensor, top_k: Tensor) -> None:
-        """Draws tokens [B] from logits [B, V], the last dimension of which is dense."""
+    def draw_into(
+        self,
+        tokens: Tensor,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        forced: Tensor | None = None,
+    ) -> None:
+        """Draws tokens [B] from logits [B, V], whose last dimension is dense; forced is [B, 2]."""
         rows, cardinality = logits.shape
         block = min(DRAW_BLOCK, max(16, power_of_two(cardinality)))
         DRAW.launch(
             (rows,),
-            logits, keys, temperature, top_k, tokens, cardinality, logits.stride(0), keys.stride(0),
-            BLOCK=block, SCORES=min(SCORED, block), num_warps=32 if block > SCORED else 8,
+            logits, keys, temperature, top_k, keys if forced is None else forced, tokens,
+            cardinality, logits.stride(0), keys.stride(0), *((0, 0) if forced is None else forced.stride()), NEW_WORD,
+            UNGENERATED, BLOCK=block, SCORES=min(SCORED, block), FORCED=forced is not None,
+            num_warps=32 if block > SCORED else 8,
             reads=(logits.nbytes,), writes=(tokens,),
         )  # fmt: skip
 

@@ -6,6 +6,8 @@
 
 namespace antiphon {
 
+constexpr int64_t kUngenerated = -2;  // in place of a token that is drawn
+
 struct Table {
     const void* vectors;  // [tokens, dim], float32 or bfloat16
     int64_t kind;
@@ -36,8 +38,8 @@ inline void add_vector(const Table& table, int64_t token, int64_t dim, float* x)
 
 // See antiphon_codes.
 inline void draw_codes(const Depformer& depformer, const KvPointers& kv, const float* hidden, const int64_t* text,
-                       const int64_t* keys, const float* temperature, const int64_t* top_k, int64_t rows,
-                       int64_t threads, Workspace& work, int64_t* codes, float* logits) {
+                       const int64_t* keys, const float* temperature, const int64_t* top_k, const int64_t* forced,
+                       int64_t rows, int64_t threads, Workspace& work, int64_t* codes, float* logits) {
     work.spans.resize(rows);
     for (int64_t k = 0; k < depformer.codebooks; ++k) {
         const Stack& stack = depformer.stacks[k];
@@ -55,6 +57,8 @@ inline void draw_codes(const Depformer& depformer, const KvPointers& kv, const f
             codes[k * rows + row] = draw(found + row * output.outputs, output.outputs,
                                          keys[row * depformer.codebooks + k], temperature[row], top_k[row],
                                          work.candidates);
+            const int64_t wanted = forced ? forced[row * depformer.codebooks + k] : kUngenerated;
+            if (wanted != kUngenerated) codes[k * rows + row] = wanted;
         }
     }
 }

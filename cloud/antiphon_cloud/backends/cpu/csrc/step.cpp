@@ -44,11 +44,12 @@ void antiphon_draw(const float* logits, int64_t n, const int64_t* keys, const fl
 }
 
 // codes [codebooks, rows] after the text tokens [rows], and the logits [codebooks, rows, n] that they are drawn from;
-// hidden is [rows, inputs], keys [rows, codebooks], temperature and top_k [rows].
+// hidden is [rows, inputs], keys [rows, codebooks], temperature and top_k [rows]. A code of forced [rows, codebooks]
+// that is not ungenerated takes the place of the drawn one; forced may be null.
 void antiphon_codes(const Depformer* depformer, const KvPointers* kv, const float* hidden, const int64_t* text,
-                    const int64_t* keys, const float* temperature, const int64_t* top_k, int64_t rows, int64_t threads,
-                    int64_t* codes, float* logits) {
-    draw_codes(*depformer, *kv, hidden, text, keys, temperature, top_k, rows, threads, work(), codes, logits);
+                    const int64_t* keys, const float* temperature, const int64_t* top_k, const int64_t* forced,
+                    int64_t rows, int64_t threads, int64_t* codes, float* logits) {
+    draw_codes(*depformer, *kv, hidden, text, keys, temperature, top_k, forced, rows, threads, work(), codes, logits);
 }
 
 }  // extern "C"

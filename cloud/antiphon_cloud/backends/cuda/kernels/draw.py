@@ -57,10 +57,11 @@ def counts_from(place, first, second, third):
 
 @triton.jit
 def draw(
-    logits, keys, temperatures, top_ks, tokens, cardinality, stride, keys_stride,
-    BLOCK: tl.constexpr, SCORES: tl.constexpr,
+    logits, keys, temperatures, top_ks, forced, tokens, cardinality, stride, keys_stride, forced_row, forced_column,
+    new_word, ungenerated, BLOCK: tl.constexpr, SCORES: tl.constexpr, FORCED: tl.constexpr,
 ):  # fmt: skip
-    """One program a row: a token of logits float32 [rows, cardinality], whose rows begin `stride` apart.
+    """One program a row: a token of logits float32 [rows, cardinality], whose rows begin `stride` apart, or of
+    forced int64 [rows, 2], of these strides; see `sampling.forced_or_drawn`.
 
     BLOCK logits are counted at a time, and SCORES are scored; there are fewer than 2²¹.
     """
@@ -104,4 +105,9 @@ def draw(
         token = tl.where(better, found, token)
         best = tl.where(better, high, best)
         equals -= tl.sum(equal, 0)
-    tl.store(tokens + row + tl.arange(0, 1), token.to(tl.int64))
+    token = token.to(tl.int64)
+    if FORCED:
+        other = tl.where(token == new_word, 0, forced_column)
+        wanted = tl.load(forced + row * forced_row + other)
+        token = tl.where(wanted == ungenerated, token, wanted)
+    tl.store(tokens + row + tl.arange(0, 1), token)
