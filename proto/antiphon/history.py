@@ -113,6 +113,8 @@ class HistoryTokens:
     user: Codes  # [T, user_codebooks]
     text: Tokens  # [T]
     codes: Codes  # [T, model_codebooks]
+    forced: Tokens | None = None
+    """What the last steps were forced to, [n, 2 + model_codebooks], as far as the delays hide it; None: to nothing."""
 
     def __len__(self) -> int:
         return len(self.text)

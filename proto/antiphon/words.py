@@ -133,7 +133,7 @@ def _pause_s(digits: str) -> float:
     pause_s = float(digits)
     if pause_s > LONGEST_PAUSE_S:
         raise ProtocolError(
-            f"say.text: a pause of {digits[:20]} s, where {LONGEST_PAUSE_S:.0f} are the longest: say less of it, or in parts"
+            f"say.text: a pause of {digits[:20]} s, longer than {LONGEST_PAUSE_S:.0f}: make it shorter, or several"
         )
     return pause_s
 

@@ -73,6 +73,7 @@ class Texts:
         self._encode = encode
         self._speaker_tokens = speaker_tokens
         self._padding_between = padding_between
+        self._spoken = spoken
         self._cutter = WordCutter(start, spoken=spoken)
         self._speaker: int | None = None  # of the last word of the text that comes in
         self._texts = deque([Text()])
@@ -96,6 +97,8 @@ class Texts:
         """Takes part of a text; errors as `WordCutter.add`, and nothing is taken then."""
         for word in self._cutter.add(text, speaker, end=end):
             entry = self._entry(word)
+            if not (entry.tokens or self._spoken):
+                continue
             self._texts[-1].entries.append(entry)
             self._bytes += entry.size_bytes
         self.given += len(text)

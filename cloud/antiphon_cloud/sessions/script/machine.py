@@ -14,7 +14,7 @@ from typing import Protocol
 
 from antiphon_cloud.sessions.script.entries import Texts
 
-END_OF_PADDING, PADDING = 0, 3  # tokens: a word begins, and nothing does
+PADDING = 3  # the text token of a step in which no word begins, and none goes on
 MAX_PADDING = 8  # steps without a word, after which the next one begins
 FINAL_PADDING = 4  # steps after the end of a text, beside those until its sound
 
@@ -24,7 +24,7 @@ class Chance(enum.Enum):
 
     NEVER = enum.auto()
     DRAWN = enum.auto()
-    """The model draws `END_OF_PADDING`."""
+    """The model draws `NEW_WORD`."""
     ALWAYS = enum.auto()
 
 
@@ -48,6 +48,12 @@ class Machine(Protocol):
     @property
     def starved(self) -> bool:
         """Whether the next step has to wait for words."""
+
+    def could(self, event: bool) -> bool:
+        """Whether the next step can have been taken with the event, or without it, whenever the words came."""
+
+    def begin_midway(self) -> None:
+        """An event happens next: the words before it were left out."""
 
     @property
     def settled(self) -> bool:

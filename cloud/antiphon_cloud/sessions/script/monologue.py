@@ -1,6 +1,6 @@
 """The machine of a dialogue: words that are forced into the model's inner monologue while it goes on listening.
 
-The first word of a text begins at once. When each other one begins the model decides, by drawing `END_OF_PADDING`, once
+The first word of a text begins at once. When each other one begins the model decides, by drawing `NEW_WORD`, once
 the tokens of the word before are all in the stream, and at the latest after `MAX_PADDING` steps without one. After the
 last word the model is free again. It is so too where a text that has not ended brings no word for `HOLD_STEPS`: what
 comes of it later begins anew.
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from antiphon_cloud.model.tokens import UNGENERATED
+from antiphon_cloud.model.tokens import NEW_WORD, UNGENERATED
 from antiphon_cloud.sessions.script.entries import Texts
-from antiphon_cloud.sessions.script.machine import END_OF_PADDING, MAX_PADDING, PADDING, Chance, Outcome
+from antiphon_cloud.sessions.script.machine import MAX_PADDING, PADDING, Chance, Outcome
 
 HOLD_STEPS = 25  # 2 s of silence while the next words are waited for
 LAST_SOUND_STEPS = 8  # from the step at which the model is free again to the end of the last word's sound
@@ -56,6 +56,18 @@ class MonologueMachine:
         """Never: the model listens meanwhile."""
         return False
 
+    def could(self, event: bool) -> bool:
+        """See `Machine`."""
+        state, text = self._state, self.texts.current
+        if event:
+            return not (state.rest or state.queued or state.forced) and bool(
+                state.active or text.entries or text.complete
+            )
+        return state.padded < HOLD_STEPS
+
+    def begin_midway(self) -> None:
+        """See `Machine`."""
+
     @property
     def settled(self) -> bool:
         """See `Machine`."""
@@ -84,7 +96,7 @@ class MonologueMachine:
         state, text = self._state, self.texts.current
         if event and text.entries:
             entry = text.entries[0]
-            token = END_OF_PADDING if entry.tokens else PADDING
+            token = NEW_WORD if entry.tokens else PADDING
             return _State(active=True, forced=entry.padding, queued=entry.tokens), token
         if event:  # the model is free again
             return _State(rest=LAST_SOUND_STEPS if text.complete else 0), UNGENERATED

@@ -1,6 +1,6 @@
 """The machine of a model that only speaks: what its text stream holds while it reads a script aloud.
 
-The model draws `END_OF_PADDING` where a word may begin. A second text stream tells it the tokens of a word some words
+The model draws `NEW_WORD` where a word may begin. A second text stream tells it the tokens of a word some words
 ahead; both are one number, which the model's embedding parts again. The sound of a word comes a fixed number of steps
 after it.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from antiphon_cloud.model.tokens import NEW_WORD
 from antiphon_cloud.sessions.script.entries import Texts
 from antiphon_cloud.sessions.script.machine import (
-    END_OF_PADDING,
     FINAL_PADDING,
     MAX_PADDING,
     PADDING,
@@ -74,10 +74,20 @@ class SpeechMachine:
         looks_ahead = bool(text.entries[0].tokens and self._words_ahead)
         return looks_ahead and text.word_after(self._words_ahead) is None
 
+    def could(self, event: bool) -> bool:
+        """See `Machine`."""
+        if self.starved:
+            return not event and self.settled
+        return self.chance is not (Chance.NEVER if event else Chance.ALWAYS)
+
+    def begin_midway(self) -> None:
+        """See `Machine`."""
+        self._state = _State(forced=0)
+
     @property
     def settled(self) -> bool:
         """See `Machine`."""
-        return False
+        return self._state.rest is None and self.texts.current.empty
 
     def fed(self, event: bool) -> int:
         """See `Machine`."""
@@ -113,15 +123,15 @@ class SpeechMachine:
         elif event:
             word = bool(self._words_ahead)
             rest = self._sound_delay + FINAL_PADDING - 1
-        main, queued = END_OF_PADDING, state.queued
+        main, queued = state.queued
         if not word:
             state = replace(state, remaining=max(0, state.remaining - 1), forced=max(0, state.forced - 1))
             main, queued = _pop(queued)
         if not self._words_ahead:
             return replace(state, queued=queued, rest=rest), main
         second, ahead = NOTHING, state.ahead
-        if main == END_OF_PADDING:  # it goes to the second text stream, and the word's first token takes its place
-            second = END_OF_PADDING
+        if main == NEW_WORD:  # it goes to the second text stream, and the word's first token takes its place
+            second = NEW_WORD
             main, queued = _pop(queued)
         elif ahead:
             second, *later = ahead

@@ -44,10 +44,19 @@ class WritingMachine:
         waits = not (text.entries or text.complete or self.texts.closed)
         return waits and not (self._state.answering or self._state.queued)
 
+    def could(self, event: bool) -> bool:
+        """See `Machine`."""
+        if self.starved:
+            return not event and self.settled
+        return self.chance is (Chance.ALWAYS if event else Chance.NEVER)
+
+    def begin_midway(self) -> None:
+        """See `Machine`."""
+
     @property
     def settled(self) -> bool:
         """See `Machine`."""
-        return self._state.answering
+        return self._state.answering or (self.texts.current.empty and not self._state.queued)
 
     def fed(self, event: bool) -> int:
         """See `Machine`."""
