@@ -89,7 +89,7 @@ class WordCutter:
         rest, read = self._cut(rest + text, read, speaker, words, whole=end)
         if len(rest) > LONGEST_WORD:
             raise ProtocolError(
-                f"say.text: a word of more than {LONGEST_WORD} characters, {rest[:20]!r}…: put white space between words"
+                f"say.text: {rest[:20]!r}… has more than {LONGEST_WORD} characters without white space: part the words"
             )
         count = self._words + sum(bool(word.text) for word in words)
         if end and not count:
@@ -118,7 +118,7 @@ class WordCutter:
     def _append(self, words: list[Word], seen: str, given: str, end: int, speaker: int) -> None:
         if len(given) > LONGEST_WORD:
             raise ProtocolError(
-                f"say.text: a word of {len(given)} characters, {given[:20]!r}…: more than {LONGEST_WORD} is no word"
+                f"say.text: {given[:20]!r}… has {len(given)} characters without white space: part the words"
             )
         if spoken := seen.translate(_UNSPOKEN) if self._spoken else seen:
             words.append(Word(spoken, end, _size(given), speaker))

@@ -134,6 +134,8 @@ class StubRunner:
 def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:
     """The stub's reply to `codes` [..., user_codebooks]: one frame at `step`, or frames [T] from `step` on."""
     steps = step + np.arange(len(codes))[:, None] if codes.ndim > 1 else step
+    if codes.shape[-1] < spec.model_codebooks:  # nobody is heard
+        codes = np.zeros((*codes.shape[:-1], spec.model_codebooks), np.int32)
     answers = (codes[..., : spec.model_codebooks] + seed % spec.cardinality + steps) % spec.cardinality
     return np.asarray(answers, np.int32)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -240,7 +240,7 @@ class CallProtocol:
                 "start a new session"
             )
         if self._written:  # its rows hold no codes
-            model = replace(model, user_codebooks=0, model_codebooks=0)
+            model = model.in_writing()
         return HistoryTokens.from_message(history, model, self._limits.history_steps)
 
     def _sampling(self, message: pb.Sampling) -> Sampling:

@@ -123,7 +123,7 @@ class SpeechMachine:
         elif event:
             word = bool(self._words_ahead)
             rest = self._sound_delay + FINAL_PADDING - 1
-        main, queued = state.queued
+        main, queued = NEW_WORD, state.queued
         if not word:
             state = replace(state, remaining=max(0, state.remaining - 1), forced=max(0, state.forced - 1))
             main, queued = _pop(queued)
