@@ -15,8 +15,6 @@ from typing import Protocol
 from antiphon_cloud.sessions.script.entries import Texts
 
 PADDING = 3  # the text token of a step in which no word begins, and none goes on
-MAX_PADDING = 8  # steps without a word, after which the next one begins
-FINAL_PADDING = 4  # steps after the end of a text, beside those until its sound
 
 
 class Chance(enum.Enum):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from antiphon_cloud.model.tokens import NEW_WORD, UNGENERATED
 from antiphon_cloud.sessions.script.entries import Texts
-from antiphon_cloud.sessions.script.machine import MAX_PADDING, PADDING, Chance, Outcome
+from antiphon_cloud.sessions.script.machine import PADDING, Chance, Outcome
 
+MAX_PADDING = 4  # steps without a token, after which the next word begins: slow speech
 HOLD_STEPS = 25  # 2 s of silence while the next words are waited for
 LAST_SOUND_STEPS = 8  # from the step at which the model is free again to the end of the last word's sound
 

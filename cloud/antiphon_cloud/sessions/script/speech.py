@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from antiphon_cloud.model.tokens import NEW_WORD
 from antiphon_cloud.sessions.script.entries import Texts
 from antiphon_cloud.sessions.script.machine import (
-    FINAL_PADDING,
-    MAX_PADDING,
     PADDING,
     Chance,
     Outcome,
 )
 
+MAX_PADDING = 8  # steps without a word, after which the next one begins
+FINAL_PADDING = 4  # steps after the end of a text, beside those until its sound
 INITIAL_PADDING = 2  # steps before the first word, so that its sound is not cut
 NOTHING = -1  # in the second text stream
 
