@@ -20,6 +20,7 @@ from antiphon.errors import AntiphonError
 from antiphon_cloud.codec.model_codec import export_model_codec
 from antiphon_edge.talk.latency import LatencyBreakdown, format_table
 from tools import ROOT
+from tools.harness.golden import golden
 from tools.harness.relay import relay
 from tools.harness.worker_process import worker
 from tools.load.client import Outcome, run_session
@@ -57,7 +58,7 @@ async def measure(address: str, sessions: int, seconds: float) -> None:
 def main() -> None:
     """Serves the model and measures each number of sessions in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
+    parser.add_argument("--model", type=Path, default=golden() / "moshi-tiny")
     parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--seconds", type=float, default=20)

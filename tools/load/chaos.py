@@ -30,6 +30,7 @@ from antiphon.spec import CodecSpec
 from antiphon_edge import Reconnect, Reply, Session, connect
 from tools import ROOT
 from tools.harness.fleet import Fleet, fleet
+from tools.harness.golden import golden
 from tools.harness.relay import relay
 from tools.harness.worker_process import STUB, Worker
 from tools.load.client import Outcome, run_session
@@ -249,7 +250,7 @@ def main() -> None:
     """Runs one experiment and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=["kill", "rolling", "crowd", "outage", "freeze"])
-    parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
+    parser.add_argument("--model", type=Path, default=golden() / "moshi-tiny")
     parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--frames", type=int, default=MINUTES_OF_FRAMES, help="frames per conversation of kill")

@@ -27,6 +27,7 @@ from antiphon.spec import CodecSpec
 from antiphon_cloud.codec.model_codec import export_model_codec
 from antiphon_edge import connect
 from tools import ROOT
+from tools.harness.golden import golden
 from tools.harness.worker_process import worker
 from tools.load.client import Outcome, run_session
 from tools.load.load_test import Load, scripts, served
@@ -88,7 +89,7 @@ async def run(address: str, slots: int, seconds: float, crowd: Executor | None) 
 def main() -> None:
     """Serves the model and prints both runs of each round."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
+    parser.add_argument("--model", type=Path, default=golden() / "moshi-tiny")
     parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20, help="length of each run; at least 10")

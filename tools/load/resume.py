@@ -34,6 +34,7 @@ from antiphon.spec import CodecSpec
 from antiphon_cloud.codec.model_codec import export_model_codec
 from antiphon_edge import Change, Reconnect, Reconnecting, Reply, Resumed, Session, connect
 from tools import ROOT
+from tools.harness.golden import golden
 from tools.harness.relay import Relay, relay
 from tools.harness.worker_process import Worker, worker
 from tools.load.load_test import served
@@ -195,7 +196,7 @@ def summary(results: list[Trial], neighbour: Neighbour) -> dict[str, Any]:
 def main() -> None:
     """Starts the workers, runs the trials and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=ROOT / "tests/golden/moshi-tiny")
+    parser.add_argument("--model", type=Path, default=golden() / "moshi-tiny")
     parser.add_argument("--codec", type=Path, default=ROOT / "build/bench-codec")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--frames", type=int, default=1500, help="per conversation; 1500 are two minutes")
