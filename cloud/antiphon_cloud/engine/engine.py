@@ -251,7 +251,7 @@ class Engine:
         self.forecast.observe(step.sessions, step_us / 1000, self._heard_s)
         self._metrics.step(step.sessions, step_us / 1e6)
         now_ns = time.perf_counter_ns()
-        for ((generation, sequence, finite, arrived_ns, fed, text), codes), heads in zip(
+        for ((generation, sequence, finite, arrived_ns, fed, drawn, text), codes), heads in zip(
             step.table(), step.head_rows(), strict=True
         ):
             slot = self._taken.get(generation)
@@ -260,7 +260,7 @@ class Engine:
             self._answered(slot)
             if finite:
                 wait_us = (step.start_ns - arrived_ns) // 1000
-                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, heads))
+                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, drawn, heads))
                 self._metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
                 slot.deliver(

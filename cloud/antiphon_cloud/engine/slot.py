@@ -20,6 +20,7 @@ class Reply:
     wait_us: int  # from arrival to the start of the step
     step_us: int
     fed_text: int  # the text token that the step put into its stream, before any delay
+    drawn_text: int  # the token that the model drew for it
     heads: tuple[float, ...] = ()  # the probability of each extra head's first class
 
 

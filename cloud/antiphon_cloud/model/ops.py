@@ -127,6 +127,19 @@ class Ops:
         drawn = sample(logits, keys, temperature, top_k, max_top_k)
         return drawn if forced is None else forced_or_drawn(drawn, forced)
 
+    def draw_text(
+        self,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        max_top_k: int,
+        forced: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """`draw` for the text stream: the tokens [B], and what was drawn where they were forced [B]."""
+        drawn = self.draw(logits, keys, temperature, top_k, max_top_k)
+        return drawn if forced is None else forced_or_drawn(drawn, forced), drawn
+
     def self_attention(
         self, layer: Layer, index: int, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv
     ) -> Tensor:

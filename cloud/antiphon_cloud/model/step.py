@@ -25,6 +25,7 @@ class StepOutput:
 
     tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back
     fed: Tensor  # [B] the text token that the step put into its stream, before any delay
+    drawn_text: Tensor  # [B] the token that was drawn for it
     finite: Tensor  # [B] whether all logits are numbers
     text_logits: Tensor  # [B, text_card]
     audio_logits: Tensor  # [B, dep_q, card], each after the codes before it
@@ -58,13 +59,13 @@ def step(
     steps, sampling, keys = given.steps, given.sampling, given.keys
     hidden = ops.temporal(given.tokens[..., None], steps[:, None], kv or StaticKv(state.ring, slots, steps))
     text_logits = ops.logits(model.text_linear, hidden)
-    text = ops.draw(
+    text, drawn_text = ops.draw_text(
         text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k, forced_text
     )  # [B]
     codes, audio_logits = ops.codes(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k, forced_codes)
     drawn = Drawn(text, codes, text_logits, audio_logits)
     output, finite = ops.finish(state, slots, steps, drawn)
-    return StepOutput(output, text, finite, text_logits, audio_logits, _extra_heads(model, hidden))
+    return StepOutput(output, text, drawn_text, finite, text_logits, audio_logits, _extra_heads(model, hidden))
 
 
 def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv) -> None:

@@ -29,7 +29,9 @@ class SlotRunner(Protocol):
     def prefill(self, slot: int, inputs: npt.NDArray[np.int32], steps: range, first: int) -> None:
         """Writes the keys and values of steps whose tokens are known."""
 
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> object:
+    def step(
+        self, slots: Sequence[int], user_codes: npt.NDArray[np.int32], forced: npt.NDArray[np.int32] | None = None
+    ) -> object:
         """Advances the slots by one frame each."""
 
 
@@ -78,12 +80,20 @@ class Prefill:
             self._runner.prefill(self._slot, inputs, chunk, self._first)
         elif self.left:
             count = 1
-            self._runner.step([self._slot], self._history.user[self._next - self._history.first][None])
+            self._runner.step([self._slot], self._history.user[self._next - self._history.first][None], self._forced())
             # Where this worker's numerics draw another token than the last one's, what was heard counts.
             after = range(self._next + 1, self._next + 2)
             self._runner.place(self._slot, after.start, after, self._tokens[:, [after.start - self._first]])
         self._next += count
         return count
+
+    def _forced(self) -> npt.NDArray[np.int32] | None:
+        """What the next step was forced to, [1, FORCED_TEXT + dep_q]."""
+        forced = self._history.forced
+        if forced is None:
+            return None
+        row = self._next - (self._history.steps - len(forced))
+        return forced[row : row + 1]
 
 
 def held_tokens(config: LMConfig, history: HistoryTokens, first: int) -> Tokens:

@@ -41,6 +41,7 @@ class StepResult:
     codes: npt.NDArray[np.int32]  # [n, model_codebooks]
     finite: npt.NDArray[np.bool_]  # [n]: whether the logits were numbers; if not, the row means nothing
     fed: npt.NDArray[np.int32]  # [n]: the text token that the step put into its stream, before any delay
+    drawn_text: npt.NDArray[np.int32]  # [n]: the token that was drawn for it
     heads: npt.NDArray[np.float32]  # [n, heads]: the probability of each extra head's first class
 
     @classmethod
@@ -48,7 +49,8 @@ class StepResult:
         """The result that `pack_outputs` holds."""
         end = PACKED_HEAD + codebooks
         heads = np.ascontiguousarray(packed[:, end:]).view(np.float32)
-        return cls(packed[:, 2], packed[:, PACKED_HEAD:end], packed[:, 0].astype(np.bool_), packed[:, 1], heads)
+        finite, fed, drawn, text = packed[:, :PACKED_HEAD].T
+        return cls(text, packed[:, PACKED_HEAD:end], finite.astype(np.bool_), fed, drawn, heads)
 
 
 class ModelRunner:

@@ -142,10 +142,11 @@ class _PartedOps(CudaOps):
         temperature: Tensor,
         top_k: Tensor,
         forced: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> None:
         """See `CudaOps.draw_into`."""
         with self._part("draws"):
-            super().draw_into(tokens, logits, keys, temperature, top_k, forced)
+            super().draw_into(tokens, logits, keys, temperature, top_k, forced, drawn)
 
     def codes(
         self,

@@ -17,6 +17,7 @@ from antiphon_cloud.server.access.limits import OpenRate
 from antiphon_cloud.server.recent_steps import RecentSteps
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance
+from antiphon_cloud.sessions.script.script import ScriptRules
 from antiphon_cloud.sessions.table import SessionTable
 
 
@@ -37,6 +38,7 @@ class ServedModel:
     piece_of: Callable[[int], bytes]
     limits: Limits
     step_budget_ms: float = math.inf  # step time up to which sessions are admitted
+    rules: ScriptRules | None = None  # of what the model is given to say; None: it only listens
     sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)
     description: pb.GetModelResponse = field(init=False)

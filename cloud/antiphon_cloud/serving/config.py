@@ -37,5 +37,7 @@ class ModelFacts:
     tokenizer: str  # file
     text_padding_token: int
     history_steps: int
+    words_ahead: int  # that a second text stream looks; 0: there is none
+    code_delays: tuple[int, ...]  # of the model's codebooks, in steps
     profile: dict[int, float]  # batch → milliseconds of a step
     pool: PoolShape

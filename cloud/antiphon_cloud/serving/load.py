@@ -17,6 +17,9 @@ from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
+from antiphon_cloud.sessions.script.script import ScriptRules
+
+SAY_BYTES = 64 * 1024  # of text that may wait to be said: over an hour of speech
 
 
 def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
@@ -43,6 +46,10 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         max_top_k=MAX_TOP_K,
         history_steps=facts.history_steps,
         keep_slot_ms=config.keep_slot_ms,
+        say_bytes=SAY_BYTES if stepper.spec.model_codebooks else 0,
     )
+    rules = None
+    if stepper.spec.model_codebooks:
+        rules = ScriptRules(tokenizer.encode, facts.words_ahead, tuple(facts.code_delays))
     engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
-    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms)
+    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms, rules)

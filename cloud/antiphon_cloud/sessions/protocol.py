@@ -11,18 +11,26 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from antiphon.codes import Codes
-from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError, SequenceError
+from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, ProtocolError, SequenceError
 from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.model.tokens import ZERO
+from antiphon_cloud.sessions.script.machine import Outcome
+from antiphon_cloud.sessions.script.script import Script, ScriptRules
 from antiphon_cloud.sessions.text_stream import TextStream
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
 TIMINGS_KEPT = 1024  # frames whose timings Closed reports: 8 KiB at the most
+
+
+NOTHING_SAID = Outcome()
 
 
 class State(enum.Enum):
@@ -42,6 +50,7 @@ class OpenRequested:
     sampling: Sampling
     history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
+    script: Script | None = field(default=None, compare=False)  # None: the model only listens
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,14 @@ class CloseRequested:
     """The edge has sent its last frame."""
 
 
-Event = OpenRequested | FrameReceived | CloseRequested
+@dataclass(frozen=True, slots=True)
+class SayReceived:
+    """Words for the session's script."""
+
+    say: pb.Say
+
+
+Event = OpenRequested | FrameReceived | SayReceived | CloseRequested
 
 
 class CallProtocol:
@@ -68,14 +84,24 @@ class CallProtocol:
         codec: the codec that the worker's codes belong to.
         limits: what the worker allows.
         piece_of: a text token's bytes; see `TextStream`.
+        rules: of the model's scripts; None where it only listens.
     """
 
-    def __init__(self, model: ModelSpec, codec: CodecSpec, limits: Limits, piece_of: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        codec: CodecSpec,
+        limits: Limits,
+        piece_of: Callable[[int], bytes],
+        rules: ScriptRules | None = None,
+    ) -> None:
         self.state = State.AWAITING_OPEN
         self._model = model
         self._codec = codec
         self._limits = limits
         self._text = TextStream(piece_of)
+        self._rules = rules
+        self._written = False  # no stream of codes holds any
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
         self._received = 0  # frames of the whole session, also of earlier calls: the next one's number
@@ -99,6 +125,10 @@ class CallProtocol:
             raise ProtocolError(f"{kind}: came after Close; open a new call")
         if kind == "frame":
             return self._receive_frame(request)
+        if kind == "say":
+            if self._rules is None:
+                raise ProtocolError(f"say: this worker serves {self._model.model_type}, which only listens")
+            return SayReceived(request.say)
         self.state = State.CLOSING
         return CloseRequested()
 
@@ -116,8 +146,13 @@ class CallProtocol:
             )
         )
 
-    def reply(self, reply: Reply) -> pb.ConverseResponse:
-        """The answer to one `FrameReceived`, in the order of the frames."""
+    def reply(self, reply: Reply, outcome: Outcome = NOTHING_SAID) -> pb.ConverseResponse:
+        """The answer to one `FrameReceived`, in the order of the frames.
+
+        Args:
+            reply: of the engine.
+            outcome: what the step did of the session's script.
+        """
         assert reply.sequence == self._answered, "the engine answers in order"
         self._answered = reply.sequence + 1
         if self._timings is not None:
@@ -126,16 +161,21 @@ class CallProtocol:
         if reply.sequence in self._numbered:
             self._numbered.remove(reply.sequence)
             response.sequence = reply.sequence
+        if outcome.said is not None:
+            response.said = outcome.said
+        response.said_all = outcome.said_all
         if reply.text_token >= 0:
-            response.codes = self._model_packer.pack(reply.codes)
-            if reply.text_token != self._model.text_padding_token:
-                response.text_token = reply.text_token
-                response.text = self._text.add(reply.text_token)
+            if (reply.codes >= 0).all():  # none in writing, nor before the first sound of a script
+                response.codes = self._model_packer.pack(reply.codes)
+            token = reply.text_token % (self._model.text_cardinality + 1)  # without what a second text stream holds
+            if token != self._model.text_padding_token:
+                response.text_token = token
+                response.text = self._text.add(token)
         return response
 
     def closed(self) -> pb.ConverseResponse:
         """The totals that end the call, after the last reply."""
-        assert self._answered == self._received, "every frame is answered first"
+        assert self.state is not State.CLOSING or self._answered == self._received, "every frame is answered first"
         self.state = State.CLOSED
         closed = pb.Closed(frames=self._answered)
         if self._timings is not None:
@@ -152,23 +192,44 @@ class CallProtocol:
                 f"open.codec_fingerprint: the edge's codec is {theirs[:16]}, this worker's is "
                 f"{self._codec.fingerprint.hex()[:16]}; run antiphon-edge pull to fetch the worker's"
             )
-        listens_only = self._model.model_codebooks == 0
-        if (message.mode == pb.MODE_DIALOGUE and listens_only) or (
-            message.mode == pb.MODE_TRANSCRIPTION and not listens_only
-        ):
-            raise PreconditionError(
-                f"open.mode: this worker serves {self._model.model_type}, which "
-                f"{'only listens' if listens_only else 'speaks'}; leave the mode out to take what it does"
-            )
+        mode = self._mode(message.mode)
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
+        self._written = mode == pb.MODE_TEXT
         history = self._history(message.history) if message.HasField("history") else None
-        self.state = State.OPEN
         if history is not None:
             self._received = self._answered = history.steps
             self._text.go_on_after(int(token) for token in reversed(history.text))
-        return OpenRequested(message.seed, sampling, history, message.resume_token)
+        script = None
+        if self._rules is not None:
+            script = Script(self._model, self._rules, mode, self._limits.say_bytes, message.script.start)
+            if history is not None:
+                history = script.go_on(message.script, history)
+        self.state = State.OPEN
+        return OpenRequested(message.seed, sampling, history, message.resume_token, script)
+
+    def _mode(self, asked: pb.Mode) -> pb.Mode:
+        """What the session does.
+
+        Raises:
+            PreconditionError: the model does not do what is asked for.
+        """
+        model = self._model
+        if model.model_codebooks == 0:
+            does, modes = "only listens", [pb.MODE_TRANSCRIPTION]
+        elif model.user_codebooks == 0:
+            does, modes = "only speaks", [pb.MODE_SPEECH]
+        else:
+            does, modes = "listens and speaks", [pb.MODE_DIALOGUE, pb.MODE_TEXT]
+        if asked == pb.MODE_UNSPECIFIED:
+            return modes[0]
+        if asked not in modes:
+            raise PreconditionError(
+                f"open.mode: this worker serves {model.model_type}, which {does}; "
+                "leave the mode out to take what it does"
+            )
+        return asked
 
     def _history(self, history: pb.History) -> HistoryTokens:
         model = self._model
@@ -178,7 +239,9 @@ class CallProtocol:
                 f"({shown(history.model_fingerprint)}), this worker serves {model.name} ({shown(model.fingerprint)}); "
                 "start a new session"
             )
-        return HistoryTokens.from_message(history, self._model, self._limits.history_steps)
+        if self._written:  # its rows hold no codes
+            model = model.in_writing()
+        return HistoryTokens.from_message(history, model, self._limits.history_steps)
 
     def _sampling(self, message: pb.Sampling) -> Sampling:
         for name in ("text_temperature", "audio_temperature"):
@@ -202,6 +265,14 @@ class CallProtocol:
             if frame.sequence != sequence:
                 raise SequenceError(f"sequence: expected {sequence}, got {frame.sequence}")
             self._numbered.add(sequence)
-        codes = self._user_packer.unpack(frame.codes)
+        codes = self._codes(frame.codes)
         self._received += 1
         return FrameReceived(sequence, codes)
+
+    def _codes(self, packed: bytes) -> Codes:
+        """The user's codes of a frame [user_codebooks]."""
+        if not self._written:
+            return self._user_packer.unpack(packed)
+        if packed:
+            raise CodesError(f"codes: expected none in writing, got {len(packed)} bytes")
+        return np.full(self._model.user_codebooks, ZERO, np.int32)

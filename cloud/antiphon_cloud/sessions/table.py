@@ -83,6 +83,7 @@ class SessionTable:
         if session.call is not None:
             session.call.evict("the session goes on in another call")
         session.call = call
+        session.script = request.script  # where the edge knows it to be: it is followed through the replies kept here
         session.client = client  # its limits may be new, and so may an address
         logger.info("session %s goes on in slot %d at step %d", session.id, session.slot.row, request.history.steps)
         return session

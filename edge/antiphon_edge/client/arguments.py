@@ -16,7 +16,12 @@ T = TypeVar("T")
 
 MAX_SEED = 2**64 - 1
 MAX_TOP_K = 2**32 - 1
-MODES = {"dialogue": pb.MODE_DIALOGUE, "transcription": pb.MODE_TRANSCRIPTION}
+MODES = {
+    "dialogue": pb.MODE_DIALOGUE,
+    "transcription": pb.MODE_TRANSCRIPTION,
+    "speech": pb.MODE_SPEECH,
+    "text": pb.MODE_TEXT,
+}
 
 
 def check_addresses(address: str | Sequence[str]) -> list[str]:
@@ -51,7 +56,8 @@ def check_seed(seed: Any) -> int:
 
 
 def check_mode(mode: pb.Mode | str | None) -> pb.Mode:
-    """The mode, which may be given by name: "dialogue" or "transcription"; None takes whatever the model does.
+    """The mode, which may be given by name: "dialogue", "transcription", "speech" or "text"; None takes
+    whatever the model does.
 
     Raises:
         ArgumentError: there is no such mode.

@@ -42,7 +42,8 @@ async def connect(
         codec: the codec that makes and reads the codes (`Codec.load(...).spec`).
         sampling: None takes the model's own.
         seed: the same seed, sampling and codes give the same reply; None draws one.
-        mode: what the model must be able to do, "dialogue" or "transcription"; None takes whatever it does.
+        mode: what the model must be able to do, "dialogue", "transcription" or "speech"; "text" asks a model that
+            speaks in writing. None takes whatever it does.
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.

@@ -27,10 +27,12 @@ LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 class Call:
     """One RPC to one worker, from Opened on; `dial` opens it and a `Stream` owns it. One task reads, one writes."""
 
-    def __init__(self, messages: _Messages, opened: pb.Opened, channel: AsyncExitStack) -> None:
+    def __init__(self, messages: _Messages, opened: pb.Opened, channel: AsyncExitStack, given: int) -> None:
         self.address = messages.address
         self.opened = opened
         """What the worker said first."""
+        self.given = given
+        """Parts of the session's script that Open gave to the worker."""
         self._messages = messages
         self._channel = channel
 
@@ -58,8 +60,9 @@ class Call:
             messages = _Messages(stub.Converse(), address)
             stack.push_async_callback(messages.cancel)
             timeout_s = OPEN_TIMEOUT_S if history is None else PREFILL_TIMEOUT_S
+            given = 0 if history is None else history.script.known(history.steps)
             opened = await _open(messages, opening.request(history, resume_token), timeout_s)
-            return cls(messages, opened, stack)
+            return cls(messages, opened, stack, given)
         except BaseException:
             await to_the_end(stack.aclose())
             raise

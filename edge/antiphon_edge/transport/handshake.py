@@ -40,6 +40,8 @@ class Opening:
             message.sampling.CopyFrom(self.sampling.to_message())
         if history is not None:
             message.history.CopyFrom(history.to_message())
+            if len(history.script):
+                message.script.CopyFrom(history.script.to_message(history.steps))
         return pb.ConverseRequest(open=message)
 
 

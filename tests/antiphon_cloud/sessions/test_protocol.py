@@ -35,7 +35,9 @@ def open_protocol(**fields: object) -> CallProtocol:
 
 
 def engine_reply(sequence: int, text_token: int = 5) -> Reply:
-    return Reply(sequence, text_token, np.full(8, 9 if text_token >= 0 else -2, np.int32), 100, 2000, text_token)
+    return Reply(
+        sequence, text_token, np.full(8, 9 if text_token >= 0 else -2, np.int32), 100, 2000, text_token, text_token
+    )
 
 
 def test_a_conversation_goes_open_frames_close() -> None:

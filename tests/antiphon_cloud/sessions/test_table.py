@@ -70,7 +70,7 @@ def again(session: Session, step: int) -> OpenRequested:
 
 async def talk(session: Session, *steps: int) -> None:
     for step in steps:
-        reply = await asyncio.wait_for(session.answer(step, CODES), NET_S)
+        reply, _ = await asyncio.wait_for(session.answer(step, CODES), NET_S)
         assert reply.sequence == step
         if step >= SPEC.delay_steps:
             assert (reply.codes == expected(CODES, 3, step)).all()

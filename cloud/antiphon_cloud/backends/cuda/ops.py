@@ -190,6 +190,21 @@ class CudaOps(Ops):
         self.draw_into(tokens, logits, keys, temperature, top_k, forced)
         return tokens
 
+    def draw_text(
+        self,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        max_top_k: int,
+        forced: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Ops.draw_text`."""
+        tokens = keys.new_empty(len(logits))
+        drawn = tokens if forced is None else torch.empty_like(tokens)
+        self.draw_into(tokens, logits, keys, temperature, top_k, forced, drawn)
+        return tokens, drawn
+
     def codes(
         self,
         text: Tensor,
@@ -233,17 +248,22 @@ class CudaOps(Ops):
         temperature: Tensor,
         top_k: Tensor,
         forced: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> None:
-        """Draws tokens [B] from logits [B, V], whose last dimension is dense; forced is [B, 2]."""
+        """Draws tokens [B] from logits [B, V], whose last dimension is dense; forced is [B, 2].
+
+        With `forced`, `drawn` [B] gets what was drawn.
+        """
+        drawn = tokens if drawn is None else drawn  # which is written first
         rows, cardinality = logits.shape
         block = min(DRAW_BLOCK, max(16, power_of_two(cardinality)))
         DRAW.launch(
             (rows,),
-            logits, keys, temperature, top_k, keys if forced is None else forced, tokens,
+            logits, keys, temperature, top_k, keys if forced is None else forced, tokens, drawn,
             cardinality, logits.stride(0), keys.stride(0), *((0, 0) if forced is None else forced.stride()), NEW_WORD,
             UNGENERATED, BLOCK=block, SCORES=min(SCORED, block), FORCED=forced is not None,
             num_warps=32 if block > SCORED else 8,
-            reads=(logits.nbytes,), writes=(tokens,),
+            reads=(logits.nbytes,), writes=(tokens, drawn),
         )  # fmt: skip
 
 
