@@ -19,6 +19,7 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.model.config import PAUSE_HEAD
 from antiphon_cloud.sessions.text_stream import TextStream
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
@@ -131,6 +132,8 @@ class CallProtocol:
             if reply.text_token != self._model.text_padding_token:
                 response.text_token = reply.text_token
                 response.text = self._text.add(reply.text_token)
+        if self._model.hears_pauses:
+            response.pause = reply.heads[PAUSE_HEAD]
         return response
 
     def closed(self) -> pb.ConverseResponse:

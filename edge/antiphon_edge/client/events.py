@@ -16,6 +16,8 @@ class Reply:
     text_token: int | None  # None while the delays hold it back
     text: str
     round_trip_s: float  # from the frame's sending, however often it was sent, to the reply
+    pause: float | None = None
+    """The probability that the person has come to a pause, where `ModelSpec.hears_pauses`."""
 
 
 @dataclass(frozen=True, slots=True)

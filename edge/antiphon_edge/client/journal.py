@@ -176,4 +176,11 @@ class Journal:
             message.text_token if message.HasField("text_token") else self._model.text_padding_token,
             plain_text(message.text),
             round_trip_s,
+            pause=_probability(message.pause) if message.HasField("pause") else None,
         )
+
+
+def _probability(value: float) -> float:
+    if not 0 <= value <= 1:  # not a number fails too
+        raise ProtocolError(f"pause: {value} is no probability: open a new session")
+    return value
