@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from antiphon.spec import Sampling
 
+PAUSE_HEAD = 2  # of the extra heads, the one whose first class the published clients take for a pause
 MAX_TOP_K = 512  # candidates that a sampling step ranks; the batch's shape is fixed, so this is too
 
 SEVEN_B_DELAYS = (0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1)
@@ -68,6 +69,11 @@ class LMConfig:
     def user_codebooks(self) -> int:
         """Codebooks that the user's side fills."""
         return self.n_q - self.dep_q
+
+    @property
+    def hears_pauses(self) -> bool:
+        """Whether an extra head tells when the person has come to a pause."""
+        return self.extra_heads_num_heads > PAUSE_HEAD and self.extra_heads_dim > 0
 
     @property
     def max_delay(self) -> int:
@@ -137,7 +143,12 @@ class ModelConfig:
     @property
     def silence_after_s(self) -> float:
         """Silence after the last sound: as much as its text is late, and a second, or its last words never come."""
-        return self.stt_config.audio_delay_seconds + 1 if self.model_type == "stt" else 0.0
+        return self.text_delay_s + 1 if self.model_type == "stt" else 0.0
+
+    @property
+    def text_delay_s(self) -> float:
+        """From a sound to its text, in a speech-to-text model."""
+        return self.stt_config.audio_delay_seconds if self.model_type == "stt" else 0.0
 
 
 def swiglu_hidden(dim: int, feed_forward: int) -> int:

@@ -330,4 +330,6 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         text_padding_token=config.lm.existing_text_padding_id,
         silence_before_ms=round(1000 * config.silence_before_s),
         silence_after_ms=round(1000 * config.silence_after_s),
+        text_delay_ms=round(1000 * config.text_delay_s),
+        hears_pauses=config.lm.hears_pauses,
     )

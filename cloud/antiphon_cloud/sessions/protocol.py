@@ -21,6 +21,7 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.model.config import PAUSE_HEAD
 from antiphon_cloud.model.tokens import ZERO
 from antiphon_cloud.sessions.script.machine import Outcome
 from antiphon_cloud.sessions.script.script import Script, ScriptRules
@@ -171,6 +172,8 @@ class CallProtocol:
             if token != self._model.text_padding_token:
                 response.text_token = token
                 response.text = self._text.add(token)
+        if self._model.hears_pauses:
+            response.pause = reply.heads[PAUSE_HEAD]
         return response
 
     def closed(self) -> pb.ConverseResponse:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
-from antiphon.cli.command_line import Address, different_files, option
+from antiphon.cli.command_line import different_files, option
 from antiphon.spec import GREEDY
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
-from antiphon_edge.cli.connection_options import connection_options
+from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import loudspeaker, person, transcript
+from antiphon_edge.cli.talk_io import loudspeaker, person, tell_change, transcript
 from antiphon_edge.client.connect import connect
-from antiphon_edge.client.events import Change, Reply, Resumed
+from antiphon_edge.client.events import Reply
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.talk.conversation import talk
 from antiphon_edge.talk.latency import format_table
@@ -50,14 +50,7 @@ from antiphon_edge.transport.credentials import Credentials
 @option(
     "--record", type=click.Path(path_type=Path), help="Keep the conversation here (.antiphon); see replay-recording."
 )
-@option(
-    "--other-server",
-    "other_servers",
-    type=Address(),
-    multiple=True,
-    metavar="HOST:PORT",
-    help="Another worker, where the conversation goes on should the first one be lost; may be given several times.",
-)
+@other_servers_option
 def talk_command(
     server: str,
     credentials: Credentials,
@@ -99,7 +92,7 @@ def talk_command(
                 sampling=sampling,
                 timings=stats,
                 credentials=credentials,
-                on_change=_print_change,
+                on_change=tell_change,
             ) as session,
             loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible) as speaker,
         ):
@@ -126,12 +119,3 @@ def talk_command(
             click.echo(format_table(conversation.latency.table()), err=True)
 
     asyncio.run(main())
-
-
-def _print_change(change: Change) -> None:
-    if isinstance(change, Resumed):
-        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
-    elif change.again_in_s:
-        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
-    else:
-        click.echo(f"\nreconnecting: {change.reason}", err=True)

@@ -29,6 +29,8 @@ class Reply:
     """The word that begins with this step; its sound may come later."""
     said_all: bool = False
     """Nothing more is heard of the text that `finish_saying` ended last but those that wait."""
+    pause: float | None = None
+    """The probability that the person has come to a pause, where `ModelSpec.hears_pauses`."""
 
 
 @dataclass(frozen=True, slots=True)

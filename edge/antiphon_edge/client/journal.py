@@ -213,9 +213,16 @@ class Journal:
             round_trip_s,
             said,
             message.said_all,
+            _probability(message.pause) if message.HasField("pause") else None,
         )
 
     def _has_sound(self, sequence: int) -> bool:
         """Whether a reply has codes."""
         model = self._model
         return model.model_codebooks > 0 and sequence >= model.delay_steps + model.sound_delay_steps
+
+
+def _probability(value: float) -> float:
+    if not 0 <= value <= 1:  # not a number fails too
+        raise ProtocolError(f"pause: {value} is no probability: open a new session")
+    return value

@@ -1,5 +1,7 @@
 """The protocol of one conversation, without sockets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,16 @@ def test_padding_takes_no_bytes() -> None:
     reply = protocol.reply(engine_reply(0, text_token=MODEL.text_padding_token))
     assert (len(reply.codes), reply.HasField("text_token"), reply.text) == (11, False, "")
     assert len(reply.SerializeToString()) == 13
+
+
+def test_a_reply_has_the_pause_of_the_third_head_where_the_model_hears_pauses() -> None:
+    for model, pause in ((replace(STT, hears_pauses=True), 0.5), (STT, None)):
+        protocol = new_protocol(model)
+        protocol.receive(open_request())
+        protocol.receive(frame())
+        heard = Reply(0, 5, np.zeros(0, np.int32), 100, 2000, 5, heads=(0.0, 0.25, 0.5, 0.75))
+        reply = protocol.reply(heard)
+        assert (reply.pause if reply.HasField("pause") else None) == pause
 
 
 def test_timings_are_kept_only_for_those_who_ask() -> None:
