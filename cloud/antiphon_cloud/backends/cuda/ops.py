@@ -16,6 +16,7 @@ from antiphon_cloud.backends.cuda.launch import Kernel
 from antiphon_cloud.backends.cuda.places import Places
 from antiphon_cloud.backends.cuda.products import Products, Rows, Weights
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, power_of_two
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Embedding, Layer, SwiGLU
 from antiphon_cloud.model.lm import LanguageModel
@@ -150,10 +151,10 @@ class CudaOps(Ops):
         hidden = self._products.norm_gate(layer.norm2, Weights.of(gating.linear_in), x[:, 0])
         return self._products.linear_add(Weights.of(gating.linear_out), Rows(hidden), Rows(x[:, 0]))[:, None]
 
-    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
         """See `Ops.temporal`."""
         if not isinstance(kv, StaticKv):
-            return super().temporal(tokens, steps, kv)
+            return super().temporal(tokens, steps, kv, conditions)
         model, rows, pairs = self.model, len(tokens), len(self._frequencies)
         rotation = torch.empty(2, rows, pairs, device=tokens.device)
         ROTATION.launch(
@@ -161,7 +162,10 @@ class CudaOps(Ops):
             steps.contiguous(), self._frequencies, rotation, rows, pairs, PAIRS=power_of_two(pairs), num_warps=1,
             reads=(steps, self._frequencies), writes=(rotation,),
         )  # fmt: skip
-        x = self.layers(model.transformer, self.embed(tokens), (0,), rotation, kv)
+        x = self.embed(tokens)
+        if conditions is not None:
+            x = conditions.add_to(x)
+        x = self.layers(model.transformer, x, (0,), rotation, kv, conditions)
         y, dim = torch.empty_like(x), x.shape[-1]
         NORM.launch(
             (rows,),
