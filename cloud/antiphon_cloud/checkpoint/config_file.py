@@ -157,8 +157,8 @@ def _check_conditioners(lm: LMConfig, where: str) -> None:
     fuser, known = lm.fuser, lm.conditioners
     if fuser.prepend:
         raise ConfigError(
-            f"{where}: fuser: prepend: {shown(fuser.prepend)} is not supported; Antiphon runs models that add what they "
-            "are told, or attend to it"
+            f"{where}: fuser: prepend: {shown(fuser.prepend)} is not supported; Antiphon runs models that add what "
+            "they are told, or attend to it"
         )
     for name, conditioner in known.items():
         within = f"{where}: conditioners: {name}"

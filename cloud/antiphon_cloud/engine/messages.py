@@ -43,8 +43,8 @@ class PackedHistory(msgspec.Struct, array_like=True):
 
     def tokens(self) -> HistoryTokens:
         """The tokens again."""
-        user = np.frombuffer(self.user, TOKENS).reshape(-1, self.user_codebooks)
         text = np.frombuffer(self.text, TOKENS)
+        user = np.frombuffer(self.user, TOKENS).reshape(len(text), self.user_codebooks)
         codes = np.frombuffer(self.codes, TOKENS).reshape(len(text), self.model_codebooks)
         return HistoryTokens(self.steps, user, text, codes)
 

@@ -1,4 +1,4 @@
-"""What a model can be told for a whole session, as config.json has it: by values of a list, or by vectors of a voice."""
+"""What a model can be told for a whole session, as config.json has it: values of lists, and the vectors of a voice."""
 
 from __future__ import annotations
 

@@ -90,7 +90,10 @@ class Conditions:
 
     def rows(self, slots: Tensor) -> RowConditions:
         """Of the slots int64 [B] of a batch's rows."""
-        return RowConditions(self, slots, slots.tolist() if slots.device.type == "cpu" else None)
+        lengths = None if self.cross is None else self.cross.lengths[slots]
+        if lengths is None or slots.device.type != "cpu":
+            return RowConditions(self, slots, lengths)
+        return RowConditions(self, slots, lengths, list(zip(slots.tolist(), lengths.tolist(), strict=True)))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -106,7 +109,8 @@ class RowConditions:
 
     held: Conditions
     slots: Tensor  # int64 [B]
-    known: Sequence[int] | None  # the slots, where the host may look at them
+    lengths: Tensor | None  # int64 [B]: entries of each row to attend to
+    known: Sequence[tuple[int, int]] | None = None  # both, where the host may look at them
 
     def add_to(self, x: Tensor) -> Tensor:
         """A step's inputs [B, T, dim], with what is added to them."""
@@ -117,15 +121,15 @@ class RowConditions:
         """Attends from queries [B, H, T, D] to what the layer holds for their rows: [B, H, T, D]."""
         cross = self.held.cross
         assert cross is not None
+        assert self.lengths is not None
         keys, values = cross.keys[layer], cross.values[layer]  # [slots, H, E, D]
         if self.known is not None:  # row by row, to the bit the same whoever shares the batch, and nothing is copied
-            lengths, out = cross.lengths[self.slots].tolist(), []
-            for row, (slot, length) in enumerate(zip(self.known, lengths, strict=True)):
+            out = []
+            for row, (slot, length) in enumerate(self.known):
                 kv = (store[slot : slot + 1, :, :length].to(q.dtype) for store in (keys, values))
                 out.append(attention(q[row : row + 1], *kv))
             return torch.cat(out)
-        lengths = cross.lengths[self.slots]
-        hidden = torch.arange(keys.shape[2], device=q.device) >= lengths[:, None]  # [B, E]
+        hidden = torch.arange(keys.shape[2], device=q.device) >= self.lengths[:, None]  # [B, E]
         bias = torch.zeros_like(hidden, dtype=q.dtype).masked_fill(hidden, -torch.inf)
         return attention(q, keys[self.slots].to(q.dtype), values[self.slots].to(q.dtype), bias[:, None, None])
 

@@ -55,7 +55,7 @@ class LMConfig:
     depformer_low_rank_embeddings: Annotated[int, Meta(ge=0, le=2**17)] | None = None
     extra_heads_num_heads: Annotated[int, Meta(ge=0, le=128)] = 0
     extra_heads_dim: Annotated[int, Meta(ge=0, le=2**17)] = 6
-    conditioners: Annotated[Mapping[Name, Conditioner], Meta(max_length=16)] = field(default_factory=dict)
+    conditioners: Annotated[Mapping[Name, Conditioner], Meta(max_length=16)] = field(default_factory=dict, hash=False)
     fuser: Fuser = field(default_factory=Fuser)
     cross_attention: bool = False
     demux_second_stream: bool = False  # whether a text token is two, of which the second may be none

@@ -44,7 +44,7 @@ class SlotConditions:
         """
         require_conditions(settings.conditions, self._known)
         cross = self._state.cross
-        voices = self._voices(settings.voices)
+        voices = () if cross is None else self._voices(settings.voices)  # of other models they are prompts
         if self._state.total is not None:
             values = {each.name: settings.conditions.get(each.name, each.default) for each in self._known}
             self._state.total[slot] = self._total(values).to(self._state.total.dtype)
@@ -63,7 +63,7 @@ class SlotConditions:
     def _voices(self, names: tuple[str, ...]) -> Voices:
         if names and self._directory is None:
             raise no_such_voice(names[0], ())
-        require_voices(names, names, MAX_VOICES if self._state.cross is not None else 0)
+        require_voices(names, names, MAX_VOICES)
         return tuple((name, self._file(name).stat().st_mtime_ns) for name in names)
 
     def _total(self, values: dict[str, str]) -> Tensor:
@@ -87,8 +87,8 @@ class SlotConditions:
         for place, voice in enumerate(voices):
             if len(voice) != steps:
                 raise PreconditionError(
-                    f"voices {names[0]!r} and {names[place]!r} are of {steps} and {len(voice)} steps; take voices of one "
-                    "length"
+                    f"voices {names[0]!r} and {names[place]!r} are of {steps} and {len(voice)} steps; take voices of "
+                    "one length"
                 )
             source[place] = voice
         known = torch.arange(MAX_VOICES * steps, device=device) < len(voices) * steps

@@ -235,8 +235,8 @@ class ModelRunner:
             else:
                 kv = ring.consecutive(slot, steps, first, self.window(slot))
             tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
-            conditions = self.state.conditions.rows(torch.full((len(steps),), slot, device=device))
-            prefill(self.ops, tokens, torch.tensor(steps, device=device), kv, conditions)
+            numbers = torch.tensor(steps, device=device)
+            prefill(self.ops, tokens, numbers, kv, self.state.conditions.rows(torch.full_like(numbers, slot)))
             if device.type == "cuda":  # whoever measures the chunk measures all of it
                 torch.cuda.current_stream(device).synchronize()
 
