@@ -15,7 +15,7 @@ from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.families import PERSONAPLEX
+from antiphon_cloud.checkpoint.families import PERSONAPLEX, with_fewer_codebooks
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.checkpoint.voices import Voice, read_voices
@@ -26,6 +26,7 @@ from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, prefill, step
 from antiphon_cloud.runner import card
+from antiphon_cloud.runner.conditions import SlotConditions
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
 from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
 from antiphon_cloud.runner.page_pool import PagePool, PoolShape
@@ -74,6 +75,7 @@ class ModelRunner:
         voices: that a prompt may name.
         prompt_cache_bytes: for keys and values of prompts, that later sessions may begin with.
         use_threads: shares the steps of this process among so many threads.
+        directory: where the model's voices are; None for nowhere.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class ModelRunner:
         voices: Mapping[str, Voice] | None = None,
         prompt_cache_bytes: int = 0,
         use_threads: Callable[[int], None] = torch.set_num_threads,
+        directory: ModelDirectory | None = None,
     ) -> None:
         self.ops = ops
         self.voices = voices or {}
@@ -109,6 +112,7 @@ class ModelRunner:
             self.state = BatchState.allocate(self.config, slots + static, ops.model.dtype, device, kv_dtype, paging)
             ring = self.state.ring
             self._step_bytes = sum(tensor.nbytes // (tensor.shape[1] * tensor.shape[3]) for tensor in ring.tensors)
+            self._conditions = SlotConditions(ops.model, self.state.conditions, directory)
             for slot in range(slots):
                 self.allow(slot, self.pool.promised)
             if static:
@@ -131,6 +135,7 @@ class ModelRunner:
         threads: int | None = None,
         promise: int | None = None,
         prompt_cache_bytes: int = 0,
+        codebooks: int | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -146,6 +151,7 @@ class ModelRunner:
             threads: that loading and steps are shared among; None for as many as before.
             promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
             prompt_cache_bytes: for keys and values of prompts, in a model that takes voices.
+            codebooks: that a model which hears nobody generates; None for all of them.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -154,6 +160,8 @@ class ModelRunner:
         """
         device = torch.device(device)
         directory.require_weights()
+        if codebooks is not None:
+            directory = replace(directory, config=with_fewer_codebooks(directory.config, codebooks))
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         backend = select(device, dtype, int8)
@@ -183,6 +191,7 @@ class ModelRunner:
                 voices=voices,
                 prompt_cache_bytes=prompt_cache_bytes,
                 use_threads=backend.use_threads,
+                directory=directory,
             )
 
     @property
@@ -209,6 +218,10 @@ class ModelRunner:
             seed: the session's tokens are a function of it, of the sampling and of the user's codes.
             sampling: temperatures, and top-ks of 1 to `MAX_TOP_K`.
             settings: what the model is told for the whole session.
+
+        Raises:
+            PreconditionError: the settings ask for what the model does not have.
+            CheckpointError: a file that they name is damaged.
         """
         assert 0 <= slot < self.slots
         assert 0 < sampling.text_top_k <= MAX_TOP_K
@@ -216,6 +229,7 @@ class ModelRunner:
         with card.faults(self._device), torch.inference_mode():
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
+            self._conditions.set(slot, settings)
 
     def resume(
         self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
@@ -271,7 +285,9 @@ class ModelRunner:
                 given = inputs.to(device, self.ops.model.dtype)
             else:
                 given = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
-            prefill(self.ops, given, torch.tensor(steps, device=device), kv)
+            numbers = torch.tensor(steps, device=device)
+            conditions = self.state.conditions.rows(torch.full_like(numbers, slot))
+            prefill(self.ops, given, numbers, kv, conditions)
             if device.type == "cuda":  # whoever measures the chunk measures all of it
                 torch.cuda.current_stream(device).synchronize()
 
@@ -383,6 +399,8 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         silence_after_ms=round(1000 * config.silence_after_s),
         text_delay_ms=round(1000 * config.text_delay_s),
         hears_pauses=config.lm.hears_pauses,
-        takes_voice=personaplex,
+        sound_delay_steps=config.sound_delay_steps,
+        speakers=config.speakers,
+        takes_voice=personaplex or bool(config.lm.fuser.cross),
         takes_text=personaplex,
     )
