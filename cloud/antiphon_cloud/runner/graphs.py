@@ -151,8 +151,8 @@ class GraphRunner:
 def pack_outputs(output: StepOutput) -> Tensor:
     """What the host must know of each row, int32 [B, PACKED_HEAD + dep_q + heads]: whether it is finite, the text token
     fed and the one drawn, its tokens, and the bits of its extra heads' first probabilities, float32."""
-    head = torch.stack((output.finite, output.fed, output.drawn_text), 1)
-    tokens = torch.cat((head, output.tokens), 1).to(torch.int32)
+    head = [each[:, None] for each in (output.finite, output.fed, output.drawn_text)]
+    tokens = torch.cat((*head, output.tokens), 1).to(torch.int32)
     heads = output.extra_heads[:, :, 0]
     return torch.cat((tokens, heads.contiguous().view(torch.int32)), 1) if heads.shape[1] else tokens
 

@@ -90,7 +90,7 @@ def test_a_reply_has_the_pause_of_the_third_head_where_the_model_hears_pauses() 
         protocol = new_protocol(model)
         protocol.receive(open_request())
         protocol.receive(frame())
-        heard = Reply(0, 5, np.zeros(0, np.int32), 100, 2000, 5, heads=(0.0, 0.25, 0.5, 0.75))
+        heard = Reply(0, 5, np.zeros(0, np.int32), 100, 2000, 5, 5, heads=(0.0, 0.25, 0.5, 0.75))
         reply = protocol.reply(heard)
         assert (reply.pause if reply.HasField("pause") else None) == pause
 
