@@ -19,8 +19,6 @@ from antiphon_cloud.sessions.script.monologue import MonologueMachine
 from antiphon_cloud.sessions.script.speech import SpeechMachine
 from antiphon_cloud.sessions.script.writing import WritingMachine
 
-PADDING_BETWEEN = 1  # words of speech: what its authors recommend
-
 
 @dataclass(frozen=True, slots=True)
 class ScriptRules:
@@ -30,6 +28,7 @@ class ScriptRules:
     """The text tokens of a word."""
     words_ahead: int = 0  # that a second text stream looks; 0: there is none
     code_delays: tuple[int, ...] = ()  # of the model's codebooks, in steps; none: all of them 0
+    padding_between: int = 1  # steps forced after a word of speech, beside those of its tokens: as its authors advise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +67,7 @@ class Script:
             rules.encode,
             start,
             speaker_tokens=speaks_only and model.speakers > 1,
-            padding_between=PADDING_BETWEEN if speaks_only else 0,
+            padding_between=rules.padding_between if speaks_only else 0,
             spoken=not self._written,
         )
         self._machine: Machine
