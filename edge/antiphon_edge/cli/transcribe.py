@@ -73,7 +73,8 @@ def transcribe_command(
         raise click.UsageError("--raw says what IN brings: name a file, or - for standard input")
 
     async def main() -> None:
-        codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads, only="encoder")
+        folder = codec_folder or await pulling.pull(server, credentials, encoder_only=True)
+        codec = Codec.load(folder, threads=threads, only="encoder")
         async with (
             person(sound, input_device, channel, codec.spec, True, raw_rate_hz) as said,
             connect([server, *other_servers], codec.spec, credentials=credentials, on_change=tell_change) as session,
