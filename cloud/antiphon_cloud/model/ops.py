@@ -188,9 +188,13 @@ class Ops:
 
     def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
         """Final hidden states [B, T, dim] of tokens [B, streams, T] at the sessions' steps [B, T] (or [1, T])."""
+        return self.hidden(self.embed(tokens), steps, kv)
+
+    def hidden(self, x: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+        """As `temporal`, of inputs [B, T, dim] that `embed` made."""
         model, config = self.model, self.model.config
         rotation = rope(steps, config.dim // config.num_heads, config.max_period)
-        return model.out_norm(self.layers(model.transformer, self.embed(tokens), (0,), rotation, kv))  # type: ignore[no-any-return]
+        return model.out_norm(self.layers(model.transformer, x, (0,), rotation, kv))  # type: ignore[no-any-return]
 
 
 def _feed_forward(gating: nn.Module, x: Tensor) -> Tensor:
