@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,9 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from safetensors.torch import save_file
 
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.tokenizer import Tokenizer
+from antiphon_cloud.codec.silence import silence_codes
+from antiphon_cloud.runner.runner import ModelRunner
+from antiphon_cloud.runner.settings import SessionSettings
+from antiphon_cloud.sessions.prompts.listening import stt_prompt
 from antiphon_edge import Codec, Hearing, WavReader, connect
 from antiphon_edge.client.events import Reply
 from antiphon_edge.transcript.words import Words
@@ -26,6 +33,7 @@ from tools.harness.worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"
 CODEBOOKS = 32
+PROMPT = "Moshi time."
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +165,35 @@ def test_a_live_pipe_is_written_down_to_its_last_word_when_ctrl_c_ends_it(
     assert (process.returncode, err) == (0, b"")
     assert (begun + rest).endswith(b"\n")
     assert text.startswith(begun.decode())
+
+
+async def test_a_prompt_is_what_the_model_has_written_before(
+    listening: Worker, cache: Path, model: Path, text: str
+) -> None:
+    directory = ModelDirectory.open(model)
+    runner = ModelRunner.load(directory, 1, torch.float32, "cpu")
+    tokenizer, silence = Tokenizer(directory.tokenizer), silence_codes(directory, 13)
+    history = stt_prompt(runner.spec, [tokenizer.encode(word) for word in PROMPT.split()], silence)
+    past = runner.resume(0, 7, runner.spec.sampling, history, SessionSettings(prompt_steps=len(history)))
+    while past.left:
+        past.advance(64)
+    user_codes = np.tile(silence[-1], (30, 1))
+    expected = [int(runner.step([0], codes[None]).text[0]) for codes in user_codes]
+
+    codec = Codec.load(model / "codec", only="encoder")
+    async with connect(listening.address, codec.spec, seed=7, prompt_text=PROMPT) as session:
+        assert session.model.takes_text
+        assert session.prompt_steps == len(history)
+        heard = []
+        for codes in user_codes:
+            await session.send(codes)
+            reply = await session.receive()
+            assert reply is not None
+            heard.append(reply.text_token)
+    assert heard == expected
+    prompted = await asyncio.to_thread(transcribe, listening, cache, SENTENCE, "--prompt", PROMPT)
+    assert (prompted.status, prompted.err) == (0, "")
+    assert prompted.out != text
 
 
 def test_subtitles_are_written(listening: Worker, cache: Path, text: str) -> None:

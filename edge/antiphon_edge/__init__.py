@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from antiphon_edge.codec.voice import encode_voice
     from antiphon_edge.talk.hearing import Hearing
     from antiphon_edge.talk.recording import Recorder, Recording
+    from antiphon_edge.transcript.pauses import Pauses
+    from antiphon_edge.transcript.words import Word, Words
     from antiphon_edge.transport.credentials import Credentials
 
 __all__ = [
@@ -99,6 +101,7 @@ __all__ = [
     "GoAway",
     "Hearing",
     "Microphone",
+    "Pauses",
     "Reconnect",
     "Reconnecting",
     "Recorder",
@@ -111,6 +114,8 @@ __all__ = [
     "Totals",
     "WavReader",
     "WavWriter",
+    "Word",
+    "Words",
     "blocking",
     "connect",
     "describe",
@@ -142,6 +147,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
         "antiphon_edge.codec.voice": ["encode_voice"],
         "antiphon_edge.talk.hearing": ["Hearing"],
         "antiphon_edge.talk.recording": ["Recorder", "Recording"],
+        "antiphon_edge.transcript.pauses": ["Pauses"],
+        "antiphon_edge.transcript.words": ["Word", "Words"],
         "antiphon_edge.transport.credentials": ["Credentials"],
     }
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -382,5 +382,5 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         text_delay_ms=round(1000 * config.text_delay_s),
         hears_pauses=config.lm.hears_pauses,
         takes_voice=personaplex,
-        takes_text=personaplex,
+        takes_text=personaplex or config.model_type == "stt",
     )

@@ -42,3 +42,4 @@ class ModelFacts:
     profile: dict[int, float]  # batch → milliseconds of a step
     pool: PoolShape
     voices: list[VoiceFacts]  # that prompts may name
+    silence: list[list[int]]  # its codes from a stream's first frame on, for the prompts of a model that listens

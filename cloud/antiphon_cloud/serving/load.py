@@ -52,6 +52,6 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         tokenizer.piece,
         limits,
         config.step_budget_ms,
-        strategy(stepper.spec, tokenizer.encode, facts.voices),
+        strategy(stepper.spec, tokenizer.encode, facts.voices, facts.silence),
         tuple(voice.name for voice in facts.voices),
     )

@@ -13,6 +13,7 @@ from antiphon.history import fewest_steps
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
 from antiphon_cloud.codec.model_codec import find_codec
+from antiphon_cloud.codec.silence import silence_codes
 from antiphon_cloud.engine.runner import Runner as AnyRunner
 from antiphon_cloud.runner import card
 from antiphon_cloud.runner.device import named_dtype, step_dtype
@@ -32,6 +33,7 @@ from antiphon_cloud.serving.thread_count import (
 from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import FRAME_S
 
+SILENT_FRAMES = 13  # 1 s: the codes of what comes after it are the same
 HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         profile=profile,
         pool=runner.pool,
         voices=voice_facts(runner),
+        silence=silence_codes(directory, SILENT_FRAMES).tolist() if runner.spec.model_type == "stt" else [],
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
 

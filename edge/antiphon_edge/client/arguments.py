@@ -88,20 +88,24 @@ def check_sampling(sampling: Any) -> Sampling | None:
     return given
 
 
-def check_prompt(voice: Any, persona: Any, codec: CodecSpec) -> pb.Prompt | None:
+def check_prompt(voice: Any, persona: Any, prompt_text: Any, codec: CodecSpec) -> pb.Prompt | None:
     """What the session begins with; None for what the model begins with by itself.
 
     Args:
         voice: its name on the worker, or its frames of codes [T, K].
-        persona: text.
+        persona: text, for a model that speaks.
+        prompt_text: text, for a model that listens.
         codec: the codec of the codes.
 
     Raises:
-        ArgumentError: it is neither a name nor codes, or no text; or a code is out of range.
+        ArgumentError: it is neither a name nor codes, or no text; or a code is out of range; or there are two texts.
     """
-    if voice is None and persona is None:
+    if voice is None and persona is None and prompt_text is None:
         return None
-    prompt = pb.Prompt(text=check_type("" if persona is None else persona, str, "persona"))
+    if persona is not None and prompt_text is not None:
+        raise ArgumentError("prompt_text: a model takes one text: a persona where it speaks, this where it listens")
+    text = check_type("" if persona is None else persona, str, "persona")
+    prompt = pb.Prompt(text=text or check_type("" if prompt_text is None else prompt_text, str, "prompt_text"))
     if isinstance(voice, str):
         if not voice:
             raise ArgumentError("voice: the name is empty: give one that the worker has, or None")

@@ -41,6 +41,7 @@ async def connect(
     mode: pb.Mode | str | None = None,
     voice: str | npt.ArrayLike | None = None,
     persona: str | None = None,
+    prompt_text: str | None = None,
     timings: bool = False,
     credentials: Credentials = PLAINTEXT,
     reconnect: Reconnect | None = None,
@@ -57,6 +58,7 @@ async def connect(
         voice: the voice that the model speaks with, where it takes one: its name on the worker (`describe` lists them),
             or what `encode_voice` makes of a recording; None leaves it to the model.
         persona: who the model is, in words; for a model that takes one.
+        prompt_text: words in the spelling and style that a model which listens is to write.
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
@@ -79,7 +81,7 @@ async def connect(
         check_mode(mode),
         bool(timings),
         check_type(credentials, Credentials, "credentials"),
-        check_prompt(voice, persona, spec),
+        check_prompt(voice, persona, prompt_text, spec),
     )
     policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
     session = Session(await Carrier.open(addresses, opening, policy, on_change))
