@@ -69,9 +69,14 @@ def transcribe(server: Worker, cache: Path, *arguments: str | Path) -> Finished:
 
 def fed(server: Worker, cache: Path, data: bytes, *arguments: str) -> Finished:
     """The same with `data` on standard input."""
-    command = [BIN / "antiphon-edge", "transcribe", "--server", server.address, "--cache", cache, "-", *arguments]
+    command: list[str | Path] = [BIN / "antiphon-edge", "transcribe", "--server", server.address, "--cache", cache, "-"]
     done = subprocess.run(
-        command, input=data, capture_output=True, timeout=COMMAND_TIMEOUT_S, env=environment(), check=False
+        [*command, *arguments],
+        input=data,
+        capture_output=True,
+        timeout=COMMAND_TIMEOUT_S,
+        env=environment(),
+        check=False,
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -151,7 +156,7 @@ def test_a_live_pipe_is_written_down_to_its_last_word_when_ctrl_c_ends_it(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     samples, rate_hz = soundfile.read(SENTENCE, dtype="int16")
-    options = ["--server", listening.address, "--cache", cache, "--raw", str(rate_hz)]
+    options: list[str | Path] = ["--server", listening.address, "--cache", cache, "--raw", str(rate_hz)]
     command = [BIN / "antiphon-edge", "transcribe", *options, pipe]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None

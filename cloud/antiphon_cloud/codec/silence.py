@@ -28,7 +28,8 @@ def silence_codes(directory: ModelDirectory, frames: int) -> Codes:
     encoder = Mimi.load(directory.mimi, directory.mimi_config, codebooks).encoder
     with torch.inference_mode():
         codes, _ = encoder(torch.zeros(frames * encoder.config.frame_samples), encoder.initial_state())
-    return codes.numpy().astype(np.int32)
+    silent: Codes = codes.numpy().astype(np.int32)
+    return silent
 
 
 def with_silence(directory: ModelDirectory, user_codes: Codes) -> Codes:
