@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from antiphon.codes import Codes
-from antiphon.errors import PreconditionError
 from antiphon.spec import GREEDY
 from antiphon_edge.client.connect import connect
-from antiphon_edge.client.describe import describe
 from antiphon_edge.client.events import Change, Resumed
 from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.client.session import Session
