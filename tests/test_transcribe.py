@@ -69,9 +69,9 @@ def transcribe(server: Worker, cache: Path, *arguments: str | Path) -> Finished:
 
 def fed(server: Worker, cache: Path, data: bytes, *arguments: str) -> Finished:
     """The same with `data` on standard input."""
-    command: list[str | Path] = [BIN / "antiphon-edge", "transcribe", "--server", server.address, "--cache", cache, "-"]
+    options: list[str | Path] = ["--server", server.address, "--cache", cache, *arguments]
     done = subprocess.run(
-        [*command, *arguments],
+        [BIN / "antiphon-edge", "transcribe", "-", *options],
         input=data,
         capture_output=True,
         timeout=COMMAND_TIMEOUT_S,

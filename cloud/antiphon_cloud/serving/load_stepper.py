@@ -22,6 +22,7 @@ from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
+from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.serving.thread_count import (
     ThreadWatch,
     WatchedRunner,
@@ -30,7 +31,6 @@ from antiphon_cloud.serving.thread_count import (
     shown_times,
     timed_step,
 )
-from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import FRAME_S
 
 SILENT_FRAMES = 13  # 1 s: the codes of what comes after it are the same
@@ -78,18 +78,10 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         history_steps=max(fewest_steps(runner.spec), min(history_steps(directory.config.lm), HISTORY_STEPS)),
         profile=profile,
         pool=runner.pool,
-        voices=voice_facts(runner),
+        voices=[facts_of(voice) for voice in runner.voices.values()],
         silence=silence_codes(directory, SILENT_FRAMES).tolist() if runner.spec.model_type == "stt" else [],
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
-
-
-def voice_facts(runner: ModelRunner) -> list[VoiceFacts]:
-    """What the event loop's process needs to know of the runner's voices."""
-    return [
-        VoiceFacts(voice.name, voice.sha256, voice.frames, voice.last_tokens.tolist())
-        for voice in runner.voices.values()
-    ]
 
 
 def measure(runner: ModelRunner, config: ServingConfig) -> tuple[AnyRunner, dict[int, float]]:
