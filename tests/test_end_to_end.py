@@ -208,6 +208,7 @@ async def test_a_model_that_only_listens_answers_with_text(listening: Worker, co
             assert reply is not None
             assert reply.codes is None
             heard.append([reply.text_token])
+            assert reply.pause is not None
             pauses.append(reply.pause)
         assert (session.model.text_delay_ms, session.model.hears_pauses) == (500, True)
     assert (np.array(heard) == expected["tokens"]).all()

@@ -18,7 +18,7 @@ from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.server.worker import ServedModel
-from antiphon_cloud.serving.load_stepper import voice_facts
+from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.sessions.prompts.families import strategy
 from tests.support.language_models import GOLDEN, expected
 from tools.harness.stepper_thread import StepperThread
@@ -48,7 +48,7 @@ async def personaplex(runner: ModelRunner, history_steps: int = 1000) -> AsyncIt
     """Serves until the block ends."""
     server = Server(ServerConfig(listen="127.0.0.1:0", drain_s=0.0))
     address = await server.bind()
-    facts = voice_facts(runner)
+    facts = [facts_of(voice) for voice in runner.voices.values()]
     served = ServedModel(
         Engine(StepperThread(runner), metrics=server.worker.metrics),
         CodecFolder(CODEC, ()),

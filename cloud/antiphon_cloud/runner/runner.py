@@ -402,5 +402,5 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         sound_delay_steps=config.sound_delay_steps,
         speakers=config.speakers,
         takes_voice=personaplex or bool(config.lm.fuser.cross),
-        takes_text=personaplex,
+        takes_text=personaplex or config.model_type == "stt",
     )

@@ -9,8 +9,6 @@ from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import STEP_BUDGET_MS
 
-PROMPT_CACHE_MB = 512  # two to four of the 7B's prompts, of 400 steps each
-
 
 @dataclass(frozen=True, slots=True)
 class ServingConfig:
@@ -30,7 +28,7 @@ class ServingConfig:
     idle_timeout_ms: int = 30_000
     step_budget_ms: float = STEP_BUDGET_MS
     keep_slot_ms: int = 5_000
-    prompt_cache_mb: int = PROMPT_CACHE_MB
+    prompt_cache_mb: int = 512  # two to four of the 7B's prompts, of 400 steps each
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +44,4 @@ class ModelFacts:
     profile: dict[int, float]  # batch → milliseconds of a step
     pool: PoolShape
     voices: list[VoiceFacts]  # that prompts may name
+    silence: list[list[int]]  # its codes from a stream's first frame on, for the prompts of a model that listens

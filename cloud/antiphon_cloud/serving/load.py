@@ -60,6 +60,6 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         limits,
         config.step_budget_ms,
         rules,
-        strategy(stepper.spec, tokenizer.encode, facts.voices),
+        strategy(stepper.spec, tokenizer.encode, facts.voices, facts.silence),
         tuple(voice.name for voice in facts.voices),
     )

@@ -13,6 +13,7 @@ from antiphon.history import fewest_steps
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
 from antiphon_cloud.codec.model_codec import find_codec
+from antiphon_cloud.codec.silence import silence_codes
 from antiphon_cloud.engine.runner import Runner as AnyRunner
 from antiphon_cloud.runner import card
 from antiphon_cloud.runner.device import named_dtype, step_dtype
@@ -21,6 +22,7 @@ from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
+from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.serving.thread_count import (
     ThreadWatch,
     WatchedRunner,
@@ -29,9 +31,9 @@ from antiphon_cloud.serving.thread_count import (
     shown_times,
     timed_step,
 )
-from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import FRAME_S
 
+SILENT_FRAMES = 13  # 1 s: the codes of what comes after it are the same
 HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
 
 logger = logging.getLogger(__name__)
@@ -78,17 +80,10 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         code_delays=directory.config.lm.delays[1 : 1 + directory.config.lm.dep_q],
         profile=profile,
         pool=runner.pool,
-        voices=voice_facts(runner),
+        voices=[facts_of(voice) for voice in runner.voices.values()],
+        silence=silence_codes(directory, SILENT_FRAMES).tolist() if runner.spec.model_type == "stt" else [],
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
-
-
-def voice_facts(runner: ModelRunner) -> list[VoiceFacts]:
-    """What the event loop's process needs to know of the runner's voices."""
-    return [
-        VoiceFacts(voice.name, voice.sha256, voice.frames, voice.last_tokens.tolist())
-        for voice in runner.voices.values()
-    ]
 
 
 def measure(runner: ModelRunner, config: ServingConfig) -> tuple[AnyRunner, dict[int, float]]:

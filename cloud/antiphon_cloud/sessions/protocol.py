@@ -64,11 +64,7 @@ class OpenRequested:
     @property
     def settings(self) -> SessionSettings:
         """What the model is told for the whole session."""
-        if self.prompt is None:
-            return DEFAULT
-        return SessionSettings(
-            voices=self.prompt.voices, prompt_steps=self.prompt.steps, prompt_sha256=self.prompt.sha256
-        )
+        return DEFAULT if self.prompt is None else self.prompt.settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from antiphon_edge.cli.pull import pull_command
 from antiphon_edge.cli.recordings import replay_recording_command
 from antiphon_edge.cli.talk import talk_command
 from antiphon_edge.cli.transcribe import transcribe_command
+from antiphon_edge.cli.voices import voices_command
 
 commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
 for command in (
@@ -21,6 +22,7 @@ for command in (
     replay_recording_command,
     talk_command,
     transcribe_command,
+    voices_command,
 ):
     commands.add_command(command)
 

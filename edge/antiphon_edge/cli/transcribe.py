@@ -31,6 +31,7 @@ from antiphon_edge.transport.credentials import Credentials
 @option("--srt", is_flag=True, help="Print subtitles as SubRip has them.")
 @option("--vtt", is_flag=True, help="Print subtitles as WebVTT has them.")
 @option("--words", is_flag=True, help="Print each word by itself, with its times.")
+@option("--prompt", "prompt_text", metavar="TEXT", help="Names and words, spelled and written as they are to be.")
 @option(
     "--raw",
     "raw_rate_hz",
@@ -52,6 +53,7 @@ def transcribe_command(
     srt: bool,
     vtt: bool,
     words: bool,
+    prompt_text: str | None,
     raw_rate_hz: int | None,
     input_device: str | None,
     channel: int,
@@ -73,10 +75,17 @@ def transcribe_command(
         raise click.UsageError("--raw says what IN brings: name a file, or - for standard input")
 
     async def main() -> None:
-        codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads, only="encoder")
+        folder = codec_folder or await pulling.pull(server, credentials, encoder_only=True)
+        codec = Codec.load(folder, threads=threads, only="encoder")
         async with (
             person(sound, input_device, channel, codec.spec, True, raw_rate_hz) as said,
-            connect([server, *other_servers], codec.spec, credentials=credentials, on_change=tell_change) as session,
+            connect(
+                [server, *other_servers],
+                codec.spec,
+                prompt_text=prompt_text,
+                credentials=credentials,
+                on_change=tell_change,
+            ) as session,
         ):
             check_listens(session)
             live = sound is None

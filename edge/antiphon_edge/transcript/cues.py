@@ -95,11 +95,10 @@ def broken(text: str) -> list[str]:
     """The text in lines of `LINE_CHARACTERS` at most: one, or two much as long, or as many as it takes."""
     if len(text) <= LINE_CHARACTERS:
         return [text]
-    spaces = [at for at, character in enumerate(text) if character == " "]
-    pairs = [(text[:at], text[at + 1 :]) for at in spaces]
-    fitting = [pair for pair in pairs if max(map(len, pair)) <= LINE_CHARACTERS]
-    if fitting:
-        return list(min(fitting, key=lambda pair: (max(map(len, pair)), len(pair[0]))))
+    pairs = [(text[:at], text[at + 1 :]) for at, character in enumerate(text) if character == " "]
+    sizes = [(max(len(upper), len(lower)), len(upper), [upper, lower]) for upper, lower in pairs]
+    if sizes and min(sizes)[0] <= LINE_CHARACTERS:
+        return min(sizes)[2]
     return textwrap.wrap(text, LINE_CHARACTERS)
 
 

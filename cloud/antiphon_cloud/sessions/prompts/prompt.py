@@ -16,6 +16,7 @@ from antiphon.errors import PreconditionError
 from antiphon.history import HistoryTokens
 from antiphon.spec import shown
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.runner.settings import SessionSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Prompt:
     def steps(self) -> int:
         """Steps that it takes."""
         return self.rows.steps
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What the model is told of it."""
+        return SessionSettings(voices=self.voices, prompt_steps=self.steps, prompt_sha256=self.sha256)
 
     def before(self, history: HistoryTokens | None) -> HistoryTokens:
         """The session's tokens, the prompt's steps counted in: those of the prompt too, where the history reaches back
