@@ -46,7 +46,9 @@ class Call:
         self._served = served = worker.admit()
         self._context = context
         self._place = place
-        self._protocol = CallProtocol(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
+        self._protocol = CallProtocol(
+            served.engine.spec, served.codec.spec, served.limits, served.piece_of, served.prompts
+        )
         self._writing = asyncio.Lock()
         self._opened = asyncio.Event()  # the edge has read Opened
         self._opening = False  # Opened is on its way
@@ -91,8 +93,8 @@ class Call:
         if session is not None:
             self._worker.metrics.resumed("slot")
             return session
-        if event.history is not None:
-            rate.take(client, time.monotonic(), len(event.history) / STEPS_AN_OPEN)
+        if (past := event.past) is not None:
+            rate.take(client, time.monotonic(), len(past) / STEPS_AN_OPEN)
         return sessions.open(event, client, self)
 
     async def _carry(

@@ -17,6 +17,7 @@ from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
+from antiphon_cloud.sessions.prompts.families import strategy
 
 
 def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
@@ -45,4 +46,12 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         keep_slot_ms=config.keep_slot_ms,
     )
     engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
-    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms)
+    return ServedModel(
+        engine,
+        codec,
+        tokenizer.piece,
+        limits,
+        config.step_budget_ms,
+        strategy(stepper.spec, tokenizer.encode, facts.voices),
+        tuple(voice.name for voice in facts.voices),
+    )

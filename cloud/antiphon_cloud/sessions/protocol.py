@@ -19,6 +19,8 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
+from antiphon_cloud.sessions.prompts.prompt import Prompt, Strategy, no_prompt, prompt_of
 from antiphon_cloud.sessions.text_stream import TextStream
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
@@ -42,6 +44,21 @@ class OpenRequested:
     sampling: Sampling
     history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
+    prompt: Prompt | None = None  # that it begins with, or began with
+
+    @property
+    def past(self) -> HistoryTokens | None:
+        """The session's tokens with its prompt's before them; None for a session that begins with nothing."""
+        return self.history if self.prompt is None else self.prompt.before(self.history)
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What the model is told for the whole session."""
+        if self.prompt is None:
+            return DEFAULT
+        return SessionSettings(
+            voices=self.prompt.voices, prompt_steps=self.prompt.steps, prompt_sha256=self.prompt.sha256
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +85,24 @@ class CallProtocol:
         codec: the codec that the worker's codes belong to.
         limits: what the worker allows.
         piece_of: a text token's bytes; see `TextStream`.
+        prompts: of the model.
     """
 
-    def __init__(self, model: ModelSpec, codec: CodecSpec, limits: Limits, piece_of: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        codec: CodecSpec,
+        limits: Limits,
+        piece_of: Callable[[int], bytes],
+        prompts: Strategy = no_prompt,
+    ) -> None:
         self.state = State.AWAITING_OPEN
         self._model = model
         self._codec = codec
         self._limits = limits
         self._text = TextStream(piece_of)
+        self._prompts = prompts
+        self._prompt: Prompt | None = None
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
         self._received = 0  # frames of the whole session, also of earlier calls: the next one's number
@@ -110,6 +137,8 @@ class CallProtocol:
                 resume_token=resume_token,
                 step_offset=self._answered,
                 rebuilt_steps=rebuilt_steps,
+                prompt_sha256=b"" if self._prompt is None else self._prompt.sha256,
+                prompt_steps=0 if self._prompt is None else self._prompt.steps,
                 model=self._model.to_message(),
                 codec=self._codec.to_message(),
                 limits=self._limits.to_message(),
@@ -163,12 +192,13 @@ class CallProtocol:
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
+        self._prompt = prompt_of(self._prompts, message.prompt)
         history = self._history(message.history) if message.HasField("history") else None
         self.state = State.OPEN
         if history is not None:
             self._received = self._answered = history.steps
             self._text.go_on_after(int(token) for token in reversed(history.text))
-        return OpenRequested(message.seed, sampling, history, message.resume_token)
+        return OpenRequested(message.seed, sampling, history, message.resume_token, self._prompt)
 
     def _history(self, history: pb.History) -> HistoryTokens:
         model = self._model
