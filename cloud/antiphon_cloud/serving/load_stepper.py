@@ -10,8 +10,10 @@ import msgspec
 import torch
 
 from antiphon.history import fewest_steps
+from antiphon_cloud.checkpoint.conditions import list_conditions
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
+from antiphon_cloud.checkpoint.speaker_voices import voice_digests
 from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.engine.runner import Runner as AnyRunner
 from antiphon_cloud.runner import card
@@ -47,7 +49,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         AntiphonError: the codec cannot be exported.
     """
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
-    directory = ModelDirectory.open(config.model)
+    directory = ModelDirectory.open(config.model, config.codebooks)
     dtype = step_dtype(config.device, config.dtype, is_int8(directory, config.quantize))
     codec = config.codec or find_codec(directory)
     runner = ModelRunner.load(
@@ -77,6 +79,8 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         profile=profile,
         pool=runner.pool,
         voices=voice_facts(runner),
+        speakers=voice_digests(directory),
+        conditions=list_conditions(directory.config.lm),
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from antiphon.codes import Codes
 from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError, SequenceError
 from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.conditions import Condition, require_conditions
 from antiphon_cloud.engine.slot import Reply
-from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
+from antiphon_cloud.runner.settings import SessionSettings
 from antiphon_cloud.sessions.prompts.prompt import Prompt, Strategy, no_prompt, prompt_of
 from antiphon_cloud.sessions.text_stream import TextStream
 
@@ -45,20 +46,20 @@ class OpenRequested:
     history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
     prompt: Prompt | None = None  # that it begins with, or began with
+    conditions: Mapping[str, str] = field(default_factory=dict)  # that it chose
 
     @property
     def past(self) -> HistoryTokens | None:
         """The session's tokens with its prompt's before them; None for a session that begins with nothing."""
-        return self.history if self.prompt is None else self.prompt.before(self.history)
+        return self.prompt.before(self.history) if self.prompt is not None and self.prompt.steps else self.history
 
     @property
     def settings(self) -> SessionSettings:
         """What the model is told for the whole session."""
         if self.prompt is None:
-            return DEFAULT
-        return SessionSettings(
-            voices=self.prompt.voices, prompt_steps=self.prompt.steps, prompt_sha256=self.prompt.sha256
-        )
+            return SessionSettings(self.conditions)
+        prompt = self.prompt
+        return SessionSettings(self.conditions, prompt.voices, prompt_steps=prompt.steps, prompt_sha256=prompt.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class CallProtocol:
         limits: what the worker allows.
         piece_of: a text token's bytes; see `TextStream`.
         prompts: of the model.
+        conditions: of the model, which a session may choose.
     """
 
     def __init__(
@@ -95,13 +97,14 @@ class CallProtocol:
         limits: Limits,
         piece_of: Callable[[int], bytes],
         prompts: Strategy = no_prompt,
+        conditions: Sequence[Condition] = (),
     ) -> None:
         self.state = State.AWAITING_OPEN
         self._model = model
         self._codec = codec
         self._limits = limits
         self._text = TextStream(piece_of)
-        self._prompts = prompts
+        self._prompts, self._conditions = prompts, conditions
         self._prompt: Prompt | None = None
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
@@ -192,13 +195,16 @@ class CallProtocol:
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
+        require_conditions(message.conditions, self._conditions)
         self._prompt = prompt_of(self._prompts, message.prompt)
         history = self._history(message.history) if message.HasField("history") else None
         self.state = State.OPEN
         if history is not None:
             self._received = self._answered = history.steps
             self._text.go_on_after(int(token) for token in reversed(history.text))
-        return OpenRequested(message.seed, sampling, history, message.resume_token, self._prompt)
+        return OpenRequested(
+            message.seed, sampling, history, message.resume_token, self._prompt, dict(message.conditions)
+        )
 
     def _history(self, history: pb.History) -> HistoryTokens:
         model = self._model
