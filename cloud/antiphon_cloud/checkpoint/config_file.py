@@ -13,7 +13,15 @@ from torch import nn
 from antiphon.spec import Sampling
 from antiphon_cloud.checkpoint.families import PERSONAPLEX, TTS, personaplex
 from antiphon_cloud.checkpoint.files.other_formats import PYTORCH
-from antiphon_cloud.checkpoint.json_file import as_object, convert, demand_only, is_same, read_object, shown
+from antiphon_cloud.checkpoint.json_file import (
+    LONGEST_SHOWN,
+    as_object,
+    convert,
+    demand_only,
+    is_same,
+    read_object,
+    shown,
+)
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig, ModelConfig
 
@@ -161,9 +169,9 @@ def _check_conditioners(lm: LMConfig, where: str) -> None:
             "they are told, or attend to it"
         )
     for name, conditioner in known.items():
-        within = f"{where}: conditioners: {name}"
+        within = f"{where}: conditioners: {name[:LONGEST_SHOWN]}"
         kind = conditioner.lut if conditioner.type == "lut" else conditioner.tensor
-        if hasattr(nn.ModuleDict, name):
+        if not name.isidentifier() or len(name) > LONGEST_SHOWN or hasattr(nn.ModuleDict, name):
             raise ConfigError(f"{within}: not a name for a conditioner; take another one, also in the weights")
         if kind is None or (conditioner.lut is not None and conditioner.tensor is not None):
             raise ConfigError(f"{within}: expected one object, {conditioner.type}, as type says")

@@ -7,15 +7,23 @@ the file's path below that folder, `expresso/ex03` for `voices/expresso/ex03.wav
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from antiphon.errors import PreconditionError
-from antiphon_cloud.checkpoint.conditions import listed
-from antiphon_cloud.checkpoint.directory import ModelDirectory
+from torch import Tensor
 
-FOLDER, SOUND = "voices", ".wav"
+from antiphon_cloud.checkpoint.conditions import SOUND, no_such_voice
+from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.files.tensor_file import DTYPES, TensorFile
+from antiphon_cloud.checkpoint.fingerprint import PIECE_BYTES, PIECES
+from antiphon_cloud.errors import CheckpointError
+from antiphon_cloud.model.conditioners import VOICE_STEPS
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "voices"
 LONGEST_NAME = 256
 
 
@@ -48,29 +56,38 @@ def voice_file(directory: ModelDirectory, name: str) -> Path:
     raise no_such_voice(name, list_voices(directory))
 
 
-def require_voices(chosen: Sequence[str], known: Sequence[str], most: int) -> None:
-    """Checks what a session chooses.
-
-    Args:
-        chosen: names.
-        known: those that there are.
-        most: voices at once; 0 for a model that takes none.
+def read_voice(path: Path, tensor: str, dim: int) -> Tensor:
+    """A voice's vectors, float32 [T, dim].
 
     Raises:
-        PreconditionError: there is no such voice, or they are too many.
+        CheckpointError: the file is damaged, or of another kind of model.
     """
-    if len(chosen) > most:
-        takes = f"takes {most} at most" if most else "takes none; leave them out"
-        raise PreconditionError(f"{len(chosen)} voices: this model {takes}")
-    for name in chosen:
-        if name.removesuffix(SOUND) not in known:
-            raise no_such_voice(name, known)
+    with TensorFile(path) as file:
+        held = file.tensors.get(tensor)
+        if held is None or len(held.shape) != 3 or held.shape[:2] != (1, dim) or held.dtype not in DTYPES:
+            found = "none" if held is None else f"{held.dtype} {list(held.shape)}"
+            raise CheckpointError(f"{path}: {tensor}: expected [1, {dim}, steps] in floats, found {found}")
+        if not 0 < held.shape[2] <= VOICE_STEPS:
+            raise CheckpointError(f"{path}: {tensor}: expected 1 to {VOICE_STEPS} steps, found {held.shape[2]}")
+        return file.read(tensor)[0].float().t()
 
 
-def no_such_voice(name: str, known: Sequence[str]) -> PreconditionError:
-    """The error that names some voices that there are."""
-    has = f"take {listed(known)}" if known else f"it has none; put some into {FOLDER}/ of the model directory"
-    return PreconditionError(f"voice {name[:LONGEST_NAME]!r}: this model has none of the name; {has}")
+def voice_digests(directory: ModelDirectory) -> dict[str, bytes]:
+    """The voices of `list_voices`, and a hash of a sample of each, by which two workers know that they have the same.
+    A file that cannot be read is left out, and the log says so."""
+    digests = {}
+    for name in list_voices(directory):
+        try:
+            with TensorFile(voice_file(directory, name)) as file:
+                digest = hashlib.sha256()
+                for tensor, held in sorted(file.tensors.items()):
+                    digest.update(f"{tensor} {held.dtype} {held.shape}".encode())
+                    for piece in file.sample(tensor, PIECES, PIECE_BYTES):
+                        digest.update(piece)
+            digests[name] = digest.digest()
+        except CheckpointError as error:
+            logger.warning("the voice %s is left out: %s", name, error)
+    return digests
 
 
 def is_safe(name: str) -> bool:

@@ -77,6 +77,12 @@ MAX_SECONDS = 86_400
     "same ones starts at once; only models that take them use any.",
 )
 @option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
+@option(
+    "--codebooks",
+    type=click.IntRange(1, 128),
+    help="Codebooks that a model generates which hears nobody; all of them where absent. Fewer are faster, and sound "
+    "worse.",
+)
 @device_option
 @dtype_option
 @quantize_option
@@ -97,6 +103,7 @@ def serve_command(
     keep_slot_s: float,
     prompt_cache_mb: int,
     eager: bool,
+    codebooks: int | None,
     device: str,
     dtype: str | None,
     quantize: str | None,
@@ -125,6 +132,7 @@ def serve_command(
         idle_timeout_ms=round(idle_s * 1000),
         step_budget_ms=step_budget_ms,
         keep_slot_ms=round(keep_slot_s * 1000),
+        codebooks=codebooks,
         prompt_cache_mb=prompt_cache_mb,
     )
     uvloop.run(run_server(server, partial(load, serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

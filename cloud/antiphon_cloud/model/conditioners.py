@@ -8,8 +8,10 @@ import msgspec
 from msgspec import Meta
 
 Width = Annotated[int, Meta(gt=0, le=2**17)]
-Name = Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Value = Annotated[str, Meta(min_length=1, max_length=64)]
+
+MAX_VOICES = 5  # that a session's model attends to, side by side
+VOICE_STEPS = 125  # of a voice, at most: 10 s
 
 # What the model's authors choose where nobody else does.
 _USUAL = {"description": "very_good", "cfg": "2.0", "control": "ok"}

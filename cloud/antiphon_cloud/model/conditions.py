@@ -13,12 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from antiphon_cloud.model.conditioners import Conditioner
+from antiphon_cloud.model.conditioners import MAX_VOICES, VOICE_STEPS, Conditioner
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import attention
 
-MAX_VOICES = 5  # side by side
-VOICE_STEPS = 125  # of a voice, at most: 10 s
 MAX_PERIOD = 10_000.0  # of the positions of what is attended to
 
 

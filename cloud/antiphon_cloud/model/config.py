@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from antiphon.spec import Sampling
-from antiphon_cloud.model.conditioners import Conditioner, Fuser, Name
+from antiphon_cloud.model.conditioners import Conditioner, Fuser
 from antiphon_cloud.timing import FRAME_MS
 
 PAUSE_HEAD = 2  # of the extra heads, the one whose first class the published clients take for a pause
@@ -56,7 +56,7 @@ class LMConfig:
     depformer_low_rank_embeddings: Annotated[int, Meta(ge=0, le=2**17)] | None = None
     extra_heads_num_heads: Annotated[int, Meta(ge=0, le=128)] = 0
     extra_heads_dim: Annotated[int, Meta(ge=0, le=2**17)] = 6
-    conditioners: Annotated[Mapping[Name, Conditioner], Meta(max_length=16)] = field(default_factory=dict, hash=False)
+    conditioners: Annotated[Mapping[str, Conditioner], Meta(max_length=16)] = field(default_factory=dict, hash=False)
     fuser: Fuser = field(default_factory=Fuser)
     cross_attention: bool = False
     demux_second_stream: bool = False  # whether a text token is two, of which the second may be none
@@ -76,6 +76,11 @@ class LMConfig:
     def user_codebooks(self) -> int:
         """Codebooks that the user's side fills."""
         return self.n_q - self.dep_q - self.silent_codebooks
+
+    @property
+    def codec_codebooks(self) -> int:
+        """Codebooks of the codec that the model's sides need."""
+        return max(self.dep_q, self.user_codebooks)
 
     @property
     def text_tokens(self) -> int:

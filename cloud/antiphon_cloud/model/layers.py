@@ -138,7 +138,7 @@ class Embedding(nn.Module):
         """Vectors [..., dim], in `dtype`, of tokens [...]."""
         if self.out1 is None or self.out2 is None:
             y = self.rows(tokens, dtype)
-            return y if self.low_rank is None else self.low_rank(y)  # type: ignore[no-any-return]
+            return y if self.low_rank is None else self.low_rank(y)
         first, second = self.parted(tokens)
         return self.out1(self.rows(first, dtype)) + self.out2(self.rows(second, dtype))  # type: ignore[no-any-return]
 

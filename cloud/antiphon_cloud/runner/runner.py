@@ -15,7 +15,7 @@ from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.families import PERSONAPLEX, with_fewer_codebooks
+from antiphon_cloud.checkpoint.families import PERSONAPLEX
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.checkpoint.voices import Voice, read_voices
@@ -160,8 +160,6 @@ class ModelRunner:
         """
         device = torch.device(device)
         directory.require_weights()
-        if codebooks is not None:
-            directory = replace(directory, config=with_fewer_codebooks(directory.config, codebooks))
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         backend = select(device, dtype, int8)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from antiphon.errors import UnavailableError
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.metrics import Metrics
@@ -42,6 +43,7 @@ class ServedModel:
     rules: ScriptRules | None = None  # of what the model is given to say; None: it only listens
     prompts: Strategy = no_prompt  # of the model
     voices: tuple[str, ...] = ()  # that prompts may name
+    conditions: tuple[Condition, ...] = ()  # that sessions may choose
     sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)
     description: pb.GetModelResponse = field(init=False)
@@ -56,6 +58,9 @@ class ServedModel:
             codec=self.codec.spec.to_message(),
             limits=self.limits.to_message(),
             voices=self.voices,
+            conditions=[
+                pb.Condition(name=each.name, values=each.values, default_value=each.default) for each in self.conditions
+            ],
         )
 
 

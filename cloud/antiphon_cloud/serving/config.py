@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import STEP_BUDGET_MS
@@ -28,6 +29,7 @@ class ServingConfig:
     idle_timeout_ms: int = 30_000
     step_budget_ms: float = STEP_BUDGET_MS
     keep_slot_ms: int = 5_000
+    codebooks: int | None = None
     prompt_cache_mb: int = 512  # two to four of the 7B's prompts, of 400 steps each
 
 
@@ -45,3 +47,5 @@ class ModelFacts:
     pool: PoolShape
     voices: list[VoiceFacts]  # that prompts may name
     silence: list[list[int]]  # its codes from a stream's first frame on, for the prompts of a model that listens
+    speakers: dict[str, bytes]  # voices that a model attends to, by name, with their hashes
+    conditions: tuple[Condition, ...]

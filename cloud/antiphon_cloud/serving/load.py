@@ -35,11 +35,12 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
     stepper = StepperProcess("antiphon_cloud.serving.load_stepper:load_stepper", arguments)
     facts = built(ModelFacts, stepper.facts["model"])
     codec = CodecFolder.open(Path(facts.codec))
-    if codec.spec.codebooks < stepper.spec.user_codebooks:
-        raise CheckpointError(
-            f"{facts.codec}: {codec.spec.codebooks} codebooks where the model hears {stepper.spec.user_codebooks}; "
-            "export the codec again"
-        )
+    for does, codebooks in (("hears", stepper.spec.user_codebooks), ("speaks", stepper.spec.model_codebooks)):
+        if codec.spec.codebooks < codebooks:
+            raise CheckpointError(
+                f"{facts.codec}: {codec.spec.codebooks} codebooks where the model {does} {codebooks}; "
+                "export the codec again"
+            )
     tokenizer = Tokenizer(Path(facts.tokenizer), padding=(facts.text_padding_token,))
     limits = Limits(
         config.slots,
@@ -60,6 +61,7 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         limits,
         config.step_budget_ms,
         rules,
-        strategy(stepper.spec, tokenizer.encode, facts.voices, facts.silence),
-        tuple(voice.name for voice in facts.voices),
+        strategy(stepper.spec, tokenizer.encode, facts.voices, facts.speakers, facts.silence),
+        (*(voice.name for voice in facts.voices), *facts.speakers),
+        facts.conditions,
     )

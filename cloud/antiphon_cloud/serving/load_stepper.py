@@ -10,8 +10,10 @@ import msgspec
 import torch
 
 from antiphon.history import fewest_steps
+from antiphon_cloud.checkpoint.conditions import list_conditions
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
+from antiphon_cloud.checkpoint.speaker_voices import voice_digests
 from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.codec.silence import silence_codes
 from antiphon_cloud.engine.runner import Runner as AnyRunner
@@ -22,7 +24,6 @@ from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
-from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.serving.thread_count import (
     ThreadWatch,
     WatchedRunner,
@@ -49,7 +50,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         AntiphonError: the codec cannot be exported.
     """
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
-    directory = ModelDirectory.open(config.model)
+    directory = ModelDirectory.open(config.model, config.codebooks)
     dtype = step_dtype(config.device, config.dtype, is_int8(directory, config.quantize))
     codec = config.codec or find_codec(directory)
     runner = ModelRunner.load(
@@ -76,11 +77,13 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         tokenizer=str(directory.tokenizer),
         text_padding_token=directory.config.lm.existing_text_padding_id,
         history_steps=max(fewest_steps(runner.spec), min(history_steps(directory.config.lm), HISTORY_STEPS)),
-        words_ahead=0,
+        words_ahead=directory.config.tts_config.second_stream_ahead,
         code_delays=directory.config.lm.delays[1 : 1 + directory.config.lm.dep_q],
         profile=profile,
         pool=runner.pool,
         voices=[facts_of(voice) for voice in runner.voices.values()],
+        speakers=voice_digests(directory),
+        conditions=list_conditions(directory.config.lm),
         silence=silence_codes(directory, SILENT_FRAMES).tolist() if runner.spec.model_type == "stt" else [],
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, P
 from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.conditions import Condition, require_conditions
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.model.config import PAUSE_HEAD
 from antiphon_cloud.model.tokens import ZERO
@@ -55,16 +56,18 @@ class OpenRequested:
     resume_token: bytes = b""
     script: Script | None = field(default=None, compare=False)  # None: the model only listens
     prompt: Prompt | None = None  # that it begins with, or began with
+    conditions: Mapping[str, str] = field(default_factory=dict)  # that it chose
 
     @property
     def past(self) -> HistoryTokens | None:
         """The session's tokens with its prompt's before them; None for a session that begins with nothing."""
-        return self.history if self.prompt is None else self.prompt.before(self.history)
+        return self.prompt.before(self.history) if self.prompt is not None and self.prompt.steps else self.history
 
     @property
     def settings(self) -> SessionSettings:
         """What the model is told for the whole session."""
-        return DEFAULT if self.prompt is None else self.prompt.settings
+        settings = DEFAULT if self.prompt is None else self.prompt.settings
+        return replace(settings, conditions=self.conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class CallProtocol:
         piece_of: a text token's bytes; see `TextStream`.
         rules: of the model's scripts; None where it only listens.
         prompts: of the model.
+        conditions: of the model, which a session may choose.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class CallProtocol:
         piece_of: Callable[[int], bytes],
         rules: ScriptRules | None = None,
         prompts: Strategy = no_prompt,
+        conditions: Sequence[Condition] = (),
     ) -> None:
         self.state = State.AWAITING_OPEN
         self._model = model
@@ -118,7 +123,7 @@ class CallProtocol:
         self._text = TextStream(piece_of)
         self._rules = rules
         self._written = False  # no stream of codes holds any
-        self._prompts = prompts
+        self._prompts, self._conditions = prompts, conditions
         self._prompt: Prompt | None = None
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
@@ -219,6 +224,7 @@ class CallProtocol:
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
         self._written = mode == pb.MODE_TEXT
+        require_conditions(message.conditions, self._conditions)
         self._prompt = prompt_of(self._prompts, message.prompt)
         history = self._history(message.history) if message.HasField("history") else None
         if history is not None:
@@ -230,7 +236,8 @@ class CallProtocol:
             if history is not None:
                 history = script.go_on(message.script, history)
         self.state = State.OPEN
-        return OpenRequested(message.seed, sampling, history, message.resume_token, script, self._prompt)
+        conditions = dict(message.conditions)
+        return OpenRequested(message.seed, sampling, history, message.resume_token, script, self._prompt, conditions)
 
     def _mode(self, asked: pb.Mode) -> pb.Mode:
         """What the session does.

@@ -54,13 +54,13 @@ async def connect(
         codec: the codec that makes and reads the codes (`Codec.load(...).spec`).
         sampling: None takes the model's own.
         seed: the same seed, sampling and codes give the same reply; None draws one.
-            mode: what the model must be able to do, "dialogue", "transcription" or "speech"; "text" asks a model that
+        mode: what the model must be able to do, "dialogue", "transcription" or "speech"; "text" asks a model that
             speaks in writing. None takes whatever it does.
-            voice: the voice that the model speaks with, where it takes one: its name on the worker (`describe` lists them),
+        voice: the voice that the model speaks with, where it takes one: its name on the worker (`describe` lists them),
             or what `encode_voice` makes of a recording; None leaves it to the model.
         persona: who the model is, in words; for a model that takes one.
         prompt_text: words in the spelling and style that a model which listens is to write.
-            timings: ask for the worker's own times in `Totals`.
+        timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
         on_change: called when the session looks for another worker, and when it has found one.

@@ -13,7 +13,7 @@ from antiphon.spec import Sampling
 from antiphon_cloud.backends import fbgemm
 from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.cuda.products import TritonLinear
-from antiphon_cloud.model.conditions import MAX_VOICES, VOICE_STEPS
+from antiphon_cloud.model.conditioners import MAX_VOICES, VOICE_STEPS
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Layer, rope

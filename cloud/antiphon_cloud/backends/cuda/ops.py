@@ -1,7 +1,8 @@
 """A GPU's executor: a step in some four hundred kernels, each of which does what the definition does in several.
 
 A layer is five: norm, projection, rotation and the new keys and values; attention; projection and residual; norm, gates
-and values; product and residual. A cross attention adds four: norm; queries; attention; projection and residual. What is no step (several positions of a session at once) goes by the definition.
+and values; product and residual. A cross attention adds four: norm; queries; attention; projection and
+residual. What is no step (several positions of a session at once) goes by the definition.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class CudaOps(Ops):
             return super().cross_attention(layer, index, x, conditions)
         assert cross is not None
         q = self._products.linear_add(Weights.of(cross.q_proj), Rows(layer.norm_cross(x)[:, 0]))
-        out = self.attend_to(q.unflatten(1, (cross.heads, -1)), Places.of_cross(conditions, index)).flatten(1)[:, None]
+        out = self.attend_to(q.view(len(q), cross.heads, -1), Places.of_cross(conditions, index)).flatten(1)[:, None]
         return self.linear_add(cross.out_projs, out, (0,), x)
 
     def linear_add(self, matrices: nn.ModuleList, x: Tensor, sets: Sequence[int], residual: Tensor) -> Tensor:
