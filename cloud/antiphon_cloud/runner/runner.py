@@ -135,7 +135,6 @@ class ModelRunner:
         threads: int | None = None,
         promise: int | None = None,
         prompt_cache_bytes: int = 0,
-        codebooks: int | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -151,7 +150,6 @@ class ModelRunner:
             threads: that loading and steps are shared among; None for as many as before.
             promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
             prompt_cache_bytes: for keys and values of prompts, in a model that takes voices.
-            codebooks: that a model which hears nobody generates; None for all of them.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.

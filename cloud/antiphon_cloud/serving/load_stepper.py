@@ -24,6 +24,7 @@ from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
+from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.serving.thread_count import (
     ThreadWatch,
     WatchedRunner,
