@@ -18,9 +18,11 @@ from antiphon_cloud.sessions.script.script import ScriptRules
 from tests.support.language_models import MICRO, micro_runner
 from tests.support.servers import CODEC
 from tools.harness.stepper_thread import StepperThread
+from tools.harness.stub_runner import SPEC as STUB
 
 SOUND_DELAY = 4
 SAY_BYTES = 8192
+LISTENER = replace(STUB, model_codebooks=0, model_type="stt", delay_steps=0)
 READER = replace(MICRO, n_q=3, delays=(0, 0, 1, 2))  # all of its codebooks are its own
 
 

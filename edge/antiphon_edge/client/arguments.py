@@ -91,6 +91,19 @@ def check_sampling(sampling: Any) -> Sampling | None:
     return given
 
 
+def check_text(text: Any) -> str:
+    """The text, which can be sent.
+
+    Raises:
+        ArgumentError: it is no text.
+    """
+    try:
+        check_type(text, str, "text").encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"text: what no UTF-8 holds, at character {error.start}") from None
+    return str(text)
+
+
 def check_type(value: Any, wanted: type[T], name: str, instead: str = "") -> T:
     """The value, where it is of that type.
 

@@ -38,7 +38,7 @@ import numpy.typing as npt
 from antiphon.errors import AntiphonError, SequenceError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
-from antiphon_edge.client.arguments import check_type
+from antiphon_edge.client.arguments import check_text
 from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.events import GoAway, Reply, Totals
 
@@ -106,6 +106,16 @@ class Session:
         return self._journal.totals
 
     @property
+    def listens(self) -> bool:
+        """Whether frames carry codes: in writing they do not, nor for a model that hears nobody."""
+        return self._packer.codebooks > 0
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which the worker has owed an answer."""
+        return self._carrier.stream.stalled_s()
+
+    @property
     def in_flight(self) -> int:
         """Frames sent whose replies were not taken yet."""
         return self._journal.in_flight
@@ -162,7 +172,7 @@ class Session:
             NotSupportedError: the worker is too old.
             AntiphonError: the session has ended; the error says why.
         """
-        check_type(text, str, "text")
+        check_text(text)
         for at in range(0, len(text), SAY_CHARACTERS):
             await self._journal.say(text[at : at + SAY_CHARACTERS], speaker)
             self._carrier.wake()

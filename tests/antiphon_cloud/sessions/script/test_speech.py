@@ -42,9 +42,9 @@ def test_every_token_is_the_references(name: str) -> None:
     for turn, line in enumerate(case["script"]):
         said.add(line, turn % 2, end=turn == len(case["script"]) - 1)
     entries = list(said.current.entries)
-    assert [
-        {"tokens": list(entry.tokens), "text": entry.text, "padding": entry.padding} for entry in entries
-    ] == case["entries"]
+    assert [{"tokens": list(entry.tokens), "text": entry.text, "padding": entry.padding} for entry in entries] == case[
+        "entries"
+    ]
 
     reader, begun, ends = machine(said, case["delay_steps"]), list[tuple[int, int]](), list[int]()
     for number, (drawn, wanted) in enumerate(case["text_steps"]):
