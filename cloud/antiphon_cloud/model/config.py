@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from antiphon.spec import Sampling
+from antiphon_cloud.model.conditioners import Conditioner, Fuser, Name
+from antiphon_cloud.timing import FRAME_MS
 
 MAX_TOP_K = 512  # candidates that a sampling step ranks; the batch's shape is fixed, so this is too
 
@@ -23,7 +25,7 @@ Heads = Annotated[int, Meta(gt=0, le=2**10)]
 Layers = Annotated[int, Meta(gt=0, le=2**9)]
 FeedForward = Annotated[int, Meta(ge=0, le=2**20)]
 Index = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(ge=0, le=30)]  # of silence
+Seconds = Annotated[float, Meta(ge=0, le=30)]  # of silence, or of delay
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class LMConfig:
     depformer_low_rank_embeddings: Annotated[int, Meta(ge=0, le=2**17)] | None = None
     extra_heads_num_heads: Annotated[int, Meta(ge=0, le=128)] = 0
     extra_heads_dim: Annotated[int, Meta(ge=0, le=2**17)] = 6
+    conditioners: Annotated[Mapping[Name, Conditioner], Meta(max_length=16)] = field(default_factory=dict, hash=False)
+    fuser: Fuser = field(default_factory=Fuser)
+    cross_attention: bool = False
+    demux_second_stream: bool = False  # whether a text token is two, of which the second may be none
+    silent_codebooks: int = 0  # the last ones, which hold `ZERO`: of a model that generates fewer than it could
 
     @property
     def streams(self) -> int:
@@ -67,7 +74,13 @@ class LMConfig:
     @property
     def user_codebooks(self) -> int:
         """Codebooks that the user's side fills."""
-        return self.n_q - self.dep_q
+        return self.n_q - self.dep_q - self.silent_codebooks
+
+    @property
+    def text_tokens(self) -> int:
+        """Tokens that the text stream may hold, beside the initial one: all pairs where each is two."""
+        tokens = self.text_card + 1
+        return tokens * (tokens + 1) if self.demux_second_stream else self.text_card
 
     @property
     def max_delay(self) -> int:
@@ -108,13 +121,21 @@ class SpeechToText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audio_silence_prefix_seconds: Seconds = 0.0
 
 
+class TextToSpeech(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model that speaks a script is fed."""
+
+    audio_delay: Seconds = 0.0  # from a text token to its sound
+    second_stream_ahead: Annotated[int, Meta(ge=0, le=64)] = 0  # words that the second of two text tokens is ahead
+    multistream: bool = False  # whether each speaker has streams of its own
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """All of config.json: the language model and what lies around it."""
 
     lm: LMConfig = field(default_factory=LMConfig)
     sampling: Sampling = field(default_factory=Sampling)  # lm_gen_config
-    unused_weight_sets: int = 0  # of the depformer, after the model's own, which its files hold and nobody loads
+    published: LMConfig | None = None  # the model that the files hold, where less of it is run
     moshi_name: str = "model.safetensors"
     mimi_name: str = "tokenizer-e351c8d8-checkpoint125.safetensors"
     mimi_config_name: str | None = None
@@ -126,8 +147,18 @@ class ModelConfig:
     lora_rank: int = 128
     lora_scaling: Annotated[float, Meta(ge=-1e6, le=1e6)] = 2.0
     stt_config: SpeechToText = field(default_factory=SpeechToText)
-    tts_config: Mapping[str, Any] = field(default_factory=dict)
+    tts_config: TextToSpeech = field(default_factory=TextToSpeech)
     model_id: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sound_delay_steps(self) -> int:
+        """Steps from a text token to its sound, in a model that speaks a script."""
+        return int(self.tts_config.audio_delay * (1000 / FRAME_MS)) if self.model_type == "tts" else 0
+
+    @property
+    def speakers(self) -> int:
+        """Speakers that a script may have; 0 for a model that speaks none."""
+        return (2 if self.lm.fuser.cross else 1) if self.model_type == "tts" else 0
 
     @property
     def silence_before_s(self) -> float:

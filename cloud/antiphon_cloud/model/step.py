@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.lm import LanguageModel
@@ -57,7 +58,8 @@ def step(
     forced_text, forced_codes = (None, None) if forced is None else (forced[:, :FORCED_TEXT], forced[:, FORCED_TEXT:])
     given = ops.begin(state, slots, user_codes)
     steps, sampling, keys = given.steps, given.sampling, given.keys
-    hidden = ops.temporal(given.tokens[..., None], steps[:, None], kv or StaticKv(state.ring, slots, steps))
+    kv, conditions = kv or StaticKv(state.ring, slots, steps), state.conditions.rows(slots)
+    hidden = ops.temporal(given.tokens[..., None], steps[:, None], kv, conditions)
     text_logits = ops.logits(model.text_linear, hidden)
     text, drawn_text = ops.draw_text(
         text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k, forced_text
@@ -68,7 +70,7 @@ def step(
     return StepOutput(output, text, drawn_text, finite, text_logits, audio_logits, _extra_heads(model, hidden))
 
 
-def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv) -> None:
+def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions) -> None:
     """Leaves the keys and values of T steps of one session, whose tokens are known, with `kv`.
 
     Args:
@@ -76,8 +78,9 @@ def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv) -> None:
         inputs: what the streams hold at each step, int64 [T, streams].
         steps: their numbers, one after the other, int64 [T].
         kv: as for `step`; each of its rows is a step.
+        conditions: what the session was told, for each of the rows.
     """
-    ops.temporal(inputs[..., None], steps[:, None], kv)
+    ops.temporal(inputs[..., None], steps[:, None], kv, conditions)
 
 
 def _extra_heads(model: LanguageModel, hidden: Tensor) -> Tensor:

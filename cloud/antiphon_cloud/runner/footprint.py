@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from antiphon_cloud.backends.select import Backend
+from antiphon_cloud.checkpoint.load import CONDITIONERS
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import PAGE
@@ -43,13 +44,14 @@ def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) 
         model = LanguageModel(config)
     linears = [module.weight for module in model.modules() if isinstance(module, Linear)]
     elements = sum(weight.numel() for weight in linears)
-    rest = sum(parameter.numel() for parameter in model.parameters()) - elements
+    told = [value.numel() for name, value in model.named_parameters() if name.startswith(CONDITIONERS)]
+    rest = sum(parameter.numel() for parameter in model.parameters()) - elements - sum(told)
     width = backend.dtype.itemsize
     matrices = elements + 4 * sum(len(weight) for weight in linears) if backend.int8 else elements * width
     state = BatchState.allocate(config, 1, backend.dtype, torch.device("meta"), kv_dtype)
     held = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
     page = held // config.context * min(PAGE, config.context)
-    rest *= 2 if backend.int8 else width
+    rest = rest * (2 if backend.int8 else width) + 4 * sum(told)
     return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held)
 
 

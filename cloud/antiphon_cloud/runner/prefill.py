@@ -18,6 +18,7 @@ import torch
 from antiphon.history import HistoryTokens, Tokens
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.delays import delayed
+from antiphon_cloud.model.tokens import ZERO
 
 
 class SlotRunner(Protocol):
@@ -104,7 +105,8 @@ def held_tokens(config: LMConfig, history: HistoryTokens, first: int) -> Tokens:
     steps, generated = range(first, history.steps + 1), 1 + config.dep_q
     delays, initial = config.delays, config.initial_tokens
     replies = torch.from_numpy(np.concatenate((history.text[:, None], history.codes), 1).T.astype(np.int64))
-    heard = torch.from_numpy(history.user.T.astype(np.int64))
+    silence = np.full((config.silent_codebooks, len(history)), ZERO)
+    heard = torch.from_numpy(np.concatenate((history.user.T, silence)).astype(np.int64))
     model = delayed(replies, delays[:generated], initial[:generated], steps, history.first - config.max_delay)
     user = delayed(heard, delays[generated:], initial[generated:], steps, history.first - 1)
     held: Tokens = torch.cat((model, user)).numpy().astype(np.int32)

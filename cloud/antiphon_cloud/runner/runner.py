@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.families import with_fewer_codebooks
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.errors import ConfigError
@@ -24,6 +26,7 @@ from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, prefill, step
 from antiphon_cloud.runner import card
+from antiphon_cloud.runner.conditions import SlotConditions
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
 from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
 from antiphon_cloud.runner.page_pool import PagePool, PoolShape
@@ -69,6 +72,7 @@ class ModelRunner:
         graphs: whether steps over static buffers are captured and replayed; needs a GPU.
         pool: memory that slots share, if they do; None for a whole context for each.
         use_threads: shares the steps of this process among so many threads.
+        directory: where the model's voices are; None for nowhere.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class ModelRunner:
         graphs: bool = True,
         pool: PoolShape | None = None,
         use_threads: Callable[[int], None] = torch.set_num_threads,
+        directory: ModelDirectory | None = None,
     ) -> None:
         self.ops = ops
         self.use_threads = use_threads
@@ -98,6 +103,7 @@ class ModelRunner:
         paging = Paging(self.pool.pages + 1, self.pool.page) if static else None
         with torch.inference_mode():
             self.state = BatchState.allocate(self.config, slots + static, ops.model.dtype, device, kv_dtype, paging)
+            self._conditions = SlotConditions(ops.model, self.state.conditions, directory)
             for slot in range(slots):
                 self.allow(slot, self.pool.promised)
             if static:
@@ -119,6 +125,7 @@ class ModelRunner:
         random_weights: bool = False,
         threads: int | None = None,
         promise: int | None = None,
+        codebooks: int | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -133,6 +140,7 @@ class ModelRunner:
             random_weights: whether the weights are random, which sessions may know.
             threads: that loading and steps are shared among; None for as many as before.
             promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
+            codebooks: that a model which hears nobody generates; None for all of them.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -141,6 +149,8 @@ class ModelRunner:
         """
         device = torch.device(device)
         directory.require_weights()
+        if codebooks is not None:
+            directory = replace(directory, config=with_fewer_codebooks(directory.config, codebooks))
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         backend = select(device, dtype, int8)
@@ -157,7 +167,8 @@ class ModelRunner:
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
         with card.room(device), card.faults(device):
             ops = backend.ops(load_model(directory, backend))
-            return cls(ops, slots, spec, kv_dtype, graphs=graphs, pool=pool, use_threads=backend.use_threads)
+            options: dict[str, Any] = {"graphs": graphs, "pool": pool, "use_threads": backend.use_threads}
+            return cls(ops, slots, spec, kv_dtype, directory=directory, **options)
 
     @property
     def config(self) -> LMConfig:
@@ -183,6 +194,10 @@ class ModelRunner:
             seed: the session's tokens are a function of it, of the sampling and of the user's codes.
             sampling: temperatures, and top-ks of 1 to `MAX_TOP_K`.
             settings: what the model is told for the whole session.
+
+        Raises:
+            PreconditionError: the settings ask for what the model does not have.
+            CheckpointError: a file that they name is damaged.
         """
         assert 0 <= slot < self.slots
         assert 0 < sampling.text_top_k <= MAX_TOP_K
@@ -190,6 +205,7 @@ class ModelRunner:
         with card.faults(self._device), torch.inference_mode():
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
+            self._conditions.set(slot, settings)
 
     def resume(
         self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
@@ -221,7 +237,8 @@ class ModelRunner:
             else:
                 kv = ring.consecutive(slot, steps, first, self.window(slot))
             tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
-            prefill(self.ops, tokens, torch.tensor(steps, device=device), kv)
+            numbers = torch.tensor(steps, device=device)
+            prefill(self.ops, tokens, numbers, kv, self.state.conditions.rows(torch.full_like(numbers, slot)))
             if device.type == "cuda":  # whoever measures the chunk measures all of it
                 torch.cuda.current_stream(device).synchronize()
 
@@ -321,7 +338,7 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         user_codebooks=config.lm.user_codebooks,
         model_codebooks=config.lm.dep_q,
         cardinality=config.lm.card,
-        text_cardinality=config.lm.text_card,
+        text_cardinality=config.lm.text_tokens,
         delay_steps=config.lm.max_delay,
         context_steps=config.lm.context,
         sampling=config.sampling,
@@ -330,4 +347,7 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         text_padding_token=config.lm.existing_text_padding_id,
         silence_before_ms=round(1000 * config.silence_before_s),
         silence_after_ms=round(1000 * config.silence_after_s),
+        sound_delay_steps=config.sound_delay_steps,
+        speakers=config.speakers,
+        takes_voice=bool(config.lm.fuser.cross),
     )

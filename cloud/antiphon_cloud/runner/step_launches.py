@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from antiphon_cloud.backends.cuda.launch import Launch, recording
 from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.cuda.products import TritonLinear
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
 from antiphon_cloud.model.layers import Linear
@@ -124,10 +125,10 @@ class _PartedOps(CudaOps):
         with self._part("embedding"):
             return super().embed(tokens)
 
-    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
         """See `Ops.temporal`."""
         with self._part("temporal"):
-            return super().temporal(tokens, steps, kv)
+            return super().temporal(tokens, steps, kv, conditions)
 
     def logits(self, linear: nn.Module, x: Tensor) -> Tensor:
         """See `Ops.logits`."""

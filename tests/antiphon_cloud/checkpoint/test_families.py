@@ -52,8 +52,9 @@ def test_personaplexs_two_keys_are_the_7b_without_the_users_codebooks() -> None:
     """Its reference's tokens follow from a context of one step less, which `personaplex-tiny` says of 70."""
     config = parse_config(PUBLISHED, "config.json")
     assert config.lm == replace(LMConfig(), context=2999)
-    assert (config.lm.dep_q, config.lm.user_codebooks, config.unused_weight_sets) == (8, 8, 8)
-    assert parse_config(PUBLISHED | {"dep_q": 8}, "config.json").unused_weight_sets == 0
+    assert (config.lm.dep_q, config.lm.user_codebooks) == (8, 8)
+    assert config.published == replace(config.lm, dep_q=16)
+    assert parse_config(PUBLISHED | {"dep_q": 8}, "config.json").published is None
 
 
 def test_only_personaplex_has_a_version() -> None:

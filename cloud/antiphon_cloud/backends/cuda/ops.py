@@ -1,7 +1,7 @@
 """A GPU's executor: a step in some four hundred kernels, each of which does what the definition does in several.
 
 A layer is five: norm, projection, rotation and the new keys and values; attention; projection and residual; norm, gates
-and values; product and residual. What is no step (several positions of a session at once) goes by the definition.
+and values; product and residual. A cross attention adds four: norm; queries; attention; projection and residual. What is no step (several positions of a session at once) goes by the definition.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from antiphon_cloud.backends.cuda.launch import Kernel
 from antiphon_cloud.backends.cuda.places import Places
 from antiphon_cloud.backends.cuda.products import Products, Rows, Weights
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, power_of_two
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Embedding, Layer, SwiGLU
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Drawn, Ops, StepInputs
 from antiphon_cloud.model.sampling import SlotSampling
 from antiphon_cloud.model.state import BatchState, CodebookKv, DepformerKv
-from antiphon_cloud.model.tokens import NEW_WORD, UNGENERATED
+from antiphon_cloud.model.tokens import NEW_WORD, UNGENERATED, ZERO
 
 BEGIN, ROTATION, EMBED = Kernel("streams", "begin"), Kernel("streams", "rotation"), Kernel("streams", "embed")
 NORM, FINISH = Kernel("streams", "norm"), Kernel("streams", "finish")
@@ -46,7 +47,8 @@ class CudaOps(Ops):
         super().__init__(model)
         config, device = model.config, model.text_emb.weight.device
         self._products = Products.on(device)
-        self._tables = _addresses([model.text_emb, *model.emb])
+        self._pairs = config.demux_second_stream
+        self._tables = _addresses([*([] if self._pairs else [model.text_emb]), *model.emb])
         pair = torch.arange(config.dim // config.num_heads // 2, dtype=torch.float32)
         exponents = pair * (-math.log(config.max_period) * 2 / (config.dim // config.num_heads))
         self._frequencies = torch.exp(exponents).to(device)  # as `rope` has them
@@ -66,7 +68,7 @@ class CudaOps(Ops):
             slots, user_codes, state.tokens, state.offsets, state.delays, state.initial,
             of.seeds, of.text_temperature, of.text_top_k, of.audio_temperature, of.audio_top_k,
             tokens, steps, keys, seeds, text_temperature, text_top_k, audio_temperature, audio_top_k,
-            config.streams, generated, state.tokens.shape[-1],
+            config.streams, generated, config.user_codebooks, state.tokens.shape[-1],
             STREAMS=power_of_two(config.streams), num_warps=1,
             reads=(slots, user_codes, tokens, seeds), writes=(user_codes, *integers),
         )  # fmt: skip
@@ -96,15 +98,27 @@ class CudaOps(Ops):
         model, (rows, streams, steps) = self.model, tokens.shape
         if steps > 1 or self._tables is None:
             return super().embed(tokens)
-        dim = model.config.dim
+        text, dim = tokens[:, 0, 0], model.config.dim
+        if self._pairs:
+            tokens, streams = tokens[:, 1:], streams - 1
         x = torch.empty(rows, 1, dim, dtype=model.dtype, device=tokens.device)
         EMBED.launch(
             (rows, -(-dim // EMBED_BLOCK)),
-            self._tables, tokens.contiguous(), model.text_emb.weight, x, streams, dim,
+            self._tables, tokens.contiguous(), model.emb[0].weight, x, streams, dim,
             BLOCK=EMBED_BLOCK, num_warps=4,
             reads=(tokens, rows * streams * dim * model.text_emb.weight.element_size()), writes=(x,),
         )  # fmt: skip
+        if self._pairs:
+            x = self._products.linear_add(*self._pair(model.text_emb, text, Rows(x[:, 0])))[:, None]
         return x
+
+    def _pair(self, embedding: Embedding, tokens: Tensor, residual: Rows | None = None) -> tuple[Weights, Rows, Rows]:
+        """The second product of a token's two vectors, to be added to the first, which is added to the residual."""
+        assert embedding.out1 is not None
+        assert embedding.out2 is not None
+        first, second = embedding.parted(tokens)
+        y = self._products.linear_add(Weights.of(embedding.out1), Rows(embedding.weight, first), residual)
+        return Weights.of(embedding.out2), Rows(embedding.weight, second.clamp(min=ZERO)), Rows(y)
 
     def self_attention(
         self, layer: Layer, index: int, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv
@@ -129,10 +143,20 @@ class CudaOps(Ops):
             heads, dim, places.pages, places.position + 1,
             PAGE=places.page, PART=PART, BLOCK=ENTRIES, WIDTH=width, PARTS=power_of_two(parts),
             num_warps=8 if places.key_scales is None else 4, num_stages=1,
-            reads=(q, 0 if places.by_slot else rows * (places.position + 1) * entry_bytes), writes=(out,),
-            read_per_entry=entry_bytes if places.by_slot else 0,
+            reads=(q, 0 if places.grows else rows * (places.position + 1) * entry_bytes), writes=(out,),
+            read_per_entry=entry_bytes if places.grows else 0,
         )  # fmt: skip
         return out
+
+    def cross_attention(self, layer: Layer, index: int, x: Tensor, conditions: RowConditions) -> Tensor:
+        """See `Ops.cross_attention`."""
+        cross = layer.cross_attention
+        if not is_step(x):
+            return super().cross_attention(layer, index, x, conditions)
+        assert cross is not None
+        q = self._products.linear_add(Weights.of(cross.q_proj), Rows(layer.norm_cross(x)[:, 0]))
+        out = self.attend_to(q.unflatten(1, (cross.heads, -1)), Places.of_cross(conditions, index)).flatten(1)[:, None]
+        return self.linear_add(cross.out_projs, out, (0,), x)
 
     def linear_add(self, matrices: nn.ModuleList, x: Tensor, sets: Sequence[int], residual: Tensor) -> Tensor:
         """See `Ops.linear_add`."""
@@ -150,10 +174,10 @@ class CudaOps(Ops):
         hidden = self._products.norm_gate(layer.norm2, Weights.of(gating.linear_in), x[:, 0])
         return self._products.linear_add(Weights.of(gating.linear_out), Rows(hidden), Rows(x[:, 0]))[:, None]
 
-    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
         """See `Ops.temporal`."""
         if not isinstance(kv, StaticKv):
-            return super().temporal(tokens, steps, kv)
+            return super().temporal(tokens, steps, kv, conditions)
         model, rows, pairs = self.model, len(tokens), len(self._frequencies)
         rotation = torch.empty(2, rows, pairs, device=tokens.device)
         ROTATION.launch(
@@ -161,7 +185,10 @@ class CudaOps(Ops):
             steps.contiguous(), self._frequencies, rotation, rows, pairs, PAIRS=power_of_two(pairs), num_warps=1,
             reads=(steps, self._frequencies), writes=(rotation,),
         )  # fmt: skip
-        x = self.layers(model.transformer, self.embed(tokens), (0,), rotation, kv)
+        x = self.embed(tokens)
+        if conditions is not None:
+            x = conditions.add_to(x)
+        x = self.layers(model.transformer, x, (0,), rotation, kv, conditions)
         y, dim = torch.empty_like(x), x.shape[-1]
         NORM.launch(
             (rows,),
@@ -233,9 +260,10 @@ class CudaOps(Ops):
         """The projection of hidden [B, 1, dim], and the vector of the token before: [B, 1, inner]."""
         model = self.model
         weight_set, embedding = model.config.weight_sets[codebook], model.codebook_embedding(codebook)
-        assert isinstance(embedding, Embedding)
         vectors = Rows(embedding.weight, previous)
-        if embedding.low_rank is not None:
+        if embedding.out1 is not None:
+            vectors = Rows(self._products.linear_add(*self._pair(embedding, previous)))
+        elif embedding.low_rank is not None:
             vectors = Rows(self._products.linear_add(Weights.of(embedding.low_rank), vectors))
         weights = Weights.of(of_set(model.depformer_in, (weight_set,)))
         return self._products.linear_add(weights, Rows(hidden[:, 0]), vectors)[:, None]
