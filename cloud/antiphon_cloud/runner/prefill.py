@@ -94,7 +94,7 @@ class Prefill:
         if forced is None:
             return None
         row = self._next - (self._history.steps - len(forced))
-        return forced[row : row + 1]
+        return forced[row : row + 1] if row >= 0 else None
 
 
 def held_tokens(config: LMConfig, history: HistoryTokens, first: int) -> Tokens:

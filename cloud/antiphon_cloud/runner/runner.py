@@ -338,7 +338,7 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         user_codebooks=config.lm.user_codebooks,
         model_codebooks=config.lm.dep_q,
         cardinality=config.lm.card,
-        text_cardinality=config.lm.text_tokens,
+        text_cardinality=config.lm.text_card,
         delay_steps=config.lm.max_delay,
         context_steps=config.lm.context,
         sampling=config.sampling,

@@ -56,7 +56,7 @@ class Call:
         self._context = context
         self._place = place
         self._protocol = CallProtocol(
-            served.engine.spec, served.codec.spec, served.limits, served.piece_of, served.rules
+            served.engine.spec, served.codec.spec, served.limits, served.piece_of, rules=served.rules
         )
         self._writing = asyncio.Lock()
         self._opened = asyncio.Event()  # the edge has read Opened

@@ -52,4 +52,4 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
     if stepper.spec.model_codebooks:
         rules = ScriptRules(tokenizer.encode, facts.words_ahead, tuple(facts.code_delays))
     engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
-    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms, rules)
+    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms, rules=rules)

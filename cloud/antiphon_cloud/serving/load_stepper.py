@@ -72,7 +72,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         tokenizer=str(directory.tokenizer),
         text_padding_token=directory.config.lm.existing_text_padding_id,
         history_steps=max(fewest_steps(runner.spec), min(history_steps(directory.config.lm), HISTORY_STEPS)),
-        words_ahead=0,
+        words_ahead=directory.config.tts_config.second_stream_ahead,
         code_delays=directory.config.lm.delays[1 : 1 + directory.config.lm.dep_q],
         profile=profile,
         pool=runner.pool,
