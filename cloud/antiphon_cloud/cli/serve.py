@@ -68,6 +68,14 @@ MAX_SECONDS = 86_400
     default=5.0,
     help="Seconds that a session whose stream broke keeps its slot, unless another session needs it.",
 )
+@option(
+    "--prompt-cache",
+    "prompt_cache_mb",
+    type=click.IntRange(0, 1_000_000),
+    default=512,
+    help="Megabytes of memory for what the model remembers of voices and personas, so that the next session with the "
+    "same ones starts at once; only models that take them use any.",
+)
 @option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
 @device_option
 @dtype_option
@@ -87,6 +95,7 @@ def serve_command(
     exposure: dict[str, Any],
     step_budget_ms: float,
     keep_slot_s: float,
+    prompt_cache_mb: int,
     eager: bool,
     device: str,
     dtype: str | None,
@@ -116,5 +125,6 @@ def serve_command(
         idle_timeout_ms=round(idle_s * 1000),
         step_budget_ms=step_budget_ms,
         keep_slot_ms=round(keep_slot_s * 1000),
+        prompt_cache_mb=prompt_cache_mb,
     )
     uvloop.run(run_server(server, partial(load, serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

@@ -165,7 +165,7 @@ class Engine:
             sampling: temperatures and top-ks.
             deliver: called with each reply, in order, or with why there will be none.
             owner: whose session it is; owners take turns where several prefills wait.
-            history: the session's tokens so far.
+            history: the session's tokens so far, its prompt's first.
             settings: what the model is told for the whole session.
 
         Raises:
@@ -174,7 +174,7 @@ class Engine:
         self.require_running()
         assert self._free, "whoever takes a slot asks first"
         ready = asyncio.get_running_loop().create_future()
-        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready)
+        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready, settings.prompt_steps)
         self._taken[slot.generation] = slot
         self._metrics.opened()
         packed, steps = None, 0
@@ -200,7 +200,7 @@ class Engine:
         self._owe()
         self._unanswered += 1
         slot.waiting += 1
-        if (pages := self.memory.grow(slot.row, sequence)) is not None:
+        if (pages := self.memory.grow(slot.row, slot.prompt_steps + sequence)) is not None:
             self._send(Allow(slot.generation, pages))
         codes_bytes = codes.astype(TOKENS, copy=False).tobytes()
         forced_bytes = b"" if forced is None else forced.astype(TOKENS, copy=False).tobytes()

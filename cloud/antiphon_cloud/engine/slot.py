@@ -37,6 +37,7 @@ class Slot:
     deliver: Deliver  # called on the event loop with each reply, or with why there will be none
     ready: asyncio.Future[None]
     """Done once the session can step; fails with AntiphonError where its prefill did."""
+    prompt_steps: int = 0  # that the session took before its first frame
     waiting: int = 0
     """Frames that were not answered yet."""
     released: bool = False

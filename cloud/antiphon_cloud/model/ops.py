@@ -224,9 +224,12 @@ class Ops:
     def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
         """Final hidden states [B, T, dim] of tokens [B, streams, T] at the sessions' steps [B, T] (or [1, T]), which
         were told `conditions`; None for nothing."""
+        return self.hidden(self.embed(tokens), steps, kv, conditions)
+
+    def hidden(self, x: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
+        """As `temporal`, of inputs [B, T, dim] that `embed` made."""
         model, config = self.model, self.model.config
         rotation = rope(steps, config.dim // config.num_heads, config.max_period)
-        x = self.embed(tokens)
         if conditions is not None:
             x = conditions.add_to(x)
         return model.out_norm(self.layers(model.transformer, x, (0,), rotation, kv, conditions))  # type: ignore[no-any-return]

@@ -71,16 +71,19 @@ def step(
 
 
 def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions) -> None:
-    """Leaves the keys and values of T steps of one session, whose tokens are known, with `kv`.
+    """Leaves the keys and values of T steps of one session, whose inputs are known, with `kv`.
 
     Args:
         ops: what computes it, with the weights.
-        inputs: what the streams hold at each step, int64 [T, streams].
+        inputs: what the streams hold at each step, int64 [T, streams]; or the sum of their embeddings, [T, dim].
         steps: their numbers, one after the other, int64 [T].
         kv: as for `step`; each of its rows is a step.
         conditions: what the session was told, for each of the rows.
     """
-    ops.temporal(inputs[..., None], steps[:, None], kv, conditions)
+    if inputs.is_floating_point():
+        ops.hidden(inputs[:, None], steps[:, None], kv, conditions)
+    else:
+        ops.temporal(inputs[..., None], steps[:, None], kv, conditions)
 
 
 def _extra_heads(model: LanguageModel, hidden: Tensor) -> Tensor:

@@ -32,14 +32,16 @@ class Footprint:
     elements: int  # of the matrices
     page: int  # a page of keys and values, where slots share memory
     row: int  # the rest of a slot's state
+    beside: int = 0  # what the worker keeps beside its sessions: keys and values of prompts
 
     def total(self, rows: int) -> int:
         """Bytes of the weights and of the state of `rows` sessions, with headroom."""
-        return int(HEADROOM * (self.matrices + self.tables + rows * self.session))
+        return int(HEADROOM * (self.matrices + self.tables + rows * self.session)) + self.beside
 
 
-def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) -> Footprint:
-    """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`."""
+def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None, beside: int = 0) -> Footprint:
+    """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`, and so many
+    bytes beside its sessions."""
     with torch.device("meta"):
         model = LanguageModel(config)
     linears = [module.weight for module in model.modules() if isinstance(module, Linear)]
@@ -52,7 +54,7 @@ def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) 
     held = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
     page = held // config.context * min(PAGE, config.context)
     rest = rest * (2 if backend.int8 else width) + 4 * sum(told)
-    return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held)
+    return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held, beside)
 
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:
@@ -87,7 +89,7 @@ def pool_that_fits(needed: Footprint, context: int, slots: int, device: torch.de
     beside = (
         needed.matrices + needed.tables + (slots + 1) * needed.row + needed.page
     )  # one row and one page pad batches
-    total, (free, of_all) = int(HEADROOM * (beside + least * needed.page)), memory(device)
+    total, (free, of_all) = int(HEADROOM * (beside + least * needed.page)) + needed.beside, memory(device)
     if total > free:
         each, sessions = wanted.promised, f"{slots} sessions"
         if least > slots * wanted.promised:
@@ -97,7 +99,7 @@ def pool_that_fits(needed: Footprint, context: int, slots: int, device: torch.de
             f"({each * needed.page / 1e9:.2f} GB each), and {_there(device, free, of_all, total)}take fewer slots, a "
             "shorter --kv-promise, --kv-cache int8 or --quantize int8"
         )
-    pages = int((free / HEADROOM - beside) // needed.page)
+    pages = int(((free - needed.beside) / HEADROOM - beside) // needed.page)
     return PoolShape.of(slots, context, PAGE, promise, max(pages, least))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,10 @@ from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.families import with_fewer_codebooks
+from antiphon_cloud.checkpoint.families import PERSONAPLEX, with_fewer_codebooks
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
+from antiphon_cloud.checkpoint.voices import Voice, read_voices
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
 from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
@@ -30,7 +30,8 @@ from antiphon_cloud.runner.conditions import SlotConditions
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
 from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
 from antiphon_cloud.runner.page_pool import PagePool, PoolShape
-from antiphon_cloud.runner.prefill import Prefill
+from antiphon_cloud.runner.prefill import Prefill, PromptPrefill
+from antiphon_cloud.runner.prompt_cache import PromptCache
 from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 PREFILL_KINDS = (1, 2, 17, 33, MOST_ROWS + 1)  # steps of chunks: one for each way in which a GPU multiplies them
@@ -71,6 +72,8 @@ class ModelRunner:
         static: whether steps go over static buffers; None for on a GPU.
         graphs: whether steps over static buffers are captured and replayed; needs a GPU.
         pool: memory that slots share, if they do; None for a whole context for each.
+        voices: that a prompt may name.
+        prompt_cache_bytes: for keys and values of prompts, that later sessions may begin with.
         use_threads: shares the steps of this process among so many threads.
         directory: where the model's voices are; None for nowhere.
     """
@@ -85,10 +88,14 @@ class ModelRunner:
         static: bool | None = None,
         graphs: bool = True,
         pool: PoolShape | None = None,
+        voices: Mapping[str, Voice] | None = None,
+        prompt_cache_bytes: int = 0,
         use_threads: Callable[[int], None] = torch.set_num_threads,
         directory: ModelDirectory | None = None,
     ) -> None:
         self.ops = ops
+        self.voices = voices or {}
+        self.prompts = PromptCache(prompt_cache_bytes)
         self.use_threads = use_threads
         self.slots = slots
         self.spec = spec
@@ -104,6 +111,8 @@ class ModelRunner:
         with torch.inference_mode():
             self.state = BatchState.allocate(self.config, slots + static, ops.model.dtype, device, kv_dtype, paging)
             self._conditions = SlotConditions(ops.model, self.state.conditions, directory)
+            ring = self.state.ring
+            self._step_bytes = sum(tensor.nbytes // (tensor.shape[1] * tensor.shape[3]) for tensor in ring.tensors)
             for slot in range(slots):
                 self.allow(slot, self.pool.promised)
             if static:
@@ -126,6 +135,7 @@ class ModelRunner:
         threads: int | None = None,
         promise: int | None = None,
         codebooks: int | None = None,
+        prompt_cache_bytes: int = 0,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -141,6 +151,7 @@ class ModelRunner:
             threads: that loading and steps are shared among; None for as many as before.
             promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
             codebooks: that a model which hears nobody generates; None for all of them.
+            prompt_cache_bytes: for keys and values of prompts, in a model that takes voices.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -154,7 +165,10 @@ class ModelRunner:
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         backend = select(device, dtype, int8)
-        needed, pool = footprint(directory.config.lm, backend, kv_dtype), None
+        takes_voice = directory.config.model_type == PERSONAPLEX
+        voices = read_voices(directory.root, directory.config.lm) if takes_voice else {}
+        prompt_cache_bytes = prompt_cache_bytes if takes_voice else 0
+        needed, pool = footprint(directory.config.lm, backend, kv_dtype, prompt_cache_bytes), None
         if device.type == "cuda":
             pool = pool_that_fits(needed, directory.config.lm.context, slots, device, promise)
         elif promise is not None:
@@ -167,8 +181,18 @@ class ModelRunner:
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
         with card.room(device), card.faults(device):
             ops = backend.ops(load_model(directory, backend))
-            options: dict[str, Any] = {"graphs": graphs, "pool": pool, "use_threads": backend.use_threads}
-            return cls(ops, slots, spec, kv_dtype, directory=directory, **options)
+            return cls(
+                ops,
+                slots,
+                spec,
+                kv_dtype,
+                graphs=graphs,
+                pool=pool,
+                voices=voices,
+                prompt_cache_bytes=prompt_cache_bytes,
+                use_threads=backend.use_threads,
+                directory=directory,
+            )
 
     @property
     def config(self) -> LMConfig:
@@ -212,7 +236,28 @@ class ModelRunner:
     ) -> Prefill:
         """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
         self.reset(slot, seed, sampling, settings)
-        return Prefill(self, self.config, slot, history, self.window(slot))
+        prompt = self._prompt(slot, settings) if settings.prompt_steps and not history.first else PromptPrefill()
+        return Prefill(self, self.config, slot, history, self.window(slot), prompt)
+
+    def _prompt(self, slot: int, settings: SessionSettings) -> PromptPrefill:
+        """What is known of a session that begins with a prompt; where that is kept, the slot has it from now on."""
+        named = [self.voices[name] for name in settings.voices if name in self.voices]
+        embedded = named[0].embeddings if named else None
+        steps = settings.prompt_steps - self.config.max_delay
+        if not 0 < steps <= self.window(slot):
+            return PromptPrefill(embedded=embedded)
+        key = (settings.prompt_sha256, settings.adapter, tuple(sorted(settings.conditions.items())))
+        ring, kept = self.state.ring, self.prompts.get(key)
+        with card.faults(self._device), torch.inference_mode():
+            if kept is not None:
+                ring.paste(slot, kept)
+
+        def keep() -> None:
+            if self.prompts.get(key) is None and self.prompts.make_room(steps * self._step_bytes):
+                with card.faults(self._device), torch.inference_mode():
+                    self.prompts.put(key, ring.copy(slot, steps))
+
+        return PromptPrefill(steps, kept is not None, keep, embedded)
 
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
         """Puts the slot's session before `step`, with what its streams hold at the steps around, [streams, T]."""
@@ -220,12 +265,12 @@ class ModelRunner:
             self.state.offsets[slot] = step
             self.state.place(slot, steps, torch.from_numpy(tokens.astype(np.int64)).to(self.state.tokens.device))
 
-    def prefill(self, slot: int, inputs: npt.NDArray[np.int32], steps: range, first: int) -> None:
-        """Writes the keys and values of steps whose tokens are known.
+    def prefill(self, slot: int, inputs: npt.NDArray[np.int32] | Tensor, steps: range, first: int) -> None:
+        """Writes the keys and values of steps whose inputs are known.
 
         Args:
             slot: row of the batch.
-            inputs: what the streams hold at each step, [streams, T].
+            inputs: what the streams hold at each step, [streams, T]; or the sum of its embeddings, [T, dim].
             steps: one after the other, at most the slot's window.
             first: the earliest step of which the slot holds keys and values, or `steps.start`.
         """
@@ -236,9 +281,12 @@ class ModelRunner:
                 kv = ring.ragged([slot] * len(steps), steps, first)
             else:
                 kv = ring.consecutive(slot, steps, first, self.window(slot))
-            tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
+            if isinstance(inputs, Tensor):
+                given = inputs.to(device, self.ops.model.dtype)
+            else:
+                given = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
             numbers = torch.tensor(steps, device=device)
-            prefill(self.ops, tokens, numbers, kv, self.state.conditions.rows(torch.full_like(numbers, slot)))
+            prefill(self.ops, given, numbers, kv, self.state.conditions.rows(torch.full_like(numbers, slot)))
             if device.type == "cuda":  # whoever measures the chunk measures all of it
                 torch.cuda.current_stream(device).synchronize()
 
@@ -332,6 +380,7 @@ class ModelRunner:
 def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bool = False) -> ModelSpec:
     """The directory's model as sessions see it, with weights held in `dtype`."""
     config = directory.config
+    personaplex = config.model_type == PERSONAPLEX
     return ModelSpec(
         name=directory.name,
         model_type=config.model_type,
@@ -339,7 +388,7 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         model_codebooks=config.lm.dep_q,
         cardinality=config.lm.card,
         text_cardinality=config.lm.text_card,
-        delay_steps=config.lm.max_delay,
+        delay_steps=0 if personaplex else config.lm.max_delay,  # a prompt has come before the first frame, always
         context_steps=config.lm.context,
         sampling=config.sampling,
         weights=str(dtype).removeprefix("torch."),
@@ -349,5 +398,6 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         silence_after_ms=round(1000 * config.silence_after_s),
         sound_delay_steps=config.sound_delay_steps,
         speakers=config.speakers,
-        takes_voice=bool(config.lm.fuser.cross),
+        takes_voice=personaplex or bool(config.lm.fuser.cross),
+        takes_text=personaplex,
     )

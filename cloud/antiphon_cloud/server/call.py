@@ -56,7 +56,7 @@ class Call:
         self._context = context
         self._place = place
         self._protocol = CallProtocol(
-            served.engine.spec, served.codec.spec, served.limits, served.piece_of, rules=served.rules
+            served.engine.spec, served.codec.spec, served.limits, served.piece_of, served.prompts, served.rules
         )
         self._writing = asyncio.Lock()
         self._opened = asyncio.Event()  # the edge has read Opened
@@ -102,8 +102,8 @@ class Call:
         if session is not None:
             self._worker.metrics.resumed("slot")
             return session
-        if event.history is not None:
-            rate.take(client, time.monotonic(), len(event.history) / STEPS_AN_OPEN)
+        if (past := event.past) is not None:
+            rate.take(client, time.monotonic(), len(past) / STEPS_AN_OPEN)
         return sessions.open(event, client, self)
 
     async def _carry(

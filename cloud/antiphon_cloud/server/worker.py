@@ -17,6 +17,7 @@ from antiphon_cloud.server.access.limits import OpenRate
 from antiphon_cloud.server.recent_steps import RecentSteps
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance
+from antiphon_cloud.sessions.prompts.prompt import Strategy, no_prompt
 from antiphon_cloud.sessions.script.script import ScriptRules
 from antiphon_cloud.sessions.table import SessionTable
 
@@ -38,6 +39,8 @@ class ServedModel:
     piece_of: Callable[[int], bytes]
     limits: Limits
     step_budget_ms: float = math.inf  # step time up to which sessions are admitted
+    prompts: Strategy = no_prompt  # of the model
+    voices: tuple[str, ...] = ()  # that prompts may name
     rules: ScriptRules | None = None  # of what the model is given to say; None: it only listens
     sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)
@@ -49,7 +52,10 @@ class ServedModel:
         self.sessions = SessionTable(self.engine, admission, self.limits)
         self.steps = RecentSteps(self.engine.forecast.step_times)
         self.description = pb.GetModelResponse(
-            model=self.engine.spec.to_message(), codec=self.codec.spec.to_message(), limits=self.limits.to_message()
+            model=self.engine.spec.to_message(),
+            codec=self.codec.spec.to_message(),
+            limits=self.limits.to_message(),
+            voices=self.voices,
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon_cloud.runner.page_pool import PoolShape
+from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import STEP_BUDGET_MS
 
 
@@ -27,6 +28,7 @@ class ServingConfig:
     idle_timeout_ms: int = 30_000
     step_budget_ms: float = STEP_BUDGET_MS
     keep_slot_ms: int = 5_000
+    prompt_cache_mb: int = 512  # two to four of the 7B's prompts, of 400 steps each
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +43,4 @@ class ModelFacts:
     code_delays: tuple[int, ...]  # of the model's codebooks, in steps
     profile: dict[int, float]  # batch → milliseconds of a step
     pool: PoolShape
+    voices: list[VoiceFacts]  # that prompts may name

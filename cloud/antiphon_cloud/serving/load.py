@@ -17,6 +17,7 @@ from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
+from antiphon_cloud.sessions.prompts.families import strategy
 from antiphon_cloud.sessions.script.script import ScriptRules
 
 SAY_BYTES = 64 * 1024  # of text that may wait to be said: over an hour of speech
@@ -52,4 +53,13 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
     if stepper.spec.model_codebooks:
         rules = ScriptRules(tokenizer.encode, facts.words_ahead, tuple(facts.code_delays))
     engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
-    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms, rules=rules)
+    return ServedModel(
+        engine,
+        codec,
+        tokenizer.piece,
+        limits,
+        config.step_budget_ms,
+        strategy(stepper.spec, tokenizer.encode, facts.voices),
+        tuple(voice.name for voice in facts.voices),
+        rules,
+    )

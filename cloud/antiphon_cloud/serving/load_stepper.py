@@ -29,6 +29,7 @@ from antiphon_cloud.serving.thread_count import (
     shown_times,
     timed_step,
 )
+from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import FRAME_S
 
 HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
@@ -60,6 +61,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         random_weights=config.random_weights,
         threads=config.threads or usable_cpus(),
         promise=None if config.kv_promise_s is None else round(config.kv_promise_s / FRAME_S),
+        prompt_cache_bytes=config.prompt_cache_mb * 1_000_000,
     )
     with card.room(torch.device(config.device)):
         measured, profile = measure(runner, config)
@@ -76,8 +78,17 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         code_delays=directory.config.lm.delays[1 : 1 + directory.config.lm.dep_q],
         profile=profile,
         pool=runner.pool,
+        voices=voice_facts(runner),
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
+
+
+def voice_facts(runner: ModelRunner) -> list[VoiceFacts]:
+    """What the event loop's process needs to know of the runner's voices."""
+    return [
+        VoiceFacts(voice.name, voice.sha256, voice.frames, voice.last_tokens.tolist())
+        for voice in runner.voices.values()
+    ]
 
 
 def measure(runner: ModelRunner, config: ServingConfig) -> tuple[AnyRunner, dict[int, float]]:

@@ -22,6 +22,8 @@ from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.model.tokens import ZERO
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
+from antiphon_cloud.sessions.prompts.prompt import Prompt, Strategy, no_prompt, prompt_of
 from antiphon_cloud.sessions.script.machine import Outcome
 from antiphon_cloud.sessions.script.script import Script, ScriptRules
 from antiphon_cloud.sessions.text_stream import TextStream
@@ -50,7 +52,22 @@ class OpenRequested:
     sampling: Sampling
     history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
+    prompt: Prompt | None = None  # that it begins with, or began with
     script: Script | None = field(default=None, compare=False)  # None: the model only listens
+
+    @property
+    def past(self) -> HistoryTokens | None:
+        """The session's tokens with its prompt's before them; None for a session that begins with nothing."""
+        return self.history if self.prompt is None else self.prompt.before(self.history)
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What the model is told for the whole session."""
+        if self.prompt is None:
+            return DEFAULT
+        return SessionSettings(
+            voices=self.prompt.voices, prompt_steps=self.prompt.steps, prompt_sha256=self.prompt.sha256
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,7 @@ class CallProtocol:
         codec: the codec that the worker's codes belong to.
         limits: what the worker allows.
         piece_of: a text token's bytes; see `TextStream`.
+        prompts: of the model.
         rules: of the model's scripts; None where it only listens.
     """
 
@@ -93,6 +111,7 @@ class CallProtocol:
         codec: CodecSpec,
         limits: Limits,
         piece_of: Callable[[int], bytes],
+        prompts: Strategy = no_prompt,
         rules: ScriptRules | None = None,
     ) -> None:
         self.state = State.AWAITING_OPEN
@@ -100,6 +119,8 @@ class CallProtocol:
         self._codec = codec
         self._limits = limits
         self._text = TextStream(piece_of)
+        self._prompts = prompts
+        self._prompt: Prompt | None = None
         self._rules = rules
         self._written = False  # no stream of codes holds any
         self._user_packer = model.user_packer
@@ -140,6 +161,8 @@ class CallProtocol:
                 resume_token=resume_token,
                 step_offset=self._answered,
                 rebuilt_steps=rebuilt_steps,
+                prompt_sha256=b"" if self._prompt is None else self._prompt.sha256,
+                prompt_steps=0 if self._prompt is None else self._prompt.steps,
                 model=self._model.to_message(),
                 codec=self._codec.to_message(),
                 limits=self._limits.to_message(),
@@ -197,6 +220,7 @@ class CallProtocol:
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
         self._written = mode == pb.MODE_TEXT
+        self._prompt = prompt_of(self._prompts, message.prompt)
         history = self._history(message.history) if message.HasField("history") else None
         if history is not None:
             self._received = self._answered = history.steps
@@ -207,7 +231,7 @@ class CallProtocol:
             if history is not None:
                 history = script.go_on(message.script, history)
         self.state = State.OPEN
-        return OpenRequested(message.seed, sampling, history, message.resume_token, script)
+        return OpenRequested(message.seed, sampling, history, message.resume_token, self._prompt, script)
 
     def _mode(self, asked: pb.Mode) -> pb.Mode:
         """What the session does.

@@ -71,7 +71,9 @@ class Session:
         self._news = asyncio.Event()
         self._taken_over_s: deque[float] = deque(maxlen=TAKEN_A_MINUTE)
         self._fought_over = False
-        self.slot = engine.take(request.seed, request.sampling, self.deliver, client.name, history)
+        self.slot = engine.take(
+            request.seed, request.sampling, self.deliver, client.name, request.past, request.settings
+        )
 
     def deliver(self, reply: Reply | AntiphonError) -> None:
         """Keeps the engine's reply to a frame, whether or not a call waits for it."""

@@ -100,7 +100,8 @@ class SessionTable:
             RefusedError: there is no slot for this client, not even a detached session's.
             UnavailableError: the engine has ended.
         """
-        self._make_room(client, request.history.steps if request.history is not None else None)
+        past = request.past
+        self._make_room(client, None if past is None else past.steps)
         session = Session(self._engine, request, client, call, self._replies_kept)
         self._by_token[session.resume_token] = session
         first_step = request.history.steps if request.history is not None else 0
@@ -138,19 +139,19 @@ class SessionTable:
         for session in list(self._detached):
             self._end(session)
 
-    def _make_room(self, client: Client, history_steps: int | None) -> None:
+    def _make_room(self, client: Client, past_steps: int | None) -> None:
         """Returns once `client` may take a slot; ends other sessions that have less right to theirs.
 
         Args:
             client: who asks.
-            history_steps: that the session has taken; None for a new one.
+            past_steps: that are prefilled before its next frame, or that were taken before these; None for none.
 
         Raises:
             RefusedError: it may have none.
             UnavailableError: the engine has ended.
         """
         memory = self._engine.memory
-        needed_steps = memory.needed_steps(history_steps or 0)
+        needed_steps = memory.needed_steps(past_steps or 0)
         while True:
             self._engine.require_running()
             held = sum(session.client.name == client.name for session in self._by_token.values())
@@ -161,7 +162,7 @@ class SessionTable:
                     len(self._by_token),
                     self._engine.slots,
                     self._clock(),
-                    history_steps is not None or self._engine.prefilling,
+                    past_steps is not None or self._engine.prefilling,
                     needed_steps=needed_steps,
                     free_steps=memory.free_steps,
                 )

@@ -9,6 +9,7 @@ from antiphon_edge.cli.doctor import doctor_command
 from antiphon_edge.cli.pull import pull_command
 from antiphon_edge.cli.recordings import replay_recording_command
 from antiphon_edge.cli.talk import talk_command
+from antiphon_edge.cli.voices import voices_command
 
 commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
 for command in (
@@ -19,6 +20,7 @@ for command in (
     pull_command,
     replay_recording_command,
     talk_command,
+    voices_command,
 ):
     commands.add_command(command)
 

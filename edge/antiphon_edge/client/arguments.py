@@ -7,9 +7,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from antiphon.address import split_address
-from antiphon.errors import ArgumentError
-from antiphon.spec import Sampling
+from antiphon.codes import CodePacker
+from antiphon.errors import ArgumentError, CodesError
+from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 
 T = TypeVar("T")
@@ -102,6 +105,38 @@ def check_text(text: Any) -> str:
     except UnicodeEncodeError as error:
         raise ArgumentError(f"text: what no UTF-8 holds, at character {error.start}") from None
     return str(text)
+
+
+def check_prompt(voice: Any, persona: Any, codec: CodecSpec) -> pb.Prompt | None:
+    """What the session begins with; None for what the model begins with by itself.
+
+    Args:
+        voice: its name on the worker, or its frames of codes [T, K].
+        persona: text.
+        codec: the codec of the codes.
+
+    Raises:
+        ArgumentError: it is neither a name nor codes, or no text; or a code is out of range.
+    """
+    if voice is None and persona is None:
+        return None
+    prompt = pb.Prompt(text=check_type("" if persona is None else persona, str, "persona"))
+    if isinstance(voice, str):
+        if not voice:
+            raise ArgumentError("voice: the name is empty: give one that the worker has, or None")
+        prompt.voices.append(voice)
+    elif voice is not None:
+        frames = np.asarray(voice)
+        if frames.ndim != 2 or not frames.size:
+            raise ArgumentError(
+                f"voice: expected a name, or codes [T, K] as encode_voice makes them, got shape {list(frames.shape)}"
+            )
+        packer = CodePacker(frames.shape[1], codec.cardinality)
+        try:
+            prompt.voice_codes = b"".join(packer.pack(frame) for frame in frames)
+        except CodesError as error:
+            raise ArgumentError(f"voice: {error}") from None
+    return prompt
 
 
 def check_type(value: Any, wanted: type[T], name: str, instead: str = "") -> T:

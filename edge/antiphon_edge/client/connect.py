@@ -11,9 +11,18 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import numpy.typing as npt
+
 from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_edge.client.arguments import check_addresses, check_mode, check_sampling, check_seed, check_type
+from antiphon_edge.client.arguments import (
+    check_addresses,
+    check_mode,
+    check_prompt,
+    check_sampling,
+    check_seed,
+    check_type,
+)
 from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.events import Change
 from antiphon_edge.client.reconnect import Reconnect
@@ -30,6 +39,8 @@ async def connect(
     sampling: Sampling | None = None,
     seed: int | None = None,
     mode: pb.Mode | str | None = None,
+    voice: str | npt.ArrayLike | None = None,
+    persona: str | None = None,
     timings: bool = False,
     credentials: Credentials = PLAINTEXT,
     reconnect: Reconnect | None = None,
@@ -44,6 +55,9 @@ async def connect(
         seed: the same seed, sampling and codes give the same reply; None draws one.
         mode: what the model must be able to do, "dialogue", "transcription" or "speech"; "text" asks a model that
             speaks in writing. None takes whatever it does.
+        voice: the voice that the model speaks with, where it takes one: its name on the worker (`describe` lists them),
+            or what `encode_voice` makes of a recording; None leaves it to the model.
+        persona: who the model is, in words; for a model that takes one.
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
@@ -58,13 +72,15 @@ async def connect(
         AntiphonError: any other status that ended the session.
     """
     addresses = check_addresses(address)
+    spec = check_type(codec, CodecSpec, "codec", " (Codec.load(...).spec)")
     opening = Opening(
-        check_type(codec, CodecSpec, "codec", " (Codec.load(...).spec)"),
+        spec,
         secrets.randbits(63) if seed is None else check_seed(seed),
         check_sampling(sampling),
         check_mode(mode),
         bool(timings),
         check_type(credentials, Credentials, "credentials"),
+        check_prompt(voice, persona, spec),
     )
     policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
     session = Session(await Carrier.open(addresses, opening, policy, on_change))

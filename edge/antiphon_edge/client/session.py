@@ -81,6 +81,11 @@ class Session:
         return self._carrier.stream.call.opened.session_id
 
     @property
+    def prompt_steps(self) -> int:
+        """Steps that the model took before the first frame, for its voice and persona."""
+        return self._carrier.stream.call.opened.prompt_steps
+
+    @property
     def address(self) -> str:
         """Where the session is, or was last."""
         return self._carrier.address

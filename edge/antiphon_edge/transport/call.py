@@ -20,7 +20,7 @@ from antiphon_edge.transport.handshake import Opening, check_opened
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
-PREFILL_TIMEOUT_S = 30.0  # the same, where the worker has a history to compute and other sessions to serve
+PREFILL_TIMEOUT_S = 30.0  # the same, where the worker has a history or a prompt to compute and others to serve
 LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
@@ -59,7 +59,7 @@ class Call:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
             messages = _Messages(stub.Converse(), address)
             stack.push_async_callback(messages.cancel)
-            timeout_s = OPEN_TIMEOUT_S if history is None else PREFILL_TIMEOUT_S
+            timeout_s = OPEN_TIMEOUT_S if history is None and opening.prompt is None else PREFILL_TIMEOUT_S
             given = 0 if history is None else history.script.known(history.steps)
             opened = await _open(messages, opening.request(history, resume_token), timeout_s)
             return cls(messages, opened, stack, given)

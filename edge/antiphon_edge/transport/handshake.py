@@ -21,11 +21,16 @@ class Opening:
     mode: pb.Mode = pb.MODE_UNSPECIFIED
     timings: bool = False
     credentials: Credentials = PLAINTEXT
+    prompt: pb.Prompt | None = None  # None: what the model begins with by itself
 
-    def with_sampling(self, sampling: Sampling) -> Opening:
-        """The same, where nothing was asked for with the sampling that the model chose: a worker that the session moves
-        to may have another."""
-        return replace(self, sampling=self.sampling or sampling)
+    def settled(self, opened: pb.Opened) -> Opening:
+        """The same for the calls after the first: with the sampling that the model chose, where none was asked for, and
+        the hash of what the session began with. A worker that the session moves to may have others."""
+        prompt = self.prompt
+        if opened.prompt_sha256:
+            prompt = pb.Prompt(sha256=opened.prompt_sha256)
+            prompt.MergeFrom(self.prompt or pb.Prompt())
+        return replace(self, sampling=self.sampling or ModelSpec.from_message(opened.model).sampling, prompt=prompt)
 
     def request(self, history: History | None, resume_token: bytes) -> pb.ConverseRequest:
         """The message; a history makes it a session that goes on."""
@@ -38,6 +43,8 @@ class Opening:
         )
         if self.sampling is not None:
             message.sampling.CopyFrom(self.sampling.to_message())
+        if self.prompt is not None:
+            message.prompt.CopyFrom(self.prompt)
         if history is not None:
             message.history.CopyFrom(history.to_message())
             if len(history.script):

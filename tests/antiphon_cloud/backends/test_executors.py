@@ -21,7 +21,6 @@ from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.sampling import noise_keys
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import step
-from antiphon_cloud.model.tokens import ZERO
 from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED, ZERO
 from tests.support.language_models import LIKE_HIBIKI, LIKE_TTS, MICRO, compiled_ops, in_int8, random_model
 from tests.support.native import needs_library

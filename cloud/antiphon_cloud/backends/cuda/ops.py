@@ -1,7 +1,8 @@
 """A GPU's executor: a step in some four hundred kernels, each of which does what the definition does in several.
 
 A layer is five: norm, projection, rotation and the new keys and values; attention; projection and residual; norm, gates
-and values; product and residual. A cross attention adds four: norm; queries; attention; projection and residual. What is no step (several positions of a session at once) goes by the definition.
+and values; product and residual. A cross attention adds four: norm; queries; attention; projection and
+residual. What is no step (several positions of a session at once) goes by the definition.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ def begin(
     inputs, steps, keys, row_seeds, row_text_temperatures, row_text_top_ks, row_audio_temperatures, row_audio_top_ks,
     streams, generated, heard, ring, STREAMS: tl.constexpr,
 ):  # fmt: skip
-    """One program a row: see `Ops.begin`; `heard` streams after the generated ones are the user's. tokens int64 [slots, streams, ring]; keys int64 [rows, generated]."""
+    """One program a row: see `Ops.begin`; `heard` streams after the generated ones are the user's. tokens int64 [slots,
+    streams, ring]; keys int64 [rows, generated]."""
     row = tl.program_id(0)
     slot = tl.load(slots + row)
     step = tl.load(offsets + slot)
