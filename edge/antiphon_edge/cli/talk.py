@@ -14,9 +14,9 @@ from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import loudspeaker, person, say, transcript
+from antiphon_edge.cli.talk_io import loudspeaker, person, say, tell_change, transcript
 from antiphon_edge.client.connect import connect
-from antiphon_edge.client.events import Change, Reply, Resumed
+from antiphon_edge.client.events import Reply
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.codec.voice import encode_voice
 from antiphon_edge.talk.conversation import talk
@@ -120,7 +120,7 @@ def talk_command(
                 persona=persona,
                 timings=stats,
                 credentials=credentials,
-                on_change=_print_change,
+                on_change=tell_change,
             ) as session,
             loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible) as speaker,
         ):
@@ -149,12 +149,3 @@ def talk_command(
             click.echo(format_table(conversation.latency.table()), err=True)
 
     asyncio.run(main())
-
-
-def _print_change(change: Change) -> None:
-    if isinstance(change, Resumed):
-        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
-    elif change.again_in_s:
-        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
-    else:
-        click.echo(f"\nreconnecting: {change.reason}", err=True)

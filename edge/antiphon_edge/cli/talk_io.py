@@ -19,6 +19,7 @@ from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.client.events import Change, Resumed
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
 
 T = TypeVar("T")
@@ -115,6 +116,16 @@ def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
 
         yield write
         write("\n")
+
+
+def tell_change(change: Change) -> None:
+    """Says that a session looks for another worker, or has found one."""
+    if isinstance(change, Resumed):
+        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
+    elif change.again_in_s:
+        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
+    else:
+        click.echo(f"\nreconnecting: {change.reason}", err=True)
 
 
 @contextmanager

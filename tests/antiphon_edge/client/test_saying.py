@@ -11,20 +11,18 @@ import numpy as np
 import pytest
 
 from antiphon.errors import ArgumentError, NotSupportedError, PreconditionError
-from antiphon.spec import Sampling
 from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Reply, SpokenWord
 from antiphon_edge.client.session import Session
 from tests.support.conversations import QUICK
 from tests.support.servers import CODEC, StubOptions, stub_server
-from tests.support.speakers import LISTENER, READER, SAY_BYTES, SOUND_DELAY, reader, speaking, talker
+from tests.support.speakers import BABBLE, LISTENER, READER, SAY_BYTES, SOUND_DELAY, reader, speaking, talker
 from tools.harness.relay import Relay, relay
 from tools.harness.stub_runner import StubRunner
 
 STEPS = 90
 TEXT = 'one twothree four <break time="0.5s"/> five sixseven eight, nine. ten '
-BABBLE = Sampling(100.0, 20, 0.8, 12)  # every token is as likely as the next: words begin when they will
 
 
 @dataclass(frozen=True)
