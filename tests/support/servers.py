@@ -68,7 +68,7 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
     )
     budget_ms = math.inf if options.profile is None else STEP_BUDGET_MS
     piece_of = lambda token: f"<{token}>".encode()  # noqa: E731
-    await server.serve(ServedModel(engine, codec, piece_of, limits, budget_ms, options.rules))
+    await server.serve(ServedModel(engine, codec, piece_of, limits, budget_ms, rules=options.rules))
     try:
         yield StubServer(address, server, options.runner, limits, stepper)
     finally:

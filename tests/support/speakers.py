@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from antiphon.spec import Limits
+from antiphon.spec import Limits, Sampling
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.model.config import LMConfig
@@ -18,9 +18,12 @@ from antiphon_cloud.sessions.script.script import ScriptRules
 from tests.support.language_models import MICRO, micro_runner
 from tests.support.servers import CODEC
 from tools.harness.stepper_thread import StepperThread
+from tools.harness.stub_runner import SPEC as STUB
 
 SOUND_DELAY = 4
 SAY_BYTES = 8192
+BABBLE = Sampling(100.0, 20, 0.8, 12)  # every token is as likely as the next: words begin when they will
+LISTENER = replace(STUB, model_codebooks=0, model_type="stt", delay_steps=0)
 READER = replace(MICRO, n_q=3, delays=(0, 0, 1, 2))  # all of its codebooks are its own
 
 

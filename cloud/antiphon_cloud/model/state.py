@@ -123,7 +123,9 @@ class BatchState:
         ring = self.tokens.shape[-1]
         assert len(steps) <= ring
         at = torch.tensor(steps, device=self.tokens.device) % ring
-        self.tokens[slot, :, at] = torch.where(tokens == UNGENERATED, self.tokens[slot, :, at], tokens)
+        spoken = len(tokens) - self.silent  # the others hold `ZERO` always, which no step writes again
+        tokens = tokens[:spoken]
+        self.tokens[slot, :spoken, at] = torch.where(tokens == UNGENERATED, self.tokens[slot, :spoken, at], tokens)
 
     def drawn(self, slot: int, streams: int) -> Tensor:
         """What the slot's last step drew for the first streams, before any delay: [streams]."""

@@ -122,7 +122,7 @@ class Prefill:
         if forced is None:
             return None
         row = self._next - (self._history.steps - len(forced))
-        return forced[row : row + 1]
+        return forced[row : row + 1] if row >= 0 else None
 
     def _inputs(self, chunk: range) -> npt.NDArray[np.int32] | Tensor:
         """What the streams hold at those steps, or its embedding where only that is known."""

@@ -60,8 +60,8 @@ class Call:
             served.codec.spec,
             served.limits,
             served.piece_of,
-            served.rules,
             served.prompts,
+            served.rules,
             served.conditions,
         )
         self._writing = asyncio.Lock()

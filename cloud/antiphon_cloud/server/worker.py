@@ -40,9 +40,9 @@ class ServedModel:
     piece_of: Callable[[int], bytes]
     limits: Limits
     step_budget_ms: float = math.inf  # step time up to which sessions are admitted
-    rules: ScriptRules | None = None  # of what the model is given to say; None: it only listens
     prompts: Strategy = no_prompt  # of the model
     voices: tuple[str, ...] = ()  # that prompts may name
+    rules: ScriptRules | None = None  # of what the model is given to say; None: it only listens
     conditions: tuple[Condition, ...] = ()  # that sessions may choose
     sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)

@@ -60,8 +60,8 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         tokenizer.piece,
         limits,
         config.step_budget_ms,
-        rules,
         strategy(stepper.spec, tokenizer.encode, facts.voices, facts.speakers, facts.silence),
         (*(voice.name for voice in facts.voices), *facts.speakers),
+        rules,
         facts.conditions,
     )

@@ -54,8 +54,8 @@ class OpenRequested:
     sampling: Sampling
     history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
-    script: Script | None = field(default=None, compare=False)  # None: the model only listens
     prompt: Prompt | None = None  # that it begins with, or began with
+    script: Script | None = field(default=None, compare=False)  # None: the model only listens
     conditions: Mapping[str, str] = field(default_factory=dict)  # that it chose
 
     @property
@@ -101,8 +101,8 @@ class CallProtocol:
         codec: the codec that the worker's codes belong to.
         limits: what the worker allows.
         piece_of: a text token's bytes; see `TextStream`.
-        rules: of the model's scripts; None where it only listens.
         prompts: of the model.
+        rules: of the model's scripts; None where it only listens.
         conditions: of the model, which a session may choose.
     """
 
@@ -112,8 +112,8 @@ class CallProtocol:
         codec: CodecSpec,
         limits: Limits,
         piece_of: Callable[[int], bytes],
-        rules: ScriptRules | None = None,
         prompts: Strategy = no_prompt,
+        rules: ScriptRules | None = None,
         conditions: Sequence[Condition] = (),
     ) -> None:
         self.state = State.AWAITING_OPEN
@@ -121,10 +121,10 @@ class CallProtocol:
         self._codec = codec
         self._limits = limits
         self._text = TextStream(piece_of)
-        self._rules = rules
-        self._written = False  # no stream of codes holds any
         self._prompts, self._conditions = prompts, conditions
         self._prompt: Prompt | None = None
+        self._rules = rules
+        self._written = False  # no stream of codes holds any
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
         self._received = 0  # frames of the whole session, also of earlier calls: the next one's number
@@ -237,7 +237,7 @@ class CallProtocol:
                 history = script.go_on(message.script, history)
         self.state = State.OPEN
         conditions = dict(message.conditions)
-        return OpenRequested(message.seed, sampling, history, message.resume_token, script, self._prompt, conditions)
+        return OpenRequested(message.seed, sampling, history, message.resume_token, self._prompt, script, conditions)
 
     def _mode(self, asked: pb.Mode) -> pb.Mode:
         """What the session does.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -94,11 +94,37 @@ def check_sampling(sampling: Any) -> Sampling | None:
     return given
 
 
+def check_conditions(conditions: Any) -> dict[str, str]:
+    """The conditions, by name; the worker knows which there are.
+
+    Raises:
+        ArgumentError: they are no mapping of names to values, which both are text.
+    """
+    given = dict(check_type({} if conditions is None else conditions, Mapping, "conditions"))
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ArgumentError(f"conditions: expected names and values as text, got {_shown(name)}: {_shown(value)}")
+    return given
+
+
+def check_text(text: Any) -> str:
+    """The text, which can be sent.
+
+    Raises:
+        ArgumentError: it is no text.
+    """
+    try:
+        check_type(text, str, "text").encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"text: what no UTF-8 holds, at character {error.start}") from None
+    return str(text)
+
+
 def check_prompt(voice: Any, persona: Any, prompt_text: Any, codec: CodecSpec) -> pb.Prompt | None:
     """What the session begins with; None for what the model begins with by itself.
 
     Args:
-        voice: its name on the worker, or its frames of codes [T, K].
+        voice: its name on the worker, the names of several speakers' voices, or its frames of codes [T, K].
         persona: text, for a model that speaks.
         prompt_text: text, for a model that listens.
         codec: the codec of the codes.
@@ -116,6 +142,8 @@ def check_prompt(voice: Any, persona: Any, prompt_text: Any, codec: CodecSpec) -
         if not voice:
             raise ArgumentError("voice: the name is empty: give one that the worker has, or None")
         prompt.voices.append(voice)
+    elif isinstance(voice, list | tuple) and voice and all(isinstance(name, str) and name for name in voice):
+        prompt.voices.extend(voice)
     elif voice is not None:
         frames = np.asarray(voice)
         if frames.ndim != 2 or not frames.size:

@@ -8,7 +8,7 @@ async with connect("localhost:50051", codec.spec) as session:
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.arguments import (
     check_addresses,
+    check_conditions,
     check_mode,
     check_prompt,
     check_sampling,
@@ -39,9 +40,10 @@ async def connect(
     sampling: Sampling | None = None,
     seed: int | None = None,
     mode: pb.Mode | str | None = None,
-    voice: str | npt.ArrayLike | None = None,
+    voice: str | Sequence[str] | npt.ArrayLike | None = None,
     persona: str | None = None,
     prompt_text: str | None = None,
+    conditions: Mapping[str, str] | None = None,
     timings: bool = False,
     credentials: Credentials = PLAINTEXT,
     reconnect: Reconnect | None = None,
@@ -57,9 +59,11 @@ async def connect(
         mode: what the model must be able to do, "dialogue", "transcription" or "speech"; "text" asks a model that
             speaks in writing. None takes whatever it does.
         voice: the voice that the model speaks with, where it takes one: its name on the worker (`describe` lists them),
-            or what `encode_voice` makes of a recording; None leaves it to the model.
+            or what `encode_voice` makes of a recording; a list of names where a script has several speakers. None
+            leaves it to the model.
         persona: who the model is, in words; for a model that takes one.
         prompt_text: words in the spelling and style that a model which listens is to write.
+        conditions: what the model is told for the whole session, by name; of the others each has its default.
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
@@ -83,6 +87,7 @@ async def connect(
         bool(timings),
         check_type(credentials, Credentials, "credentials"),
         check_prompt(voice, persona, prompt_text, spec),
+        check_conditions(conditions),
     )
     policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
     session = Session(await Carrier.open(addresses, opening, policy, on_change))

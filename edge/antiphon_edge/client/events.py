@@ -27,6 +27,8 @@ class Reply:
     round_trip_s: float  # from the frame's sending, however often it was sent, to the reply
     said: SpokenWord | None = None
     """The word that begins with this step; its sound may come later."""
+    all_begun: bool = False
+    """The last word of a text has begun, and what follows is the model's own; in writing, its answer begins."""
     said_all: bool = False
     """Nothing more is heard of the text that `finish_saying` ended last but those that wait."""
     pause: float | None = None

@@ -140,9 +140,10 @@ class Journal:
     def answer(self, message: pb.ConverseResponse) -> None:
         """Takes the reply to the first frame that is unanswered."""
         frame = self._frames.popleft()
+        all_begun = message.HasField("said") and message.said == self.speech.said
         said = self._begin_word(message)
         # uvloop's clock counts whole milliseconds
-        reply = self._reply(message, time.perf_counter() - frame.appended_s, said)
+        reply = self._reply(message, time.perf_counter() - frame.appended_s, said, all_begun)
         self.history.append(frame.codes, reply.text_token, message.codes)
         self._replies.append(reply)
         self._news.set()
@@ -197,10 +198,12 @@ class Journal:
             self.speech.finished()
         return word
 
-    def _reply(self, message: pb.ConverseResponse, round_trip_s: float, said: SpokenWord | None) -> Reply:
+    def _reply(
+        self, message: pb.ConverseResponse, round_trip_s: float, said: SpokenWord | None, all_begun: bool
+    ) -> Reply:
         sequence = self.history.steps
         if sequence < self._model.delay_steps:
-            return Reply(sequence, None, None, "", round_trip_s, said, message.said_all)
+            return Reply(sequence, None, None, "", round_trip_s, said, all_begun, message.said_all)
         if message.text_token >= self._model.text_cardinality:
             raise ProtocolError(
                 f"text_token: {message.text_token} is outside [0, {self._model.text_cardinality}): open a new session"
@@ -212,6 +215,7 @@ class Journal:
             plain_text(message.text),
             round_trip_s,
             said,
+            all_begun,
             message.said_all,
             _probability(message.pause) if message.HasField("pause") else None,
         )

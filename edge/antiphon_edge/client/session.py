@@ -38,7 +38,8 @@ import numpy.typing as npt
 from antiphon.errors import AntiphonError, SequenceError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
-from antiphon_edge.client.arguments import check_type
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.client.arguments import check_text
 from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.events import GoAway, Reply, Totals
 
@@ -111,6 +112,21 @@ class Session:
         return self._journal.totals
 
     @property
+    def listens(self) -> bool:
+        """Whether frames carry codes: in writing they do not, nor for a model that hears nobody."""
+        return self._packer.codebooks > 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is a conversation in writing."""
+        return self._carrier.opening.mode == pb.MODE_TEXT
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which the worker has owed an answer."""
+        return self._carrier.stream.stalled_s()
+
+    @property
     def in_flight(self) -> int:
         """Frames sent whose replies were not taken yet."""
         return self._journal.in_flight
@@ -149,6 +165,15 @@ class Session:
         self._journal.append_live(packed)
         self._carrier.wake()
 
+    @property
+    def starved(self) -> bool:
+        """Whether a frame may have to wait for words that were not given yet."""
+        return self._journal.speech.starved
+
+    def has_room_to_say(self, text: str) -> bool:
+        """Whether `say` would not wait."""
+        return self._journal.speech.has_room(text, self._journal.say_bytes)
+
     async def say(self, text: str, speaker: int = 0) -> None:
         """Gives the model words to say; waits while as much waits to be said as the worker takes.
 
@@ -167,7 +192,7 @@ class Session:
             NotSupportedError: the worker is too old.
             AntiphonError: the session has ended; the error says why.
         """
-        check_type(text, str, "text")
+        check_text(text)
         for at in range(0, len(text), SAY_CHARACTERS):
             await self._journal.say(text[at : at + SAY_CHARACTERS], speaker)
             self._carrier.wake()

@@ -31,7 +31,8 @@ class Speech:
         self._cutter = WordCutter(spoken=mode != pb.MODE_TEXT)
         self._words: deque[Word] = deque()  # complete, and not begun; bounded by what may wait
         self._waiting_bytes = 0  # of those
-        self._said = 0  # characters that have begun
+        self.said = 0
+        """Characters that have begun."""
         self._unfinished = 0  # texts that were ended and are not all said
         self.waits_for_words = mode == pb.MODE_TEXT or model.user_codebooks == 0
         """Whether a frame is answered only once the words are known that its step may need."""
@@ -105,13 +106,13 @@ class Speech:
             ProtocolError: no word ends there.
         """
         self.log.begin(said, step, first_step)
-        if said == self._said:
+        if said == self.said:
             return None
         if not self._words or self._words[0].end != said:
             raise ProtocolError(f"said: no word of what was given ends at {said}: open a new session")
         word = self._words.popleft()
         self._waiting_bytes -= word.size_bytes
-        self._said = said
+        self.said = said
         return SpokenWord(word.text, step * self._frame_s, word.speaker) if word.text else None
 
     def finished(self) -> None:

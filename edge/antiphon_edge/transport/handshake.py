@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from antiphon.errors import PreconditionError, ProtocolError, SequenceError
 from antiphon.history import History
@@ -22,6 +23,7 @@ class Opening:
     timings: bool = False
     credentials: Credentials = PLAINTEXT
     prompt: pb.Prompt | None = None  # None: what the model begins with by itself
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
     def settled(self, opened: pb.Opened) -> Opening:
         """The same for the calls after the first: with the sampling that the model chose, where none was asked for, and
@@ -40,6 +42,7 @@ class Opening:
             seed=self.seed,
             timings=self.timings,
             resume_token=resume_token,
+            conditions=self.conditions,
         )
         if self.sampling is not None:
             message.sampling.CopyFrom(self.sampling.to_message())

@@ -61,6 +61,7 @@ class Script:
         self._model = model
         self._rules = rules
         self._say_bytes = say_bytes
+        self._delay = max(rules.code_delays, default=model.delay_steps)  # from a step to the reply that has all of it
         self._written = mode == pb.MODE_TEXT
         speaks_only = mode == pb.MODE_SPEECH
         self._texts = Texts(
@@ -167,7 +168,7 @@ class Script:
     def _replay(self, begun: dict[int, int], history: HistoryTokens, *, from_start: bool) -> dict[int, int]:
         """Takes the session's steps again, by the steps at which words began; returns what each fed, as far as that is
         known."""
-        machine, fed, delay = self._machine, dict[int, int](), self._model.delay_steps
+        machine, fed, delay = self._machine, dict[int, int](), self._delay
         events = sorted(begun)
         step = 0
         if not from_start:
@@ -196,7 +197,7 @@ class Script:
 
     def _held(self, history: HistoryTokens, fed: dict[int, int]) -> HistoryTokens:
         """The history with the streams as they were: what the edge was not told of them, and what the delays hide."""
-        delay, model = self._model.delay_steps, self._model
+        delay, model = self._delay, self._model
         frames = range(history.first - delay, history.steps - delay)  # of the rows' replies
         text = [fed.get(frame, UNGENERATED) for frame in frames]
         text = [int(was) if token == UNGENERATED else token for was, token in zip(history.text, text, strict=True)]
