@@ -119,7 +119,7 @@ def _load(path: Path) -> tuple[Any, bytes]:
         raise CheckpointError(
             f"{path}: a pickle that holds more than tensors, which could run code; {_REPLACE}"
         ) from error
-    except Exception as error:
+    except Exception as error:  # torch raises whatever it stumbles over in a damaged file
         raise CheckpointError(f"{path}: no file of torch.save, or a damaged one; {_REPLACE}") from error
     return held, hashlib.sha256(data).digest()
 
