@@ -85,7 +85,8 @@ def test_pieces_that_are_no_text_are_no_word() -> None:
 @pytest.mark.parametrize(("after", "end_s"), [(2, 3 * FRAME_S), (40, 1.0)])
 def test_a_last_word_lasts_a_second_or_to_the_end(after: int, end_s: float) -> None:
     (word,) = heard([0, 10, *[3] * after])
-    assert (word.text, word.start_s, word.end_s) == ("hel", 0.0, pytest.approx(end_s))
+    assert (word.text, word.start_s) == ("hel", 0.0)
+    assert word.end_s == pytest.approx(end_s)
 
 
 def test_what_is_written_before_anything_can_be_heard_is_no_word() -> None:
@@ -98,7 +99,8 @@ def test_the_silence_before_the_sound_is_not_of_the_sound() -> None:
     start_s = (42 + 1 - 31) * FRAME_S - 1
     assert heard([*[3] * 50, *tokens], model, first=0)[0].start_s == pytest.approx(start_s + 50 * FRAME_S)
     (early,) = heard(tokens, model, first=0)
-    assert (early.start_s, early.end_s) == (0.0, pytest.approx(start_s + 4 * FRAME_S))
+    assert early.start_s == 0.0
+    assert early.end_s == pytest.approx(start_s + 4 * FRAME_S)
 
 
 def test_words_are_those_of_the_server_wherever_each_has_its_token_0() -> None:
