@@ -33,6 +33,13 @@ from antiphon_cloud.cli.options import (
     is_flag=True,
     help="Put the silence around the codes that a speech-to-text model needs to write every word; its tokens come too.",
 )
+@option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the model is told, such as description=very_bad; may be repeated; the usual values where absent.",
+)
 @option("--taps", is_flag=True, help="Also keep `text_logits` and `extra_heads` of every step.")
 @device_option
 @dtype_option
@@ -46,6 +53,7 @@ def replay_command(
     greedy: bool,
     seed: int,
     silence: bool,
+    conditions: tuple[str, ...],
     taps: bool,
     device: str,
     dtype: str | None,
@@ -62,9 +70,11 @@ def replay_command(
     from antiphon_cloud.runner.device import named_dtype, step_dtype
     from antiphon_cloud.runner.replay import replay
     from antiphon_cloud.runner.runner import model_spec
+    from antiphon_cloud.runner.settings import SessionSettings
     from antiphon_cloud.serving.cpu_quota import usable_cpus
 
     different_files(user_codes, out)
+    chosen = dict(condition.partition("=")[::2] for condition in conditions)
     directory = ModelDirectory.open(model)
     torch_dtype = step_dtype(device, dtype, is_int8(directory, quantize))
     spec = model_spec(directory, torch_dtype)
@@ -82,6 +92,7 @@ def replay_command(
             kv_dtype=named_dtype(kv_cache) if kv_cache else None,
             sampling=sampling,
             seed=seed,
+            settings=SessionSettings(chosen),
             taps=taps,
             threads=threads or usable_cpus(),
         )

@@ -9,6 +9,7 @@ import torch
 from antiphon.spec import Sampling
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.runner.runner import ModelRunner
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -25,6 +26,7 @@ def replay(
     seed: int = 0,
     taps: bool = False,
     threads: int | None = None,
+    settings: SessionSettings = DEFAULT,
 ) -> Arrays:
     """Runs a conversation from its first step.
 
@@ -38,6 +40,7 @@ def replay(
         sampling: the model's own unless given.
         seed: of the session.
         threads: of a step; None for as many as before.
+        settings: what the model is told for the whole conversation.
         taps: whether to keep `text_logits` [T, text_card] and `extra_heads` [T, heads, classes], float32.
 
     Returns:
@@ -46,9 +49,10 @@ def replay(
     Raises:
         CheckpointError: the weights are missing, damaged, or another model's.
         ConfigError: `quantize` contradicts the directory, or the model does not fit in memory.
+        PreconditionError: the settings ask for what the model does not have.
     """
     runner = ModelRunner.load(directory, 1, dtype, device, quantize=quantize, kv_dtype=kv_dtype, threads=threads)
-    runner.reset(0, seed, sampling or runner.spec.sampling)
+    runner.reset(0, seed, sampling or runner.spec.sampling, settings)
     tokens, text_logits, extra_heads = [], [], []
     for frame in user_codes:
         result = runner.step([0], frame[None])
