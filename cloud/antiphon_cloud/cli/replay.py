@@ -40,6 +40,13 @@ from antiphon_cloud.cli.options import (
     help="The same as codes: .npy [frames, codebooks], as antiphon-edge encode makes them of a wav; none where absent.",
 )
 @option("--persona", metavar="TEXT", help="Who the model is, in words; nobody in particular where absent.")
+@option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the model is told, such as description=very_bad; may be repeated; the usual values where absent.",
+)
 @option("--taps", is_flag=True, help="Also keep `text_logits` and `extra_heads` of every step.")
 @device_option
 @dtype_option
@@ -56,6 +63,7 @@ def replay_command(
     voice: str | None,
     voice_codes: Path | None,
     persona: str | None,
+    conditions: tuple[str, ...],
     taps: bool,
     device: str,
     dtype: str | None,
@@ -81,6 +89,7 @@ def replay_command(
     from antiphon_cloud.serving.prompts import offline_prompt
 
     different_files(user_codes, out)
+    chosen = dict(condition.partition("=")[::2] for condition in conditions)
     directory = ModelDirectory.open(model)
     torch_dtype = step_dtype(device, dtype, is_int8(directory, quantize))
     spec = model_spec(directory, torch_dtype)
@@ -106,6 +115,6 @@ def replay_command(
             taps=taps,
             threads=threads or usable_cpus(),
             past=None if prompt is None else prompt.rows,
-            settings=DEFAULT if prompt is None else prompt.settings,
+            settings=replace(DEFAULT if prompt is None else prompt.settings, conditions=chosen),
         )
         np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.checkpoint.load import CONDITIONERS
@@ -19,6 +21,7 @@ from antiphon_cloud.runner import card
 from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.timing import FRAME_S
 
+ONCE_A_SESSION = ("cross_attention.k_proj", "cross_attention.v_proj")  # matrices that no step reads
 HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' rounding
 
 
@@ -44,17 +47,23 @@ def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None, 
     bytes beside its sessions."""
     with torch.device("meta"):
         model = LanguageModel(config)
-    linears = [module.weight for module in model.modules() if isinstance(module, Linear)]
-    elements = sum(weight.numel() for weight in linears)
+    linears = {name: module.weight for name, module in model.named_modules() if isinstance(module, Linear)}
+    once = [weight for name, weight in linears.items() if name.endswith(ONCE_A_SESSION)]
     told = [value.numel() for name, value in model.named_parameters() if name.startswith(CONDITIONERS)]
-    rest = sum(parameter.numel() for parameter in model.parameters()) - elements - sum(told)
     width = backend.dtype.itemsize
-    matrices = elements + 4 * sum(len(weight) for weight in linears) if backend.int8 else elements * width
+
+    def held(matrices: Sequence[Tensor]) -> int:
+        return sum(each.numel() + 4 * len(each) if backend.int8 else each.numel() * width for each in matrices)
+
+    elements = sum(weight.numel() for weight in linears.values())
+    tables = sum(parameter.numel() for parameter in model.parameters()) - elements - sum(told)
+    tables = tables * (2 if backend.int8 else width) + 4 * sum(told) + held(once)
+    elements -= sum(weight.numel() for weight in once)
+    matrices = held(list(linears.values())) - held(once)
     state = BatchState.allocate(config, 1, backend.dtype, torch.device("meta"), kv_dtype)
-    held = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
-    page = held // config.context * min(PAGE, config.context)
-    rest = rest * (2 if backend.int8 else width) + 4 * sum(told)
-    return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held, beside)
+    ring = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
+    page = ring // config.context * min(PAGE, config.context)
+    return Footprint(matrices, tables, state.size_bytes, elements, page, state.size_bytes - ring, beside)
 
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:

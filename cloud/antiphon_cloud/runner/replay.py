@@ -54,6 +54,7 @@ def replay(
     Raises:
         CheckpointError: the weights are missing, damaged, or another model's.
         ConfigError: `quantize` contradicts the directory, or the model does not fit in memory.
+        PreconditionError: the settings ask for what the model does not have.
     """
     runner = ModelRunner.load(directory, 1, dtype, device, quantize=quantize, kv_dtype=kv_dtype, threads=threads)
     if past is None:

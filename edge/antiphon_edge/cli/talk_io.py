@@ -135,16 +135,6 @@ def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
         write("\n")
 
 
-def tell_change(change: Change) -> None:
-    """Says that a session looks for another worker, or has found one."""
-    if isinstance(change, Resumed):
-        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
-    elif change.again_in_s:
-        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
-    else:
-        click.echo(f"\nreconnecting: {change.reason}", err=True)
-
-
 @contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
     try:

@@ -15,6 +15,7 @@ from antiphon_cloud.backends.select import select
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.conditions import positions
+from antiphon_cloud.model.layers import Layer
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.runner.footprint import footprint
 from antiphon_cloud.runner.runner import ModelRunner
@@ -103,18 +104,21 @@ def test_layers_attend_to_voices_side_by_side_and_to_padding_in_place_of_the_mis
     vectors = torch.cat((source @ weights.output_proj.weight.t(), padding)) + positions(15, 16, CPU)
     assert cross.lengths[0] == 15
     layer = model.transformer.layers[1]
+    assert isinstance(layer, Layer)
+    matrices = layer.cross_attention
+    assert matrices is not None
     x = torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(0))
-    heads = [
-        projected.view(1, -1, 2, 8).transpose(1, 2)
-        for projected in (
-            F.layer_norm(x, (16,), layer.norm_cross.weight, layer.norm_cross.bias)
-            @ layer.cross_attention.q_proj.weight.t(),
-            vectors[None] @ layer.cross_attention.k_proj.weight.t(),
-            vectors[None] @ layer.cross_attention.v_proj.weight.t(),
+    normed = F.layer_norm(x, (16,), layer.norm_cross.weight, layer.norm_cross.bias)
+    q, k, v = (
+        (of @ matrix.weight.t()).view(1, -1, 2, 8).transpose(1, 2)
+        for of, matrix in (
+            (normed, matrices.q_proj),
+            (vectors[None], matrices.k_proj),
+            (vectors[None], matrices.v_proj),
         )
-    ]
-    attended = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-    wanted = x + attended @ layer.cross_attention.out_projs[0].weight.t()
+    )
+    attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    wanted = x + matrices.out_projs[0](attended)
     found = Ops(model).cross_attention(layer, 1, x, runner.state.conditions.rows(torch.tensor([0])))
     torch.testing.assert_close(found, wanted)
 

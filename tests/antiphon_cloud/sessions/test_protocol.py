@@ -8,7 +8,9 @@ import pytest
 from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, ProtocolError, SequenceError
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.runner.settings import SessionSettings
 from antiphon_cloud.sessions.protocol import CallProtocol, CloseRequested, FrameReceived, OpenRequested, State
 
 MODEL = ModelSpec("tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32")
@@ -163,3 +165,13 @@ def test_a_code_beyond_the_cardinality_is_refused() -> None:
     protocol.receive(open_request())
     with pytest.raises(CodesError, match="code 2047"):
         protocol.receive(frame(0, b"\xff" * 11))
+
+
+def test_a_session_chooses_conditions_that_the_model_has() -> None:
+    conditions = (Condition("description", ("bad", "good"), "good"),)
+    protocol = CallProtocol(MODEL, CODEC, LIMITS, lambda token: b"", conditions=conditions)
+    with pytest.raises(PreconditionError, match="condition description: 'great' is not one of its values"):
+        protocol.receive(open_request(conditions={"description": "great"}))
+    opened = protocol.receive(open_request(conditions={"description": "bad"}))
+    assert isinstance(opened, OpenRequested)
+    assert opened.settings == SessionSettings({"description": "bad"})

@@ -49,7 +49,7 @@ class CudaOps(Ops):
         config, device = model.config, model.text_emb.weight.device
         self._products = Products.on(device)
         self._pairs = config.demux_second_stream
-        self._tables = _addresses([*([] if self._pairs else [model.text_emb]), *model.emb])
+        self._tables = _addresses([model.text_emb, *model.emb])
         pair = torch.arange(config.dim // config.num_heads // 2, dtype=torch.float32)
         exponents = pair * (-math.log(config.max_period) * 2 / (config.dim // config.num_heads))
         self._frequencies = torch.exp(exponents).to(device)  # as `rope` has them
@@ -99,15 +99,15 @@ class CudaOps(Ops):
         model, (rows, streams, steps) = self.model, tokens.shape
         if steps > 1 or self._tables is None:
             return super().embed(tokens)
-        text, dim = tokens[:, 0, 0], model.config.dim
-        if self._pairs:
-            tokens, streams = tokens[:, 1:], streams - 1
+        tokens, dim, like = tokens.contiguous(), model.config.dim, model.text_emb.weight  # all are of its dtype
+        first = 1 if self._pairs else 0  # of the tables that are summed as they are
+        text, summed = tokens[:, 0, 0], tokens[:, first:]
         x = torch.empty(rows, 1, dim, dtype=model.dtype, device=tokens.device)
         EMBED.launch(
             (rows, -(-dim // EMBED_BLOCK)),
-            self._tables, tokens.contiguous(), model.emb[0].weight, x, streams, dim,
+            self._tables[first:], summed, like, x, summed.shape[1], streams, dim,
             BLOCK=EMBED_BLOCK, num_warps=4,
-            reads=(tokens, rows * streams * dim * model.text_emb.weight.element_size()), writes=(x,),
+            reads=(tokens, summed.numel() * dim * like.element_size()), writes=(x,),
         )  # fmt: skip
         if self._pairs:
             x = self._products.linear_add(*self._pair(model.text_emb, text, Rows(x[:, 0])))[:, None]

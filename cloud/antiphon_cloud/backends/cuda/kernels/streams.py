@@ -72,12 +72,13 @@ def rotation(steps, frequencies, out, rows, pairs, PAIRS: tl.constexpr):
 
 
 @triton.jit
-def embed(tables, inputs, like, x, streams, dim, BLOCK: tl.constexpr):
-    """x [rows, dim]: the sum of the streams' vectors; tables int64 [streams]: addresses, of numbers as in `like`."""
+def embed(tables, inputs, like, x, streams, stride, dim, BLOCK: tl.constexpr):
+    """x [rows, dim]: the sum of the vectors of inputs int64 [rows, streams], whose rows begin `stride` apart; tables
+    int64 [streams]: addresses, of numbers as in `like`."""
     row, d = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float32)
     for stream in range(streams):
-        token = tl.load(inputs + row * streams + stream)
+        token = tl.load(inputs + row * stride + stream)
         table = tl.load(tables + stream).to(tl.pointer_type(like.dtype.element_ty))
         vector = tl.load(table + token * dim + d, mask=d < tl.where(token >= 0, dim, 0), other=0.0)
         total = (total + vector.to(x.dtype.element_ty).to(tl.float32)).to(x.dtype.element_ty).to(tl.float32)
