@@ -45,16 +45,23 @@ class Delegate:
     def __init__(self, session: Session, wake: str, url: str, model: str) -> None:
         self._session, self._wake, self._url, self._model = session, wake, url, model
         self._text, self._silent = "", 0
+        self._answering = False  # what is said is the answer
         self.asking: asyncio.Task[None] | None = None
 
     def read(self, text: str) -> None:
         """The text of one frame."""
+        if self._answering:
+            return
         self._text = (self._text + text)[-1000:]
         self._silent = 0 if text else self._silent + 1
         heard = self._text.rpartition(self._wake)[2].strip() if self._wake in self._text else ""
         if heard and self._silent > 12 and (self.asking is None or self.asking.done()):  # a second of it
             self._text = ""
             self.asking = asyncio.create_task(self._ask(heard))
+
+    def answered(self) -> None:
+        """The answer was spoken."""
+        self._answering = False
 
     async def _ask(self, heard: str) -> None:
         print(f"\n[asked: {heard}]", flush=True)
@@ -64,6 +71,7 @@ class Delegate:
             print(f"[no answer: {error}]", flush=True)
             return
         print(f"[answered: {answer}]", flush=True)
+        self._answering = True
         await self._session.say(answer)
         await self._session.finish_saying()
 
@@ -83,7 +91,9 @@ async def main(arguments: argparse.Namespace) -> None:
 
         def on_reply(reply: Reply) -> None:
             print(reply.text, end="", flush=True)
-            if listener is None:
+            if reply.said_all:
+                delegate.answered()
+            elif listener is None:
                 delegate.read(reply.text)
 
         async def heard(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
