@@ -16,7 +16,8 @@ async def ask(session: Session, text: str, longest: int = 500) -> AsyncIterator[
     Args:
         session: an open session in the mode "text".
         text: what the person writes.
-        longest: steps that the answer may take.
+        longest: steps that the answer may take. One that is longer is left there, and with it the session: the model
+            would go on with it before it reads another text.
 
     Raises:
         ArgumentError: the text has no words.
