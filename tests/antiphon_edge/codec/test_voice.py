@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from antiphon_edge.codec.voice import encode_voice
 from antiphon_edge.errors import AudioFileError
 
 RATE = 24_000
-Sound = npt.NDArray[np.float32]
+Sound = npt.NDArray[Any]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,8 @@ def codec(tiny_codec: Path) -> Codec:
 def speech() -> Sound:
     """Two seconds of something loud and quiet by turns."""
     t = np.arange(2 * RATE) / RATE
-    return (0.2 * np.sin(2 * np.pi * 200 * t) * (1 + np.sin(2 * np.pi * 3 * t))).astype(np.float32)
+    loud: Sound = 0.2 * np.sin(2 * np.pi * 200 * t) * (1 + np.sin(2 * np.pi * 3 * t))
+    return loud.astype(np.float32)
 
 
 def wav(path: Path, pcm: Sound) -> Path:
