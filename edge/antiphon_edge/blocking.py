@@ -116,6 +116,11 @@ class Session:
         return self._session.id
 
     @property
+    def prompt_steps(self) -> int:
+        """Steps that the model took before the first frame, for its voice and persona."""
+        return self._session.prompt_steps
+
+    @property
     def address(self) -> str:
         """Where the session is, or was last."""
         return self._session.address

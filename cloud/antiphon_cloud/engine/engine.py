@@ -174,7 +174,8 @@ class Engine:
         self.require_running()
         assert self._free, "whoever takes a slot asks first"
         ready = asyncio.get_running_loop().create_future()
-        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready, settings.prompt_steps)
+        prompt_steps, resumed = settings.prompt_steps, history is not None and history.steps > settings.prompt_steps
+        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready, prompt_steps, resumed)
         self._taken[slot.generation] = slot
         self._metrics.opened()
         packed, steps = None, 0
@@ -275,7 +276,8 @@ class Engine:
     def _prefilled(self, generation: int) -> None:
         slot = self._taken.get(generation)
         if slot is not None:
-            self._metrics.resumed("history")
+            if slot.resumed:
+                self._metrics.resumed("history")
             self._metrics.prefilled(time.monotonic() - self._prefilling.pop(slot))
             slot.ready.set_result(None)
 

@@ -38,6 +38,7 @@ class Slot:
     ready: asyncio.Future[None]
     """Done once the session can step; fails with AntiphonError where its prefill did."""
     prompt_steps: int = 0  # that the session took before its first frame
+    resumed: bool = False  # whether it goes on from a history, beyond its prompt
     waiting: int = 0
     """Frames that were not answered yet."""
     released: bool = False

@@ -11,6 +11,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.runner.settings import SessionSettings
+from antiphon_cloud.sessions.prompts.families import strategy
 from antiphon_cloud.sessions.protocol import CallProtocol, CloseRequested, FrameReceived, OpenRequested, State
 
 MODEL = ModelSpec("tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32")
@@ -175,3 +176,18 @@ def test_a_session_chooses_conditions_that_the_model_has() -> None:
     opened = protocol.receive(open_request(conditions={"description": "bad"}))
     assert isinstance(opened, OpenRequested)
     assert opened.settings == SessionSettings({"description": "bad"})
+
+
+def test_a_prompt_is_said_in_opened_and_its_steps_are_counted_by_no_frame() -> None:
+    plex = replace(MODEL, model_type="personaplex", delay_steps=0, context_steps=100)
+    prompts = strategy(plex, lambda text: [7] * len(text.split()))
+    protocol = CallProtocol(plex, CODEC, LIMITS, lambda token: b"", prompts)
+    event = protocol.receive(open_request(prompt=pb.Prompt(text="be kind")))
+    assert isinstance(event, OpenRequested)
+    assert event.past is not None
+    assert (event.history, event.past.steps, event.settings.prompt_steps) == (None, 16, 16)
+    opened = protocol.opened("s1", b"").opened
+    assert (opened.prompt_steps, opened.step_offset, opened.prompt_sha256) == (16, 0, event.settings.prompt_sha256)
+    first = protocol.receive(frame())
+    assert isinstance(first, FrameReceived)
+    assert first.sequence == 0
