@@ -22,6 +22,7 @@ NAMES = {
         "blocking",
         "Session",
         "Reply",
+        "SpokenWord",
         "Totals",
         "GoAway",
         "Change",

@@ -254,7 +254,7 @@ async def test_a_session_with_a_prompt_counts_its_frames_from_0_once_the_prompt_
         await asyncio.wait_for(session.slot.ready, NET_S)
         assert runner.chunks == [5]
         assert (runner.settings.prompt_steps, runner.settings.prompt_sha256) == (5, b"hash")
-        reply = await asyncio.wait_for(session.answer(0, CODES), NET_S)
+        reply, _ = await asyncio.wait_for(session.answer(0, CODES), NET_S)
         assert (reply.sequence, reply.codes.tolist()) == (0, expected(CODES, 3, 5).tolist())
 
 
