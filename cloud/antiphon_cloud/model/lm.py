@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from antiphon_cloud.model.adapters import AdapterRoom, AdapterStore
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Embedding, Linear, RMSNorm, Transformer
 
@@ -19,6 +20,8 @@ class LanguageModel(nn.Module):
     def __init__(self, config: LMConfig) -> None:
         super().__init__()
         self.config = config
+        self.adapters: AdapterStore | None = None
+        """What sessions may choose to be stepped with, beside the weights; None for none."""
         dim, eps = config.dim, config.norm_eps
         self.text_emb = Embedding(config.text_card + 1, dim)
         self.emb = nn.ModuleList([Embedding(config.card + 1, dim) for _ in range(config.n_q)])
@@ -45,6 +48,12 @@ class LanguageModel(nn.Module):
             )
             self.linears = nn.ModuleList([Linear(inner, config.card) for _ in range(config.dep_q)])
 
+    def make_room(self, room: AdapterRoom, dtype: torch.dtype) -> None:
+        """Allocates the store of adapters, with factors in `dtype`; the weights are loaded."""
+        shapes = adapted_shapes(self.config)
+        matrices = {name: self.get_submodule(name) for name in shapes}
+        self.adapters = AdapterStore(matrices, shapes, room, dtype, self.text_emb.weight.device)
+
     @property
     def dtype(self) -> torch.dtype:
         """Of activations; tables and matrices may be held in another."""
@@ -53,3 +62,14 @@ class LanguageModel(nn.Module):
     def codebook_embedding(self, codebook: int) -> nn.Module:
         """Embeds the token before a codebook's code: the text token, then each code."""
         return self.depformer_emb[codebook - 1] if codebook else self.depformer_text_emb
+
+
+def adapted_shapes(config: LMConfig) -> dict[str, tuple[int, int]]:
+    """Shapes [outputs, inputs] of the matrices that an adapter may have factors for: all but those of tables."""
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    return {
+        name: (module.weight.shape[0], module.weight.shape[1])
+        for name, module in model.named_modules()
+        if isinstance(module, Linear) and not name.endswith(".low_rank")
+    }

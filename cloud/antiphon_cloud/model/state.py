@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from antiphon_cloud.model.adapters import NONE
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import KvSpan, KvView, Paging, Ring, allocate_ring
 from antiphon_cloud.model.layers import attention
@@ -68,6 +69,7 @@ class BatchState:
     sampling: SlotSampling
     delays: Tensor  # [streams], of the model
     initial: Tensor  # [streams]: the initial tokens, of the model
+    adapters: Tensor  # int64 [slots]: the places of the sessions' adapters, or `NONE`
 
     @classmethod
     def allocate(
@@ -101,12 +103,14 @@ class BatchState:
             sampling=SlotSampling.allocate(slots, device),
             delays=torch.tensor(config.delays, device=device),
             initial=torch.tensor(config.initial_tokens, device=device),
+            adapters=torch.full((slots,), NONE, device=device),
         )
 
     def clear(self, slot: int) -> None:
         """Forgets the slot's session."""
         self.tokens[slot] = UNGENERATED
         self.offsets[slot] = 0
+        self.adapters[slot] = NONE
 
     def place(self, slot: int, steps: range, tokens: Tensor) -> None:
         """Writes what the streams hold at some of the last `max_delay` + 2 steps, [streams, T]."""
@@ -123,8 +127,16 @@ class BatchState:
     def tensors(self) -> Sequence[Tensor]:
         """All that the state holds on its device."""
         sampling = (getattr(self.sampling, field.name) for field in fields(self.sampling))
-        own = (self.tokens, self.offsets, self.depformer_kv.keys, self.depformer_kv.values, self.delays, self.initial)
-        return (*own, *sampling, *self.ring.tensors, self.ring.table, self.ring.windows)
+        own = (self.tokens, self.offsets, self.delays, self.initial, self.adapters)
+        return (
+            *own,
+            self.depformer_kv.keys,
+            self.depformer_kv.values,
+            *sampling,
+            *self.ring.tensors,
+            self.ring.table,
+            self.ring.windows,
+        )
 
     @property
     def size_bytes(self) -> int:

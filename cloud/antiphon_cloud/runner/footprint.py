@@ -9,10 +9,11 @@ import torch
 
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import PAGE
 from antiphon_cloud.model.layers import Linear
-from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.lm import LanguageModel, adapted_shapes
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.runner import card
 from antiphon_cloud.runner.page_pool import PoolShape
@@ -31,13 +32,16 @@ class Footprint:
     elements: int  # of the matrices
     page: int  # a page of keys and values, where slots share memory
     row: int  # the rest of a slot's state
+    adapters: int = 0  # room for those that sessions choose
 
     def total(self, rows: int) -> int:
         """Bytes of the weights and of the state of `rows` sessions, with headroom."""
-        return int(HEADROOM * (self.matrices + self.tables + rows * self.session))
+        return int(HEADROOM * (self.matrices + self.tables + self.adapters + rows * self.session))
 
 
-def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) -> Footprint:
+def footprint(
+    config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None, room: AdapterRoom | None = None
+) -> Footprint:
     """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`."""
     with torch.device("meta"):
         model = LanguageModel(config)
@@ -49,8 +53,12 @@ def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) 
     state = BatchState.allocate(config, 1, backend.dtype, torch.device("meta"), kv_dtype)
     held = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
     page = held // config.context * min(PAGE, config.context)
+    adapters = 0
+    if room is not None:
+        widths = sum(sum(shape) for shape in adapted_shapes(config).values())
+        adapters = room.places * room.rank * widths * backend.adapter_dtype.itemsize
     rest *= 2 if backend.int8 else width
-    return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held)
+    return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held, adapters)
 
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:
@@ -83,7 +91,7 @@ def pool_that_fits(needed: Footprint, context: int, slots: int, device: torch.de
     wanted = PoolShape.of(slots, context, PAGE, promise)
     least = max(slots * wanted.promised, wanted.full)
     beside = (
-        needed.matrices + needed.tables + (slots + 1) * needed.row + needed.page
+        needed.matrices + needed.tables + needed.adapters + (slots + 1) * needed.row + needed.page
     )  # one row and one page pad batches
     total, (free, of_all) = int(HEADROOM * (beside + least * needed.page)), memory(device)
     if total > free:

@@ -14,16 +14,19 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
 from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, prefill, step
 from antiphon_cloud.runner import card
+from antiphon_cloud.runner.adapters import AdapterLoading, Adapters
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
 from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
 from antiphon_cloud.runner.page_pool import PagePool, PoolShape
@@ -66,6 +69,7 @@ class ModelRunner:
         static: whether steps go over static buffers; None for on a GPU.
         graphs: whether steps over static buffers are captured and replayed; needs a GPU.
         pool: memory that slots share, if they do; None for a whole context for each.
+        adapters: loads those that sessions choose; None where the model has no room for any.
         use_threads: shares the steps of this process among so many threads.
     """
 
@@ -79,12 +83,14 @@ class ModelRunner:
         static: bool | None = None,
         graphs: bool = True,
         pool: PoolShape | None = None,
+        adapters: Adapters | None = None,
         use_threads: Callable[[int], None] = torch.set_num_threads,
     ) -> None:
         self.ops = ops
         self.use_threads = use_threads
         self.slots = slots
         self.spec = spec
+        self._adapters = adapters
         self.graph_runner: GraphRunner | None = None
         self._last: tuple[int, StepOutput] | None = None
         self._device = device = ops.model.text_emb.weight.device
@@ -117,6 +123,7 @@ class ModelRunner:
         random_weights: bool = False,
         threads: int | None = None,
         promise: int | None = None,
+        room: AdapterRoom | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -131,6 +138,7 @@ class ModelRunner:
             random_weights: whether the weights are random, which sessions may know.
             threads: that loading and steps are shared among; None for as many as before.
             promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
+            room: for adapters that sessions choose; None for none.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -142,7 +150,7 @@ class ModelRunner:
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         backend = select(device, dtype, int8)
-        needed, pool = footprint(directory.config.lm, backend, kv_dtype), None
+        needed, pool = footprint(directory.config.lm, backend, kv_dtype, room), None
         if device.type == "cuda":
             pool = pool_that_fits(needed, directory.config.lm.context, slots, device, promise)
         elif promise is not None:
@@ -154,8 +162,18 @@ class ModelRunner:
         spec = model_spec(directory, torch.int8 if int8 else dtype, random_weights)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
         with card.room(device), card.faults(device):
-            ops = backend.ops(load_model(directory, backend))
-            return cls(ops, slots, spec, kv_dtype, graphs=graphs, pool=pool, use_threads=backend.use_threads)
+            model = load_model(directory, backend, room)
+            adapters = None if model.adapters is None else Adapters(model.adapters, directory.config)
+            return cls(
+                backend.ops(model),
+                slots,
+                spec,
+                kv_dtype,
+                graphs=graphs,
+                pool=pool,
+                adapters=adapters,
+                use_threads=backend.use_threads,
+            )
 
     @property
     def config(self) -> LMConfig:
@@ -189,6 +207,16 @@ class ModelRunner:
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
 
+    def load_adapter(self, place: int, paths: AdapterPaths) -> AdapterLoading:
+        """What brings an adapter into a place that no session has any more; see `AdapterLoading`."""
+        assert self._adapters is not None, "there is no room for adapters"
+        return self._adapters.load(place, paths)
+
+    def adapt(self, slot: int, place: int) -> None:
+        """Steps the session in `slot`, which has just been reset, with the adapter in a place."""
+        with card.faults(self._device), torch.inference_mode():
+            self.state.adapters[slot] = place
+
     def resume(
         self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
     ) -> Prefill:
@@ -219,7 +247,10 @@ class ModelRunner:
             else:
                 kv = ring.consecutive(slot, steps, first, self.window(slot))
             tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
-            prefill(self.ops, tokens, torch.tensor(steps, device=device), kv)
+            ops = self.ops
+            if ops.model.adapters is not None:
+                ops = ops.adapted(self.state.adapters[slot : slot + 1])
+            prefill(ops, tokens, torch.tensor(steps, device=device), kv)
             if device.type == "cuda":  # whoever measures the chunk measures all of it
                 torch.cuda.current_stream(device).synchronize()
 

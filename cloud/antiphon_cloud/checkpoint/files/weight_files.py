@@ -51,7 +51,8 @@ class WeightFiles:
         self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
         self._known = shapes.keys()
-        self._sets = Counter(match[1] for name in shapes if (match := _PROJECTION.fullmatch(name)) and match[2] == "in")
+        projections = filter(None, map(_PROJECTION.fullmatch, shapes))
+        self._sets = Counter(match[1] for match in projections if match.group(2, 4) == ("in", "weight"))
 
     def has(self, name: str) -> bool:
         """Whether a file holds the tensor, alone or within a fused one."""
