@@ -118,7 +118,7 @@ class Ops:
             rotation: of `rope`; None for no position embedding.
         """
         attention = layer.self_attn
-        projected = per_position(self._products(attention.in_projs), sets, layer.norm1(x))  # [B, T, 3 * dim]
+        projected = per_position(self._each(attention.in_projs), sets, layer.norm1(x))  # [B, T, 3 * dim]
         qkv = projected.view(*x.shape[:2], 3, attention.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D]
         q, k = qkv[:2] if rotation is None else rotate(qkv[:2], rotation)
         return q, k, qkv[2]
@@ -129,7 +129,7 @@ class Ops:
 
     def linear_add(self, matrices: nn.ModuleList, x: Tensor, sets: Sequence[int], residual: Tensor) -> Tensor:
         """Product of x [B, T, inputs] and the matrix of each position's weight set, plus the residual."""
-        return residual + per_position(self._products(matrices), sets, x)
+        return residual + per_position(self._each(matrices), sets, x)
 
     def gated(self, layer: Layer, x: Tensor, sets: Sequence[int]) -> Tensor:
         """x [B, T, dim] plus its feed-forward: norm, gates and values, SiLU, product."""
@@ -214,7 +214,7 @@ class Ops:
         rotation = rope(steps, config.dim // config.num_heads, config.max_period)
         return model.out_norm(self.layers(model.transformer, self.embed(tokens), (0,), rotation, kv))  # type: ignore[no-any-return]
 
-    def _products(self, matrices: nn.ModuleList) -> list[Callable[[Tensor], Tensor]]:
+    def _each(self, matrices: nn.ModuleList) -> list[Callable[[Tensor], Tensor]]:
         return [partial(self.product, matrix) for matrix in matrices]
 
     def _feed_forward(self, gating: nn.Module, x: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class AdapterLoading:
     def __init__(self, store: AdapterStore, place: int, paths: AdapterPaths, config: ModelConfig) -> None:
         self._store, self._place, self._paths, self._config = store, place, paths, config
         self._file: AdapterFile | None = None
-        self._error: AntiphonError | None = None
+        self._error: Exception | None = None
         self._left: list[str] = list(store.by_name)
         self.sha256 = b""
         """Of the adapter, once it has begun to load."""
@@ -50,7 +50,7 @@ class AdapterLoading:
             raise self._error
         try:
             self._advance(self._file or self._open())
-        except AntiphonError as error:
+        except Exception as error:  # of any kind: half an adapter is none
             self._error = error
             raise
         finally:

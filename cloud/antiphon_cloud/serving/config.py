@@ -27,6 +27,10 @@ class ServingConfig:
     idle_timeout_ms: int = 30_000
     step_budget_ms: float = STEP_BUDGET_MS
     keep_slot_ms: int = 5_000
+    adapters_dir: Path | None = None
+    adapters: tuple[str, ...] = ()  # NAME=PATH each
+    max_adapters: int = 8
+    adapter_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,4 @@ class ModelFacts:
     history_steps: int
     profile: dict[int, float]  # batch → milliseconds of a step
     pool: PoolShape
+    adapter_places: int = 0  # of the stepper's memory

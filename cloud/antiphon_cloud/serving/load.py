@@ -6,8 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from antiphon.spec import Limits
+from antiphon_cloud.checkpoint.adapter_files import AdapterFiles
 from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 from antiphon_cloud.codec.folder import CodecFolder
+from antiphon_cloud.engine.adapters import AdapterAccount
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperProcess
@@ -44,5 +46,7 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         history_steps=facts.history_steps,
         keep_slot_ms=config.keep_slot_ms,
     )
-    engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
+    files = AdapterFiles.given(config.model, config.adapters_dir, config.adapters)
+    adapters = AdapterAccount(files, facts.adapter_places)
+    engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool, adapters)
     return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms)

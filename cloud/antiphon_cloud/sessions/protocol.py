@@ -19,6 +19,7 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 from antiphon_cloud.sessions.text_stream import TextStream
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
@@ -42,6 +43,8 @@ class OpenRequested:
     sampling: Sampling
     history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
+    settings: SessionSettings = DEFAULT
+    adapter_sha256: bytes = b""  # of the adapter that the session began with
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,9 @@ class CallProtocol:
         self.state = State.CLOSING
         return CloseRequested()
 
-    def opened(self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0) -> pb.ConverseResponse:
+    def opened(
+        self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0, adapter_sha256: bytes = b""
+    ) -> pb.ConverseResponse:
         """The answer to `OpenRequested`."""
         return pb.ConverseResponse(
             opened=pb.Opened(
@@ -110,6 +115,7 @@ class CallProtocol:
                 resume_token=resume_token,
                 step_offset=self._answered,
                 rebuilt_steps=rebuilt_steps,
+                adapter_sha256=adapter_sha256,
                 model=self._model.to_message(),
                 codec=self._codec.to_message(),
                 limits=self._limits.to_message(),
@@ -168,7 +174,8 @@ class CallProtocol:
         if history is not None:
             self._received = self._answered = history.steps
             self._text.go_on_after(int(token) for token in reversed(history.text))
-        return OpenRequested(message.seed, sampling, history, message.resume_token)
+        settings = SessionSettings(adapter=message.adapter)
+        return OpenRequested(message.seed, sampling, history, message.resume_token, settings, message.adapter_sha256)
 
     def _history(self, history: pb.History) -> HistoryTokens:
         model = self._model

@@ -48,6 +48,7 @@ class Session:
 
     Raises:
         UnavailableError: the engine has ended.
+        PreconditionError: the adapter that it asks for has gone.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Session:
         self._news = asyncio.Event()
         self._taken_over_s: deque[float] = deque(maxlen=TAKEN_A_MINUTE)
         self._fought_over = False
-        self.slot = engine.take(request.seed, request.sampling, self.deliver, client.name, history)
+        self.slot = engine.take(
+            request.seed, request.sampling, self.deliver, client.name, history, request.settings, request.adapter_sha256
+        )
 
     def deliver(self, reply: Reply | AntiphonError) -> None:
         """Keeps the engine's reply to a frame, whether or not a call waits for it."""

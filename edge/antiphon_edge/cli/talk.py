@@ -46,6 +46,7 @@ from antiphon_edge.transport.credentials import Credentials
 @threads_option
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
+@option("--adapter", metavar="NAME", help="Run the model with this adapter of the worker's.")
 @option("--stats", is_flag=True, help="Print where the frames' time went, on standard error, at the end.")
 @option(
     "--record", type=click.Path(path_type=Path), help="Keep the conversation here (.antiphon); see replay-recording."
@@ -73,6 +74,7 @@ def talk_command(
     threads: int,
     seed: int | None,
     greedy: bool,
+    adapter: str | None,
     stats: bool,
     record: Path | None,
     other_servers: tuple[str, ...],
@@ -97,6 +99,7 @@ def talk_command(
                 codec.spec,
                 seed=seed,
                 sampling=sampling,
+                adapter=adapter,
                 timings=stats,
                 credentials=credentials,
                 on_change=_print_change,

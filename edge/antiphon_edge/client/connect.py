@@ -30,6 +30,7 @@ async def connect(
     sampling: Sampling | None = None,
     seed: int | None = None,
     mode: pb.Mode | str | None = None,
+    adapter: str | None = None,
     timings: bool = False,
     credentials: Credentials = PLAINTEXT,
     reconnect: Reconnect | None = None,
@@ -43,6 +44,7 @@ async def connect(
         sampling: None takes the model's own.
         seed: the same seed, sampling and codes give the same reply; None draws one.
         mode: what the model must be able to do, "dialogue" or "transcription"; None takes whatever it does.
+        adapter: what the model is run with, by its name on the worker (see docs/adapters.md); None for nothing.
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
@@ -53,6 +55,7 @@ async def connect(
         CredentialsError: the worker is on another machine, and `credentials` neither encrypt nor allow plaintext.
         UnavailableError: nobody answers, or the worker is starting or draining; or no other was found in time.
         NoFreeSlotError: the worker is full.
+        PreconditionError: the worker has no adapter of that name; the message has some that it has.
         CodecMismatchError: as `PreconditionError`; the worker's codec is another.
         AntiphonError: any other status that ended the session.
     """
@@ -64,6 +67,7 @@ async def connect(
         check_mode(mode),
         bool(timings),
         check_type(credentials, Credentials, "credentials"),
+        check_type("" if adapter is None else adapter, str, "adapter"),
     )
     policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
     session = Session(await Carrier.open(addresses, opening, policy, on_change))

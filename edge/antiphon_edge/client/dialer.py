@@ -39,7 +39,7 @@ class Dialer:
         dial: Dial,
     ) -> None:
         self.opening = opening
-        """What every call says first; after the first call with the sampling that the worker chose."""
+        """What every call says first; after the first call with the sampling and the adapter of that worker."""
         self._addresses = list(addresses)
         self._at = 0  # which of them the session is at
         self._next = 0  # which of them is tried next
@@ -92,7 +92,8 @@ class Dialer:
                     raise
             else:
                 self._next = at
-                self.opening = self.opening.with_sampling(ModelSpec.from_message(call.opened.model).sampling)
+                sampling = ModelSpec.from_message(call.opened.model).sampling
+                self.opening = self.opening.with_sampling(sampling).with_adapter(call.opened.adapter_sha256)
                 return call
         raise AssertionError("there is an address")
 

@@ -20,7 +20,7 @@ from antiphon_edge.transport.handshake import Opening, check_opened
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
-PREFILL_TIMEOUT_S = 30.0  # the same, where the worker has a history to compute and other sessions to serve
+PREFILL_TIMEOUT_S = 30.0  # the same, where it computes a history or reads an adapter, and has other sessions to serve
 LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
@@ -57,7 +57,7 @@ class Call:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
             messages = _Messages(stub.Converse(), address)
             stack.push_async_callback(messages.cancel)
-            timeout_s = OPEN_TIMEOUT_S if history is None else PREFILL_TIMEOUT_S
+            timeout_s = OPEN_TIMEOUT_S if history is None and not opening.adapter else PREFILL_TIMEOUT_S
             opened = await _open(messages, opening.request(history, resume_token), timeout_s)
             return cls(messages, opened, stack)
         except BaseException:
@@ -138,7 +138,7 @@ async def _open(messages: _Messages, request: pb.ConverseRequest, timeout_s: flo
     response = reading.result()
     match response.WhichOneof("control"):
         case "opened":
-            check_opened(response.opened, request.open.history.steps, messages.address)
+            check_opened(response.opened, request.open, messages.address)
             return response.opened
         case "go_away":
             reason = response.go_away.reason

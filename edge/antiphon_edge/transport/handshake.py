@@ -21,11 +21,17 @@ class Opening:
     mode: pb.Mode = pb.MODE_UNSPECIFIED
     timings: bool = False
     credentials: Credentials = PLAINTEXT
+    adapter: str = ""  # that the model is run with; none where empty
+    adapter_sha256: bytes = b""  # of that one, once the session has begun
 
     def with_sampling(self, sampling: Sampling) -> Opening:
         """The same, where nothing was asked for with the sampling that the model chose: a worker that the session moves
         to may have another."""
         return replace(self, sampling=self.sampling or sampling)
+
+    def with_adapter(self, adapter_sha256: bytes) -> Opening:
+        """The same, where the session goes on with the adapter that it began with, and no other of its name."""
+        return replace(self, adapter_sha256=adapter_sha256)
 
     def request(self, history: History | None, resume_token: bytes) -> pb.ConverseRequest:
         """The message; a history makes it a session that goes on."""
@@ -35,6 +41,8 @@ class Opening:
             seed=self.seed,
             timings=self.timings,
             resume_token=resume_token,
+            adapter=self.adapter,
+            adapter_sha256=self.adapter_sha256,
         )
         if self.sampling is not None:
             message.sampling.CopyFrom(self.sampling.to_message())
@@ -43,22 +51,29 @@ class Opening:
         return pb.ConverseRequest(open=message)
 
 
-def check_opened(opened: pb.Opened, first_step: int, address: str) -> None:
+def check_opened(opened: pb.Opened, request: pb.Open, address: str) -> None:
     """Returns where a session can be held with what the worker announced.
 
     Args:
         opened: what it announced.
-        first_step: the number of the first frame that it was asked for.
+        request: what it was asked for.
         address: of the worker, for the message.
 
     Raises:
         SequenceError: it begins at another frame.
+        PreconditionError: it runs the model without the adapter.
         ProtocolError: a figure that no worker can mean; the message names it.
     """
+    first_step = request.history.steps
     if opened.step_offset != first_step:
         raise SequenceError(
             f"the worker at {address} goes on at frame {opened.step_offset} where {first_step} comes next: "
             "connect to another worker"
+        )
+    if bool(opened.adapter_sha256) != bool(request.adapter):  # a worker of an earlier version knows of none
+        raise PreconditionError(
+            f"the worker at {address} does not run its model with the adapter {request.adapter!r}: connect to another "
+            "worker"
         )
     try:
         ModelSpec.from_message(opened.model), Limits.from_message(opened.limits)

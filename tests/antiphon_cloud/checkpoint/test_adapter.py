@@ -2,6 +2,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,7 +105,7 @@ FIRST = "transformer.layers.0.self_attn.out_projs.0"
     ],
 )  # fmt: skip
 def test_what_is_no_adapter_of_the_model_is_named(
-    tensors: Tensors, settings: dict[str, object], told: str, tmp_path: Path
+    tensors: Tensors, settings: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     refused(save_adapter(tmp_path / "a.safetensors", tensors, **settings), told)
 

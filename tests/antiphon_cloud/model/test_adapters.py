@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.model.adapters import NONE, AdapterRoom
+from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.adapters import adapter_tensors, fill, merge
@@ -17,7 +19,7 @@ DRAWN = Sampling(0.7, 5, 0.8, 12)
 CHANGES = [{}, {"depformer_weights_per_step_schedule": (0, 1, 0)}, {"dep_q": 0, "extra_heads_num_heads": 2}]
 
 
-def adapted_runner(slots: int = 3, config=MICRO, **options: object) -> ModelRunner:  # type: ignore[no-untyped-def]
+def adapted_runner(slots: int = 3, config: LMConfig = MICRO, **options: Any) -> ModelRunner:
     """Places 0 and 2 hold adapters of rank 2 and 4."""
     model = random_model(config)
     fill(model, ROOM, {0: adapter_tensors(config, 2, seed=1), 2: adapter_tensors(config, 4, seed=2)})
