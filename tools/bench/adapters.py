@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,9 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"], help="as of `serve`")
+    parser.add_argument(
+        "--factors", default="int8", choices=["float32", "bfloat16", "int8"], help="what adapters are in"
+    )
     parser.add_argument("--shared", action="store_true", help="all sessions have the same adapter")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +61,7 @@ def main() -> int:
 
 def compare(args: argparse.Namespace, directory: ModelDirectory, rank: int) -> float:
     """Times steps with adapters of a rank and without, and prints the figures; returns the ratio."""
-    backend, batch = select(CPU, named_dtype(args.dtype), int8=True), args.batch
+    backend, batch = replace(select(CPU, torch.bfloat16, int8=True), factors=named_dtype(args.factors)), args.batch
     backend.use_threads(args.threads)
     room = AdapterRoom(1 if args.shared else batch, rank)
     model = load_model(directory, backend, room)
@@ -80,9 +83,9 @@ def compare(args: argparse.Namespace, directory: ModelDirectory, rank: int) -> f
     with_s, without_s = (statistics.median(times_s[adapted][WARM_UP:]) for adapted in (True, False))
     size = footprint(directory.config.lm, backend, torch.bfloat16, room)
     print(
-        f"batch {batch}, {room.places} adapters of rank {rank}: {1e3 * with_s:.1f} ms, without {1e3 * without_s:.1f} "
-        f"ms: {with_s / without_s:.2f} times; the weights are {size.matrices / 1e6:.0f} MB, the adapters "
-        f"{size.adapters / 1e6:.0f}: {1 + size.adapters / size.matrices:.2f} times the bytes",
+        f"batch {batch}, {room.places} adapters of rank {rank} in {args.factors}: {1e3 * with_s:.1f} ms, without "
+        f"{1e3 * without_s:.1f} ms: {with_s / without_s:.2f} times; the weights are {size.matrices / 1e6:.0f} MB, the "
+        f"adapters {size.adapters / 1e6:.0f}: {1 + size.adapters / size.matrices:.2f} times the bytes",
         flush=True,
     )
     return with_s / without_s

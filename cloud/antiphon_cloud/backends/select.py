@@ -70,7 +70,7 @@ def select(device: torch.device, dtype: torch.dtype, int8: bool) -> Backend:
     if device.type == "cuda":
         return Backend("Triton" if int8 else "torch", device, dtype, int8, CudaOps, _cuda_matrix(device))
     precise = dtype == torch.float32
-    factors = torch.float32 if precise else torch.bfloat16
+    factors = torch.float32 if precise else torch.int8
     if int8 and device.type == "cpu":
         library = compiled.library()
         if library is not None:

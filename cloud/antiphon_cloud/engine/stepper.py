@@ -261,7 +261,8 @@ class Stepper:
                 told = isinstance(error, AntiphonError)
                 logger.warning("adapter %s cannot be loaded: %s", adapter.name, error, exc_info=not told)
                 self._socket.send(Unloaded(adapter.place))
-                raise AntiphonError(str(error)) from error
+                said = str(error).removeprefix(f"{adapter.weights}: ")  # where files lie is nobody's business
+                raise AntiphonError(f"open.adapter: {adapter.name} cannot be used: {said}") from error
         if adapter.sha256 not in (b"", loading.sha256):
             raise PreconditionError(
                 f"open.adapter_sha256: the session began with {shown(adapter.sha256)}, this worker's {adapter.name} is "

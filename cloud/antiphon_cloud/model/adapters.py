@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from antiphon_cloud.model.kv_ring import quantize_entries
 from antiphon_cloud.model.layers import is_exact_step
 
 NONE = -1  # in place of a place: a row without an adapter
@@ -33,6 +34,7 @@ class LowRank:
     down: Tensor  # [places, rank, inputs]
     up: Tensor  # [places, rank, outputs], with the adapter's scaling
     ranks: Tensor  # int64 [places]: of the adapters; 0 where one leaves the matrix as it is
+    scales: Tensor | None = None  # float32 [places, rank]: of the products of int8 factors
 
     def put(self, place: int, down: Tensor | None, up: Tensor | None) -> None:
         """Puts an adapter's factors [rank, inputs] and [rank, outputs] into a place; None where it has none."""
@@ -42,6 +44,9 @@ class LowRank:
         rank = 0 if down is None else len(down)
         self.ranks[place] = rank
         if down is not None and up is not None:
+            if self.scales is not None:
+                (down, of_down), (up, of_up) = quantize_entries(down), quantize_entries(up)
+                self.scales[place, :rank] = (of_down * of_up)[:, 0].to(self.scales.device)
             self.down[place, :rank] = down.to(self.down.device, self.down.dtype)
             self.up[place, :rank] = up.to(self.up.device, self.up.dtype)
 
@@ -58,7 +63,10 @@ class LowRank:
         if is_exact_step(x):  # every row by itself
             down, up = down.expand(len(x), -1, -1), up.expand(len(x), -1, -1)
         flat = x.reshape(len(down), -1, x.shape[-1])
-        product = torch.bmm(torch.bmm(flat, down.transpose(1, 2)), up)
+        reduced = torch.bmm(flat, down.transpose(1, 2))  # [b, ..., R]
+        if self.scales is not None:
+            reduced = reduced * self.scales[at][:, None].to(x.dtype)
+        product = torch.bmm(reduced, up)
         return y + torch.where((rows >= 0)[:, None, None], product, 0.0).view(y.shape)
 
 
@@ -69,7 +77,7 @@ class AdapterStore:
         matrices: those that an adapter may have factors for, by their names.
         shapes: of them, [outputs, inputs].
         room: adapters at once, and their rank.
-        dtype: of the factors.
+        dtype: of the factors, int8 included: each of their rows then has its own scale.
         device: of the factors.
     """
 
@@ -82,11 +90,13 @@ class AdapterStore:
         device: torch.device,
     ) -> None:
         self.room = room
+        places, rank = room.places, room.rank
         self.by_name = {
             name: LowRank(
-                torch.zeros(room.places, room.rank, inputs, dtype=dtype, device=device),
-                torch.zeros(room.places, room.rank, outputs, dtype=dtype, device=device),
-                torch.zeros(room.places, dtype=torch.int64, device=device),
+                torch.zeros(places, rank, inputs, dtype=dtype, device=device),
+                torch.zeros(places, rank, outputs, dtype=dtype, device=device),
+                torch.zeros(places, dtype=torch.int64, device=device),
+                torch.zeros(places, rank, device=device) if dtype == torch.int8 else None,
             )
             for name, (outputs, inputs) in shapes.items()
         }

@@ -70,6 +70,7 @@ class LowRankPointers(ctypes.Structure):
         ("down", ctypes.c_void_p),
         ("up", ctypes.c_void_p),
         ("ranks", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
         ("kind", ctypes.c_int64),
         ("rank", ctypes.c_int64),
     )
@@ -99,7 +100,8 @@ def put_beside(store: AdapterStore) -> list[LowRankPointers]:
     for matrix, factors in store.beside.items():
         kind, rank = KINDS[factors.down.dtype], factors.down.shape[1]
         at = (factors.down.data_ptr(), factors.up.data_ptr(), factors.ranks.data_ptr())
-        pointers.append(LowRankPointers(*at, kind, rank))
+        scales = None if factors.scales is None else factors.scales.data_ptr()
+        pointers.append(LowRankPointers(*at, scales, kind, rank))
         _compiled(matrix).matrix.beside = ctypes.addressof(pointers[-1])
     return pointers
 

@@ -14,9 +14,10 @@
 namespace antiphon {
 
 struct LowRank {  // beside one matrix [outputs, inputs], for each place
-    const void* down;      // [places, rank, inputs], float32 or bfloat16
+    const void* down;      // [places, rank, inputs], float32, bfloat16 or int8
     const void* up;        // [places, rank, outputs]
     const int64_t* ranks;  // [places]: how many of them are an adapter's
+    const float* scales;   // [places, rank], of int8
     int64_t kind, rank;
 };
 
@@ -85,7 +86,7 @@ inline void add_factors(const float* weight, const T* x, int64_t stride, int64_t
 // Rows of one adapter: reduced [rows, rank] = x · down, of factors from the first to the end.
 template <class T>
 inline void reduce(const T* down, const int64_t* order, int64_t count, const float* x, int64_t inputs, int64_t first,
-                   int64_t end, int64_t rank, float* reduced) {
+                   int64_t end, int64_t rank, const float* scales, float* reduced) {
     for (int64_t f = first; f < end;) {
         const int64_t some = f + kFactors <= end ? kFactors : 1;
         for (int64_t i = 0; i < count; ++i) {
@@ -93,6 +94,7 @@ inline void reduce(const T* down, const int64_t* order, int64_t count, const flo
             float* found = reduced + order[i] * rank + f;
             if (some == kFactors) dots(row, down + f * inputs, inputs, found);
             else *found = dot(row, down + f * inputs, inputs);
+            for (int64_t j = 0; scales && j < some; ++j) found[j] *= scales[f + j];
         }
         f += some;
     }
@@ -129,7 +131,7 @@ inline void add_adapters(ThreadPool& pool, int64_t threads, const LowRank& besid
         const int64_t place = group.place * rank;
         if (down) {
             reduce(static_cast<const T*>(beside.down) + place * inputs, order, group.count, x, inputs, first, end, rank,
-                   reduced);
+                   beside.scales ? beside.scales + place : nullptr, reduced);
         } else {
             expand(static_cast<const T*>(beside.up) + place * outputs, order, group.count, reduced,
                    beside.ranks[group.place], rank, outputs, first, end, y);
@@ -158,10 +160,10 @@ inline void add_adapters(ThreadPool& pool, int64_t threads, const LowRank& besid
 // y [rows, outputs] += what the rows' adapters make of x [rows, inputs].
 inline void add_adapters(ThreadPool& pool, int64_t threads, const LowRank& beside, const RowsByPlace& by,
                          const float* x, int64_t inputs, int64_t outputs, float* reduced, float* y) {
-    if (static_cast<Kind>(beside.kind) == Kind::kFloat32) {
-        add_adapters<float>(pool, threads, beside, by, x, inputs, outputs, reduced, y);
-    } else {
-        add_adapters<uint16_t>(pool, threads, beside, by, x, inputs, outputs, reduced, y);
+    switch (static_cast<Kind>(beside.kind)) {
+        case Kind::kFloat32: add_adapters<float>(pool, threads, beside, by, x, inputs, outputs, reduced, y); break;
+        case Kind::kBfloat16: add_adapters<uint16_t>(pool, threads, beside, by, x, inputs, outputs, reduced, y); break;
+        case Kind::kInt8: add_adapters<int8_t>(pool, threads, beside, by, x, inputs, outputs, reduced, y); break;
     }
 }
 
