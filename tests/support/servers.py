@@ -11,6 +11,7 @@ from pathlib import Path
 
 from antiphon.spec import CodecSpec, Limits
 from antiphon_cloud.codec.folder import CodecFile, CodecFolder
+from antiphon_cloud.engine.adapters import AdapterAccount
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.server.process import Server, ServerConfig
@@ -41,6 +42,7 @@ class StubOptions:
     max_frames_in_flight: int = 8
     config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=DRAIN_S))
     codec_files: tuple[CodecFile, ...] = ()
+    adapters: AdapterAccount | None = None
     profile: Mapping[int, float] | None = None  # of the steps; None lets every free slot be taken
     rules: ScriptRules | None = None
     say_bytes: int = 0
@@ -63,7 +65,7 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
     )
     stepper = StepperThread(options.runner)
     engine, codec = (
-        Engine(stepper, StepForecast(options.profile), server.worker.metrics),
+        Engine(stepper, StepForecast(options.profile), server.worker.metrics, adapters=options.adapters),
         CodecFolder(CODEC, options.codec_files),
     )
     budget_ms = math.inf if options.profile is None else STEP_BUDGET_MS

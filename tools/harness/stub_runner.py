@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import deque
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
+from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED
 from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
@@ -50,6 +53,26 @@ class StubPrefill:
 
 
 @dataclass
+class StubLoading:
+    """An adapter whose file is a line of text: its SHA-256 is made of it, unless it is `no adapter`."""
+
+    runner: StubRunner
+    paths: AdapterPaths
+    left: int = 2
+    sha256: bytes = b""
+
+    def advance(self) -> None:
+        """Reads the file; waits at the runner's gate before it."""
+        self.runner.entered.set()
+        self.runner.gate.wait()
+        text = self.paths.weights.read_text()
+        if text == "no adapter":
+            raise CheckpointError(f"{self.paths.weights}: no adapter, the stub was told")
+        self.sha256 = hashlib.sha256(text.encode()).digest()
+        self.left -= 1
+
+
+@dataclass
 class StubRunner:
     """Replies to frame t of a slot with its codes + seed + t; the first step of a session is held back.
 
@@ -77,17 +100,28 @@ class StubRunner:
         self.allowed = [0] * self.slots
         self.sampling = self.spec.sampling  # of the last session
         self.settings = DEFAULT  # of the last session
+        self.places: list[int | None] = [None] * self.slots  # of the sessions' adapters
+        self.loaded: list[tuple[int, str]] = []  # the place and the file of each adapter that was loaded
         self.forced: list[npt.NDArray[np.int32]] = []  # of all steps that were given any, row by row
 
     def allow(self, slot: int, pages: int) -> None:
         """Notes how many pages the slot may have, of which the stub needs none."""
         self.allowed[slot] = pages
 
+    def load_adapter(self, place: int, paths: AdapterPaths) -> StubLoading:
+        """What brings an adapter into a place."""
+        self.loaded.append((place, paths.weights.name))
+        return StubLoading(self, paths)
+
+    def adapt(self, slot: int, place: int) -> None:
+        """Notes the place of the session's adapter."""
+        self.places[slot] = place
+
     def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a session; fails on the seed `fail_on_seed`."""
         if seed == self.fail_on_seed:
             raise self.fault("the stub was told to fail")
-        self._seeds[slot], self._steps[slot] = seed, 0
+        self._seeds[slot], self._steps[slot], self.places[slot] = seed, 0, None
         self.sampling, self.settings = sampling, settings
 
     def resume(

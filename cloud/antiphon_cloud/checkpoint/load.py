@@ -19,13 +19,14 @@ from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.checkpoint.files.weight_files import WeightFiles
 from antiphon_cloud.checkpoint.lora import Adapter
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
 
 CONDITIONERS = "condition_provider."  # float32 in every model
 
 
-def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
+def load_model(directory: ModelDirectory, backend: Backend, room: AdapterRoom | None = None) -> LanguageModel:
     """The directory's language model, ready for inference.
 
     Reads and converts one tensor at a time, so that two copies of the model never exist. The model does not map the
@@ -35,6 +36,7 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
     Args:
         directory: the model.
         backend: its dtypes and device.
+        room: for adapters that sessions choose; None for none.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tensor is missing, unexpected, or of a wrong shape or dtype.
@@ -85,6 +87,8 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
                 if name == "text_emb.weight" and config.model_type == HIBIKI:
                     value = hear_early_end_as_padding(value)
                 setattr(model.get_submodule(module), leaf, nn.Parameter(value.to(device), requires_grad=False))
+    if room is not None:
+        model.make_room(room, backend.adapter_dtype)
     return model.eval()
 
 

@@ -59,6 +59,30 @@ MAX_SECONDS = 86_400
     default=30.0,
     help="Seconds of silence that end a session.",
 )
+@option(
+    "--adapter",
+    "adapters",
+    metavar="NAME=PATH",
+    multiple=True,
+    help="A low-rank adapter that sessions may choose by this name: a safetensors file, or a folder as moshi-finetune "
+    "writes it; may be repeated.",
+)
+@option(
+    "--adapters-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of such adapters, looked at whenever a session asks for one; beside MODEL/adapters, where that is.",
+)
+@option(
+    "--max-adapters",
+    type=click.IntRange(1, 1024),
+    default=8,
+    help="Adapters in memory at once; one that no session has makes room for another.",
+)
+@option(
+    "--adapter-rank",
+    type=click.IntRange(1, 1024),
+    help="Highest rank of an adapter, for which there is memory; where absent, that of those that are there, or 64.",
+)
 @exposure_options
 @step_budget_option
 @option(
@@ -98,6 +122,10 @@ def serve_command(
     reflection: bool,
     drain_s: float,
     idle_s: float,
+    adapters: tuple[str, ...],
+    adapters_dir: Path | None,
+    max_adapters: int,
+    adapter_rank: int | None,
     exposure: dict[str, Any],
     step_budget_ms: float,
     keep_slot_s: float,
@@ -134,5 +162,9 @@ def serve_command(
         keep_slot_ms=round(keep_slot_s * 1000),
         codebooks=codebooks,
         prompt_cache_mb=prompt_cache_mb,
+        adapters=adapters,
+        adapters_dir=adapters_dir,
+        max_adapters=max_adapters,
+        adapter_rank=adapter_rank,
     )
     uvloop.run(run_server(server, partial(load, serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

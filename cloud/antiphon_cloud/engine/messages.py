@@ -61,6 +61,17 @@ class Load(msgspec.Struct, array_like=True, tag=0):
     log_level: int
 
 
+class Adapter(msgspec.Struct, array_like=True):
+    """The adapter that a session is stepped with."""
+
+    place: int  # of the stepper's memory
+    name: str
+    weights: str  # file
+    settings: str  # file, which need not exist
+    fresh: bool  # it is to be read into the place; else it is there, or on its way
+    sha256: bytes  # that it must have; empty for any
+
+
 class Begin(msgspec.Struct, array_like=True, tag=1):
     """A slot is taken: by a session that begins, or by one that goes on from its history."""
 
@@ -72,6 +83,7 @@ class Begin(msgspec.Struct, array_like=True, tag=1):
     settings: SessionSettings
     history: PackedHistory | None
     pages: int  # of keys and values that it may have
+    adapter: Adapter | None = None
 
 
 class Frame(msgspec.Struct, array_like=True, tag=2):
@@ -111,12 +123,14 @@ class Failed(msgspec.Struct, array_like=True, tag=1):
 
     generation: int | None
     message: str
+    unmet: bool = False  # the session asked for what cannot be had here
 
 
 class Prefilled(msgspec.Struct, array_like=True, tag=2):
-    """A session's prefill is done: it may step."""
+    """All that a session waited for is there: it may step."""
 
     generation: int
+    adapter_sha256: bytes = b""
 
 
 class Chunk(msgspec.Struct, array_like=True, tag=3):
@@ -150,7 +164,13 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
         return [tuple(row) for row in np.frombuffer(self.heads, np.float32).reshape(self.sessions, -1).tolist()]
 
 
-FromStepper = Loaded | Failed | Prefilled | Chunk | Stepped
+class Unloaded(msgspec.Struct, array_like=True, tag=5):
+    """What was to be read into a place of adapters cannot be; the sessions that want it hear of it by themselves."""
+
+    place: int
+
+
+FromStepper = Loaded | Failed | Prefilled | Chunk | Stepped | Unloaded
 
 
 def encoded(message: ToStepper | FromStepper) -> bytes:

@@ -42,3 +42,7 @@ class Slot:
     waiting: int = 0
     """Frames that were not answered yet."""
     released: bool = False
+    rebuilt: bool = False
+    """Whether it goes on from a history."""
+    adapter_sha256: bytes = b""
+    """Of the adapter that it is stepped with, once it is `ready`."""

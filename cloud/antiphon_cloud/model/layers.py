@@ -24,7 +24,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiplies the last dimension of x; [B, 1, inputs] is a step."""
-        if x.dim() == 3 and _is_exact_step(x):
+        if x.dim() == 3 and is_exact_step(x):
             return torch.bmm(x, self.weight.t().expand(x.shape[0], -1, -1))  # every row by itself
         return F.linear(x, self.weight)
 
@@ -155,13 +155,13 @@ class Embedding(nn.Module):
 
 def attention(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attention of queries [B, H, T, D] over keys and values [B, H, S, D]; mask is added to the scores."""
-    if not _is_exact_step(q):
+    if not is_exact_step(q):
         return F.scaled_dot_product_attention(q, keys, values, mask)
     scores = torch.matmul(q * q.shape[-1] ** -0.5, keys.transpose(2, 3))  # [B, H, 1, S]
     return torch.matmul((scores if mask is None else scores + mask).softmax(-1), values)
 
 
-def _is_exact_step(x: Tensor) -> bool:
+def is_exact_step(x: Tensor) -> bool:
     """Whether each row of x [B, ..., 1, D] must come out the same to the bit in a batch of any size.
 
     Matrix products and fused attention add in an order that depends on the batch and on the threads. On a CPU at
@@ -170,9 +170,7 @@ def _is_exact_step(x: Tensor) -> bool:
     return x.shape[-2] == 1 and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
-def per_position(
-    functions: nn.ModuleList | Sequence[Callable[[Tensor], Tensor]], sets: Sequence[int], x: Tensor
-) -> Tensor:
+def per_position(functions: Sequence[Callable[[Tensor], Tensor]], sets: Sequence[int], x: Tensor) -> Tensor:
     """Applies to each position of x [B, T, dim] the function of its weight set; one function is every position's."""
     if len(functions) == 1:
         return functions[0](x)

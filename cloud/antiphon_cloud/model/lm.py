@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from antiphon_cloud.model.adapters import AdapterRoom, AdapterStore
 from antiphon_cloud.model.conditions import ConditionProvider
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Embedding, Linear, RMSNorm, Transformer
@@ -20,6 +21,8 @@ class LanguageModel(nn.Module):
     def __init__(self, config: LMConfig) -> None:
         super().__init__()
         self.config = config
+        self.adapters: AdapterStore | None = None
+        """What sessions may choose to be stepped with, beside the weights; None for none."""
         dim, eps = config.dim, config.norm_eps
         pairs = config.demux_second_stream
         self.text_emb = Embedding(config.text_card + 1, dim, pairs=pairs)
@@ -51,6 +54,12 @@ class LanguageModel(nn.Module):
         if config.conditioners:
             self.condition_provider = ConditionProvider(config.conditioners, dim)
 
+    def make_room(self, room: AdapterRoom, dtype: torch.dtype) -> None:
+        """Allocates the store of adapters, with factors in `dtype`; the weights are loaded."""
+        shapes = adapted_shapes(self.config)
+        matrices = {name: self.get_submodule(name) for name in shapes}
+        self.adapters = AdapterStore(matrices, shapes, room, dtype, self.text_emb.weight.device)
+
     @property
     def dtype(self) -> torch.dtype:
         """Of activations; tables and matrices may be held in another."""
@@ -61,3 +70,14 @@ class LanguageModel(nn.Module):
         found = self.depformer_emb[codebook - 1] if codebook else self.depformer_text_emb
         assert isinstance(found, Embedding)
         return found
+
+
+def adapted_shapes(config: LMConfig) -> dict[str, tuple[int, int]]:
+    """Shapes [outputs, inputs] of the matrices that an adapter may have factors for: all but those of tables."""
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    return {
+        name: (module.weight.shape[0], module.weight.shape[1])
+        for name, module in model.named_modules()
+        if isinstance(module, Linear) and not name.endswith(".low_rank")
+    }

@@ -6,9 +6,11 @@ One test holds every executor to this module, operation by operation and step by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import Kv
-from antiphon_cloud.model.layers import Layer, Transformer, per_position, rope, rotate
+from antiphon_cloud.model.layers import Layer, SwiGLU, Transformer, per_position, rope, rotate
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.sampling import SlotSampling, forced_or_drawn, noise_keys, sample
 from antiphon_cloud.model.state import BatchState, DepformerKv
@@ -54,6 +56,26 @@ class Ops:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
+        self._rows: Tensor | None = None  # of a batch: the places of the rows' adapters
+
+    def adapted(self, rows: Tensor) -> Self:
+        """The same for a batch whose rows have adapters: the places int64 [B], or `NONE`; [1] where all have the same.
+
+        Where no row has any, as the host knows on a CPU, nothing is added to a step.
+        """
+        if rows.device.type == "cpu" and not bool((rows >= 0).any()):
+            return self
+        ops = copy(self)
+        ops._rows = rows
+        return ops
+
+    def product(self, matrix: nn.Module, x: Tensor) -> Tensor:
+        """Product of x [B, ..., inputs] and a matrix, with the rows' adapters."""
+        y: Tensor = matrix(x)
+        if self._rows is None:
+            return y
+        assert self.model.adapters is not None, "somebody has chosen one"
+        return self.model.adapters.beside[matrix].add(x, self._rows, y)
 
     def begin(self, state: BatchState, slots: Tensor, user_codes: Tensor) -> StepInputs:
         """Puts the frame's codes [B, user_codebooks] into the slots' streams, and takes what the step starts from."""
@@ -99,7 +121,7 @@ class Ops:
             rotation: of `rope`; None for no position embedding.
         """
         attention = layer.self_attn
-        projected = per_position(attention.in_projs, sets, layer.norm1(x))  # [B, T, 3 * dim]
+        projected = per_position(self._each(attention.in_projs), sets, layer.norm1(x))  # [B, T, 3 * dim]
         qkv = projected.view(*x.shape[:2], 3, attention.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D]
         q, k = qkv[:2] if rotation is None else rotate(qkv[:2], rotation)
         return q, k, qkv[2]
@@ -110,11 +132,11 @@ class Ops:
 
     def linear_add(self, matrices: nn.ModuleList, x: Tensor, sets: Sequence[int], residual: Tensor) -> Tensor:
         """Product of x [B, T, inputs] and the matrix of each position's weight set, plus the residual."""
-        return residual + per_position(matrices, sets, x)
+        return residual + per_position(self._each(matrices), sets, x)
 
     def gated(self, layer: Layer, x: Tensor, sets: Sequence[int]) -> Tensor:
         """x [B, T, dim] plus its feed-forward: norm, gates and values, SiLU, product."""
-        functions = [partial(_feed_forward, gating) for gating in layer.gatings]
+        functions = [partial(self._feed_forward, gating) for gating in layer.gatings]
         return x + per_position(functions, sets, layer.norm2(x))
 
     def draw(
@@ -180,7 +202,7 @@ class Ops:
 
     def logits(self, linear: nn.Module, x: Tensor) -> Tensor:
         """Logits [B, V], in float32, of x [B, 1, dim]."""
-        return linear(x)[:, 0].float()  # type: ignore[no-any-return]
+        return self.product(linear, x)[:, 0].float()
 
     def codes(
         self,
@@ -234,7 +256,10 @@ class Ops:
             x = conditions.add_to(x)
         return model.out_norm(self.layers(model.transformer, x, (0,), rotation, kv, conditions))  # type: ignore[no-any-return]
 
+    def _each(self, matrices: nn.ModuleList) -> list[Callable[[Tensor], Tensor]]:
+        return [partial(self.product, matrix) for matrix in matrices]
 
-def _feed_forward(gating: nn.Module, x: Tensor) -> Tensor:
-    gate, value = gating.linear_in(x).chunk(2, -1)  # type: ignore[operator]
-    return gating.linear_out(F.silu(gate) * value)  # type: ignore[no-any-return,operator]
+    def _feed_forward(self, gating: nn.Module, x: Tensor) -> Tensor:
+        assert isinstance(gating, SwiGLU)
+        gate, value = self.product(gating.linear_in, x).chunk(2, -1)
+        return self.product(gating.linear_out, F.silu(gate) * value)

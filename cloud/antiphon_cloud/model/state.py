@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from antiphon_cloud.model.adapters import NONE
 from antiphon_cloud.model.conditions import Conditions
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import KvSpan, KvView, Paging, Ring, allocate_ring
@@ -71,6 +72,7 @@ class BatchState:
     delays: Tensor  # [streams], of the model
     initial: Tensor  # [streams]: the initial tokens, of the model
     silent: int  # of the model's last streams, which hold `ZERO`
+    adapters: Tensor  # int64 [slots]: the places of the sessions' adapters, or `NONE`
 
     @classmethod
     def allocate(
@@ -107,6 +109,7 @@ class BatchState:
             delays=torch.tensor(config.delays, device=device),
             initial=torch.tensor(config.initial_tokens, device=device),
             silent=config.silent_codebooks,
+            adapters=torch.full((slots,), NONE, device=device),
         )
         state.clear(slice(None))
         return state
@@ -117,6 +120,7 @@ class BatchState:
         if self.silent:
             self.tokens[slot, ..., -self.silent :, :] = ZERO
         self.offsets[slot] = 0
+        self.adapters[slot] = NONE
 
     def place(self, slot: int, steps: range, tokens: Tensor) -> None:
         """Writes what the streams hold at some of the last `max_delay` + 2 steps, [streams, T]."""
@@ -135,8 +139,17 @@ class BatchState:
     def tensors(self) -> Sequence[Tensor]:
         """All that the state holds on its device."""
         sampling = (getattr(self.sampling, field.name) for field in fields(self.sampling))
-        own = (self.tokens, self.offsets, self.depformer_kv.keys, self.depformer_kv.values, self.delays, self.initial)
-        return (*own, *sampling, *self.ring.tensors, self.ring.table, self.ring.windows, *self.conditions.tensors)
+        own = (self.tokens, self.offsets, self.delays, self.initial, self.adapters)
+        return (
+            *own,
+            self.depformer_kv.keys,
+            self.depformer_kv.values,
+            *sampling,
+            *self.ring.tensors,
+            self.ring.table,
+            self.ring.windows,
+            *self.conditions.tensors,
+        )
 
     @property
     def size_bytes(self) -> int:

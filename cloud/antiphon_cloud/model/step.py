@@ -14,7 +14,6 @@ from torch import Tensor
 from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Drawn, Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.tokens import FORCED_TEXT
@@ -56,6 +55,8 @@ def step(
     """
     model = ops.model
     forced_text, forced_codes = (None, None) if forced is None else (forced[:, :FORCED_TEXT], forced[:, FORCED_TEXT:])
+    if model.adapters is not None:
+        ops = ops.adapted(state.adapters[slots])
     given = ops.begin(state, slots, user_codes)
     steps, sampling, keys = given.steps, given.sampling, given.keys
     kv, conditions = kv or StaticKv(state.ring, slots, steps), state.conditions.rows(slots)
@@ -67,7 +68,7 @@ def step(
     codes, audio_logits = ops.codes(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k, forced_codes)
     drawn = Drawn(text, codes, text_logits, audio_logits)
     output, finite = ops.finish(state, slots, steps, drawn)
-    return StepOutput(output, text, drawn_text, finite, text_logits, audio_logits, _extra_heads(model, hidden))
+    return StepOutput(output, text, drawn_text, finite, text_logits, audio_logits, _extra_heads(ops, hidden))
 
 
 def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions) -> None:
@@ -86,7 +87,8 @@ def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv, conditions: RowCond
         ops.temporal(inputs[..., None], steps[:, None], kv, conditions)
 
 
-def _extra_heads(model: LanguageModel, hidden: Tensor) -> Tensor:
+def _extra_heads(ops: Ops, hidden: Tensor) -> Tensor:
+    model = ops.model
     if not len(model.extra_heads):
         return hidden.new_zeros(len(hidden), 0, model.config.extra_heads_dim)
-    return torch.stack([head(hidden)[:, 0] for head in model.extra_heads], 1).float().softmax(-1)
+    return torch.stack([ops.product(head, hidden)[:, 0] for head in model.extra_heads], 1).float().softmax(-1)

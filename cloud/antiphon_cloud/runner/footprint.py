@@ -12,10 +12,11 @@ from torch import Tensor
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.checkpoint.load import CONDITIONERS
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import PAGE
 from antiphon_cloud.model.layers import Linear
-from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.lm import LanguageModel, adapted_shapes
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.runner import card
 from antiphon_cloud.runner.page_pool import PoolShape
@@ -36,15 +37,22 @@ class Footprint:
     page: int  # a page of keys and values, where slots share memory
     row: int  # the rest of a slot's state
     beside: int = 0  # what the worker keeps beside its sessions: keys and values of prompts
+    adapters: int = 0  # room for those that sessions choose
 
     def total(self, rows: int) -> int:
         """Bytes of the weights and of the state of `rows` sessions, with headroom."""
-        return int(HEADROOM * (self.matrices + self.tables + rows * self.session)) + self.beside
+        return int(HEADROOM * (self.matrices + self.tables + self.adapters + rows * self.session)) + self.beside
 
 
-def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None, beside: int = 0) -> Footprint:
-    """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`, and so many
-    bytes beside its sessions."""
+def footprint(
+    config: LMConfig,
+    backend: Backend,
+    kv_dtype: torch.dtype | None,
+    beside: int = 0,
+    room: AdapterRoom | None = None,
+) -> Footprint:
+    """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`, so many bytes
+    beside its sessions, and `room` for adapters."""
     with torch.device("meta"):
         model = LanguageModel(config)
     linears = {name: module.weight for name, module in model.named_modules() if isinstance(module, Linear)}
@@ -63,7 +71,11 @@ def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None, 
     state = BatchState.allocate(config, 1, backend.dtype, torch.device("meta"), kv_dtype)
     ring = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
     page = ring // config.context * min(PAGE, config.context)
-    return Footprint(matrices, tables, state.size_bytes, elements, page, state.size_bytes - ring, beside)
+    adapters = 0
+    if room is not None:
+        widths = sum(sum(shape) for shape in adapted_shapes(config).values())
+        adapters = room.places * room.rank * widths * backend.adapter_dtype.itemsize
+    return Footprint(matrices, tables, state.size_bytes, elements, page, state.size_bytes - ring, beside, adapters)
 
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:
@@ -96,7 +108,7 @@ def pool_that_fits(needed: Footprint, context: int, slots: int, device: torch.de
     wanted = PoolShape.of(slots, context, PAGE, promise)
     least = max(slots * wanted.promised, wanted.full)
     beside = (
-        needed.matrices + needed.tables + (slots + 1) * needed.row + needed.page
+        needed.matrices + needed.tables + needed.adapters + (slots + 1) * needed.row + needed.page
     )  # one row and one page pad batches
     total, (free, of_all) = int(HEADROOM * (beside + least * needed.page)) + needed.beside, memory(device)
     if total > free:

@@ -14,18 +14,21 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.families import PERSONAPLEX
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
 from antiphon_cloud.checkpoint.voices import Voice, read_voices
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
 from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, prefill, step
 from antiphon_cloud.runner import card
+from antiphon_cloud.runner.adapters import AdapterLoading, Adapters
 from antiphon_cloud.runner.conditions import SlotConditions
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
 from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
@@ -74,6 +77,7 @@ class ModelRunner:
         pool: memory that slots share, if they do; None for a whole context for each.
         voices: that a prompt may name.
         prompt_cache_bytes: for keys and values of prompts, that later sessions may begin with.
+        adapters: loads those that sessions choose; None where the model has no room for any.
         use_threads: shares the steps of this process among so many threads.
         directory: where the model's voices are; None for nowhere.
     """
@@ -90,6 +94,7 @@ class ModelRunner:
         pool: PoolShape | None = None,
         voices: Mapping[str, Voice] | None = None,
         prompt_cache_bytes: int = 0,
+        adapters: Adapters | None = None,
         use_threads: Callable[[int], None] = torch.set_num_threads,
         directory: ModelDirectory | None = None,
     ) -> None:
@@ -99,6 +104,7 @@ class ModelRunner:
         self.use_threads = use_threads
         self.slots = slots
         self.spec = spec
+        self._adapters = adapters
         self.graph_runner: GraphRunner | None = None
         self._last: tuple[int, StepOutput] | None = None
         self._device = device = ops.model.text_emb.weight.device
@@ -135,6 +141,7 @@ class ModelRunner:
         threads: int | None = None,
         promise: int | None = None,
         prompt_cache_bytes: int = 0,
+        room: AdapterRoom | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -150,6 +157,7 @@ class ModelRunner:
             threads: that loading and steps are shared among; None for as many as before.
             promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
             prompt_cache_bytes: for keys and values of prompts, in a model that takes voices.
+            room: for adapters that sessions choose; None for none.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -164,7 +172,7 @@ class ModelRunner:
         takes_voice = directory.config.model_type == PERSONAPLEX
         voices = read_voices(directory.root, directory.config.lm) if takes_voice else {}
         prompt_cache_bytes = prompt_cache_bytes if takes_voice else 0
-        needed, pool = footprint(directory.config.lm, backend, kv_dtype, prompt_cache_bytes), None
+        needed, pool = footprint(directory.config.lm, backend, kv_dtype, prompt_cache_bytes, room), None
         if device.type == "cuda":
             pool = pool_that_fits(needed, directory.config.lm.context, slots, device, promise)
         elif promise is not None:
@@ -176,14 +184,16 @@ class ModelRunner:
         spec = model_spec(directory, torch.int8 if int8 else dtype, random_weights)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
         with card.room(device), card.faults(device):
-            ops = backend.ops(load_model(directory, backend))
+            model = load_model(directory, backend, room)
+            adapters = None if model.adapters is None else Adapters(model.adapters, directory.config)
             return cls(
-                ops,
+                backend.ops(model),
                 slots,
                 spec,
                 kv_dtype,
                 graphs=graphs,
                 pool=pool,
+                adapters=adapters,
                 voices=voices,
                 prompt_cache_bytes=prompt_cache_bytes,
                 use_threads=backend.use_threads,
@@ -226,6 +236,16 @@ class ModelRunner:
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
             self._conditions.set(slot, settings)
+
+    def load_adapter(self, place: int, paths: AdapterPaths) -> AdapterLoading:
+        """What brings an adapter into a place that no session has any more; see `AdapterLoading`."""
+        assert self._adapters is not None, "there is no room for adapters"
+        return self._adapters.load(place, paths)
+
+    def adapt(self, slot: int, place: int) -> None:
+        """Steps the session in `slot`, which has just been reset, with the adapter in a place."""
+        with card.faults(self._device), torch.inference_mode():
+            self.state.adapters[slot] = place
 
     def resume(
         self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
@@ -283,7 +303,10 @@ class ModelRunner:
                 given = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
             numbers = torch.tensor(steps, device=device)
             conditions = self.state.conditions.rows(torch.full_like(numbers, slot))
-            prefill(self.ops, given, numbers, kv, conditions)
+            ops = self.ops
+            if ops.model.adapters is not None:
+                ops = ops.adapted(self.state.adapters[slot : slot + 1])
+            prefill(ops, given, numbers, kv, conditions)
             if device.type == "cuda":  # whoever measures the chunk measures all of it
                 torch.cuda.current_stream(device).synchronize()
 

@@ -123,7 +123,7 @@ class Call:
             await asyncio.shield(session.slot.ready)
             self._opening = True
             with self._served.sessions.opening(session):
-                opened = self._protocol.opened(session.id, session.resume_token, rebuilt)
+                opened = self._protocol.opened(session.id, session.resume_token, rebuilt, session.slot.adapter_sha256)
                 await self._say(opened, "the edge took no Opened")
             self._opened.set()
             if await self._converse(requests, session):

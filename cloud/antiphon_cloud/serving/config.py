@@ -31,6 +31,10 @@ class ServingConfig:
     keep_slot_ms: int = 5_000
     codebooks: int | None = None
     prompt_cache_mb: int = 512  # two to four of the 7B's prompts, of 400 steps each
+    adapters_dir: Path | None = None
+    adapters: tuple[str, ...] = ()  # NAME=PATH each
+    max_adapters: int = 8
+    adapter_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,4 @@ class ModelFacts:
     silence: list[list[int]]  # its codes from a stream's first frame on, for the prompts of a model that listens
     speakers: dict[str, bytes]  # voices that a model attends to, by name, with their hashes
     conditions: tuple[Condition, ...]
+    adapter_places: int = 0  # of the stepper's memory

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from antiphon.spec import Limits
+from antiphon_cloud.checkpoint.adapter_files import AdapterFiles
 from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 from antiphon_cloud.codec.folder import CodecFolder
+from antiphon_cloud.engine.adapters import AdapterAccount
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperProcess
@@ -53,7 +55,9 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
     rules = None
     if stepper.spec.model_codebooks:
         rules = ScriptRules(tokenizer.encode, facts.words_ahead, tuple(facts.code_delays))
-    engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
+    files = AdapterFiles.given(config.model, config.adapters_dir, config.adapters)
+    adapters = AdapterAccount(files, facts.adapter_places)
+    engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool, adapters)
     return ServedModel(
         engine,
         codec,

@@ -10,6 +10,7 @@ import msgspec
 import torch
 
 from antiphon.history import fewest_steps
+from antiphon_cloud.checkpoint.adapter_files import AdapterFiles
 from antiphon_cloud.checkpoint.conditions import list_conditions
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
@@ -17,7 +18,9 @@ from antiphon_cloud.checkpoint.speaker_voices import voice_digests
 from antiphon_cloud.codec.model_codec import find_codec
 from antiphon_cloud.codec.silence import silence_codes
 from antiphon_cloud.engine.runner import Runner as AnyRunner
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.runner import card
+from antiphon_cloud.runner.adapters import largest_rank
 from antiphon_cloud.runner.device import named_dtype, step_dtype
 from antiphon_cloud.runner.prefill import history_steps
 from antiphon_cloud.runner.runner import ModelRunner
@@ -53,6 +56,10 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
     directory = ModelDirectory.open(config.model, config.codebooks)
     dtype = step_dtype(config.device, config.dtype, is_int8(directory, config.quantize))
+    files = AdapterFiles.given(config.model, config.adapters_dir, config.adapters)
+    room = None
+    if files is not None:
+        room = AdapterRoom(config.max_adapters, config.adapter_rank or largest_rank(files, directory.config))
     codec = config.codec or find_codec(directory)
     runner = ModelRunner.load(
         directory,
@@ -66,6 +73,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         threads=config.threads or usable_cpus(),
         promise=None if config.kv_promise_s is None else round(config.kv_promise_s / FRAME_S),
         prompt_cache_bytes=config.prompt_cache_mb * 1_000_000,
+        room=room,
     )
     with card.room(torch.device(config.device)):
         measured, profile = measure(runner, config)
@@ -86,6 +94,7 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         speakers=voice_digests(directory),
         conditions=list_conditions(directory.config.lm),
         silence=silence_codes(directory, SILENT_FRAMES).tolist() if runner.spec.model_type == "stt" else [],
+        adapter_places=0 if room is None else room.places,
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
 

@@ -57,6 +57,8 @@ class OpenRequested:
     prompt: Prompt | None = None  # that it begins with, or began with
     script: Script | None = field(default=None, compare=False)  # None: the model only listens
     conditions: Mapping[str, str] = field(default_factory=dict)  # that it chose
+    adapter: str = ""  # that it chose
+    adapter_sha256: bytes = b""  # of the adapter that the session began with
 
     @property
     def past(self) -> HistoryTokens | None:
@@ -67,7 +69,7 @@ class OpenRequested:
     def settings(self) -> SessionSettings:
         """What the model is told for the whole session."""
         settings = DEFAULT if self.prompt is None else self.prompt.settings
-        return replace(settings, conditions=self.conditions)
+        return replace(settings, conditions=self.conditions, adapter=self.adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,9 @@ class CallProtocol:
         self.state = State.CLOSING
         return CloseRequested()
 
-    def opened(self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0) -> pb.ConverseResponse:
+    def opened(
+        self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0, adapter_sha256: bytes = b""
+    ) -> pb.ConverseResponse:
         """The answer to `OpenRequested`."""
         return pb.ConverseResponse(
             opened=pb.Opened(
@@ -165,6 +169,7 @@ class CallProtocol:
                 rebuilt_steps=rebuilt_steps,
                 prompt_sha256=b"" if self._prompt is None else self._prompt.sha256,
                 prompt_steps=0 if self._prompt is None else self._prompt.steps,
+                adapter_sha256=adapter_sha256,
                 model=self._model.to_message(),
                 codec=self._codec.to_message(),
                 limits=self._limits.to_message(),
@@ -236,8 +241,17 @@ class CallProtocol:
             if history is not None:
                 history = script.go_on(message.script, history)
         self.state = State.OPEN
-        conditions = dict(message.conditions)
-        return OpenRequested(message.seed, sampling, history, message.resume_token, self._prompt, script, conditions)
+        return OpenRequested(
+            message.seed,
+            sampling,
+            history,
+            message.resume_token,
+            self._prompt,
+            script,
+            dict(message.conditions),
+            message.adapter,
+            message.adapter_sha256,
+        )
 
     def _mode(self, asked: pb.Mode) -> pb.Mode:
         """What the session does.

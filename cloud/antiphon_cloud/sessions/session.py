@@ -50,6 +50,7 @@ class Session:
 
     Raises:
         UnavailableError: the engine has ended.
+        PreconditionError: the adapter that it asks for has gone.
     """
 
     def __init__(
@@ -72,7 +73,13 @@ class Session:
         self._taken_over_s: deque[float] = deque(maxlen=TAKEN_A_MINUTE)
         self._fought_over = False
         self.slot = engine.take(
-            request.seed, request.sampling, self.deliver, client.name, request.past, request.settings
+            request.seed,
+            request.sampling,
+            self.deliver,
+            client.name,
+            request.past,
+            request.settings,
+            request.adapter_sha256,
         )
 
     def deliver(self, reply: Reply | AntiphonError) -> None:

@@ -98,10 +98,10 @@ class SessionTable:
 
         Raises:
             RefusedError: there is no slot for this client, not even a detached session's.
+            PreconditionError: there is no adapter of that name.
             UnavailableError: the engine has ended.
         """
-        past = request.past
-        self._make_room(client, None if past is None else past.steps)
+        self._make_room(client, request)
         session = Session(self._engine, request, client, call, self._replies_kept)
         self._by_token[session.resume_token] = session
         first_step = request.history.steps if request.history is not None else 0
@@ -139,18 +139,20 @@ class SessionTable:
         for session in list(self._detached):
             self._end(session)
 
-    def _make_room(self, client: Client, past_steps: int | None) -> None:
+    def _make_room(self, client: Client, request: OpenRequested) -> None:
         """Returns once `client` may take a slot; ends other sessions that have less right to theirs.
 
         Args:
             client: who asks.
-            past_steps: that are prefilled before its next frame, or that were taken before these; None for none.
+            request: what for.
 
         Raises:
             RefusedError: it may have none.
+            PreconditionError: there is no adapter of that name.
             UnavailableError: the engine has ended.
         """
-        memory = self._engine.memory
+        memory, adapters, adapter = self._engine.memory, self._engine.adapters, request.settings.adapter
+        past_steps = None if request.past is None else request.past.steps
         needed_steps = memory.needed_steps(past_steps or 0)
         while True:
             self._engine.require_running()
@@ -165,10 +167,17 @@ class SessionTable:
                     past_steps is not None or self._engine.prefilling,
                     needed_steps=needed_steps,
                     free_steps=memory.free_steps,
+                    adapters=adapters.places if adapter and not adapters.has_room(adapter) else None,
                 )
             except RefusedError as refused:
                 if refused.reason is Refusal.MEMORY and self._yielding_steps(client) + memory.free_steps < needed_steps:
                     raise  # nobody is ended in vain
+                if refused.reason is Refusal.ADAPTERS:
+                    freeing = (session for session in self._detached if adapters.frees(session.slot.row))
+                    if (other := next(freeing, None)) is None:
+                        raise
+                    self._end(other, "another session needs its adapter's place")
+                    continue
                 other = self._own_detached(client)
                 if other is None and refused.reason is not Refusal.CLIENT_SESSIONS:
                     other = next(iter(self._detached), None) or self._unread(client)

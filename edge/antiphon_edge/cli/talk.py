@@ -56,6 +56,7 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option("--persona", metavar="TEXT", help='Who the model is, where it takes one: "You are a patient teacher."')
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
+@option("--adapter", metavar="NAME", help="Run the model with this adapter of the worker's.")
 @option("--stats", is_flag=True, help="Print where the frames' time went, on standard error, at the end.")
 @option(
     "--record", type=click.Path(path_type=Path), help="Keep the conversation here (.antiphon); see replay-recording."
@@ -79,6 +80,7 @@ def talk_command(
     persona: str | None,
     seed: int | None,
     greedy: bool,
+    adapter: str | None,
     stats: bool,
     record: Path | None,
     other_servers: tuple[str, ...],
@@ -111,6 +113,7 @@ def talk_command(
                 sampling=sampling,
                 voice=spoken,
                 persona=persona,
+                adapter=adapter,
                 timings=stats,
                 credentials=credentials,
                 on_change=tell_change,

@@ -44,6 +44,7 @@ async def connect(
     persona: str | None = None,
     prompt_text: str | None = None,
     conditions: Mapping[str, str] | None = None,
+    adapter: str | None = None,
     timings: bool = False,
     credentials: Credentials = PLAINTEXT,
     reconnect: Reconnect | None = None,
@@ -64,6 +65,7 @@ async def connect(
         persona: who the model is, in words; for a model that takes one.
         prompt_text: words in the spelling and style that a model which listens is to write.
         conditions: what the model is told for the whole session, by name; of the others each has its default.
+        adapter: what the model is run with, by its name on the worker (see docs/adapters.md); None for nothing.
         timings: ask for the worker's own times in `Totals`.
         credentials: TLS and API key; none will do for a worker on this machine only.
         reconnect: how to look for a worker that goes on with the session; `NEVER` ends it with its first stream.
@@ -74,6 +76,7 @@ async def connect(
         CredentialsError: the worker is on another machine, and `credentials` neither encrypt nor allow plaintext.
         UnavailableError: nobody answers, or the worker is starting or draining; or no other was found in time.
         NoFreeSlotError: the worker is full.
+        PreconditionError: the worker has no adapter of that name; the message has some that it has.
         CodecMismatchError: as `PreconditionError`; the worker's codec is another.
         AntiphonError: any other status that ended the session.
     """
@@ -88,6 +91,7 @@ async def connect(
         check_type(credentials, Credentials, "credentials"),
         check_prompt(voice, persona, prompt_text, spec),
         check_conditions(conditions),
+        check_type("" if adapter is None else adapter, str, "adapter"),
     )
     policy = Reconnect() if reconnect is None else check_type(reconnect, Reconnect, "reconnect")
     session = Session(await Carrier.open(addresses, opening, policy, on_change))

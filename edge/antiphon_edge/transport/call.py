@@ -20,7 +20,7 @@ from antiphon_edge.transport.handshake import Opening, check_opened
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
-PREFILL_TIMEOUT_S = 30.0  # the same, where the worker has a history or a prompt to compute and others to serve
+PREFILL_TIMEOUT_S = 30.0  # the same, where it computes a history or a prompt or reads an adapter, with others to serve
 LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
@@ -59,7 +59,8 @@ class Call:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
             messages = _Messages(stub.Converse(), address)
             stack.push_async_callback(messages.cancel)
-            timeout_s = OPEN_TIMEOUT_S if history is None and opening.prompt is None else PREFILL_TIMEOUT_S
+            at_once = history is None and opening.prompt is None and not opening.adapter
+            timeout_s = OPEN_TIMEOUT_S if at_once else PREFILL_TIMEOUT_S
             given = 0 if history is None else history.script.known(history.steps)
             opened = await _open(messages, opening.request(history, resume_token), timeout_s)
             return cls(messages, opened, stack, given)
@@ -141,7 +142,7 @@ async def _open(messages: _Messages, request: pb.ConverseRequest, timeout_s: flo
     response = reading.result()
     match response.WhichOneof("control"):
         case "opened":
-            check_opened(response.opened, request.open.history.steps, messages.address)
+            check_opened(response.opened, request.open, messages.address)
             return response.opened
         case "go_away":
             reason = response.go_away.reason

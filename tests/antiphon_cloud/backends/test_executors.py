@@ -11,8 +11,10 @@ from torch import Tensor
 
 from antiphon.spec import Sampling
 from antiphon_cloud.backends import fbgemm
+from antiphon_cloud.backends.cpu.ops import CpuOps
 from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.cuda.products import TritonLinear
+from antiphon_cloud.model.adapters import NONE, AdapterRoom
 from antiphon_cloud.model.conditioners import MAX_VOICES, VOICE_STEPS
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
@@ -22,6 +24,7 @@ from antiphon_cloud.model.sampling import noise_keys
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import step
 from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED, ZERO
+from tests.support.adapters import adapter_tensors, fill
 from tests.support.language_models import LIKE_HIBIKI, LIKE_TTS, MICRO, compiled_ops, in_int8, random_model
 from tests.support.native import needs_library
 
@@ -218,6 +221,62 @@ def test_an_operation_is_the_definitions(executor: Executor, operation: Callable
     if not wanted.is_floating_point():
         assert torch.equal(found, wanted)
     assert (found - wanted).abs().max() <= executor.error * wanted.abs().max()
+
+
+def with_adapters(ops: Ops, dtype: torch.dtype = torch.float32) -> Ops:
+    """The same executor, of the model with adapters of ranks 1 and 6 in places 1 and 2; its place 0 has none."""
+    model, room = ops.model, AdapterRoom(3, 6)
+    model.make_room(room, dtype)
+    fill(model, room, {1: adapter_tensors(model.config, 1, seed=1), 2: adapter_tensors(model.config, 6, seed=2)})
+    return CpuOps(model, ops._library) if isinstance(ops, CpuOps) else type(ops)(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8], ids=["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("places", [(1, 2, NONE), (2, 2, 2), (NONE, 2, 1), (NONE, NONE, NONE), (0, NONE, 1)], ids=str)
+@pytest.mark.parametrize("kv", [static, ragged], ids=["static", "ragged"])
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_step_of_rows_with_adapters_is_the_definitions(
+    executor: Executor, kv: Callable[[BatchState], Kv], places: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    heard = torch.randint(0, CONFIG.card, (BATCH, CONFIG.user_codebooks), generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for ops in (executor.definition(CONFIG), executor.made(CONFIG)):
+        with torch.inference_mode():
+            state = state_of(ops)
+            for slot, taken, place in zip(SLOTS, STEPS, places, strict=True):
+                state.offsets[slot] = taken
+                state.tokens[slot] = 1
+                state.sampling.set(slot, slot, Sampling(0.7, 5, 0.8, 12))
+                state.adapters[slot] = place
+            outputs.append(step(with_adapters(ops, dtype), state, torch.tensor(SLOTS), heard, kv(state)))
+    wanted, found = outputs
+    assert torch.equal(found.tokens, wanted.tokens)
+    for name in ("text_logits", "audio_logits"):
+        a, b = getattr(found, name), getattr(wanted, name)
+        assert (a - b).abs().max() <= executor.error * b.abs().max()
+
+
+@pytest.mark.parametrize("places", [(2, 2, 2), (NONE, 1, 2)], ids=str)
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_adapters_change_no_bit_of_the_rows_that_have_none_or_another(
+    executor: Executor, places: tuple[int, ...]
+) -> None:
+    """Row by row, as the batch's: what a session says does not depend on who shares its step."""
+    ops = with_adapters(executor.made(CONFIG))
+    heard = torch.randint(0, CONFIG.card, (BATCH, CONFIG.user_codebooks), generator=torch.Generator().manual_seed(0))
+
+    def stepped(rows: list[int]) -> Tensor:
+        state = state_of(ops)
+        for slot, taken, place in zip(SLOTS, STEPS, places, strict=True):
+            state.offsets[slot], state.tokens[slot], state.adapters[slot] = taken, 1, place
+        slots = torch.tensor(SLOTS)[rows]
+        kv = state.ring.ragged([SLOTS[row] for row in rows], [STEPS[row] for row in rows])
+        return step(ops, state, slots, heard[rows], kv).audio_logits
+
+    with torch.inference_mode():
+        together = stepped([0, 1, 2])
+        for row in range(BATCH):
+            assert torch.equal(together[row], stepped([row])[0])
 
 
 @pytest.mark.parametrize("kv_dtype", [None, torch.int8], ids=["float", "int8"])

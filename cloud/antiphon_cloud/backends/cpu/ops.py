@@ -6,13 +6,14 @@ import ctypes
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from antiphon_cloud.backends.cpu.library import threads
 from antiphon_cloud.backends.cpu.structs import (
     KINDS,
     depformer_pointers,
     kv_pointers,
+    put_beside,
     stack_pointers,
     table_pointers,
 )
@@ -39,12 +40,20 @@ class CpuOps(Ops):
     def __init__(self, model: LanguageModel, library: ctypes.CDLL) -> None:
         super().__init__(model)
         self._library = library
+        self._beside = put_beside(model.adapters) if model.adapters else []  # before the matrices are copied
         self._tables = table_pointers((model.text_emb, *model.emb))
         self._stacks = {model.transformer: stack_pointers(model.transformer)}
         self._depformer = None
         if model.config.dep_q:
             stacks = self._stacks[model.depformer] = stack_pointers(model.depformer)
             self._depformer = depformer_pointers(model, stacks)
+
+    def product(self, matrix: nn.Module, x: Tensor) -> Tensor:
+        """See `Ops.product`."""
+        places = self._places(x.numel() // x.shape[-1])
+        if places is None:
+            return matrix(x)  # type: ignore[no-any-return]
+        return matrix(x, places)  # type: ignore[no-any-return]
 
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Ops.embed`; T is 1."""
@@ -94,10 +103,12 @@ class CpuOps(Ops):
         pointers, stacks = kv_pointers(view), self._stacks[stack]
         spans = (ctypes.c_int64 * (4 * len(x)))(*(number for span in view.spans for number in span))
         angles = None if rotation is None else rotation.contiguous()
+        places = self._places(len(x))
         self._library.antiphon_layers(
             ctypes.byref(stacks[sets[0] if len(stacks) > 1 else 0]),
             ctypes.byref(pointers),
             spans,
+            None if places is None else places.data_ptr(),
             None if angles is None else angles.data_ptr(),
             len(x),
             threads(),
@@ -125,9 +136,11 @@ class CpuOps(Ops):
         held = (hidden, text, keys, sampling.audio_temperature, sampling.audio_top_k)
         inputs = [each.contiguous() for each in held]  # as long as the call
         wanted = None if forced is None else forced.contiguous()
+        places = self._places(rows)
         self._library.antiphon_codes(
             ctypes.byref(self._depformer),
             ctypes.byref(pointers),
+            None if places is None else places.data_ptr(),
             *(each.data_ptr() for each in inputs),
             None if wanted is None else wanted.data_ptr(),
             rows,
@@ -136,3 +149,7 @@ class CpuOps(Ops):
             logits.data_ptr(),
         )
         return codes.t(), logits.transpose(0, 1)
+
+    def _places(self, rows: int) -> Tensor | None:
+        """Of the rows' adapters, int64 [rows]; None where none has any."""
+        return None if self._rows is None else self._rows.expand(rows).contiguous()
