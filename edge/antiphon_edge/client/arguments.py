@@ -100,7 +100,9 @@ def check_conditions(conditions: Any) -> dict[str, str]:
     Raises:
         ArgumentError: they are no mapping of names to values, which both are text.
     """
-    given = dict(check_type({} if conditions is None else conditions, Mapping, "conditions"))
+    if not isinstance(conditions, Mapping | None):
+        raise ArgumentError(f"conditions: expected names with their values, got {_shown(conditions)}")
+    given: dict[str, str] = dict(conditions or {})
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ArgumentError(f"conditions: expected names and values as text, got {_shown(name)}: {_shown(value)}")
