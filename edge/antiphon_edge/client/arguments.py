@@ -101,8 +101,8 @@ def check_conditions(conditions: Any) -> dict[str, str]:
         ArgumentError: they are no mapping of names to values, which both are text.
     """
     if not isinstance(conditions, Mapping | None):
-        raise ArgumentError(f"conditions: expected names and values, got {_shown(conditions)}")
-    given = dict(conditions or {})
+        raise ArgumentError(f"conditions: expected names with their values, got {_shown(conditions)}")
+    given: dict[str, str] = dict(conditions or {})
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ArgumentError(f"conditions: expected names and values as text, got {_shown(name)}: {_shown(value)}")
