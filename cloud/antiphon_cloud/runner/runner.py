@@ -266,7 +266,7 @@ class ModelRunner:
         ring, kept = self.state.ring, self.prompts.get(key)
         with card.faults(self._device), torch.inference_mode():
             if kept is not None:
-                ring.paste(slot, kept)
+                ring.paste(slot, steps, kept)
 
         def keep() -> None:
             if self.prompts.get(key) is None and self.prompts.make_room(steps * self._step_bytes):

@@ -112,12 +112,11 @@ def test_a_prompt_that_never_fits_drives_no_other_out() -> None:
     assert cache.get("a") is not None
 
 
-def test_entries_come_back_where_they_were_in_pages_that_lie_anywhere() -> None:
+def test_entries_are_copied_from_one_slot_to_another_and_no_others() -> None:
     ring = allocate_ring(ROOMY, 2, torch.float32, torch.device("cpu"))
     for tensor in ring.tensors:
         tensor.copy_(torch.arange(tensor.numel()).view_as(tensor))
-    copied = ring.copy(0, 5)
-    ring.paste(1, copied)
+    ring.paste(1, 5, ring.copy(0, 5))
     for tensor in ring.tensors:
         assert torch.equal(tensor[:, 0, :, :5], tensor[:, 1, :, :5])
         assert not torch.equal(tensor[:, 0, :, 5:], tensor[:, 1, :, 5:])
