@@ -54,6 +54,11 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
     help="The same, as a recording of 10 to 20 s; needs the extra antiphon[voice].",
 )
 @option("--persona", metavar="TEXT", help='Who the model is, where it takes one: "You are a patient teacher."')
+@option(
+    "--description",
+    metavar="VALUE",
+    help="How good the translation's voice is to be, where the model is told: very_bad to very_good, as it is by itself.",
+)
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
 @option("--adapter", metavar="NAME", help="Run the model with this adapter of the worker's.")
@@ -78,6 +83,7 @@ def talk_command(
     voice: str | None,
     voice_wav: Path | None,
     persona: str | None,
+    description: str | None,
     seed: int | None,
     greedy: bool,
     adapter: str | None,
@@ -113,6 +119,7 @@ def talk_command(
                 sampling=sampling,
                 voice=spoken,
                 persona=persona,
+                conditions={} if description is None else {"description": description},
                 adapter=adapter,
                 timings=stats,
                 credentials=credentials,
