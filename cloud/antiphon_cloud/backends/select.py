@@ -67,10 +67,11 @@ def select(device: torch.device, dtype: torch.dtype, int8: bool) -> Backend:
         dtype: of activations. Where a CPU multiplies integers they are float32, and this says how much of them counts.
         int8: whether matrices are held in int8.
     """
-    if device.type == "cuda":
-        return Backend("Triton" if int8 else "torch", device, dtype, int8, CudaOps, _cuda_matrix(device))
     precise = dtype == torch.float32
-    factors = torch.float32 if precise else torch.int8
+    factors = torch.int8 if int8 and not precise else None
+    if device.type == "cuda":
+        name = "Triton" if int8 else "torch"
+        return Backend(name, device, dtype, int8, CudaOps, _cuda_matrix(device), factors=factors)
     if int8 and device.type == "cpu":
         library = compiled.library()
         if library is not None:

@@ -57,7 +57,7 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option(
     "--description",
     metavar="VALUE",
-    help="How good the translation's voice is to be, where the model is told: very_bad to very_good, as it is by itself.",
+    help="How good the translation's voice is to be, for models that are told: very_bad to very_good, the default.",
 )
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")

@@ -231,8 +231,8 @@ def with_adapters(ops: Ops, dtype: torch.dtype = torch.float32) -> Ops:
     return CpuOps(model, ops._library) if isinstance(ops, CpuOps) else type(ops)(model)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8], ids=["float32", "bfloat16", "int8"])
-@pytest.mark.parametrize("places", [(1, 2, NONE), (2, 2, 2), (NONE, 2, 1), (NONE, NONE, NONE), (0, NONE, 1)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8], ids=["float32", "int8"])
+@pytest.mark.parametrize("places", [(1, 2, NONE), (2, 2, 2), (0, NONE, 1)], ids=str)
 @pytest.mark.parametrize("kv", [static, ragged], ids=["static", "ragged"])
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_step_of_rows_with_adapters_is_the_definitions(

@@ -1,3 +1,5 @@
+"""An adapter's file: what it may hold, and what is refused."""
+
 import json
 import re
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""The first words of a call: what is asked for again, and which answers are refused."""
+
 import pytest
 
 from antiphon.errors import PreconditionError

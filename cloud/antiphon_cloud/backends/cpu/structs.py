@@ -70,8 +70,7 @@ class LowRankPointers(ctypes.Structure):
         ("down", ctypes.c_void_p),
         ("up", ctypes.c_void_p),
         ("ranks", ctypes.c_void_p),
-        ("scales", ctypes.c_void_p),
-        ("kind", ctypes.c_int64),
+        ("scales", ctypes.c_void_p),  # of int8; none of float32
         ("rank", ctypes.c_int64),
     )
 
@@ -98,10 +97,10 @@ def put_beside(store: AdapterStore) -> list[LowRankPointers]:
     """Tells each matrix of its factors. Whoever keeps the matrices keeps what is returned."""
     pointers = []
     for matrix, factors in store.beside.items():
-        kind, rank = KINDS[factors.down.dtype], factors.down.shape[1]
+        assert factors.down.dtype in (torch.float32, torch.int8)
         at = (factors.down.data_ptr(), factors.up.data_ptr(), factors.ranks.data_ptr())
         scales = None if factors.scales is None else factors.scales.data_ptr()
-        pointers.append(LowRankPointers(*at, scales, kind, rank))
+        pointers.append(LowRankPointers(*at, scales, factors.down.shape[1]))
         _compiled(matrix).matrix.beside = ctypes.addressof(pointers[-1])
     return pointers
 

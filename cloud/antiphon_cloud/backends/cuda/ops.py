@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from antiphon_cloud.backends.cuda.launch import Kernel
 from antiphon_cloud.backends.cuda.places import Places
-from antiphon_cloud.backends.cuda.products import Products, Rows, Weights
+from antiphon_cloud.backends.cuda.products import Beside, Products, Rows, Weights
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, power_of_two
 from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
@@ -127,8 +127,10 @@ class CudaOps(Ops):
         """See `Ops.self_attention`."""
         if not isinstance(kv, StaticKv | CodebookKv):
             return super().self_attention(layer, index, x, sets, rotation, kv)
-        places, weights = Places.of(kv, index), Weights.of(of_set(layer.self_attn.in_projs, sets))
-        q = self._products.norm_qkv_append(layer.norm1, weights, x[:, 0], layer.self_attn.heads, rotation, places)
+        matrix, places, heads = of_set(layer.self_attn.in_projs, sets), Places.of(kv, index), layer.self_attn.heads
+        q = self._products.norm_qkv_append(
+            layer.norm1, Weights.of(matrix), x[:, 0], heads, rotation, places, self._beside(matrix, x)
+        )
         return self.attend_to(q, places).flatten(1)[:, None]
 
     def attend_to(self, q: Tensor, places: Places) -> Tensor:
@@ -163,8 +165,7 @@ class CudaOps(Ops):
         """See `Ops.linear_add`."""
         if not is_step(x):
             return super().linear_add(matrices, x, sets, residual)
-        weights = Weights.of(of_set(matrices, sets))
-        return self._products.linear_add(weights, Rows(x[:, 0]), Rows(residual[:, 0]))[:, None]
+        return self._add(of_set(matrices, sets), x, residual)
 
     def gated(self, layer: Layer, x: Tensor, sets: Sequence[int]) -> Tensor:
         """See `Ops.gated`."""
@@ -172,8 +173,9 @@ class CudaOps(Ops):
             return super().gated(layer, x, sets)
         gating = of_set(layer.gatings, sets)
         assert isinstance(gating, SwiGLU)
-        hidden = self._products.norm_gate(layer.norm2, Weights.of(gating.linear_in), x[:, 0])
-        return self._products.linear_add(Weights.of(gating.linear_out), Rows(hidden), Rows(x[:, 0]))[:, None]
+        beside = self._beside(gating.linear_in, x)
+        hidden = self._products.norm_gate(layer.norm2, Weights.of(gating.linear_in), x[:, 0], beside)
+        return self._add(gating.linear_out, hidden[:, None], x)
 
     def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
         """See `Ops.temporal`."""
@@ -202,7 +204,7 @@ class CudaOps(Ops):
         """See `Ops.logits`."""
         weights = Weights.of(linear)
         out = torch.empty(len(x), len(weights.values), device=x.device)
-        return self._products.linear_add(weights, Rows(x[:, 0]), out=out)
+        return self._products.linear_add(weights, Rows(x[:, 0]), out=out, beside=self._beside(linear, x))
 
     def draw(
         self,
@@ -251,7 +253,9 @@ class CudaOps(Ops):
         for k, weight_set in enumerate(config.weight_sets):
             x = self._depformer_input(k, previous, hidden)
             x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, rows))
-            self._products.linear_add(Weights.of(model.linears[k]), Rows(x[:, 0]), out=logits[:, k])
+            linear = model.linears[k]
+            beside = self._beside(linear, x)
+            self._products.linear_add(Weights.of(linear), Rows(x[:, 0]), out=logits[:, k], beside=beside)
             previous = codes[k]
             wanted = None if forced is None else forced[:, k : k + 1].expand(-1, 2)
             self.draw_into(previous, logits[:, k], keys[:, k], sampling.audio_temperature, sampling.audio_top_k, wanted)
@@ -266,8 +270,22 @@ class CudaOps(Ops):
             vectors = Rows(self._products.linear_add(*self._pair(embedding, previous)))
         elif embedding.low_rank is not None:
             vectors = Rows(self._products.linear_add(Weights.of(embedding.low_rank), vectors))
-        weights = Weights.of(of_set(model.depformer_in, (weight_set,)))
-        return self._products.linear_add(weights, Rows(hidden[:, 0]), vectors)[:, None]
+        matrix = of_set(model.depformer_in, (weight_set,))
+        beside = self._beside(matrix, hidden)
+        return self._products.linear_add(Weights.of(matrix), Rows(hidden[:, 0]), vectors, beside=beside)[:, None]
+
+    def _add(self, matrix: nn.Module, x: Tensor, residual: Tensor) -> Tensor:
+        """Product of x [B, 1, inputs], with the rows' adapters, plus the residual."""
+        beside = self._beside(matrix, x)
+        return self._products.linear_add(Weights.of(matrix), Rows(x[:, 0]), Rows(residual[:, 0]), beside=beside)[
+            :, None
+        ]
+
+    def _beside(self, matrix: nn.Module, x: Tensor) -> Beside | None:
+        """The adapters of the rows of x [B, 1, inputs]; None where the model has no room for any."""
+        if self._rows is None or self.model.adapters is None:
+            return None
+        return Beside(self.model.adapters.beside[matrix], self._rows.expand(len(x)).contiguous())
 
     def draw_into(
         self,

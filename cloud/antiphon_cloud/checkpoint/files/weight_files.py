@@ -52,8 +52,8 @@ class WeightFiles:
         self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
         self._known = shapes.keys()
-        matches = [match for name in shapes if (match := _PROJECTION.fullmatch(name))]
-        self._sets = Counter(match[1] for match in matches if match[2] == "out")
+        projections = filter(None, map(_PROJECTION.fullmatch, shapes))
+        self._sets = Counter(match[1] for match in projections if match.group(2, 4) == ("out", "weight"))
 
     def has(self, name: str) -> bool:
         """Whether a file holds the tensor, alone or within a fused one."""

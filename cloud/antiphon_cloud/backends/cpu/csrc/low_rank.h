@@ -5,24 +5,26 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
-#include "attention.h"
 #include "simd_f32.h"
 #include "thread_pool.h"
 
 namespace antiphon {
 
 struct LowRank {  // beside one matrix [outputs, inputs], for each place
-    const void* down;      // [places, rank, inputs], float32, bfloat16 or int8
+    const void* down;      // [places, rank, inputs], float32 or int8
     const void* up;        // [places, rank, outputs]
     const int64_t* ranks;  // [places]: how many of them are an adapter's
-    const float* scales;   // [places, rank], of int8
-    int64_t kind, rank;
+    const float* scales;   // [places, rank], of int8; else null
+    int64_t rank;
 };
 
-constexpr int64_t kOutputs = 1024;  // of a piece: sums that stay in the first-level cache while the factors pass
+constexpr int64_t kOutputs = 4096;  // of a piece: sums that stay in a near cache while the factors pass
 constexpr int64_t kFactors = 4;     // that pass at once
+constexpr int64_t kAhead = 512;     // bytes, of each
+constexpr int64_t kLine = 16;       // numbers: a line of memory has as many or more
 
 // Which rows of a batch have which adapter.
 struct RowsByPlace {
@@ -74,6 +76,10 @@ inline void add_factors(const float* weight, const T* x, int64_t stride, int64_t
     int64_t i = 0;
     for (; i + kFloats <= n; i += kFloats) {
         Floats total = load(y + i);
+        if (i % kLine == 0) {
+#pragma GCC unroll 4
+            for (int f = 0; f < F; ++f) __builtin_prefetch(x + f * stride + i + kAhead / sizeof(T));
+        }
 #pragma GCC unroll 4
         for (int f = 0; f < F; ++f) total += weight[f] * load(x + f * stride + i);
         std::memcpy(y + i, &total, sizeof total);
@@ -160,11 +166,8 @@ inline void add_adapters(ThreadPool& pool, int64_t threads, const LowRank& besid
 // y [rows, outputs] += what the rows' adapters make of x [rows, inputs].
 inline void add_adapters(ThreadPool& pool, int64_t threads, const LowRank& beside, const RowsByPlace& by,
                          const float* x, int64_t inputs, int64_t outputs, float* reduced, float* y) {
-    switch (static_cast<Kind>(beside.kind)) {
-        case Kind::kFloat32: add_adapters<float>(pool, threads, beside, by, x, inputs, outputs, reduced, y); break;
-        case Kind::kBfloat16: add_adapters<uint16_t>(pool, threads, beside, by, x, inputs, outputs, reduced, y); break;
-        case Kind::kInt8: add_adapters<int8_t>(pool, threads, beside, by, x, inputs, outputs, reduced, y); break;
-    }
+    if (beside.scales) add_adapters<int8_t>(pool, threads, beside, by, x, inputs, outputs, reduced, y);
+    else add_adapters<float>(pool, threads, beside, by, x, inputs, outputs, reduced, y);
 }
 
 }  // namespace antiphon
