@@ -10,8 +10,8 @@ import pytest
 
 from antiphon_edge import AudioDevice
 from antiphon_edge.audio import streams
-from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.devices import Direction
+from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.portaudio import Attach, Callback, OpenStream
 from antiphon_edge.errors import AudioDeviceError
 

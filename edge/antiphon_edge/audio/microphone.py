@@ -69,7 +69,7 @@ class Microphone:
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue(queue_frames)  # full: drop the oldest frame
         self._stream = DeviceStream("input", device, sample_rate_hz, self._attach, channel, on_change)
         self._on_change = on_change
-        self._due_s: float | None = None  # when the next frame of silence is, while the device is lost
+        self._due_s = 0.0  # when a frame of silence is, should the device be lost by then
         self.dropped_frames = 0
         """Frames dropped because the reader was slow."""
         self.overflows = 0
@@ -122,17 +122,17 @@ class Microphone:
         self._stream.check_open()
         clock, frame_s = asyncio.get_running_loop().time, self._frame_samples / self._rate_hz
         while True:
-            if not self._stream.lost:
-                self._due_s = None
-            elif self._due_s is None or self._due_s < clock() - frame_s:
-                self._due_s = clock() + frame_s
             try:
-                async with asyncio.timeout_at(self._due_s or clock() + frame_s):
-                    return await self._queue.get()
+                async with asyncio.timeout_at(max(self._due_s, clock())):
+                    frame = await self._queue.get()
             except TimeoutError:
-                if self._due_s is not None:
-                    self._due_s += frame_s
+                late = self._due_s < clock() - frame_s
+                self._due_s = frame_s + (clock() if late else self._due_s)
+                if self._stream.lost:
                     return np.zeros(self._frame_samples, np.float32)
+            else:
+                self._due_s = clock() + 2 * frame_s
+                return frame
 
     def _attach(self, hand_over: HandOver, rate_hz: int, channels: int) -> Callback:
         resample = resampler(rate_hz, self._rate_hz)

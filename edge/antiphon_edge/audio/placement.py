@@ -17,7 +17,10 @@ from antiphon_edge.audio.sound_server import Endpoint
 class Place:
     """The device that a stream is connected to."""
 
+    name: str
+    """The server's."""
     device: str
+    """What people call it."""
     misled: bool
     """It is the monitor of the speaker, and nobody has asked for it."""
 
@@ -50,7 +53,7 @@ class Placement:
                 sound_server.move(self._direction, self._home)
                 at = sound_server.attached(self._direction) or at
                 misled = self._is_misled(at)
-        return Place(at.description, misled)
+        return Place(at.name, at.description, misled)
 
     def _is_misled(self, at: Endpoint) -> bool:
         return self._direction == "input" and at.name != self._chosen and sound_server.hears_the_speaker(at)

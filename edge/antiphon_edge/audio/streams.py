@@ -27,6 +27,7 @@ from antiphon_edge.errors import AudioDeviceError
 
 CONTINUE, ABORT = 0, 2  # PortAudio's paContinue, paAbort
 RETRY_S = 1.0  # between two attempts to open a device that is lost
+FILL_S = 0.5  # a device that takes nothing yet has its buffer filled all the same
 GATHER_S = 0.05  # the sound server's words come in bursts
 BLIND_SCAN = 5  # attempts, where the system does not tell whether devices have come
 
@@ -76,7 +77,7 @@ class DeviceStream:
         self._placement: Placement | None = None
         self._server: Watch | None = None
         self._server_spoke = asyncio.Event()
-        self._place = Place("", misled=False)
+        self._place = Place("", "", misled=False)
         self._gone = False  # and waited for
         self._lost_s: float | None = None  # since when this is so, or it is misled
         self._paused = False
@@ -187,14 +188,17 @@ class DeviceStream:
             if self._server_spoke.is_set():
                 await asyncio.sleep(GATHER_S)
                 self._server_spoke.clear()
+                misled = self.misled
                 await self._look_at_the_server()
+                if misled and not self.misled:  # with what the speaker played still on its way
+                    await self._recover()
             if self._stream is None or not self._stream.alive:
                 await self._recover("it was disconnected, or the sound server has stopped")
             elif self._stall.look() >= STALL_S:
                 sign = "sent no sound" if self.direction == "input" else "taken no sound"
                 await self._recover(f"it has {sign} for {STALL_S:.0f} s")
 
-    async def _recover(self, reason: str) -> None:
+    async def _recover(self, reason: str = "") -> None:
         """Opens the device again until it gives a sign."""
         self._gone = True
         self._tell_whether_lost(reason)
@@ -209,13 +213,14 @@ class DeviceStream:
             self._tell("moved", self.device.name)
 
     async def _opens_again(self, attempt: int) -> bool:
-        self._sign.clear()
         await self._stop()
         try:
             await (self._rescan() if self._needs_scan(attempt) else self._start())
         except AudioDeviceError as error:
             logger.info("%s", error)
             return False
+        await asyncio.sleep(FILL_S)
+        self._sign.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(STALL_S):
                 await self._sign.wait()
@@ -251,8 +256,9 @@ class DeviceStream:
         before, self._place = self._place, place
         if self._task is None:
             return
-        self._tell_whether_lost(f"the sound server gives what the speaker plays, {place.device!r}, in its place")
-        if before.device not in ("", place.device) and not self.lost and not before.misled:
+        if place.misled:
+            self._tell_whether_lost(f"the sound server gives what the speaker plays, {place.device!r}, in its place")
+        if before.name not in ("", place.name) and not self.lost and not before.misled:
             self._tell("moved", place.device)
 
     def _tell_whether_lost(self, reason: str = "") -> None:

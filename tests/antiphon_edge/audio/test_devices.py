@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -18,14 +16,13 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError
+from antiphon_edge.audio.devices import AudioDevice, Direction, channel_counts, choose_device
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.devices import AudioDevice, Direction, channel_counts, choose_device
 from antiphon_edge.audio.portaudio import list_devices
 from antiphon_edge.audio.speaker import Speaker
-from antiphon_edge.audio.stall import STALL_S
 from antiphon_edge.errors import AudioDeviceError
-from tests.support.fake_device import FakeDevice, FakeTime, install
+from tests.support.fake_device import FakeDevice, install
 from tests.support.sound_server import SoundServer
 from tools import ROOT
 
