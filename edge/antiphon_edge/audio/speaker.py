@@ -54,7 +54,8 @@ class Speaker:
         capacity_ms: float = CAPACITY_MS,
         on_change: OnDeviceChange = ignore,
     ) -> None:
-        self._rate_hz = sample_rate_hz
+        self.rate_hz = sample_rate_hz
+        """Of what is written."""
         self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms)
         self._played = BlockBuffer()  # full: drop the oldest samples
         self._taken = False
@@ -138,8 +139,8 @@ class Speaker:
         self._played.take(max(0, len(self._played) - keep))
 
     def _attach(self, hand_over: HandOver, rate_hz: int, channels: int) -> Callback:
-        resample = resampler(self._rate_hz, rate_hz)
-        step_samples = self._rate_hz * CALLBACK_MS // 1000
+        resample = resampler(self.rate_hz, rate_hz)
+        step_samples = self.rate_hz * CALLBACK_MS // 1000
         ready = BlockBuffer()  # at the device's rate
 
         def played(blocks: list[Pcm], status: int) -> None:
@@ -147,7 +148,7 @@ class Speaker:
             self.underflows += bool(status & OUTPUT_UNDERFLOW)
             for block in blocks:
                 self._played.put(block)
-            self._forget_played(self._rate_hz * PLAYED_MS // 1000)
+            self._forget_played(self.rate_hz * PLAYED_MS // 1000)
             if self._playout.empty:
                 self._idle.set()
 

@@ -1,0 +1,111 @@
+"""What `talk` shows: sentences for a person or JSON for a program, commands, and a word to systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import click
+
+from antiphon.errors import AntiphonError
+from antiphon.plain_text import plain_line
+from antiphon_edge.cli.view_options import ViewOptions
+from antiphon_edge.view import events
+from antiphon_edge.view.controls import controls
+from antiphon_edge.view.hooks import Hooks
+from antiphon_edge.view.mute import Mute
+from antiphon_edge.view.plain_lines import line
+from antiphon_edge.view.systemd import Systemd
+from antiphon_edge.view.watcher import Watcher
+
+Show = Callable[[events.Event, float], None]
+"""Takes an event and the seconds since the start."""
+
+
+@asynccontextmanager
+async def talk_view(options: ViewOptions, *, reads_input: bool, writes_text: bool) -> AsyncIterator[Watcher]:
+    """Watches what happens within it, tells whoever wants to know, and hears the person's words.
+
+    Args:
+        options: the flags.
+        reads_input: standard input is the person's voice, and holds no words.
+        writes_text: the model's text goes to standard output, perhaps in the line that the person reads.
+    """
+    began_s = time.monotonic()
+    show: Show = _json if options.json_lines else _sentences(writes_text)
+    async with Hooks(options.commands) as hooks:
+        systemd = Systemd()
+
+        def publish(event: events.Event) -> None:
+            show(event, time.monotonic() - began_s)
+            hooks.put(event)
+            _tell_systemd(systemd, event)
+
+        mute = Mute(publish, muted=options.muted)
+        watcher = Watcher(publish, mute, time.monotonic)
+        with controls(mute, _interrupt, None if reads_input else _standard_input()):
+            tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(_keep_alive(systemd, watcher))]
+            try:
+                yield watcher
+                watcher.end()
+            except AntiphonError as error:
+                publish(events.Error(str(error)))
+                raise
+            finally:
+                systemd.stopping()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _json(event: events.Event, at_s: float) -> None:
+    click.echo(events.as_json(event, at_s), nl=False)
+
+
+def _sentences(writes_text: bool) -> Show:
+    amid_a_line = False
+
+    def show(event: events.Event, at_s: float) -> None:
+        nonlocal amid_a_line
+        if isinstance(event, events.Text):
+            amid_a_line = writes_text
+        elif (words := line(event)) is not None:
+            click.echo("\n" * amid_a_line + plain_line(words), err=True)
+            amid_a_line = False
+
+    return show
+
+
+def _tell_systemd(systemd: Systemd, event: events.Event) -> None:
+    match event:
+        case events.Listening():
+            systemd.ready("in conversation")
+        case events.Reconnecting() | events.Device() | events.Resumed() | events.Muted():
+            systemd.status(line(event) or "")
+
+
+async def _keep_alive(systemd: Systemd, watcher: Watcher) -> None:
+    """A sign while frames go on: one that was encoded, and none that only waits."""
+    if systemd.watchdog_s is None:
+        return
+    before = -1
+    while True:
+        frames = 0 if watcher.parts.conversation is None else watcher.parts.conversation.frames_up
+        if frames != before:
+            systemd.alive()
+        before = frames
+        await asyncio.sleep(systemd.watchdog_s / 3)
+
+
+def _standard_input() -> int | None:
+    with suppress(AttributeError, OSError, ValueError):  # the caller closed it
+        return sys.stdin.fileno()
+    return None
+
+
+def _interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
