@@ -99,14 +99,16 @@ class Speaker:
         await self._stream.close()
 
     def write(self, pcm: Samples) -> None:
-        """Hands `pcm` [N] to the playout buffer and returns at once.
+        """Hands `pcm` [N] to the playout buffer and returns at once; while the device is lost, it is left out.
 
         Raises:
             AntiphonError: no samples; see `as_pcm`.
         """
         self._stream.check_open()
-        self._idle.clear()
-        self._playout.write(as_pcm(pcm, math.inf))
+        samples = as_pcm(pcm, math.inf)
+        if not self._stream.lost:
+            self._idle.clear()
+            self._playout.write(samples)
 
     async def drain(self) -> None:
         """Waits until all that was written has been heard, or the device is lost; leaving the context without it cuts
