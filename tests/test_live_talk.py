@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,12 +68,15 @@ def test_a_device_that_is_not_there_is_one_sentence_before_a_worker_is_asked(
 def test_programs_follow_a_conversation_as_lines_of_json(
     sound: SoundServer, served: Worker, tiny_codec: Path, tmp_path: Path
 ) -> None:
-    lamp = tmp_path / "lamp"
+    lamp, notify = tmp_path / "lamp", tmp_path / "notify"
+    systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    systemd.bind(str(notify))
+    systemd.setblocking(False)
     command = [str(BIN / "antiphon-edge"), "talk", "--server", served.address, "--codec", str(tiny_codec)]
     command += ["--json-lines", "--muted", "--on-connected", f"tee -a {lamp}", "--output-device", "speaker48"]
     with subprocess.Popen(
         command,
-        env=sound_environment(sound),
+        env=sound_environment(sound) | {"NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": "30000000"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -98,6 +102,9 @@ def test_programs_follow_a_conversation_as_lines_of_json(
     assert seen[-1]["frames_up"] >= seen[-1]["frames_down"] > 0
     assert {event["version"] for event in seen} == {1}
     assert json.loads(lamp.read_text())["address"] == served.address
+    with systemd:
+        said = [systemd.recv(1024).decode() for _ in range(3)]
+    assert {"WATCHDOG=1", "READY=1\nSTATUS=in conversation"} <= set(said)
 
 
 def test_devices_lists_what_talk_can_use(sound: SoundServer) -> None:

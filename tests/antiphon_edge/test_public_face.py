@@ -17,7 +17,16 @@ NAMES = {
     *("connect", "blocking", "Session", "Reply", "Totals", "GoAway", "Change", "Reconnecting", "Resumed"),
     *("Reconnect", "NEVER", "Credentials", "Sampling", "GREEDY", "CodecSpec", "AntiphonError"),
     *("pull_codec", "Codec", "Hearing", "Recorder", "Recording"),
-    *("Microphone", "Speaker", "EchoCanceller", "AudioDevice", "list_devices", "WavReader", "WavWriter"),
+    *(
+        "Microphone",
+        "Speaker",
+        "EchoCanceller",
+        "AudioDevice",
+        "DeviceChange",
+        "list_devices",
+        "WavReader",
+        "WavWriter",
+    ),
 }
 HEAVY = {"grpc", "onnxruntime", "soundfile", "soxr", "click", "msgspec", "pyaudio", "torch"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,6 +49,14 @@ async def until(time: FakeTime, true: Callable[[], object], meanwhile: Callable[
     raise AssertionError("it has not come in 20 s")
 
 
+def opened(device: FakeDevice, count: int) -> bool:
+    return device.opened == count
+
+
+def tried(device: FakeDevice, before: int) -> bool:
+    return len(device.choices) > before
+
+
 async def hear(microphone: Microphone, frames: int) -> list[Pcm]:
     return [await anext(microphone) for _ in range(frames)]
 
@@ -74,7 +83,7 @@ async def test_a_microphone_that_falls_silent_is_opened_again(device: FakeDevice
         for count in (2, 3):
             await time.watch(STALL_S - LOOK_S)
             assert not microphone.lost
-            await until(time, lambda count=count: device.opened == count)
+            await until(time, partial(opened, device, count))
             await until(time, lambda: not microphone.lost, lambda: device.record(SOUND))
             assert np.all(await anext(microphone) == 0.25)
         assert microphone.outages == 2
@@ -95,7 +104,7 @@ async def test_a_microphone_that_is_unplugged_is_told_at_once_and_opened_when_it
         assert states(changes) == ["lost"]
         for _ in range(100):  # an hour would be the same
             before = len(device.choices)
-            await until(time, lambda before=before: len(device.choices) > before)
+            await until(time, partial(tried, device, before))
         assert states(changes) == ["lost"]
         device.there = True
         await until(time, lambda: device.opened == 2)
@@ -152,9 +161,12 @@ async def test_a_speaker_that_is_unplugged_is_heard_again_when_it_is_back(device
             for _ in range(50):
                 speaker.write(SOUND[:, 0])  # to nobody
             device.there = True
-            await until(time, lambda count=count: device.opened == count)
-            assert np.abs(device.play(4 * FRAME_SAMPLES)).max() > 0
+            await until(time, partial(opened, device, count))
             await until(time, lambda: not speaker.lost, lambda: device.play(480))
+            assert np.abs(device.play(FRAME_SAMPLES)).max() == 0  # nothing old is played
+            speaker.write(SOUND[:, 0])
+            assert np.abs(device.play(4 * FRAME_SAMPLES)).max() > 0
+        assert speaker.stats.dropped_samples == 0
     assert states(changes) == ["lost", "back"] * 2
     assert device.closed == device.opened == 3
 
@@ -196,7 +208,12 @@ async def test_a_microphone_is_looked_for_anew_though_the_speaker_plays_on(
         await until(time, lambda: microphones.opened == 2, lambda: speakers.play(480))
         assert closed_when_opened[-1]
         await until(time, lambda: speakers.opened == 3, lambda: speakers.play(480))
-        await until(time, lambda: not microphone.lost, lambda: (microphones.record(SOUND), speakers.play(480)))
+
+        def both() -> None:
+            microphones.record(SOUND)
+            speakers.play(480)
+
+        await until(time, lambda: not microphone.lost, both)
         assert (microphone.outages, speaker.outages) == (1, 0)
 
 

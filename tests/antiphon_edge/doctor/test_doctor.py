@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_edge.audio.portaudio import AudioDevice
+from antiphon_edge.audio.devices import AudioDevice
 from antiphon_edge.doctor.device import Device, LiveAudio, choose_defaults, find_device
 from antiphon_edge.doctor.report import Report, Spread, diagnose, format_report, judge
 from antiphon_edge.doctor.timing import Timing

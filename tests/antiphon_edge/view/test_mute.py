@@ -7,6 +7,7 @@ import logging
 import os
 import pty
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,10 @@ FRAME = np.full(1920, 0.5, np.float32)
 
 def ignore(event: Event) -> None:
     return
+
+
+def _is(mute: Mute, muted: bool) -> bool:
+    return mute.muted == muted
 
 
 def test_a_person_who_is_not_muted_is_heard_as_they_are() -> None:
@@ -77,7 +82,7 @@ async def test_a_signal_turns_the_mute_while_the_conversation_runs() -> None:
     with controls(mute, lambda: None, None):
         for muted in (True, False):
             os.kill(os.getpid(), signal.SIGUSR1)
-            await until(lambda muted=muted: mute.muted == muted)
+            await until(partial(_is, mute, muted))
     assert signal.getsignal(signal.SIGUSR1) == before
 
 

@@ -37,7 +37,7 @@ class World:
         self.session: Any = SimpleNamespace(in_flight=1, dropped_frames=0, resumptions=0)
         parts = self.watcher.parts
         parts.session, parts.conversation = cast("Any", self.session), self.conversation
-        parts.microphone, parts.speaker = self.microphone, self.speaker
+        parts.microphone, parts.speaker = cast("Any", self.microphone), cast("Any", self.speaker)
 
     def of(self, kind: type[events.Event]) -> list[Any]:
         return [event for event in self.told if isinstance(event, kind)]
