@@ -28,7 +28,7 @@ from antiphon_edge.errors import AudioDeviceError
 CONTINUE, ABORT = 0, 2  # PortAudio's paContinue, paAbort
 RETRY_S = 1.0  # between two attempts to open a device that is lost
 FILL_S = 0.5  # a device that takes nothing yet has its buffer filled all the same
-GATHER_S = 0.05  # the sound server's words come in bursts
+GATHER_S = 0.02  # the sound server's words come in bursts
 BLIND_SCAN = 5  # attempts, where the system does not tell whether devices have come
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class DeviceStream:
         self._server: Watch | None = None
         self._server_spoke = asyncio.Event()
         self._place = Place("", "", misled=False)
+        self._looked = True
         self._gone = False  # and waited for
         self._lost_s: float | None = None  # since when this is so, or it is misled
         self._paused = False
@@ -104,8 +105,8 @@ class DeviceStream:
 
     @property
     def misled(self) -> bool:
-        """Whether what comes from the microphone is what the speaker plays."""
-        return self._place.misled
+        """Whether what comes from the microphone is what the speaker plays, or may be: nobody has looked yet."""
+        return self._place.misled or not self._looked
 
     def check_open(self) -> None:
         """Returns where it was opened.
@@ -132,7 +133,7 @@ class DeviceStream:
         self._stall = Stall(asyncio.get_running_loop().time)
         try:
             await self._start()
-            if self.misled:
+            if self._place.misled:
                 raise AudioDeviceError(
                     f"this machine has no microphone: the sound server gives what the speaker plays "
                     f"({self._place.device}) in its place; connect a microphone, or use a wav file"
@@ -157,7 +158,7 @@ class DeviceStream:
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         attach = partial(self._attach, partial(_hand_over, loop))
-        self._cards = sound_cards()
+        self._cards, self._looked = sound_cards(), False
         work = partial(open_stream, self.direction, self._choice, self._rate_hz, attach, self._channel)
         self._stream = stream = await in_driver_thread(work, undo=OpenStream.close)
         self._device, self._latency_s = stream.device, stream.latency_s
@@ -168,6 +169,7 @@ class DeviceStream:
             watch = partial(Watch, self.direction, partial(_hand_over, loop, self._server_spoke.set))
             self._server = await in_driver_thread(watch, undo=Watch.close)
             await self._look_at_the_server()
+        self._looked = True
 
     async def _stop(self) -> None:
         server, self._server = self._server, None
@@ -188,9 +190,9 @@ class DeviceStream:
             if self._server_spoke.is_set():
                 await asyncio.sleep(GATHER_S)
                 self._server_spoke.clear()
-                misled = self.misled
+                misled = self._place.misled
                 await self._look_at_the_server()
-                if misled and not self.misled:  # with what the speaker played still on its way
+                if misled and not self._place.misled:  # with what the speaker played still on its way
                     await self._recover()
             if self._stream is None or not self._stream.alive:
                 await self._recover("it was disconnected, or the sound server has stopped")
@@ -263,7 +265,7 @@ class DeviceStream:
 
     def _tell_whether_lost(self, reason: str = "") -> None:
         now_s = asyncio.get_running_loop().time()
-        lost = self._gone or self.misled
+        lost = self._gone or self._place.misled
         if lost and self._lost_s is None:
             self._lost_s = now_s
             self.outages += 1
