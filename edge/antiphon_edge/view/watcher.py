@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from antiphon_edge.audio.changes import DeviceChange
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
@@ -115,6 +117,10 @@ class Watcher:
         """Tells what was lost since the last look, whether replies are late, and how it goes."""
         self._end_utterance()
         lost = self.lost()
+        if self._looking_for_worker:  # which was told; what it has cost is told when it is over
+            lost = structs.replace(
+                lost, unheard_frames=self._told.unheard_frames, playout_underruns=self._told.playout_underruns
+            )
         if lost != self._told:
             self._publish(since(self._told, lost))
             self._told = lost

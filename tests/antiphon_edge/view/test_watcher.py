@@ -96,6 +96,18 @@ def test_an_outage_is_one_event_however_often_another_worker_is_asked(world: Wor
     ]
 
 
+def test_what_an_outage_costs_is_told_when_it_is_over(world: World) -> None:
+    world.watcher.on_change(Reconnecting("the worker went"))
+    world.session.dropped_frames, world.microphone.overflows = 13, 1
+    world.watcher.look()
+    world.session.dropped_frames, world.speaker.stats = 26, PlayoutStats(1, 0, 0.0)
+    world.watcher.look()
+    assert world.of(events.Lost) == [events.Lost(microphone_overflows=1)]
+    world.watcher.on_change(Resumed("a:1", 2.0, 0))
+    world.watcher.look()
+    assert world.of(events.Lost)[1:] == [events.Lost(unheard_frames=26, playout_underruns=1)]
+
+
 def test_text_comes_at_once_and_an_utterance_after_a_pause(world: World) -> None:
     for sequence, text in enumerate([" you", "", " said", ""]):
         world.reply(text, sequence)
