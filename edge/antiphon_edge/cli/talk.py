@@ -15,7 +15,7 @@ from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option,
 from antiphon_edge.cli.connection_options import connection_options
 from antiphon_edge.cli.pull_options import Pulling, pull_options
 from antiphon_edge.cli.talk_io import check_speaker, loudspeaker, person, transcript
-from antiphon_edge.cli.talk_view import talk_view
+from antiphon_edge.cli.talk_view import has_screen, talk_view
 from antiphon_edge.cli.view_options import ViewOptions, view_options
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Reply
@@ -94,6 +94,7 @@ def talk_command(
             different_files(input_wav, result)
 
     writes_text = output_text is None or str(output_text) == STANDARD_INPUT
+    screen = writes_text and input_wav is None and has_screen(view)
 
     async def converse(watcher: Watcher) -> None:
         check_speaker(output_wav, output_device)
@@ -119,7 +120,7 @@ def talk_command(
             live = output_wav is None and (speaks or input_wav is None)
             watcher.parts.conversation = conversation = Conversation()
             with (
-                transcript(output_text, silent=view.json_lines) as write,
+                transcript(output_text, silent=view.json_lines or screen) as write,
                 Recorder(record, session, codec.spec) if record is not None else nullcontext() as recorder,
             ):
 
@@ -136,7 +137,7 @@ def talk_command(
 
     async def main() -> None:
         reads_input = str(input_wav) == STANDARD_INPUT
-        async with talk_view(view, reads_input=reads_input, writes_text=writes_text) as watcher:
+        async with talk_view(view, screen=screen, reads_input=reads_input, writes_text=writes_text) as watcher:
             await converse(watcher)
 
     asyncio.run(main())

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import termios
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import tty
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
 import click
 
@@ -15,7 +20,7 @@ from antiphon.errors import AntiphonError
 from antiphon.plain_text import plain_line
 from antiphon_edge.cli.view_options import ViewOptions
 from antiphon_edge.view import events
-from antiphon_edge.view.controls import controls
+from antiphon_edge.view.controls import Lines, controls
 from antiphon_edge.view.hooks import Hooks
 from antiphon_edge.view.mute import Mute
 from antiphon_edge.view.plain_lines import line
@@ -26,40 +31,79 @@ Show = Callable[[events.Event, float], None]
 """Takes an event and the seconds since the start."""
 
 
+def has_screen(options: ViewOptions) -> bool:
+    """Whether a person at a terminal can be shown a screen."""
+    if options.json_lines or options.plain or find_spec("rich") is None:
+        return False
+    try:
+        return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    except (AttributeError, ValueError):  # the caller closed one
+        return False
+
+
 @asynccontextmanager
-async def talk_view(options: ViewOptions, *, reads_input: bool, writes_text: bool) -> AsyncIterator[Watcher]:
+async def talk_view(
+    options: ViewOptions, *, screen: bool, reads_input: bool, writes_text: bool
+) -> AsyncIterator[Watcher]:
     """Watches what happens within it, tells whoever wants to know, and hears the person's words.
 
     Args:
         options: the flags.
+        screen: draw one, and take keys for words.
         reads_input: standard input is the person's voice, and holds no words.
         writes_text: the model's text goes to standard output, perhaps in the line that the person reads.
     """
     began_s = time.monotonic()
-    show: Show = _json if options.json_lines else _sentences(writes_text)
-    async with Hooks(options.commands) as hooks:
-        systemd = Systemd()
+    systemd = Systemd()
+    async with AsyncExitStack() as stack:
+        hooks = await stack.enter_async_context(Hooks(options.commands))
+        shows: list[Show] = []
 
         def publish(event: events.Event) -> None:
-            show(event, time.monotonic() - began_s)
+            for show in shows:
+                show(event, time.monotonic() - began_s)
             hooks.put(event)
             _tell_systemd(systemd, event)
 
         mute = Mute(publish, muted=options.muted)
         watcher = Watcher(publish, mute, time.monotonic)
-        with controls(mute, _interrupt, None if reads_input else _standard_input()):
-            tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(_keep_alive(systemd, watcher))]
-            try:
-                yield watcher
-                watcher.end()
-            except AntiphonError as error:
-                publish(events.Error(str(error)))
-                raise
-            finally:
-                systemd.stopping()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        standard_input = None if reads_input else _standard_input()
+        feed = Lines(mute, _interrupt).feed
+        works: list[Callable[[], Coroutine[Any, Any, None]]] = [watcher.run, partial(_keep_alive, systemd, watcher)]
+        if screen and standard_input is not None:
+            from antiphon_edge.view.screen import Keys, Screen
+
+            drawn = stack.enter_context(Screen(watcher.levels))
+            stack.enter_context(_single_keys(standard_input))
+            shows.append(drawn.show)
+            works.append(drawn.run)
+            feed = Keys(mute.toggle, _interrupt).feed
+        else:
+            shows.append(_json if options.json_lines else _sentences(writes_text))
+        stack.enter_context(controls(mute, feed, standard_input))
+        tasks = [asyncio.create_task(work()) for work in works]
+        try:
+            yield watcher
+            watcher.end()
+        except AntiphonError as error:
+            publish(events.Error(str(error)))
+            raise
+        finally:
+            systemd.stopping()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def _single_keys(terminal: int) -> Iterator[None]:
+    """The terminal gives every key at once and shows none; it is as it was afterwards."""
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def _json(event: events.Event, at_s: float) -> None:

@@ -25,6 +25,7 @@ _options = (
         is_flag=True,
         help="Print events as JSON, one a line, on standard output, instead of text; docs/talk.md has them.",
     ),
+    option("--plain", is_flag=True, help="Print lines, on a terminal too, instead of drawing a screen."),
     option(
         "--muted", is_flag=True, help="Begin muted, for push to talk; SIGUSR1, or a line on standard input, unmutes."
     ),
@@ -37,6 +38,7 @@ class ViewOptions:
     """How the person and programs follow a conversation."""
 
     json_lines: bool
+    plain: bool
     muted: bool
     commands: dict[str, str]
     """By hook."""
@@ -46,10 +48,10 @@ def view_options(command: F) -> F:
     """Adds the flags, and hands the command `view`."""
 
     @wraps(command)
-    def with_view(*args: Any, json_lines: bool, muted: bool, **kwargs: Any) -> Any:
+    def with_view(*args: Any, json_lines: bool, plain: bool, muted: bool, **kwargs: Any) -> Any:
         commands = {hook: kwargs.pop(f"on_{hook}") for hook in HOOKS}
         given = {hook: line for hook, line in commands.items() if line is not None}
-        return command(*args, view=ViewOptions(json_lines, muted, given), **kwargs)
+        return command(*args, view=ViewOptions(json_lines, plain, muted, given), **kwargs)
 
     decorated: Any = with_view
     for each in reversed(_options):

@@ -50,18 +50,18 @@ class Lines:
 
 
 @contextmanager
-def controls(mute: Mute, leave: Callable[[], None], standard_input: int | None) -> Iterator[None]:
-    """Signals and lines are heard within it.
+def controls(mute: Mute, feed: Callable[[bytes], None], standard_input: int | None) -> Iterator[None]:
+    """Signals, and what is said on standard input, are heard within it.
 
     Args:
-        mute: what they turn.
-        leave: ends the conversation in good order.
+        mute: what a signal turns.
+        feed: takes what is said as it comes, as `Lines.feed` does.
         standard_input: its descriptor; None where something else reads it.
     """
     loop = asyncio.get_running_loop()
     if hasattr(signal, "SIGUSR1"):
         loop.add_signal_handler(signal.SIGUSR1, mute.toggle)
-    stop = _read_lines(loop, Lines(mute, leave), standard_input) if standard_input is not None else _nothing
+    stop = _read(loop, feed, standard_input) if standard_input is not None else _nothing
     try:
         yield
     finally:
@@ -70,8 +70,8 @@ def controls(mute: Mute, leave: Callable[[], None], standard_input: int | None) 
             loop.remove_signal_handler(signal.SIGUSR1)
 
 
-def _read_lines(loop: asyncio.AbstractEventLoop, lines: Lines, descriptor: int) -> Callable[[], None]:
-    """Reads them as they come, and returns what ends that."""
+def _read(loop: asyncio.AbstractEventLoop, feed: Callable[[bytes], None], descriptor: int) -> Callable[[], None]:
+    """Reads what comes, when it comes, and returns what ends that."""
 
     def stop() -> None:
         with suppress(OSError, ValueError):
@@ -86,7 +86,7 @@ def _read_lines(loop: asyncio.AbstractEventLoop, lines: Lines, descriptor: int) 
         except OSError:
             data = b""
         if data:
-            lines.feed(data)
+            feed(data)
         else:
             stop()
 

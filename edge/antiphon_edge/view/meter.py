@@ -17,16 +17,22 @@ class Meter:
     """The loudest of the frames since it was last read."""
 
     def __init__(self) -> None:
-        self._peak = 0.0
+        self._peak = self._last = 0.0
 
     def put(self, frame: Pcm) -> None:
         """The next samples [N]."""
-        self._peak = max(self._peak, float(np.abs(frame).max(initial=0.0)))
+        self._last = float(np.abs(frame).max(initial=0.0))
+        self._peak = max(self._peak, self._last)
+
+    @property
+    def now(self) -> float | None:
+        """Decibels below full scale, of the loudest sample of the last frame; None in digital silence."""
+        return _dbfs(self._last)
 
     def read(self) -> float | None:
-        """Decibels below full scale, of the loudest sample since the last reading; None in digital silence."""
+        """The same of all frames since the last reading."""
         peak, self._peak = self._peak, 0.0
-        return round(20 * math.log10(peak), 1) if peak > 0 else None
+        return _dbfs(peak)
 
 
 class VoiceGate:
@@ -44,3 +50,7 @@ class VoiceGate:
         self._silent_s = 0.0 if loud else self._silent_s + frame_s
         before, self.open = self.open, self._silent_s < HOLD_S
         return before != self.open
+
+
+def _dbfs(peak: float) -> float | None:
+    return round(20 * math.log10(peak), 1) if peak > 0 else None

@@ -73,6 +73,10 @@ class Watcher:
         after_s = round(change.after_s, 3)
         self._publish(events.Device(change.direction, change.state, change.device, change.reason, after_s, str(change)))
 
+    def levels(self) -> tuple[float | None, float | None]:
+        """How loud the person's and the model's last frame were, in decibels below full scale."""
+        return self._heard.now, self._played.now
+
     def connected(self, session: Session) -> None:
         """A worker has taken the session."""
         self.parts.session = session

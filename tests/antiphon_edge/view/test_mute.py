@@ -79,7 +79,7 @@ def test_lines_turn_the_mute_and_end_the_conversation(caplog: pytest.LogCaptureF
 async def test_a_signal_turns_the_mute_while_the_conversation_runs() -> None:
     mute = Mute(ignore)
     before = signal.getsignal(signal.SIGUSR1)
-    with controls(mute, lambda: None, None):
+    with controls(mute, Lines(mute, lambda: None).feed, None):
         for muted in (True, False):
             os.kill(os.getpid(), signal.SIGUSR1)
             await until(partial(_is, mute, muted))
@@ -89,7 +89,7 @@ async def test_a_signal_turns_the_mute_while_the_conversation_runs() -> None:
 async def test_a_pipe_on_standard_input_is_heard_until_it_ends() -> None:
     mute = Mute(ignore)
     read, write = os.pipe()
-    with controls(mute, lambda: None, read):
+    with controls(mute, Lines(mute, lambda: None).feed, read):
         os.write(write, b"mute\n")
         await until(lambda: mute.muted)
         os.close(write)
@@ -101,7 +101,7 @@ async def test_a_pipe_on_standard_input_is_heard_until_it_ends() -> None:
 @pytest.mark.parametrize("path", ["/dev/null", __file__])
 async def test_a_standard_input_that_says_nothing_is_left_alone(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
-    with controls(Mute(ignore), lambda: pytest.fail("nobody has said quit"), descriptor):
+    with controls(Mute(ignore), lambda data: pytest.fail("nobody has said anything"), descriptor):
         await asyncio.sleep(0)
     os.close(descriptor)
 
@@ -110,7 +110,7 @@ async def test_a_terminal_that_another_program_has_is_not_read() -> None:
     """To read it from the background would stop the program."""
     ours, theirs = pty.openpty()
     mute = Mute(ignore)
-    with controls(mute, lambda: None, theirs):
+    with controls(mute, Lines(mute, lambda: None).feed, theirs):
         os.write(ours, b"mute\n")
         await asyncio.sleep(0.01)
     assert not mute.muted
@@ -121,5 +121,5 @@ async def test_a_terminal_that_another_program_has_is_not_read() -> None:
 async def test_a_closed_standard_input_is_none(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     os.close(descriptor)
-    with controls(Mute(ignore), lambda: None, descriptor):
+    with controls(Mute(ignore), lambda data: None, descriptor):
         await asyncio.sleep(0)
