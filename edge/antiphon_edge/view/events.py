@@ -13,6 +13,7 @@ from typing import ClassVar
 import msgspec
 
 VERSION = 1
+SLOW_S = 0.5  # of speech that is not answered yet: nobody takes that for a conversation
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
@@ -150,6 +151,8 @@ class Ended(Event, frozen=True):
     microphone_outages: int
     speaker_outages: int
     resumptions: int
+    longest_lag_s: float
+    """The most that was said and not answered yet, outages aside."""
     lost: Lost
 
 

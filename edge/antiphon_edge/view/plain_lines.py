@@ -25,6 +25,12 @@ def line(event: events.Event) -> str | None:
             return f"replies are {lag_s:.1f} s late: the worker or the network is overloaded"
         case events.Slow():
             return "replies come in time again"
-        case events.Ended(lost=lost):
-            return f"lost in all: {words}" if (words := sentence(lost)) else None
+        case events.Ended():
+            return _summary(event)
     return None
+
+
+def _summary(ended: events.Ended) -> str | None:
+    late = f"replies up to {ended.longest_lag_s:.1f} s late" if ended.longest_lag_s >= events.SLOW_S else ""
+    words = ", ".join(filter(None, (sentence(ended.lost), late)))
+    return f"lost in all: {words}" if words else None

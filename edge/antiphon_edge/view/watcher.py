@@ -22,7 +22,6 @@ from antiphon_edge.view.meter import Meter, VoiceGate
 from antiphon_edge.view.mute import Mute
 
 LOOK_S = 1.0  # what was lost is told within twice that
-SLOW_S = 0.5  # unanswered: nobody takes that for a conversation
 PAUSE_S = 1.0  # without text: an utterance is over
 
 
@@ -57,6 +56,7 @@ class Watcher:
         self._word_s = 0.0
         self._looking_for_worker = False
         self._slow = False
+        self._longest_lag_s = 0.0
         self._told = events.Lost()
 
     def on_change(self, change: Change) -> None:
@@ -129,9 +129,11 @@ class Watcher:
             self._publish(since(self._told, lost))
             self._told = lost
         lag_s = self._lag_s()
-        if not self._looking_for_worker and self._slow != (lag_s >= SLOW_S):
-            self._slow = not self._slow
-            self._publish(events.Slow(self._slow, lag_s))
+        if not self._looking_for_worker:
+            self._longest_lag_s = max(self._longest_lag_s, lag_s)
+            if self._slow != (lag_s >= events.SLOW_S):
+                self._slow = not self._slow
+                self._publish(events.Slow(self._slow, lag_s))
         conversation = self.parts.conversation
         if conversation is not None:
             round_trips = conversation.latency.round_trip_ms
@@ -159,6 +161,7 @@ class Watcher:
             microphone_outages=0 if microphone is None else microphone.outages,
             speaker_outages=0 if speaker is None else speaker.outages,
             resumptions=0 if session is None else session.resumptions,
+            longest_lag_s=self._longest_lag_s,
             lost=self.lost(),
         )
         self._publish(ended)

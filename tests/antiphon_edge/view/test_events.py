@@ -46,7 +46,7 @@ def test_what_was_lost_is_a_sentence() -> None:
     )
 
 
-NOTHING_LOST = events.Ended(10, 9, 0, 0, 0, events.Lost())
+NOTHING_LOST = events.Ended(10, 9, 0, 0, 0, 0.16, events.Lost())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,10 @@ NOTHING_LOST = events.Ended(10, 9, 0, 0, 0, events.Lost())
         (events.Slow(True, 8.0), "replies are 8.0 s late: the worker or the network is overloaded"),
         (events.Slow(False, 0.1), "replies come in time again"),
         (NOTHING_LOST, None),
-        (events.Ended(10, 9, 0, 0, 0, events.Lost(late_replies=1)), "lost in all: 1 reply too late to be played"),
+        (
+            events.Ended(10, 9, 0, 0, 0, 8.0, events.Lost(late_replies=1)),
+            "lost in all: 1 reply too late to be played, replies up to 8.0 s late",
+        ),
     ],
 )
 def test_a_person_reads_sentences(event: events.Event, expected: str | None) -> None:

@@ -16,7 +16,7 @@ from antiphon_edge.client.events import Reconnecting, Reply, Resumed
 from antiphon_edge.talk.conversation import Conversation
 from antiphon_edge.view import events
 from antiphon_edge.view.mute import Mute
-from antiphon_edge.view.watcher import PAUSE_S, SLOW_S, Watcher
+from antiphon_edge.view.watcher import PAUSE_S, Watcher
 
 FRAME_SAMPLES = 1920
 LOUD = np.full(FRAME_SAMPLES, 0.5, np.float32)
@@ -77,9 +77,10 @@ def test_a_worker_that_falls_behind_is_told_while_it_does(world: World) -> None:
     world.watcher.look()
     world.watcher.look()
     assert world.of(events.Slow) == [events.Slow(True, 2.0)]
-    world.session.in_flight = round(SLOW_S / 0.08) - 1
+    world.session.in_flight = round(events.SLOW_S / 0.08) - 1
     world.watcher.look()
     assert [event.slow for event in world.of(events.Slow)] == [True, False]
+    assert world.watcher.end().longest_lag_s == 2.0
 
 
 def test_an_outage_is_one_event_however_often_another_worker_is_asked(world: World) -> None:
