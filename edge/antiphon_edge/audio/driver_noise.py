@@ -3,8 +3,8 @@
 They print while PortAudio tries every device that a configuration file has ever heard of, and again when a device goes
 away amid a conversation. ALSA and JACK let a program take their messages. PortAudio itself writes to C's `stderr`,
 which is led elsewhere: Python's own standard error, where the person is told what matters, is another object over the
-same file and stays as it is. Whatever else in the process writes to C's `stderr` is not seen either, from the first use of a
-device on; `faulthandler` is.
+same file and stays as it is. Whatever else in the process writes to C's `stderr` is not seen either, from the first use
+of a device on; `faulthandler` is.
 """
 
 from __future__ import annotations

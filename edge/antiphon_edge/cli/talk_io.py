@@ -1,4 +1,4 @@
-"""Where the sound of `talk` comes from, and where the reply goes as sound and text."""
+"""Where the sound of `talk` and `transcribe` comes from, and where the reply goes as sound and text."""
 
 from __future__ import annotations
 
@@ -47,10 +47,16 @@ def say(sentence: str) -> None:
 
 @asynccontextmanager
 async def person(
-    wav: Path | None, device: str | None, channel: int, spec: CodecSpec, as_fast_as_possible: bool, watcher: Watcher
+    wav: Path | None,
+    device: str | None,
+    channel: int,
+    spec: CodecSpec,
+    as_fast_as_possible: bool,
+    watcher: Watcher,
+    raw_rate_hz: int | None = None,
 ) -> AsyncIterator[Frames]:
     """Where the person is heard: a wav file, with silence after it while the model's delays run out; a pipe, as it
-    brings its wav, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
+    brings its wav or, with `raw_rate_hz`, its bare samples, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
 
     def live_frames(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
         return until_interrupted(watcher.hear(frames), watcher.listening)
@@ -63,7 +69,9 @@ async def person(
             yield lambda model, live: live_frames(microphone)
         return
     async with AsyncExitStack() as stack:
-        reader = stack.enter_context(WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, warn=say))
+        reader = stack.enter_context(
+            WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, raw_rate_hz=raw_rate_hz, warn=say)
+        )
 
         def frames(model: ModelSpec, live: bool) -> AsyncIterator[Pcm]:
             whole = with_silence(reader, spec.frame_samples, model.delay_steps)

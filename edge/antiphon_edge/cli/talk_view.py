@@ -106,6 +106,17 @@ def _single_keys(terminal: int) -> Iterator[None]:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
+def plain_watcher() -> Watcher:
+    """For commands with no conversation to follow: what becomes of the devices and the worker, as sentences."""
+    show = _sentences(writes_text=False)
+    began_s = time.monotonic()
+
+    def publish(event: events.Event) -> None:
+        show(event, time.monotonic() - began_s)
+
+    return Watcher(publish, Mute(publish), time.monotonic)
+
+
 def _json(event: events.Event, at_s: float) -> None:
     click.echo(events.as_json(event, at_s), nl=False)
 
