@@ -68,6 +68,7 @@ SLOW = {
     "test_prefill.py",
     "test_privacy.py",
     "test_runner.py",
+    "test_sound_server.py",
     "test_transcribe.py",
 }
 

@@ -68,9 +68,11 @@ if TYPE_CHECKING:
     from antiphon.errors import AntiphonError
     from antiphon.spec import GREEDY, CodecSpec, Sampling
     from antiphon_edge import blocking
+    from antiphon_edge.audio.changes import DeviceChange
+    from antiphon_edge.audio.devices import AudioDevice
     from antiphon_edge.audio.echo import EchoCanceller
     from antiphon_edge.audio.microphone import Microphone
-    from antiphon_edge.audio.portaudio import AudioDevice, list_devices
+    from antiphon_edge.audio.portaudio import list_devices
     from antiphon_edge.audio.speaker import Speaker
     from antiphon_edge.audio.wav import WavReader, WavWriter
     from antiphon_edge.client.connect import connect
@@ -97,6 +99,7 @@ __all__ = [
     "CodecSpec",
     "Credentials",
     "Description",
+    "DeviceChange",
     "EchoCanceller",
     "GoAway",
     "Hearing",
@@ -133,9 +136,11 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
     _MODULES = {
         "antiphon.errors": ["AntiphonError"],
         "antiphon.spec": ["GREEDY", "CodecSpec", "Sampling"],
+        "antiphon_edge.audio.changes": ["DeviceChange"],
+        "antiphon_edge.audio.devices": ["AudioDevice"],
         "antiphon_edge.audio.echo": ["EchoCanceller"],
         "antiphon_edge.audio.microphone": ["Microphone"],
-        "antiphon_edge.audio.portaudio": ["AudioDevice", "list_devices"],
+        "antiphon_edge.audio.portaudio": ["list_devices"],
         "antiphon_edge.audio.speaker": ["Speaker"],
         "antiphon_edge.audio.wav": ["WavReader", "WavWriter"],
         "antiphon_edge.client.connect": ["connect"],

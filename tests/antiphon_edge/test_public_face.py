@@ -31,8 +31,17 @@ NAMES = {
     ),
     *("Reconnect", "NEVER", "Credentials", "Sampling", "GREEDY", "CodecSpec", "AntiphonError"),
     *("pull_codec", "Codec", "Hearing", "Recorder", "Recording"),
+    *(
+        "Microphone",
+        "Speaker",
+        "EchoCanceller",
+        "AudioDevice",
+        "DeviceChange",
+        "list_devices",
+        "WavReader",
+        "WavWriter",
+    ),
     *("Words", "Word", "Pauses"),
-    *("Microphone", "Speaker", "EchoCanceller", "AudioDevice", "list_devices", "WavReader", "WavWriter"),
 }
 HEAVY = {"grpc", "onnxruntime", "soundfile", "soxr", "click", "msgspec", "pyaudio", "torch"}
 

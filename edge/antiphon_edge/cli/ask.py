@@ -9,7 +9,7 @@ import click
 from antiphon.cli.command_line import option
 from antiphon.spec import GREEDY
 from antiphon_edge.cli.connection_options import connection_options
-from antiphon_edge.cli.talk_io import tell_change
+from antiphon_edge.cli.talk_view import plain_watcher
 from antiphon_edge.cli.text_input import standard_input
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.describe import describe
@@ -45,7 +45,7 @@ def ask_command(
             seed=seed,
             sampling=GREEDY if greedy else None,
             credentials=credentials,
-            on_change=tell_change,
+            on_change=plain_watcher().on_change,
         ) as session:
             question = "".join([part async for part in standard_input()]) if text is None else text
             async for answer in ask(session, question, longest):

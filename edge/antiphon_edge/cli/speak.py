@@ -13,7 +13,8 @@ from antiphon.spec import GREEDY
 from antiphon_edge.cli.codec_options import pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import loudspeaker, tell_change
+from antiphon_edge.cli.talk_io import loudspeaker
+from antiphon_edge.cli.talk_view import plain_watcher
 from antiphon_edge.cli.text_input import standard_input, turns
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Reply
@@ -67,6 +68,7 @@ def speak_command(
 
     async def main() -> None:
         codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
+        watcher = plain_watcher()
         async with (  # the output last: nothing is written where the worker fails
             connect(
                 server,
@@ -77,9 +79,9 @@ def speak_command(
                 voice=list(voices) or None,
                 conditions=None if cfg is None else {"cfg": f"{cfg:.1f}"},
                 credentials=credentials,
-                on_change=tell_change,
+                on_change=watcher.on_change,
             ) as session,
-            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible=False) as speaker,
+            loudspeaker(output_wav, output_device, codec.spec, session.model, False, watcher) as speaker,
         ):
             said = turns(standard_input(), len(voices))
             await speak(session, codec, said, speaker, on_reply, live=output_wav is None)

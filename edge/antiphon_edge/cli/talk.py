@@ -14,15 +14,19 @@ from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import loudspeaker, person, say, tell_change, transcript
+from antiphon_edge.cli.talk_io import check_speaker, loudspeaker, person, say, transcript
+from antiphon_edge.cli.talk_view import has_screen, talk_view
+from antiphon_edge.cli.view_options import ViewOptions, view_options
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Reply
+from antiphon_edge.client.reconnect import LIVE
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.codec.voice import encode_voice
-from antiphon_edge.talk.conversation import talk
+from antiphon_edge.talk.conversation import Conversation, talk
 from antiphon_edge.talk.latency import format_table
 from antiphon_edge.talk.recording import Recorder
 from antiphon_edge.transport.credentials import Credentials
+from antiphon_edge.view.watcher import Watcher
 
 TOLD_S = 1.0  # so long an opening is nothing to speak of
 
@@ -66,6 +70,7 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option(
     "--record", type=click.Path(path_type=Path), help="Keep the conversation here (.antiphon); see replay-recording."
 )
+@view_options
 @other_servers_option
 def talk_command(
     server: str,
@@ -90,6 +95,7 @@ def talk_command(
     stats: bool,
     record: Path | None,
     other_servers: tuple[str, ...],
+    view: ViewOptions,
 ) -> None:
     """Talk: live through the microphone and the speaker, or from and to wav files.
 
@@ -103,15 +109,20 @@ def talk_command(
         if input_wav is not None and result is not None and str(result) != STANDARD_INPUT:
             different_files(input_wav, result)
 
-    async def main() -> None:
+    writes_text = output_text is None or str(output_text) == STANDARD_INPUT
+    screen = writes_text and input_wav is None and has_screen(view)
+
+    async def converse(watcher: Watcher) -> None:
+        check_speaker(output_wav, output_device)
         codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
+        watcher.parts.frame_s = codec.spec.frame_s
         sampling = GREEDY if greedy else None
         spoken = voice if voice_wav is None else encode_voice(codec, voice_wav)
         waiting = None
         if spoken is not None or persona is not None:
             waiting = asyncio.get_running_loop().call_later(TOLD_S, say, "the model hears who it is")
         async with (  # the output last: nothing is written where the input or the worker fails
-            person(input_wav, input_device, channel, codec.spec, as_fast_as_possible) as said,
+            person(input_wav, input_device, channel, codec.spec, as_fast_as_possible, watcher) as said,
             connect(
                 [server, *other_servers],
                 codec.spec,
@@ -123,32 +134,36 @@ def talk_command(
                 adapter=adapter,
                 timings=stats,
                 credentials=credentials,
-                on_change=tell_change,
+                reconnect=LIVE if output_wav is None else None,
+                on_change=watcher.on_change,
             ) as session,
-            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible) as speaker,
+            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible, watcher) as speaker,
         ):
             if waiting is not None:
                 waiting.cancel()
+            watcher.connected(session)
             speaks = session.model.model_codebooks > 0
             live = output_wav is None and (speaks or input_wav is None)
+            watcher.parts.conversation = conversation = Conversation()
             with (
-                transcript(output_text) as write,
+                transcript(output_text, silent=view.json_lines or screen) as write,
                 Recorder(record, session, codec.spec) if record is not None else nullcontext() as recorder,
             ):
 
                 def on_reply(reply: Reply) -> None:
                     write(reply.text)
+                    watcher.on_reply(reply)
                     if recorder is not None:
                         recorder.add(reply)
 
-                conversation = await talk(session, codec, said(session.model, live), speaker, on_reply, live=live)
-        if session.dropped_frames or conversation.skipped_replies:
-            click.echo(
-                f"{session.dropped_frames} frames were never heard by the model, "
-                f"{conversation.skipped_replies} replies came too late to be played",
-                err=True,
-            )
+                frames = said(session.model, live)
+                await talk(session, codec, frames, speaker, on_reply, live=live, conversation=conversation)
         if stats:
             click.echo(format_table(conversation.latency.table()), err=True)
+
+    async def main() -> None:
+        reads_input = str(input_wav) == STANDARD_INPUT
+        async with talk_view(view, screen=screen, reads_input=reads_input, writes_text=writes_text) as watcher:
+            await converse(watcher)
 
     asyncio.run(main())

@@ -16,11 +16,12 @@ from antiphon.cli.output_file import OutputFileError
 from antiphon.spec import CodecSpec, ModelSpec
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.audio.portaudio import check_device
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.wav import WavReader, WavWriter
-from antiphon_edge.client.events import Change, Resumed
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
+from antiphon_edge.view.watcher import Watcher
 
 T = TypeVar("T")
 
@@ -51,13 +52,21 @@ async def person(
     channel: int,
     spec: CodecSpec,
     as_fast_as_possible: bool,
+    watcher: Watcher,
     raw_rate_hz: int | None = None,
 ) -> AsyncIterator[Frames]:
     """Where the person is heard: a wav file, with silence after it while the model's delays run out; a pipe, as it
     brings its wav or, with `raw_rate_hz`, its bare samples, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
+
+    def live_frames(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
+        return until_interrupted(watcher.hear(frames), watcher.listening)
+
     if wav is None:
-        async with Microphone(spec.sample_rate_hz, spec.frame_samples, device, channel=channel) as microphone:
-            yield lambda model, live: until_interrupted(microphone, "listening; Ctrl-C ends the conversation")
+        async with Microphone(
+            spec.sample_rate_hz, spec.frame_samples, device, channel=channel, on_change=watcher.on_device_change
+        ) as microphone:
+            watcher.parts.microphone = microphone
+            yield lambda model, live: live_frames(microphone)
         return
     async with AsyncExitStack() as stack:
         reader = stack.enter_context(
@@ -72,14 +81,24 @@ async def person(
             piped = in_thread(whole)
             stack.push_async_callback(piped.aclose)
             # Where nobody listens it goes as fast as it comes: a live source paces itself.
-            return until_interrupted(paced(piped, spec.frame_s if live else 0, PIPE_AHEAD_S))
+            return live_frames(paced(piped, spec.frame_s if live else 0, PIPE_AHEAD_S))
 
         yield frames
 
 
+def check_speaker(wav: Path | None, device: str | None) -> None:
+    """Returns where the speaker that the person has named can be opened, before a worker is asked for anything.
+
+    Raises:
+        AudioDeviceError: it is not there, or refuses.
+    """
+    if wav is None and device is not None:
+        check_device("output", device)
+
+
 @asynccontextmanager
 async def loudspeaker(
-    wav: Path | None, device: str | None, spec: CodecSpec, model: ModelSpec, as_fast_as_possible: bool
+    wav: Path | None, device: str | None, spec: CodecSpec, model: ModelSpec, as_fast_as_possible: bool, watcher: Watcher
 ) -> AsyncIterator[Callable[[Pcm], None]]:
     """Where the reply goes: a wav file, or a speaker that is heard to its end; nowhere where the model only listens.
 
@@ -96,29 +115,28 @@ async def loudspeaker(
     elif as_fast_as_possible:
         raise click.UsageError("--as-fast-as-possible needs --output-wav too: this model speaks")
     else:
-        async with Speaker(spec.sample_rate_hz, device) as speaker:
-            yield speaker.write
+        async with Speaker(spec.sample_rate_hz, device, on_change=watcher.on_device_change) as speaker:
+            watcher.parts.speaker = speaker
+
+            def play(pcm: Pcm) -> None:
+                watcher.played(pcm)
+                speaker.write(pcm)
+
+            yield play
             await speaker.drain()
 
 
-def tell_change(change: Change) -> None:
-    """Says that a session looks for another worker, or has found one."""
-    if isinstance(change, Resumed):
-        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
-    elif change.again_in_s:
-        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
-    else:
-        click.echo(f"\nreconnecting: {change.reason}", err=True)
-
-
 @contextmanager
-def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """Where the reply's text goes, as it comes: a file, or standard output for None and "-".
+def transcript(path: Path | None, *, silent: bool = False) -> Iterator[Callable[[str], None]]:
+    """Where the reply's text goes, as it comes: a file, or standard output for None and "-"; there nowhere if `silent`.
 
     Raises:
         OutputFileError: the file cannot be written.
     """
     if path is None or str(path) == STANDARD_INPUT:
+        if silent:
+            yield lambda text: None
+            return
         yield lambda text: click.echo(text, nl=False)
         click.echo()
         return
@@ -143,12 +161,14 @@ def _write_errors(path: Path) -> Iterator[None]:
         raise OutputFileError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
 
 
-async def until_interrupted(frames: AsyncIterator[Pcm], hint: str | None = None) -> AsyncIterator[Pcm]:
+async def until_interrupted(
+    frames: AsyncIterator[Pcm], on_start: Callable[[], None] = lambda: None
+) -> AsyncIterator[Pcm]:
     """The same frames, until Ctrl-C or SIGTERM asks for an orderly end; a second signal interrupts at once.
 
     Args:
         frames: may bring nothing for long.
-        hint: printed for the user once a signal would be heard.
+        on_start: called once a signal would be heard.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
@@ -164,8 +184,7 @@ async def until_interrupted(frames: AsyncIterator[Pcm], hint: str | None = None)
 
     for number in SIGNALS:
         loop.add_signal_handler(number, end)
-    if hint is not None:
-        click.echo(hint, err=True)
+    on_start()
     frame: asyncio.Future[Pcm] | None = None
     try:
         while not ended.done():

@@ -13,7 +13,8 @@ from antiphon.errors import PreconditionError
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import person, say, tell_change
+from antiphon_edge.cli.talk_io import person, say
+from antiphon_edge.cli.talk_view import plain_watcher
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Reply
 from antiphon_edge.client.session import Session
@@ -77,14 +78,15 @@ def transcribe_command(
     async def main() -> None:
         folder = codec_folder or await pulling.pull(server, credentials, encoder_only=True)
         codec = Codec.load(folder, threads=threads, only="encoder")
+        watcher = plain_watcher()
         async with (
-            person(sound, input_device, channel, codec.spec, True, raw_rate_hz) as said,
+            person(sound, input_device, channel, codec.spec, True, watcher, raw_rate_hz) as said,
             connect(
                 [server, *other_servers],
                 codec.spec,
                 prompt_text=prompt_text,
                 credentials=credentials,
-                on_change=tell_change,
+                on_change=watcher.on_change,
             ) as session,
         ):
             check_listens(session)
