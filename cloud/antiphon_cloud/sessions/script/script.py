@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -153,6 +153,16 @@ class Script:
                 f"{self._say_bytes}"
             )
         return self._held(history, fed)
+
+    def after_prompt(self, past: HistoryTokens) -> HistoryTokens:
+        """The tokens of a session that began with a prompt: in writing, the frame that the prompt leaves half made has
+        no more codes, as the edge is told none that another worker could go on with."""
+        hidden = past.forced if past.forced is not None else self._row(0, UNGENERATED, UNGENERATED)[None][:0]
+        missing = self._delay - len(hidden)
+        if not self._written or missing <= 0:
+            return past
+        silent = np.tile(self._row(0, UNGENERATED, UNGENERATED), (missing, 1))
+        return replace(past, forced=np.concatenate((silent, hidden)))
 
     def _check_speaker(self, say: pb.Say) -> None:
         if say.speaker and say.speaker >= self._model.speakers:
