@@ -11,6 +11,7 @@ from antiphon.errors import ProtocolError
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.sessions.script.machine import Chance
 from antiphon_cloud.sessions.script.script import Script
 from tests.support.speakers import SOUND_DELAY, rules
 
@@ -78,3 +79,23 @@ def test_a_session_of_years_takes_no_longer_to_go_on_with(mode: pb.Mode) -> None
 def test_too_much_may_not_wait_elsewhere_either() -> None:
     with pytest.raises(ProtocolError, match=r"^open\.script\.says: 101 bytes wait to be said"):
         script().go_on(pb.Script(says=[pb.Say(text="x" * 101)]), history(0))
+
+
+def live(given: Script, steps: int) -> list[tuple[int, int]]:
+    """What begins in so many steps in which the model draws nothing but padding."""
+    events = []
+    for step in range(steps):
+        event = given.forcing().chance is Chance.ALWAYS
+        if (said := given.advance(event, 3).said) is not None:
+            events.append((said, step))
+    return events
+
+
+@pytest.mark.parametrize("steps", [20, 60, 110])
+def test_another_worker_goes_on_amid_a_long_pause_of_a_dialogue_and_after_it(steps: int) -> None:
+    say, first = pb.Say(text='one <break time="5s"/> two', end=True), script(TALKER, pb.MODE_DIALOGUE)
+    first.add(say)
+    events = live(first, steps)
+    second = script(TALKER, pb.MODE_DIALOGUE)
+    second.go_on(pb.Script(says=[say], begun=begun(*events)), history(steps, model=TALKER))
+    assert live(second, 100) == live(first, 100)
