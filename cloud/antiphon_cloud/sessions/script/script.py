@@ -19,6 +19,9 @@ from antiphon_cloud.sessions.script.monologue import MonologueMachine
 from antiphon_cloud.sessions.script.speech import SpeechMachine
 from antiphon_cloud.sessions.script.writing import WritingMachine
 
+LONGEST_START = 2**53  # characters: no session says as many, and all that is counted on from there fits 64 bits
+MOST_REPLAYED = 2**17  # steps; an edge keeps 64 words and pauses from before its history, a pause of 750 steps at most
+
 
 @dataclass(frozen=True, slots=True)
 class ScriptRules:
@@ -55,9 +58,14 @@ class Script:
         mode: of the session, which decides the rules by which words begin.
         say_bytes: UTF-8 that may wait to be said.
         start: characters that came before and are left out.
+
+    Raises:
+        ProtocolError: more characters than any session says.
     """
 
     def __init__(self, model: ModelSpec, rules: ScriptRules, mode: pb.Mode, say_bytes: int, start: int = 0) -> None:
+        if start > LONGEST_START:
+            raise ProtocolError(f"open.script.start: {start} is more than any session says ({LONGEST_START})")
         self._model = model
         self._rules = rules
         self._say_bytes = say_bytes
@@ -180,7 +188,7 @@ class Script:
         known."""
         machine, fed, delay = self._machine, dict[int, int](), self._delay
         events = sorted(begun)
-        step = 0
+        step = replayed = 0
         if not from_start:
             step = events[0] if events else history.steps
             machine.begin_midway()
@@ -202,6 +210,12 @@ class Script:
                 )
             at += event
             step += 1
+            replayed += 1
+            if replayed > MOST_REPLAYED:
+                raise ProtocolError(
+                    f"open.script.begun: more than {MOST_REPLAYED} steps of it to take again: leave out what began "
+                    "long before open.history.rows"
+                )
         self._step = history.steps
         return fed
 

@@ -99,3 +99,17 @@ def test_another_worker_goes_on_amid_a_long_pause_of_a_dialogue_and_after_it(ste
     second = script(TALKER, pb.MODE_DIALOGUE)
     second.go_on(pb.Script(says=[say], begun=begun(*events)), history(steps, model=TALKER))
     assert live(second, 100) == live(first, 100)
+
+
+def test_pauses_of_hours_are_not_taken_again_step_by_step() -> None:
+    """Whoever claims that they came before the history would hold up everybody else."""
+    count, given = 200, Script(TALKER, rules(), pb.MODE_DIALOGUE, 10_000)
+    given.add(say := pb.Say(text="one" + '<break time="60s"/>' * count, end=True))
+    events = live(given, steps := 752 * count)
+    with pytest.raises(ProtocolError, match=r"^open\.script\.begun: more than 131072 steps"):
+        script(TALKER, pb.MODE_DIALOGUE).go_on(pb.Script(says=[say], begun=begun(*events)), history(steps, 50, TALKER))
+
+
+def test_a_script_that_claims_more_characters_than_can_be_counted_is_refused() -> None:
+    with pytest.raises(ProtocolError, match=r"^open\.script\.start: 18446744073709551615 is more than any"):
+        script(start=2**64 - 1)
