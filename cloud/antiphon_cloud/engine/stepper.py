@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -289,8 +289,11 @@ class Stepper:
             if slot.prefill is None:
                 assert begin.history is not None, "only such a session is queued"
                 slot.fresh = False
+                settings = begin.settings
+                if slot.loading is not None:
+                    settings = replace(settings, adapter_sha256=slot.loading.sha256)
                 slot.prefill = self._runner.resume(
-                    begin.row, begin.seed, begin.sampling, begin.history.tokens(), begin.settings
+                    begin.row, begin.seed, begin.sampling, begin.history.tokens(), settings
                 )
                 self._adapt(begin)
                 begin.history = None

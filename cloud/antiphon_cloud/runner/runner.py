@@ -262,7 +262,7 @@ class ModelRunner:
         steps = settings.prompt_steps - self.config.max_delay
         if not 0 < steps <= self.window(slot):
             return PromptPrefill(embedded=embedded)
-        key = (settings.prompt_sha256, settings.adapter, tuple(sorted(settings.conditions.items())))
+        key = (settings.prompt_sha256, settings.adapter_sha256, tuple(sorted(settings.conditions.items())))
         ring, kept = self.state.ring, self.prompts.get(key)
         with card.faults(self._device), torch.inference_mode():
             if kept is not None:
