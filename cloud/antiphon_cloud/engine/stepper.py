@@ -189,6 +189,8 @@ class Stepper:
                 ready.append((slot, frame))
             except DeviceLostError:
                 raise
+            except PreconditionError as error:
+                self._socket.send(Failed(begin.generation, str(error), unmet=True))
             except Exception as error:  # of any kind: only this session ends
                 logger.exception("starting a session in slot %d failed", begin.row)
                 self._socket.send(Failed(begin.generation, f"the session could not be started: {error}"))
@@ -306,6 +308,9 @@ class Stepper:
                 return
         except DeviceLostError:
             raise
+        except PreconditionError as error:
+            self._socket.send(Failed(begin.generation, str(error), unmet=True))
+            self._prefills.discard(begin.owner, slot)
         except Exception as error:  # of any kind: only this session ends
             logger.exception("rebuilding a session in slot %d failed", begin.row)
             self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {error}"))
