@@ -16,6 +16,7 @@ from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.server.worker import ServedModel
+from antiphon_cloud.sessions.script.script import ScriptRules
 from antiphon_cloud.timing import STEP_BUDGET_MS
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner
@@ -43,6 +44,9 @@ class StubOptions:
     codec_files: tuple[CodecFile, ...] = ()
     adapters: AdapterAccount | None = None
     profile: Mapping[int, float] | None = None  # of the steps; None lets every free slot be taken
+    rules: ScriptRules | None = None
+    say_bytes: int = 0
+    history_steps: int = 0
 
 
 @asynccontextmanager
@@ -56,6 +60,8 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         max_frames_in_flight=options.max_frames_in_flight,
         idle_timeout_ms=options.idle_timeout_ms,
         keep_slot_ms=options.keep_slot_ms,
+        say_bytes=options.say_bytes,
+        history_steps=options.history_steps,
     )
     stepper = StepperThread(options.runner)
     engine, codec = (
@@ -63,7 +69,8 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         CodecFolder(CODEC, options.codec_files),
     )
     budget_ms = math.inf if options.profile is None else STEP_BUDGET_MS
-    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits, budget_ms))
+    piece_of = lambda token: f"<{token}>".encode()  # noqa: E731
+    await server.serve(ServedModel(engine, codec, piece_of, limits, budget_ms, rules=options.rules))
     try:
         yield StubServer(address, server, options.runner, limits, stepper)
     finally:

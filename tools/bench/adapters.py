@@ -82,7 +82,7 @@ def compare(args: argparse.Namespace, directory: ModelDirectory, rank: int) -> f
     with_s, without_s = (statistics.median(times_s[adapted][WARM_UP:]) for adapted in (True, False))
     pairs = zip(times_s[True][WARM_UP:], times_s[False][WARM_UP:], strict=True)  # neighbours: of one load
     ratio = statistics.median(more_s / less_s for more_s, less_s in pairs)
-    size = footprint(directory.config.lm, backend, torch.bfloat16, room)
+    size = footprint(directory.config.lm, backend, torch.bfloat16, room=room)
     print(
         f"batch {batch}, {room.places} adapters of rank {rank} in {args.factors}: {1e3 * with_s:.1f} ms, without "
         f"{1e3 * without_s:.1f} ms: {ratio:.2f} times; the weights are {size.matrices / 1e6:.0f} MB, the "

@@ -2,12 +2,12 @@
 
     python -m tools.gpu.compile_kernels [--config 7b] [--batch 1 64] [--architecture 90]
 
-What is compiled is what steps of these models and batches ask Triton for, in bfloat16, with weights and keys and values
-in bfloat16 and in int8, without adapters and with one for each session. One line a kernel, variant and architecture:
-registers a thread, bytes spilled a thread, bytes of shared memory a program, warps of a program, and the programs that
-a multiprocessor holds at once. Exits with status 1 where a kernel spills, or takes more shared memory than the
-architecture gives a program. The table at the end has for each kernel the most registers, spilled bytes and shared
-bytes of its variants, and the fewest warps at once.
+What is compiled is what steps of these models and batches ask Triton for, in bfloat16, with weights and keys and
+values in bfloat16 and in int8, without adapters and with one for each session. One line a kernel, variant and
+architecture: registers a thread, bytes spilled a thread, bytes of shared memory a program, warps of a program, and
+the programs that a multiprocessor holds at once. Exits with status 1 where a kernel spills, or takes more shared
+memory than the architecture gives a program. The table at the end has for each kernel the most registers, spilled
+bytes and shared bytes of its variants, and the fewest warps at once.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ class StubResult:
     codes: npt.NDArray[np.int32]
     finite: npt.NDArray[np.bool_]
     fed: npt.NDArray[np.int32]
+    drawn_text: npt.NDArray[np.int32]
     heads: npt.NDArray[np.float32]
 
 
@@ -147,11 +148,11 @@ class StubRunner:
             raise self.fault("the stub was told to fail")
         codes = np.empty((len(slots), self.spec.model_codebooks), np.int32)
         text = np.empty(len(slots), np.int32)
-        fed = np.empty(len(slots), np.int32)
+        fed, drawn = np.empty(len(slots), np.int32), np.empty(len(slots), np.int32)
         for row, slot in enumerate(slots):
             held_back = self._steps[slot] < self.spec.delay_steps
             codes[row] = expected(user_codes[row], self._seeds[slot], self._steps[slot], self.spec)
-            text[row] = fed[row] = self._steps[slot] % self.spec.text_cardinality
+            text[row] = fed[row] = drawn[row] = self._steps[slot] % self.spec.text_cardinality
             if forced is not None:
                 self.forced.append(forced[row])
                 wanted = forced[row, 0 if text[row] == NEW_WORD else 1]
@@ -161,12 +162,14 @@ class StubRunner:
                 codes[row], text[row] = -2, -2
             self._steps[slot] += 1
         heads = np.empty((len(slots), 0), np.float32)
-        return StubResult(text, codes, ~(user_codes == self.no_number_on_code).any(1), fed, heads)
+        return StubResult(text, codes, ~(user_codes == self.no_number_on_code).any(1), fed, drawn, heads)
 
 
 def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:
     """The stub's reply to `codes` [..., user_codebooks]: one frame at `step`, or frames [T] from `step` on."""
     steps = step + np.arange(len(codes))[:, None] if codes.ndim > 1 else step
+    if codes.shape[-1] < spec.model_codebooks:  # nobody is heard
+        codes = np.zeros((*codes.shape[:-1], spec.model_codebooks), np.int32)
     answers = (codes[..., : spec.model_codebooks] + seed % spec.cardinality + steps) % spec.cardinality
     return np.asarray(answers, np.int32)
 

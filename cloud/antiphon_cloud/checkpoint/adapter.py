@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Annotated, Self
 
 import msgspec
@@ -101,7 +100,7 @@ class AdapterFile:
     def _locate(self, config: ModelConfig) -> dict[str, tuple[WeightSource, WeightSource]]:
         shapes = adapted_shapes(config.lm)
         with torch.device("meta"):  # with the weight sets that nobody loads, whose factors need not be either
-            published = LanguageModel(replace(config.lm, dep_q=config.lm.dep_q + config.unused_weight_sets))
+            published = LanguageModel(config.published or config.lm)
         known = {name: tuple(value.shape) for name, value in published.state_dict().items()}
         beside = {f"{name}.{leaf}": () for name in adapted_shapes(published.config) for leaf in (DOWN, UP)}
         for tensor in self._file.tensors:

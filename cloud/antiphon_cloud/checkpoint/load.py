@@ -7,7 +7,6 @@ floats, an adapter beside them). All become parameters or int8 modules of `Langu
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from antiphon_cloud.backends.int8 import LEVELS, quantize_rows
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.families import HIBIKI, hear_early_end_as_padding
+from antiphon_cloud.checkpoint.families import HIBIKI, hear_early_end_as_padding, unused_matrices
 from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.checkpoint.files.weight_files import WeightFiles
 from antiphon_cloud.checkpoint.lora import Adapter
@@ -23,6 +22,8 @@ from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
+
+CONDITIONERS = "condition_provider."  # float32 in every model
 
 
 def load_model(directory: ModelDirectory, backend: Backend, room: AdapterRoom | None = None) -> LanguageModel:
@@ -44,9 +45,10 @@ def load_model(directory: ModelDirectory, backend: Backend, room: AdapterRoom | 
     assert int8 or not config.quantize, "no matrix of a directory in int8 is turned back"
     with torch.device("meta"):
         model = LanguageModel(config.lm)
-        published_model = LanguageModel(replace(config.lm, dep_q=config.lm.dep_q + config.unused_weight_sets))
+        published_model = LanguageModel(config.published or config.lm)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     held = {name: tuple(value.shape) for name, value in published_model.state_dict().items()}
+    held |= unused_matrices(published_model.config)
     linears = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
     with ExitStack() as stack:
         file = WeightFiles([stack.enter_context(TensorFile(path)) for path in directory.weight_files], held)
@@ -72,12 +74,15 @@ def load_model(directory: ModelDirectory, backend: Backend, room: AdapterRoom | 
                 model.set_submodule(module, backend.matrix(values, scale))
                 del values, scale, out
             else:
-                table = int8 and name not in linears and not name.endswith("alpha")
                 if name in published:
                     scale = source.read("_scb") / LEVELS
                     value = (source.read() * scale[:, None]).to(torch.bfloat16)
                 else:
-                    value = source.read() if table else source.read().to(backend.dtype)
+                    value = source.read()
+                if name.startswith(CONDITIONERS):
+                    value = value.float()
+                elif not int8 or name in linears or "norm" in name:
+                    value = value.to(backend.dtype)
                 value = _merged(adapter, name, value).to(value.dtype)
                 if name == "text_emb.weight" and config.model_type == HIBIKI:
                     value = hear_early_end_as_padding(value)

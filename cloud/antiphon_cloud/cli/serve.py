@@ -92,7 +92,21 @@ MAX_SECONDS = 86_400
     default=5.0,
     help="Seconds that a session whose stream broke keeps its slot, unless another session needs it.",
 )
+@option(
+    "--prompt-cache",
+    "prompt_cache_mb",
+    type=click.IntRange(0, 1_000_000),
+    default=512,
+    help="Megabytes of memory for what the model remembers of voices and personas, so that the next session with the "
+    "same ones starts at once; only models that take them use any.",
+)
 @option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
+@option(
+    "--codebooks",
+    type=click.IntRange(1, 128),
+    help="Codebooks that a model generates which hears nobody; all of them where absent. Fewer are faster, and sound "
+    "worse.",
+)
 @device_option
 @dtype_option
 @quantize_option
@@ -115,7 +129,9 @@ def serve_command(
     exposure: dict[str, Any],
     step_budget_ms: float,
     keep_slot_s: float,
+    prompt_cache_mb: int,
     eager: bool,
+    codebooks: int | None,
     device: str,
     dtype: str | None,
     quantize: str | None,
@@ -144,6 +160,8 @@ def serve_command(
         idle_timeout_ms=round(idle_s * 1000),
         step_budget_ms=step_budget_ms,
         keep_slot_ms=round(keep_slot_s * 1000),
+        codebooks=codebooks,
+        prompt_cache_mb=prompt_cache_mb,
         adapters=adapters,
         adapters_dir=adapters_dir,
         max_adapters=max_adapters,

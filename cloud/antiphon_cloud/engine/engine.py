@@ -171,7 +171,7 @@ class Engine:
             sampling: temperatures and top-ks.
             deliver: called with each reply, in order, or with why there will be none.
             owner: whose session it is; owners take turns where several prefills wait.
-            history: the session's tokens so far.
+            history: the session's tokens so far, its prompt's first.
             settings: what the model is told for the whole session; there is room for its adapter.
             adapter_sha256: that its adapter must have; empty for any.
 
@@ -183,7 +183,8 @@ class Engine:
         assert self._free, "whoever takes a slot asks first"
         adapter = self.adapters.begin(self._free[0], settings.adapter, adapter_sha256) if settings.adapter else None
         ready = asyncio.get_running_loop().create_future()
-        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready)
+        prompt_steps, resumed = settings.prompt_steps, history is not None and history.steps > settings.prompt_steps
+        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready, prompt_steps, resumed)
         self._taken[slot.generation] = slot
         self._metrics.opened()
         packed, steps = None, 0
@@ -211,7 +212,7 @@ class Engine:
         self._owe()
         self._unanswered += 1
         slot.waiting += 1
-        if (pages := self.memory.grow(slot.row, sequence)) is not None:
+        if (pages := self.memory.grow(slot.row, slot.prompt_steps + sequence)) is not None:
             self._send(Allow(slot.generation, pages))
         codes_bytes = codes.astype(TOKENS, copy=False).tobytes()
         forced_bytes = b"" if forced is None else forced.astype(TOKENS, copy=False).tobytes()
@@ -265,7 +266,7 @@ class Engine:
         self.forecast.observe(step.sessions, step_us / 1000, self._heard_s)
         self._metrics.step(step.sessions, step_us / 1e6)
         now_ns = time.perf_counter_ns()
-        for ((generation, sequence, finite, arrived_ns, fed, text), codes), heads in zip(
+        for ((generation, sequence, finite, arrived_ns, fed, drawn, text), codes), heads in zip(
             step.table(), step.head_rows(), strict=True
         ):
             slot = self._taken.get(generation)
@@ -274,7 +275,7 @@ class Engine:
             self._answered(slot)
             if finite:
                 wait_us = (step.start_ns - arrived_ns) // 1000
-                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, heads))
+                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, drawn, heads))
                 self._metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
                 slot.deliver(
@@ -290,9 +291,9 @@ class Engine:
         slot = self._taken.get(message.generation)
         if slot is not None:
             took_s = time.monotonic() - self._prefilling.pop(slot)
-            if slot.rebuilt:
+            if slot.resumed:
                 self._metrics.resumed("history")
-                self._metrics.prefilled(took_s)
+            self._metrics.prefilled(took_s)
             slot.adapter_sha256 = message.adapter_sha256
             slot.ready.set_result(None)
 

@@ -14,13 +14,14 @@ import numpy as np
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
+from antiphon_cloud.model.tokens import FORCED_TEXT
 from antiphon_cloud.runner.settings import SessionSettings
 
 T = TypeVar("T")
 
 LENGTH = struct.Struct("=I")
 TOKENS = np.dtype(np.int32)
-ROW_HEAD = 6  # columns of a `Stepped` row before its codes
+ROW_HEAD = 7  # columns of a `Stepped` row before its codes
 
 
 class PackedHistory(msgspec.Struct, array_like=True):
@@ -32,6 +33,7 @@ class PackedHistory(msgspec.Struct, array_like=True):
     codes: bytes  # [T, model_codebooks]
     user_codebooks: int
     model_codebooks: int
+    forced: bytes = b""  # [n, FORCED_TEXT + model_codebooks]
 
     @classmethod
     def of(cls, history: HistoryTokens) -> PackedHistory:
@@ -39,14 +41,16 @@ class PackedHistory(msgspec.Struct, array_like=True):
         text, user, codes = (
             part.astype(TOKENS, copy=False).tobytes() for part in (history.text, history.user, history.codes)
         )
-        return cls(history.steps, text, user, codes, history.user.shape[1], history.codes.shape[1])
+        forced = b"" if history.forced is None else history.forced.astype(TOKENS, copy=False).tobytes()
+        return cls(history.steps, text, user, codes, history.user.shape[1], history.codes.shape[1], forced)
 
     def tokens(self) -> HistoryTokens:
         """The tokens again."""
-        user = np.frombuffer(self.user, TOKENS).reshape(-1, self.user_codebooks)
         text = np.frombuffer(self.text, TOKENS)
+        user = np.frombuffer(self.user, TOKENS).reshape(len(text), self.user_codebooks)
         codes = np.frombuffer(self.codes, TOKENS).reshape(len(text), self.model_codebooks)
-        return HistoryTokens(self.steps, user, text, codes)
+        forced = np.frombuffer(self.forced, TOKENS).reshape(-1, FORCED_TEXT + self.model_codebooks)
+        return HistoryTokens(self.steps, user, text, codes, forced if len(forced) else None)
 
 
 class Load(msgspec.Struct, array_like=True, tag=0):
@@ -142,7 +146,8 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
     start_ns: int
     end_ns: int
     sessions: int
-    rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: generation, sequence, finite, arrived (ns), fed, text, codes
+    rows: bytes
+    """[n, ROW_HEAD + model_codebooks] int64: generation, sequence, finite, arrived (ns), fed, drawn, text, codes."""
     heads: bytes  # [n, heads] float32: the probability of each extra head's first class
 
     def table(self) -> Iterator[tuple[list[int], list[int]]]:

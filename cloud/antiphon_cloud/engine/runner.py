@@ -34,6 +34,10 @@ class StepResult(Protocol):
         """The text tokens that the step put into the streams, before any delay [n]."""
 
     @property
+    def drawn_text(self) -> npt.NDArray[np.int32]:
+        """The text tokens that were drawn, whatever was forced in their place [n]."""
+
+    @property
     def heads(self) -> npt.NDArray[np.float32]:
         """The probability of each extra head's first class [n, heads]."""
 

@@ -214,7 +214,8 @@ class Stepper:
             (slot.begin.generation, frame.sequence, finite, frame.arrived_ns)
             for (slot, frame), finite in zip(batch, result.finite, strict=True)
         ]
-        rows[:, 4], rows[:, 5], rows[:, ROW_HEAD:] = result.fed, result.text, result.codes
+        rows[:, 4:ROW_HEAD] = np.stack((result.fed, result.drawn_text, result.text), 1)
+        rows[:, ROW_HEAD:] = result.codes
         self._socket.send(Stepped(start_ns, end_ns, len(batch), rows.tobytes(), result.heads.tobytes()))
         self._stepped((end_ns - start_ns) / 1e6)
 

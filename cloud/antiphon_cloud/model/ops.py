@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import Kv
 from antiphon_cloud.model.layers import Layer, SwiGLU, Transformer, per_position, rope, rotate
 from antiphon_cloud.model.lm import LanguageModel
@@ -80,9 +81,11 @@ class Ops:
         """Puts the frame's codes [B, user_codebooks] into the slots' streams, and takes what the step starts from."""
         config, rows = self.model.config, slots[:, None]
         first_user, ring = 1 + config.dep_q, state.tokens.shape[-1]
+        end_user = first_user + config.user_codebooks
         steps, sampling = state.offsets[slots], state.sampling.take(slots)
         t, streams = steps[:, None], torch.arange(config.streams, device=steps.device)
-        state.tokens[rows, streams[first_user:], (t + state.delays[first_user:]) % ring] = user_codes
+        user = streams[first_user:end_user]
+        state.tokens[rows, user, (t + state.delays[user]) % ring] = user_codes
         held = state.tokens[rows, streams, t % ring]
         inputs = torch.where(t <= state.delays, state.initial, held)  # [B, streams]
         return StepInputs(inputs, steps, sampling, noise_keys(sampling.seeds[:, None], t, streams[:first_user]))
@@ -101,9 +104,9 @@ class Ops:
     def embed(self, tokens: Tensor) -> Tensor:
         """Sum of the streams' embeddings [B, T, dim] of tokens [B, streams, T]."""
         model = self.model
-        total: Tensor = model.text_emb(tokens[:, 0]).to(model.dtype)
+        total: Tensor = model.text_emb(tokens[:, 0], model.dtype)
         for stream, embedding in enumerate(model.emb, start=1):
-            total = total + embedding(tokens[:, stream]).to(model.dtype)
+            total = total + embedding(tokens[:, stream], model.dtype)
         return total
 
     def qkv(
@@ -149,6 +152,19 @@ class Ops:
         drawn = sample(logits, keys, temperature, top_k, max_top_k)
         return drawn if forced is None else forced_or_drawn(drawn, forced)
 
+    def draw_text(
+        self,
+        logits: Tensor,
+        keys: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        max_top_k: int,
+        forced: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """`draw` for the text stream: the tokens [B], and what was drawn where they were forced [B]."""
+        drawn = self.draw(logits, keys, temperature, top_k, max_top_k)
+        return drawn if forced is None else forced_or_drawn(drawn, forced), drawn
+
     def self_attention(
         self, layer: Layer, index: int, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv
     ) -> Tensor:
@@ -156,12 +172,31 @@ class Ops:
         out = self.attend(kv, index, *self.qkv(layer, x, sets, rotation))  # [B, H, T, D]
         return out.transpose(1, 2).flatten(2)
 
-    def layers(self, stack: Transformer, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv) -> Tensor:
-        """Runs all layers of a stack on x [B, T, dim]."""
+    def cross_attention(self, layer: Layer, index: int, x: Tensor, conditions: RowConditions) -> Tensor:
+        """x [B, T, dim] plus its attention to what the rows' sessions were told, in the layer of that number."""
+        cross = layer.cross_attention
+        assert cross is not None
+        q = cross.q_proj(layer.norm_cross(x)).unflatten(2, (cross.heads, -1)).transpose(1, 2)  # [B, H, T, D]
+        out = conditions.attend(index, q).transpose(1, 2).flatten(2)
+        return self.linear_add(cross.out_projs, out, (0,), x)
+
+    def layers(
+        self,
+        stack: Transformer,
+        x: Tensor,
+        sets: Sequence[int],
+        rotation: Tensor | None,
+        kv: Kv,
+        conditions: RowConditions | None = None,
+    ) -> Tensor:
+        """Runs all layers of a stack on x [B, T, dim]; a stack with cross attention needs the rows' conditions."""
         for index, layer in enumerate(stack.layers):
             assert isinstance(layer, Layer)
             out = self.self_attention(layer, index, x, sets, rotation, kv)
             x = self.linear_add(layer.self_attn.out_projs, out, sets, x)
+            if stack.cross:
+                assert conditions is not None
+                x = self.cross_attention(layer, index, x, conditions)
             x = self.gated(layer, x, sets)
         return x
 
@@ -194,7 +229,7 @@ class Ops:
         codes: list[Tensor] = []
         all_logits: list[Tensor] = []
         for k, weight_set in enumerate(model.config.weight_sets):
-            embedded = model.codebook_embedding(k)(previous[:, None]).to(model.dtype)
+            embedded = model.codebook_embedding(k)(previous[:, None], model.dtype)
             x = self.linear_add(model.depformer_in, hidden, (weight_set,), embedded)  # [B, 1, inner]
             x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, len(text)))
             logits = self.logits(model.linears[k], x)  # [B, card]
@@ -208,11 +243,18 @@ class Ops:
             return text.new_empty(len(text), 0), hidden.new_empty(len(text), 0, model.config.card)
         return torch.stack(codes, 1), torch.stack(all_logits, 1)
 
-    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
-        """Final hidden states [B, T, dim] of tokens [B, streams, T] at the sessions' steps [B, T] (or [1, T])."""
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
+        """Final hidden states [B, T, dim] of tokens [B, streams, T] at the sessions' steps [B, T] (or [1, T]), which
+        were told `conditions`; None for nothing."""
+        return self.hidden(self.embed(tokens), steps, kv, conditions)
+
+    def hidden(self, x: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
+        """As `temporal`, of inputs [B, T, dim] that `embed` made."""
         model, config = self.model, self.model.config
         rotation = rope(steps, config.dim // config.num_heads, config.max_period)
-        return model.out_norm(self.layers(model.transformer, self.embed(tokens), (0,), rotation, kv))  # type: ignore[no-any-return]
+        if conditions is not None:
+            x = conditions.add_to(x)
+        return model.out_norm(self.layers(model.transformer, x, (0,), rotation, kv, conditions))  # type: ignore[no-any-return]
 
     def _each(self, matrices: nn.ModuleList) -> list[Callable[[Tensor], Tensor]]:
         return [partial(self.product, matrix) for matrix in matrices]

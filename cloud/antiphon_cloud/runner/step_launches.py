@@ -20,6 +20,7 @@ from antiphon_cloud.backends.cuda.launch import Launch, recording
 from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.cuda.products import TritonLinear
 from antiphon_cloud.model.adapters import AdapterRoom
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
 from antiphon_cloud.model.layers import Linear
@@ -134,10 +135,10 @@ class _PartedOps(CudaOps):
         with self._part("embedding"):
             return super().embed(tokens)
 
-    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
         """See `Ops.temporal`."""
         with self._part("temporal"):
-            return super().temporal(tokens, steps, kv)
+            return super().temporal(tokens, steps, kv, conditions)
 
     def logits(self, linear: nn.Module, x: Tensor) -> Tensor:
         """See `Ops.logits`."""
@@ -152,10 +153,11 @@ class _PartedOps(CudaOps):
         temperature: Tensor,
         top_k: Tensor,
         forced: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> None:
         """See `CudaOps.draw_into`."""
         with self._part("draws"):
-            super().draw_into(tokens, logits, keys, temperature, top_k, forced)
+            super().draw_into(tokens, logits, keys, temperature, top_k, forced, drawn)
 
     def codes(
         self,

@@ -102,7 +102,7 @@ class Admission:
         step_ms = self._forecast.step_ms(sessions + 1, now_s)
         chunk_ms = self._forecast.chunk_ms() if prefilling else 0.0
         if step_ms + chunk_ms > self.budget_ms:
-            beside = f", beside {chunk_ms:.0f} for a session that is being resumed" if chunk_ms else ""
+            beside = f", beside {chunk_ms:.0f} for a session's prefill" if chunk_ms else ""
             raise self._refused(
                 Refusal.STEP_TIME,
                 f"a step over {sessions + 1} sessions would take {step_ms:.0f} ms of a frame's {FRAME_MS:.0f}"

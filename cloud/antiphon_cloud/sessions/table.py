@@ -83,6 +83,7 @@ class SessionTable:
         if session.call is not None:
             session.call.evict("the session goes on in another call")
         session.call = call
+        session.script = request.script  # where the edge knows it to be: it is followed through the replies kept here
         session.client = client  # its limits may be new, and so may an address
         logger.info("session %s goes on in slot %d at step %d", session.id, session.slot.row, request.history.steps)
         return session
@@ -151,7 +152,8 @@ class SessionTable:
             UnavailableError: the engine has ended.
         """
         memory, adapters, adapter = self._engine.memory, self._engine.adapters, request.settings.adapter
-        needed_steps = memory.needed_steps(0 if request.history is None else request.history.steps)
+        past_steps = None if request.past is None else request.past.steps
+        needed_steps = memory.needed_steps(past_steps or 0)
         while True:
             self._engine.require_running()
             held = sum(session.client.name == client.name for session in self._by_token.values())
@@ -162,7 +164,7 @@ class SessionTable:
                     len(self._by_token),
                     self._engine.slots,
                     self._clock(),
-                    request.history is not None or self._engine.prefilling,
+                    past_steps is not None or self._engine.prefilling,
                     needed_steps=needed_steps,
                     free_steps=memory.free_steps,
                     adapters=adapters.places if adapter and not adapters.has_room(adapter) else None,

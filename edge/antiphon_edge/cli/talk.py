@@ -8,20 +8,23 @@ from pathlib import Path
 
 import click
 
-from antiphon.cli.command_line import Address, different_files, option
+from antiphon.cli.command_line import different_files, option
 from antiphon.spec import GREEDY
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
-from antiphon_edge.cli.connection_options import connection_options
+from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import loudspeaker, person, transcript
+from antiphon_edge.cli.talk_io import loudspeaker, person, say, tell_change, transcript
 from antiphon_edge.client.connect import connect
-from antiphon_edge.client.events import Change, Reply, Resumed
+from antiphon_edge.client.events import Reply
 from antiphon_edge.codec.codec import Codec
+from antiphon_edge.codec.voice import encode_voice
 from antiphon_edge.talk.conversation import talk
 from antiphon_edge.talk.latency import format_table
 from antiphon_edge.talk.recording import Recorder
 from antiphon_edge.transport.credentials import Credentials
+
+TOLD_S = 1.0  # so long an opening is nothing to speak of
 
 
 @click.command("talk")
@@ -44,6 +47,18 @@ from antiphon_edge.transport.credentials import Credentials
 @pull_options
 @pulled_codec_option
 @threads_option
+@option("--voice", metavar="NAME", help="Voice that the model speaks with, where it takes one; `voices` lists them.")
+@option(
+    "--voice-wav",
+    type=click.Path(path_type=Path),
+    help="The same, as a recording of 10 to 20 s; needs the extra antiphon[voice].",
+)
+@option("--persona", metavar="TEXT", help='Who the model is, where it takes one: "You are a patient teacher."')
+@option(
+    "--description",
+    metavar="VALUE",
+    help="How good the translation's voice is to be, for models that are told: very_bad to very_good, the default.",
+)
 @option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same reply; drawn where absent.")
 @option("--greedy", is_flag=True, help="Take the likeliest token always, instead of sampling.")
 @option("--adapter", metavar="NAME", help="Run the model with this adapter of the worker's.")
@@ -51,14 +66,7 @@ from antiphon_edge.transport.credentials import Credentials
 @option(
     "--record", type=click.Path(path_type=Path), help="Keep the conversation here (.antiphon); see replay-recording."
 )
-@option(
-    "--other-server",
-    "other_servers",
-    type=Address(),
-    multiple=True,
-    metavar="HOST:PORT",
-    help="Another worker, where the conversation goes on should the first one be lost; may be given several times.",
-)
+@other_servers_option
 def talk_command(
     server: str,
     credentials: Credentials,
@@ -72,6 +80,10 @@ def talk_command(
     pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
+    voice: str | None,
+    voice_wav: Path | None,
+    persona: str | None,
+    description: str | None,
     seed: int | None,
     greedy: bool,
     adapter: str | None,
@@ -85,6 +97,8 @@ def talk_command(
     """
     if as_fast_as_possible and input_wav is None:
         raise click.UsageError("--as-fast-as-possible needs --input-wav and --output-wav")
+    if voice is not None and voice_wav is not None:
+        raise click.UsageError("--voice and --voice-wav are two voices: give one")
     for result in (output_wav, output_text):
         if input_wav is not None and result is not None and str(result) != STANDARD_INPUT:
             different_files(input_wav, result)
@@ -92,6 +106,10 @@ def talk_command(
     async def main() -> None:
         codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
         sampling = GREEDY if greedy else None
+        spoken = voice if voice_wav is None else encode_voice(codec, voice_wav)
+        waiting = None
+        if spoken is not None or persona is not None:
+            waiting = asyncio.get_running_loop().call_later(TOLD_S, say, "the model hears who it is")
         async with (  # the output last: nothing is written where the input or the worker fails
             person(input_wav, input_device, channel, codec.spec, as_fast_as_possible) as said,
             connect(
@@ -99,13 +117,18 @@ def talk_command(
                 codec.spec,
                 seed=seed,
                 sampling=sampling,
+                voice=spoken,
+                persona=persona,
+                conditions={} if description is None else {"description": description},
                 adapter=adapter,
                 timings=stats,
                 credentials=credentials,
-                on_change=_print_change,
+                on_change=tell_change,
             ) as session,
             loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible) as speaker,
         ):
+            if waiting is not None:
+                waiting.cancel()
             speaks = session.model.model_codebooks > 0
             live = output_wav is None and (speaks or input_wav is None)
             with (
@@ -129,12 +152,3 @@ def talk_command(
             click.echo(format_table(conversation.latency.table()), err=True)
 
     asyncio.run(main())
-
-
-def _print_change(change: Change) -> None:
-    if isinstance(change, Resumed):
-        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
-    elif change.again_in_s:
-        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
-    else:
-        click.echo(f"\nreconnecting: {change.reason}", err=True)

@@ -1,4 +1,4 @@
-"""Where the sound of `talk` comes from, and where the reply goes as sound and text."""
+"""Where the sound of `talk` and `transcribe` comes from, and where the reply goes as sound and text."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.client.events import Change, Resumed
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
 
 T = TypeVar("T")
@@ -45,16 +46,23 @@ def say(sentence: str) -> None:
 
 @asynccontextmanager
 async def person(
-    wav: Path | None, device: str | None, channel: int, spec: CodecSpec, as_fast_as_possible: bool
+    wav: Path | None,
+    device: str | None,
+    channel: int,
+    spec: CodecSpec,
+    as_fast_as_possible: bool,
+    raw_rate_hz: int | None = None,
 ) -> AsyncIterator[Frames]:
     """Where the person is heard: a wav file, with silence after it while the model's delays run out; a pipe, as it
-    brings its wav, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
+    brings its wav or, with `raw_rate_hz`, its bare samples, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
     if wav is None:
         async with Microphone(spec.sample_rate_hz, spec.frame_samples, device, channel=channel) as microphone:
             yield lambda model, live: until_interrupted(microphone, "listening; Ctrl-C ends the conversation")
         return
     async with AsyncExitStack() as stack:
-        reader = stack.enter_context(WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, warn=say))
+        reader = stack.enter_context(
+            WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, raw_rate_hz=raw_rate_hz, warn=say)
+        )
 
         def frames(model: ModelSpec, live: bool) -> AsyncIterator[Pcm]:
             whole = with_silence(reader, spec.frame_samples, model.delay_steps)
@@ -91,6 +99,16 @@ async def loudspeaker(
         async with Speaker(spec.sample_rate_hz, device) as speaker:
             yield speaker.write
             await speaker.drain()
+
+
+def tell_change(change: Change) -> None:
+    """Says that a session looks for another worker, or has found one."""
+    if isinstance(change, Resumed):
+        click.echo(f"\nthe conversation goes on at {change.address} after {change.after_s:.1f} s", err=True)
+    elif change.again_in_s:
+        click.echo(f"\n{change.reason}; trying again in {change.again_in_s:.1f} s", err=True)
+    else:
+        click.echo(f"\nreconnecting: {change.reason}", err=True)
 
 
 @contextmanager

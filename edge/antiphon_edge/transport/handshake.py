@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from antiphon.errors import PreconditionError, ProtocolError, SequenceError
 from antiphon.history import History
@@ -21,17 +22,20 @@ class Opening:
     mode: pb.Mode = pb.MODE_UNSPECIFIED
     timings: bool = False
     credentials: Credentials = PLAINTEXT
+    prompt: pb.Prompt | None = None  # None: what the model begins with by itself
+    conditions: Mapping[str, str] = field(default_factory=dict)
     adapter: str = ""  # that the model is run with; none where empty
     adapter_sha256: bytes = b""  # of that one, once the session has begun
 
-    def with_sampling(self, sampling: Sampling) -> Opening:
-        """The same, where nothing was asked for with the sampling that the model chose: a worker that the session moves
-        to may have another."""
-        return replace(self, sampling=self.sampling or sampling)
-
-    def with_adapter(self, adapter_sha256: bytes) -> Opening:
-        """The same, where the session goes on with the adapter that it began with, and no other of its name."""
-        return replace(self, adapter_sha256=adapter_sha256)
+    def settled(self, opened: pb.Opened) -> Opening:
+        """The same for the calls after the first: with the sampling that the model chose, where none was asked for, and
+        the hashes of what the session began with. A worker that the session moves to may have others."""
+        prompt = self.prompt
+        if opened.prompt_sha256:
+            prompt = pb.Prompt(sha256=opened.prompt_sha256)
+            prompt.MergeFrom(self.prompt or pb.Prompt())
+        sampling = self.sampling or ModelSpec.from_message(opened.model).sampling
+        return replace(self, sampling=sampling, prompt=prompt, adapter_sha256=opened.adapter_sha256)
 
     def request(self, history: History | None, resume_token: bytes) -> pb.ConverseRequest:
         """The message; a history makes it a session that goes on."""
@@ -41,13 +45,18 @@ class Opening:
             seed=self.seed,
             timings=self.timings,
             resume_token=resume_token,
+            conditions=self.conditions,
             adapter=self.adapter,
             adapter_sha256=self.adapter_sha256,
         )
         if self.sampling is not None:
             message.sampling.CopyFrom(self.sampling.to_message())
+        if self.prompt is not None:
+            message.prompt.CopyFrom(self.prompt)
         if history is not None:
             message.history.CopyFrom(history.to_message())
+            if len(history.script):
+                message.script.CopyFrom(history.script.to_message(history.steps))
         return pb.ConverseRequest(open=message)
 
 
@@ -61,7 +70,7 @@ def check_opened(opened: pb.Opened, request: pb.Open, address: str) -> None:
 
     Raises:
         SequenceError: it begins at another frame.
-        PreconditionError: it runs the model without the adapter.
+        PreconditionError: it runs the model without the adapter, or has begun without the prompt.
         ProtocolError: a figure that no worker can mean; the message names it.
     """
     first_step = request.history.steps
@@ -73,6 +82,11 @@ def check_opened(opened: pb.Opened, request: pb.Open, address: str) -> None:
     if bool(opened.adapter_sha256) != bool(request.adapter):  # a worker of an earlier version knows of none
         raise PreconditionError(
             f"the worker at {address} does not run its model with the adapter {request.adapter!r}: connect to another "
+            "worker"
+        )
+    if request.HasField("prompt") and not opened.prompt_sha256:
+        raise PreconditionError(
+            f"the worker at {address} is of an earlier version and takes neither voice nor persona: connect to another "
             "worker"
         )
     try:

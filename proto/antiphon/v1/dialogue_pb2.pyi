@@ -336,10 +336,12 @@ class Condition(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ..., default_value: _Optional[str] = ...) -> None: ...
 
 class GetCodecRequest(_message.Message):
-    __slots__ = ("manifest_only",)
+    __slots__ = ("manifest_only", "encoder_only")
     MANIFEST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_ONLY_FIELD_NUMBER: _ClassVar[int]
     manifest_only: bool
-    def __init__(self, manifest_only: _Optional[bool] = ...) -> None: ...
+    encoder_only: bool
+    def __init__(self, manifest_only: _Optional[bool] = ..., encoder_only: _Optional[bool] = ...) -> None: ...
 
 class GetCodecResponse(_message.Message):
     __slots__ = ("manifest", "chunk")

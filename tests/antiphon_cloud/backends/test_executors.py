@@ -15,6 +15,7 @@ from antiphon_cloud.backends.cpu.ops import CpuOps
 from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.cuda.products import TritonLinear
 from antiphon_cloud.model.adapters import NONE, AdapterRoom
+from antiphon_cloud.model.conditioners import MAX_VOICES, VOICE_STEPS
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Layer, rope
@@ -24,7 +25,7 @@ from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import step
 from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED, ZERO
 from tests.support.adapters import adapter_tensors, fill
-from tests.support.language_models import MICRO, compiled_ops, in_int8, random_model
+from tests.support.language_models import LIKE_HIBIKI, LIKE_TTS, MICRO, compiled_ops, in_int8, random_model
 from tests.support.native import needs_library
 
 CONFIG = replace(MICRO, dim=48, depformer_dim=32)
@@ -84,7 +85,18 @@ def state_of(ops: Ops, kv_dtype: torch.dtype | None = None) -> BatchState:
         for position in range(context):
             entries = random(2, 4, heads, 1, width, seed=100 * layer + position)
             state.ring.write(layer, torch.arange(4), torch.full((4,), position), *entries)
+    tell(state)
     return state
+
+
+def tell(state: BatchState) -> None:
+    """Tells each slot something else, and of another length."""
+    if state.conditions.total is not None:
+        state.conditions.total.copy_(random(*state.conditions.total.shape))
+    if (cross := state.conditions.cross) is not None:
+        for seed, held in enumerate((cross.keys, cross.values)):
+            held.copy_(random(*held.shape, seed=seed))
+        cross.lengths.copy_(torch.tensor([15, 1, MAX_VOICES * VOICE_STEPS, 520]))
 
 
 def static(state: BatchState) -> Kv:
@@ -278,6 +290,9 @@ def test_adapters_change_no_bit_of_the_rows_that_have_none_or_another(
         {"depformer_low_rank_embeddings": 4},
         {"depformer_dim_feedforward": (24, 30, 33)},
         {"dep_q": 0, "extra_heads_num_heads": 2},
+        LIKE_HIBIKI,
+        LIKE_TTS,
+        LIKE_TTS | {"dep_q": 4, "depformer_weights_per_step_schedule": (0, 1, 2, 2), "silent_codebooks": 1},
     ],
     ids=lambda changes: "-".join(changes) or "plain",
 )
@@ -295,7 +310,9 @@ def test_a_step_is_the_definitions(
             state = state_of(ops, kv_dtype)
             for slot, taken in zip(SLOTS, STEPS, strict=True):
                 state.offsets[slot] = taken
-                state.tokens[slot] = 1
+                state.tokens[slot, : config.streams - config.silent_codebooks] = 1
+                if config.demux_second_stream:  # one token, two, none
+                    state.tokens[slot, 0] = (1, 5 * (config.text_card + 1) + 2, ZERO)[SLOTS.index(slot)]
                 state.sampling.set(slot, slot, Sampling(0.7, 5, 0.8, 12))
             outputs.append(step(ops, state, torch.tensor(SLOTS), heard, kv(state), forced))
             states.append(state)

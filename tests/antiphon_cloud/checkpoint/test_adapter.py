@@ -1,3 +1,5 @@
+"""An adapter's file: what it may hold, and what is refused."""
+
 import json
 import re
 from dataclasses import replace
@@ -65,7 +67,7 @@ def test_projections_may_be_fused(split: bool, tmp_path: Path) -> None:
 
 def test_factors_of_weight_sets_that_nobody_loads_are_left_out(tmp_path: Path) -> None:
     whole = adapter_tensors(replace(MICRO, dep_q=5), 2)
-    config = ModelConfig(lm=MICRO, unused_weight_sets=2)
+    config = ModelConfig(lm=MICRO, published=replace(MICRO, dep_q=5))
     with opened(save_adapter(tmp_path / "a.safetensors", whole), config) as file:
         assert "linears.2" in file.matrices
         assert "linears.3" not in file.matrices

@@ -1,3 +1,5 @@
+"""Adapters by name: which there are, and which have come and gone."""
+
 from pathlib import Path
 
 import pytest

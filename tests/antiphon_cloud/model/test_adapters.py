@@ -1,3 +1,5 @@
+"""Low-rank products beside the weights: as if they were merged, row by row."""
+
 from dataclasses import replace
 from typing import Any
 

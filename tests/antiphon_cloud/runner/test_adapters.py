@@ -131,7 +131,7 @@ def test_what_the_room_takes_is_known_before(dtype: torch.dtype) -> None:
     model.make_room(ROOM, backend.adapter_dtype)
     assert model.adapters is not None
     taken = sum(each.down.nbytes + each.up.nbytes for each in model.adapters.by_name.values())
-    needed, without = footprint(MICRO, backend, None, ROOM), footprint(MICRO, backend, None)
+    needed, without = footprint(MICRO, backend, None, room=ROOM), footprint(MICRO, backend, None)
     assert needed.adapters == taken
     assert needed.total(0) - without.total(0) == pytest.approx(1.05 * taken, rel=1e-3)
     assert set(model.adapters.by_name) == set(adapted_shapes(MICRO))

@@ -17,6 +17,7 @@ from antiphon_cloud.backends.cpu.structs import (
     stack_pointers,
     table_pointers,
 )
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import Kv
 from antiphon_cloud.model.layers import Transformer
 from antiphon_cloud.model.lm import LanguageModel
@@ -28,8 +29,8 @@ from antiphon_cloud.model.state import DepformerKv
 class CpuOps(Ops):
     """A step in four calls of the library: embeddings, layers, the text's draw, and all codes of the frame.
 
-    The definition takes what the library cannot read: tables of a low rank or of another dtype, and keys and values of
-    another dtype, or of rows that the host does not know.
+    The definition takes what the library cannot read: tables of a low rank, of pairs or of another dtype, layers with
+    cross attention, and keys and values of another dtype, or of rows that the host does not know.
 
     Args:
         model: whose matrices are `CompiledLinear`.
@@ -82,11 +83,19 @@ class CpuOps(Ops):
         self._library.antiphon_draw(logits_at, cardinality, *at, rows, tokens.data_ptr())
         return tokens if forced is None else forced_or_drawn(tokens, forced)
 
-    def layers(self, stack: Transformer, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv) -> Tensor:
+    def layers(
+        self,
+        stack: Transformer,
+        x: Tensor,
+        sets: Sequence[int],
+        rotation: Tensor | None,
+        kv: Kv,
+        conditions: RowConditions | None = None,
+    ) -> Tensor:
         """See `Ops.layers`; T is 1."""
         view = kv.view()
-        if view is None or view.keys.dtype not in KINDS:
-            return super().layers(stack, x, sets, rotation, kv)
+        if stack.cross or view is None or view.keys.dtype not in KINDS:
+            return super().layers(stack, x, sets, rotation, kv, conditions)
         assert x.dtype == torch.float32
         assert x.shape[1] == len(sets) == 1
         assert len(view.spans) == len(x)

@@ -128,7 +128,7 @@ def table_pointers(embeddings: Iterable[nn.Module]) -> ctypes.Array[TablePointer
     for embedding in embeddings:
         assert isinstance(embedding, Embedding)
         weight = embedding.weight
-        if embedding.low_rank is not None or weight.dtype not in (torch.float32, torch.bfloat16):
+        if embedding.low_rank or embedding.out1 or weight.dtype not in (torch.float32, torch.bfloat16):
             return None
         assert weight.is_contiguous()
         tables.append(TablePointer(weight.data_ptr(), KINDS[weight.dtype]))
