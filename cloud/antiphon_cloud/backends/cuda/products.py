@@ -160,13 +160,16 @@ class Products:
         tile_rows = block_rows(rows)
         entries, floats = rows * 2 * heads * places.entry_bytes, weights.scale is None
         adapters = self._reduced(x, norm, beside)
+        warps = 4 if floats else _warps(width, tile_rows)
+        if beside is not None and width * tile_rows >= 64 * 64:
+            warps = 8
         NORM_QKV_APPEND.launch(
             (-(-rows // tile_rows), cut.tiles, cut.splits),
             x, norm.alpha, *weights, rotation, q, *places.tensors, *adapters.tensors,
             *self._shared(cut, rows, width + 1), rows, inputs, norm.eps, heads, dim, places.pages, places.position,
             ROWS=tile_rows, WIDTH=width, PAGE=places.page, INPUTS=cut.block_inputs, SPLITS=cut.splits,
             SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=_factors(tile_rows),
-            num_warps=4 if floats and beside is None else _warps(width, tile_rows),
+            num_warps=warps,
             num_stages=STAGES if tile_rows <= 32 else 3 if floats else 2,
             reads=(x, norm.alpha, rotation, weights.scale, adapters.bytes(outputs)), writes=(q, entries),
             matrix=readings(rows) * weights.values.nbytes, multiplications=rows * outputs * inputs,
