@@ -151,4 +151,5 @@ class Session:
 
     def _frame(self, sequence: int) -> tuple[Codes, Forcing]:
         """A frame that was stepped, and what its step was forced to."""
-        return next((codes, forcing) for number, codes, forcing in self._frames if number == sequence)
+        _, codes, forcing = self._frames[sequence - self._frames[0][0]]  # they follow one another
+        return codes, forcing

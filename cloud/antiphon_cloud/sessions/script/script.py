@@ -92,6 +92,7 @@ class Script:
         delays = rules.code_delays or (0,) * model.model_codebooks
         sound_delay = model.sound_delay_steps if speaks_only else 0
         self._drawn_from = np.array([sound_delay and sound_delay + delay for delay in delays], np.int32)  # [K]
+        self._sounds_from = int(self._drawn_from.max(initial=0))  # the step from which all are drawn
         self._step = 0  # the next one
 
     @property
@@ -122,7 +123,7 @@ class Script:
         """What the next step is forced to."""
         machine, chance = self._machine, self._machine.chance
         text = (machine.fed(chance is not Chance.NEVER), machine.fed(chance is Chance.ALWAYS))
-        free = text == (UNGENERATED, UNGENERATED) and not self._written and (self._step >= self._drawn_from).all()
+        free = text == (UNGENERATED, UNGENERATED) and not self._written and self._step >= self._sounds_from
         return Forcing(None if free else self._row(self._step, *text), chance)
 
     def advance(self, event: bool, text_token: int) -> Outcome:
@@ -229,7 +230,7 @@ class Script:
         if self._written:
             codes = np.full((len(history), model.model_codebooks), ZERO, np.int32)
             user = np.full((len(history), model.user_codebooks), ZERO, np.int32)
-        elif len(self._drawn_from) and self._drawn_from.any():
+        elif self._sounds_from:
             codes[: max(0, model.sound_delay_steps - frames.start)] = ZERO
         hidden = range(max(history.first, history.steps - delay), history.steps)
         rows = [self._row(step, *[fed.get(step, UNGENERATED)] * 2) for step in hidden]

@@ -13,7 +13,7 @@ from antiphon_cloud.model.kv_ring import Paging
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.runner.graphs import GraphRunner
-from antiphon_cloud.runner.runner import StepResult
+from antiphon_cloud.runner.step_result import StepResult
 from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
 
 STEPS = 7  # the ring of 6 wraps
