@@ -59,6 +59,7 @@ class OpenRequested:
     conditions: Mapping[str, str] = field(default_factory=dict)  # that it chose
     adapter: str = ""  # that it chose
     adapter_sha256: bytes = b""  # of the adapter that the session began with
+    mode: pb.Mode = pb.MODE_UNSPECIFIED
 
     @property
     def past(self) -> HistoryTokens | None:
@@ -67,6 +68,11 @@ class OpenRequested:
             return self.history
         past = self.prompt.before(self.history)
         return past if self.script is None else self.script.after_prompt(past)
+
+    @property
+    def beginning(self) -> tuple[object, ...]:
+        """What makes the session's tokens beside what is heard and said: it is the same in each of its calls."""
+        return self.seed, self.sampling, self.mode, self.settings
 
     @property
     def settings(self) -> SessionSettings:
@@ -254,6 +260,7 @@ class CallProtocol:
             dict(message.conditions),
             message.adapter,
             message.adapter_sha256,
+            mode,
         )
 
     def _mode(self, asked: pb.Mode) -> pb.Mode:

@@ -66,8 +66,8 @@ class Session:
         self._newest = (history.steps if history is not None else 0) - 1  # frame that was submitted
         self._frames: deque[tuple[int, Codes, Forcing]] = deque(maxlen=replies_kept)
         self._replies: deque[Reply] = deque(maxlen=replies_kept)
-        self.settings = request.settings
-        """What the model was told."""
+        self.beginning = request.beginning
+        """What an edge that comes back asks for again."""
         self.script = request.script
         """What it is given to say; None where the model only listens."""
         self._failure: AntiphonError | None = None
