@@ -1,10 +1,10 @@
-"""Writes `tests/golden/hibiki-zero-tiny` anew: a small model as hibiki-zero-3b is published, and its reference's tokens.
+"""Writes `tests/golden/hibiki-zero-tiny` anew: a small model in hibiki-zero-3b's layout, and its reference's tokens.
 
     python -m tools.harness.reference_case OUT
 
 The reference is the package `moshi` (kyutai-labs/moshi), which is no part of Antiphon's environment: make one for it,
-with torch, `pip install --no-deps moshi==0.2.13`, and einops, huggingface-hub and sentencepiece. A float64 run must
-give the same tokens, so that an exact match is a fair demand at float32.
+with torch, `pip install --no-deps moshi==0.2.13`, and einops, huggingface-hub and sentencepiece. A run with weights in
+float64 must give the same tokens, so that an exact match is a fair demand at float32.
 
 To be small, the weights have few values, and rows of tables and classes that no step reads or may draw are zero.
 """
@@ -27,7 +27,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 STEPS, SEED = 100, 0
-HEARD, SPOKEN = 24, 96  # codes that the user says, and that the model may say, of each codebook
+HEARD, SPOKEN = 16, 64  # codes that the user says, and that the model may say, of each codebook
 LEVELS = 4  # weights are multiples of so small a part of their deviation
 SHARED = {  # links to what other cases hold
     "mimi.safetensors": "../mimi-tiny/mimi.safetensors",
@@ -36,12 +36,12 @@ SHARED = {  # links to what other cases hold
 }
 CONFIG: dict[str, Any] = {  # as hibiki-zero-3b's, but for the sizes: that has 16 codebooks a side and 9 weight sets
     "dim": 32, "num_heads": 4, "kv_repeat": 2, "num_layers": 2, "hidden_scale": 6, "context": 40, "max_period": 20000,
-    "positional_embedding": "rope_concat", "card": 2048, "text_card": 256, "n_q": 8, "dep_q": 4,
-    "delays": [0, 0, 2, 2, 2, 0, 2, 2, 2], "existing_text_padding_id": 3, "causal": True, "layer_scale": None,
-    "gating": "silu", "norm": "rms_norm_f32", "depformer_dim": 16, "depformer_num_heads": 2,
+    "positional_embedding": "rope_concat", "card": 2048, "text_card": 256, "n_q": 16, "dep_q": 8,
+    "delays": [0, 0, 2, 2, 2, 2, 2, 2, 2, 0, 2, 2, 2, 2, 2, 2, 2], "existing_text_padding_id": 3, "causal": True,
+    "layer_scale": None, "gating": "silu", "norm": "rms_norm_f32", "depformer_dim": 16, "depformer_num_heads": 2,
     "depformer_num_layers": 2, "depformer_kv_repeat": 1, "depformer_dim_feedforward": None,
     "depformer_multi_linear": True, "depformer_pos_emb": "none", "depformer_weights_per_step": True,
-    "depformer_weights_per_step_schedule": [0, 1, 2, 2], "depformer_norm": "layer_norm",
+    "depformer_weights_per_step_schedule": [0, 1, 2, 3, 4, 4, 4, 4], "depformer_norm": "layer_norm",
 }  # fmt: skip
 META: dict[str, Any] = {
     "model_type": "hibiki", "moshi_name": "model.safetensors", "mimi_name": "mimi.safetensors",

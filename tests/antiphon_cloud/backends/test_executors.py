@@ -291,7 +291,6 @@ def test_adapters_change_no_bit_of_the_rows_that_have_none_or_another(
         {"depformer_dim_feedforward": (24, 30, 33)},
         {"dep_q": 0, "extra_heads_num_heads": 2},
         LIKE_HIBIKI,
-        LIKE_ZERO,
         LIKE_ZERO | {"depformer_kv_repeat": 2},
         LIKE_TTS,
         LIKE_TTS | {"dep_q": 4, "depformer_weights_per_step_schedule": (0, 1, 2, 2), "silent_codebooks": 1},

@@ -183,10 +183,10 @@ def norm_qkv_append(
 ):  # fmt: skip
     """Queries, keys and values of norm(x [rows, inputs]), turned by their rotation; keys and values go to their places.
 
-    A group of heads shares keys and values: these have K = heads / group. weight [(heads + 2 K) · dim, inputs]; rotation
-    float32 [2, rows, dim / 2] or None; q [rows, heads, dim]; keys and values [pages, K, PAGE, dim], with scales [pages,
-    K, PAGE] in int8. Row m is at step `steps[m]` of slot `slots[m]`, which has the pages `table[slots[m]]` and looks
-    back `windows[slots[m]]` steps; or without a table, at `position` of page m.
+    A group of heads shares keys and values, which have K = heads / group. weight [(heads + 2 K) · dim, inputs];
+    rotation float32 [2, rows, dim / 2] or None; q [rows, heads, dim]; keys and values [pages, K, PAGE, dim], with
+    scales [pages, K, PAGE] in int8. Row m is at step `steps[m]` of slot `slots[m]`, which has the pages
+    `table[slots[m]]` and looks back `windows[slots[m]]` steps; or without a table, at `position` of page m.
     """
     tile, part, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     kv_heads = heads // group
