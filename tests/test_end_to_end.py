@@ -60,6 +60,17 @@ async def test_golden_tokens_cross_the_wire_unchanged(served: Worker, codec: Cod
     assert (model.model_type, model.delay_steps, model.weights) == ("moshi", 1, "float32")
 
 
+async def test_a_translation_crosses_the_wire_as_its_reference_computes_it(
+    codec: Codec, golden: Path, tiny_codec: Path
+) -> None:
+    model = golden / "hibiki-zero-tiny"
+    expected = load_file(model / "expected.safetensors")
+    with worker("--model", model, "--codec", tiny_codec) as started:
+        tokens, spec = await tokens_over_the_wire(started.address, codec.spec, expected["user_codes"], sampling=GREEDY)
+    assert (tokens == expected["tokens"]).all()
+    assert (spec.model_type, spec.user_codebooks, spec.model_codebooks, spec.delay_steps) == ("hibiki", 8, 8, 2)
+
+
 async def test_concurrent_clients_get_what_each_would_get_alone(
     served: Worker, codec: Codec, golden: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,9 @@ LIKE_HIBIKI: dict[str, Any] = {
 }
 """Changes to a model that is told a value."""
 
+LIKE_ZERO: dict[str, Any] = {"num_heads": 4, "kv_repeat": 2, "depformer_norm": "layer_norm"}
+"""Changes to a model whose heads share keys and values, and whose codes are drawn after a norm."""
+
 LIKE_TTS: dict[str, Any] = {
     "conditioners": {
         "speaker_wavs": Conditioner("tensor", tensor=Vectors(6)),

@@ -22,4 +22,10 @@ TTS_1_6B = LMConfig(  # kyutai/tts-1.6b-en_fr: 32 codebooks in 11 weight sets, t
     },
     fuser=Fuser(sum=("control", "cfg"), cross=("speaker_wavs",), cross_attention_pos_emb=True),
 )  # fmt: skip
-CONFIGS = {"7b": SEVEN_B, "stt-1b": STT_1B, "tts-1.6b": TTS_1_6B}
+HIBIKI_ZERO_3B = LMConfig(  # kyutai/hibiki-zero-3b: two heads of queries for one of keys, 16 codebooks in 9 weight sets
+    dim=2048, num_heads=16, kv_repeat=2, num_layers=28, hidden_scale=6.0, max_period=20_000.0,
+    positional_embedding="rope_concat", n_q=32, dep_q=16, text_card=48_000, delays=(0, 0, *(2,) * 15, 0, *(2,) * 15),
+    depformer_dim_feedforward=None, depformer_weights_per_step_schedule=(0, 1, 2, 3, 4, 5, 6, 7, *(8,) * 8),
+    depformer_norm="layer_norm",
+)  # fmt: skip
+CONFIGS = {"7b": SEVEN_B, "stt-1b": STT_1B, "tts-1.6b": TTS_1_6B, "hibiki-zero-3b": HIBIKI_ZERO_3B}

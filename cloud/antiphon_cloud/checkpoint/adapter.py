@@ -12,6 +12,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
+from antiphon_cloud.checkpoint.families import row_orders
 from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.checkpoint.files.weight_files import WeightFiles, WeightSource
 from antiphon_cloud.checkpoint.fingerprint import sampled
@@ -109,7 +110,7 @@ class AdapterFile:
                     f"{self._file.path}: replaces {tensor} as a whole, which one of several adapters cannot: merge it "
                     'into a model of its own ("lora": true in config.json)'
                 )
-        file, pairs = WeightFiles([self._file], known | beside), {}
+        file, pairs = WeightFiles([self._file], known | beside, row_orders(config.lm)), {}
         for name, (outputs, inputs) in shapes.items():
             down, up = f"{name}.{DOWN}", f"{name}.{UP}"
             if file.has(down) or file.has(up):

@@ -25,22 +25,20 @@ from antiphon_cloud.checkpoint.json_file import (
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig, ModelConfig
 
-_ONLY: dict[str, tuple[Any, ...]] = {  # keys with one supported value
-    "kv_repeat": (1,),
+_ONLY: dict[str, tuple[Any, ...]] = {  # keys with few supported values
     "norm_emb": (None, False),
     "gating": ("silu",),
-    "positional_embedding": ("rope",),
+    "positional_embedding": ("rope", "rope_concat"),
     "positional_scale": (1,),
     "layer_scale": (None,),
     "bias_proj": (None, False),
     "skip_self_attn": (None, False),
     "causal": (True,),
     "depformer_cross_attention": (None, False),
-    "depformer_kv_repeat": (1,),
     "depformer_gating": ("silu",),
     "depformer_layer_scale": (None,),
     "depformer_multi_linear": (True,),
-    "depformer_norm": (None,),
+    "depformer_norm": (None, "layer_norm"),
     "depformer_pos_emb": ("none",),
     "depformer_weights_per_step": (True,),
 }
@@ -103,6 +101,8 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
     sizes = {key: value for key, value in raw.items() if key in _LM_KEYS}
     if DEMUX in raw:
         sizes.setdefault("demux_second_stream", raw[DEMUX])
+    if "kv_repeat" in raw:
+        sizes.setdefault("depformer_kv_repeat", raw["kv_repeat"])
     for key in _MAY_BE_NULL:
         if sizes.get(key, key) is None:
             del sizes[key]
@@ -137,6 +137,9 @@ def _check_lm(lm: LMConfig, where: str) -> None:
     demand(len(lm.delays) == lm.streams, "delays", f"expected {lm.streams} (text and n_q), got {len(lm.delays)}")
     demand(max(lm.delays) < lm.context, "delays", f"{max(lm.delays)} steps do not fit a context of {lm.context}")
     _check_heads(demand, "dim", lm.dim, lm.num_heads)
+    _check_repeat(demand, "kv_repeat", lm.kv_repeat, lm.num_heads)
+    shared = lm.kv_repeat > 1 and lm.cross_attention
+    demand(not shared, "kv_repeat", f"{lm.kv_repeat} beside a cross_attention is not supported; only 1 is")
     demand(lm.hidden > 0, "hidden_scale", f"{lm.hidden_scale} leaves the feed-forward layers no width")
     demand(lm.dim // lm.num_heads % 2 == 0, "dim", "RoPE needs heads of an even width")
     schedule = lm.depformer_weights_per_step_schedule
@@ -151,6 +154,7 @@ def _check_lm(lm: LMConfig, where: str) -> None:
     for key in ("depformer_dim", "depformer_num_heads", "depformer_num_layers"):
         demand(getattr(lm, key) > 0, key, "must be positive")
     _check_heads(demand, "depformer_dim", lm.depformer_dim, lm.depformer_num_heads)
+    _check_repeat(demand, "depformer_kv_repeat", lm.depformer_kv_repeat, lm.depformer_num_heads)
     sizes = lm.depformer_dim_feedforward
     sets = max(lm.weight_sets) + 1
     if isinstance(sizes, tuple):
@@ -202,6 +206,10 @@ def _check_conditioners(lm: LMConfig, where: str) -> None:
 
 def _check_heads(demand: Callable[[bool, str, str], None], key: str, dim: int, heads: int) -> None:
     demand(dim % heads == 0, key, f"{dim} does not divide into {heads} heads")
+
+
+def _check_repeat(demand: Callable[[bool, str, str], None], key: str, repeat: int, heads: int) -> None:
+    demand(heads % repeat == 0, key, f"{heads} heads do not divide into groups of {repeat}")
 
 
 def _sampling(raw: Any, lm: LMConfig, where: str) -> Sampling:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from antiphon_cloud.errors import ConfigError
@@ -69,6 +70,23 @@ def unused_matrices(published: LMConfig) -> dict[str, tuple[int, ...]]:
     return {
         "depformer_text_emb.low_rank.weight": (published.depformer_dim, published.depformer_low_rank_embeddings)
     }  # the text's two tokens have matrices of their own
+
+
+def row_orders(config: LMConfig) -> dict[str, Tensor]:
+    """How the rows of a model's files become Antiphon's, by the names of the tensors; those of other tensors stay.
+
+    RoPE turns pairs of a head's channels. `rope_concat` pairs channel i with channel i + D / 2, Antiphon adjacent ones.
+    As scores stay the same where queries and keys are permuted alike, the rows of their projections are put in the
+    order of the pairs, and so are those of an adapter's second factors.
+    """
+    if config.positional_embedding != "rope_concat":
+        return {}
+    width, turned = config.dim // config.num_heads, config.num_heads + config.kv_heads
+    rows = torch.arange((turned + config.kv_heads) * width)
+    pairs = rows[: turned * width].view(turned, 2, width // 2).transpose(1, 2).flatten()
+    order = torch.cat((pairs, rows[turned * width :]))
+    projections = [f"transformer.layers.{layer}.self_attn.in_projs.0" for layer in range(config.num_layers)]
+    return {f"{name}.{leaf}": order for name in projections for leaf in ("weight", "lora_B.weight")}
 
 
 def hear_early_end_as_padding(table: Tensor) -> Tensor:

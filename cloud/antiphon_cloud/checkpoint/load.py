@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from antiphon_cloud.backends.int8 import LEVELS, quantize_rows
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.families import HIBIKI, hear_early_end_as_padding, unused_matrices
+from antiphon_cloud.checkpoint.families import HIBIKI, hear_early_end_as_padding, row_orders, unused_matrices
 from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.checkpoint.files.weight_files import WeightFiles
 from antiphon_cloud.checkpoint.lora import Adapter
@@ -49,9 +49,10 @@ def load_model(directory: ModelDirectory, backend: Backend, room: AdapterRoom | 
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     held = {name: tuple(value.shape) for name, value in published_model.state_dict().items()}
     held |= unused_matrices(published_model.config)
+    orders = row_orders(config.lm)
     linears = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
     with ExitStack() as stack:
-        file = WeightFiles([stack.enter_context(TensorFile(path)) for path in directory.weight_files], held)
+        file = WeightFiles([stack.enter_context(TensorFile(path)) for path in directory.weight_files], held, orders)
         published = (
             {name for name in shapes if name in linears or file.has(f"{name}_scb")} if config.quantize else set()
         )
@@ -59,7 +60,7 @@ def load_model(directory: ModelDirectory, backend: Backend, room: AdapterRoom | 
         file.refuse_rest()
         adapter = None
         if directory.lora is not None:
-            lora = WeightFiles([stack.enter_context(TensorFile(directory.lora))], shapes)
+            lora = WeightFiles([stack.enter_context(TensorFile(directory.lora))], shapes, orders)
             adapter = Adapter(lora, shapes, linears, config.lora_rank, config.lora_scaling)
         arena = backend.memory([shapes[name] for name in linears]) if int8 else None
         for name, source in sources.items():

@@ -35,10 +35,12 @@ class LMConfig:
 
     dim: Width = 4096
     num_heads: Heads = 32
+    kv_repeat: Heads = 1  # heads that share one of keys and values
     num_layers: Layers = 32
     hidden_scale: Annotated[float, Meta(gt=0, le=64)] = 4.125
     context: Annotated[int, Meta(gt=0, le=2**24)] = 3000
     max_period: Annotated[float, Meta(gt=0, le=1e12)] = 10_000.0
+    positional_embedding: Literal["rope", "rope_concat"] = "rope"  # how files hold what is turned; see `families`
     norm: Literal["rms_norm_f32", "rms_norm"] = "rms_norm_f32"
     n_q: Annotated[int, Meta(gt=0, le=128)] = 16
     dep_q: Annotated[int, Meta(ge=0)] = 8
@@ -50,10 +52,12 @@ class LMConfig:
     # The sizes of a part that a model does not have may be 0.
     depformer_dim: Annotated[int, Meta(ge=0, le=2**17)] = 1024
     depformer_num_heads: Annotated[int, Meta(ge=0, le=2**10)] = 16
+    depformer_kv_repeat: Heads = 1
     depformer_num_layers: Annotated[int, Meta(ge=0, le=2**7)] = 6
     depformer_dim_feedforward: FeedForward | tuple[FeedForward, ...] | None = 4224
     depformer_weights_per_step_schedule: tuple[Index, ...] | None = None
     depformer_low_rank_embeddings: Annotated[int, Meta(ge=0, le=2**17)] | None = None
+    depformer_norm: Literal["layer_norm"] | None = None  # before the codes' logits
     extra_heads_num_heads: Annotated[int, Meta(ge=0, le=128)] = 0
     extra_heads_dim: Annotated[int, Meta(ge=0, le=2**17)] = 6
     conditioners: Annotated[Mapping[str, Conditioner], Meta(max_length=16)] = field(default_factory=dict, hash=False)
@@ -87,6 +91,16 @@ class LMConfig:
         """Tokens that the text stream may hold, beside the initial one: all pairs where each is two."""
         tokens = self.text_card + 1
         return tokens * (tokens + 1) if self.demux_second_stream else self.text_card
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of the temporal transformer's keys and values."""
+        return self.num_heads // self.kv_repeat
+
+    @property
+    def depformer_kv_heads(self) -> int:
+        """Heads of the depformer's keys and values."""
+        return self.depformer_num_heads // self.depformer_kv_repeat
 
     @property
     def hears_pauses(self) -> bool:

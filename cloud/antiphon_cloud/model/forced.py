@@ -102,5 +102,6 @@ def _audio_logits(ops: Ops, tokens: Tensor, hidden: Tensor) -> Tensor:
     later = torch.ones(len(sets), len(sets), dtype=torch.bool, device=x.device).triu(1)
     bias = torch.zeros_like(later, dtype=x.dtype).masked_fill(later, -torch.inf)
     x = ops.layers(model.depformer, x, sets, None, SequenceKv(bias))
-    logits = torch.stack([linear(x[:, k]) for k, linear in enumerate(model.linears)])  # [dep_q, B * T, card]
+    normed = [norm(x[:, k]) for k, norm in enumerate(model.depformer_norms)]  # [B * T, inner] each
+    logits = torch.stack([linear(each) for linear, each in zip(model.linears, normed, strict=True)])
     return logits.view(len(sets), batch, steps, -1).transpose(0, 1)

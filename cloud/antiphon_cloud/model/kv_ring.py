@@ -8,6 +8,8 @@ A batch reaches the ring in one of three ways, which give the same values. `Ragg
 session has come and reads exactly that: on a CPU, where a row by itself also comes out the same to the bit whoever
 shares its batch. `StaticKv` takes tensors only, so that a graph can hold it, and reads the whole ring. `ConsecutiveKv`
 is for many steps of one session.
+
+Shapes have K heads of keys and values, which may be fewer than the H of queries.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Kv(Protocol):
     """Where the rows of a batch write their keys and values, and which they attend to."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Writes the new keys and values, and attends from the queries; all are [B, H, T, D], as is the result."""
+        """Writes the new keys and values [B, K, T, D], and attends from the queries [B, H, T, D], as is the result."""
 
     def view(self) -> KvView | None:
         """The entries that each row writes and reads; None where the host does not know them."""
@@ -107,18 +109,18 @@ class Ring:
             tensor[at] = held
 
     def write(self, layer: int, slots: int | Tensor, positions: int | Tensor, keys: Tensor, values: Tensor) -> None:
-        """Writes keys and values [(B,) H, 1, D] over the entries `positions` [(B)] of `slots` [(B)]."""
+        """Writes keys and values [(B,) K, 1, D] over the entries `positions` [(B)] of `slots` [(B)]."""
         page = self.keys.shape[3]
         pages = self.table[slots, positions // page].long() if self.paged else slots
         at = (layer, pages, slice(None), positions % page if self.paged else positions)
         for store, scales, new in ((self.keys, self.key_scales, keys), (self.values, self.value_scales, values)):
-            entry = new[..., 0, :]  # [(B,) H, D]
+            entry = new[..., 0, :]  # [(B,) K, D]
             if scales is not None:
                 entry, scales[at] = quantize_entries(entry)
             store[at] = entry.to(store.dtype)
 
     def read(self, layer: int, slot: int, at: slice | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The n entries `at` of a slot, keys and values [H, n, D] in `dtype`."""
+        """The n entries `at` of a slot, keys and values [K, n, D] in `dtype`."""
         page = self.keys.shape[3]
         if not self.paged:
             return self._found(dtype, lambda store: store[layer, slot, :, at])
@@ -127,7 +129,7 @@ class Ring:
         return self._found(dtype, lambda store: store[layer, pages, :, entries % page].transpose(0, 1))
 
     def read_all(self, layer: int, slots: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """All entries of several slots, keys and values [B, H, context, D] in `dtype`."""
+        """All entries of several slots, keys and values [B, K, context, D] in `dtype`."""
         pages = self.table[slots].long()  # [B, P]
         return self._found(dtype, lambda store: store[layer, pages].transpose(1, 2).flatten(2, 3)[:, :, : self.context])
 
@@ -207,7 +209,7 @@ class RaggedKv:
         out = []
         for row, span in enumerate(self.spans):
             self.ring.write(layer, span.slot, span.position, k[row], v[row])
-            keys, values = self.ring.read(layer, span.slot, self._read_at(span), q.dtype)  # [H, S, D] each
+            keys, values = self.ring.read(layer, span.slot, self._read_at(span), q.dtype)  # [K, S, D] each
             out.append(attention(q[row : row + 1], keys[None], values[None]))  # [1, H, 1, D]
         return out[0] if len(out) == 1 else torch.cat(out)
 
@@ -232,7 +234,7 @@ class StaticKv:
         """See `Kv.attend`; T is 1."""
         ring, windows = self.ring, self.ring.windows[self.slots]  # [B]
         ring.write(layer, self.slots, self.steps % windows, k, v)
-        keys, values = ring.read_all(layer, self.slots, q.dtype)  # [B, H, C, D] each
+        keys, values = ring.read_all(layer, self.slots, q.dtype)  # [B, K, C, D] each
         newest = torch.minimum(self.steps, windows - 1)  # entry up to which all are written
         written = torch.arange(ring.context, device=newest.device) <= newest[:, None]  # [B, C]
         hidden = ~written[:, None, :, None]  # a broken session leaves NaN there, which no bias hides
@@ -257,7 +259,7 @@ class ConsecutiveKv:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """See `Kv.attend`; T is 1."""
         ring = self.ring
-        past = ring.read(layer, self.slot, self.old, q.dtype)  # [H, P, D] each, before any of it is written over
+        past = ring.read(layer, self.slot, self.old, q.dtype)  # [K, P, D] each, before any of it is written over
         ring.write(layer, self.slots, self.new, k, v)
         present = ring.read(layer, self.slot, self.new, q.dtype)  # as held, which may be in int8
         keys, values = (torch.cat(parts, 1)[None] for parts in zip(past, present, strict=True))
@@ -284,7 +286,7 @@ def allocate_ring(
     else:
         table = torch.zeros(slots, -(-config.context // page), dtype=torch.int32, device=device)
     windows = torch.full((slots,), min(page, config.context), device=device)
-    shape = (config.num_layers, pages, config.num_heads, page, config.dim // config.num_heads)
+    shape = (config.num_layers, pages, config.kv_heads, page, config.dim // config.num_heads)
     keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
     key_scales = value_scales = None
     if dtype == torch.int8:

@@ -54,12 +54,17 @@ class SwiGLU(nn.Module):
 
 
 class Attention(nn.Module):
-    """Weights of self-attention: one set, or several of which each position has its own."""
+    """Weights of self-attention: one set, or several of which each position has its own.
 
-    def __init__(self, dim: int, heads: int, sets: int) -> None:
+    Keys and values may have fewer heads, each of which as many heads of queries share, one after the other (Ainslie et
+    al., "GQA", 2023).
+    """
+
+    def __init__(self, dim: int, heads: int, kv_heads: int, sets: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.in_projs = nn.ModuleList([Linear(dim, 3 * dim) for _ in range(sets)])
+        self.heads, self.kv_heads = heads, kv_heads
+        outputs = dim // heads * (heads + 2 * kv_heads)  # queries, keys, values
+        self.in_projs = nn.ModuleList([Linear(dim, outputs) for _ in range(sets)])
         self.out_projs = nn.ModuleList([Linear(dim, dim) for _ in range(sets)])
 
 
@@ -80,15 +85,18 @@ class Layer(nn.Module):
     Args:
         dim: width.
         heads: attention heads.
+        kv_heads: of self-attention's keys and values.
         hidden: feed-forward width; a tuple gives each weight set its own feed-forward layer.
         eps: of the norms.
         cross: whether there is a cross attention.
     """
 
-    def __init__(self, dim: int, heads: int, hidden: int | tuple[int, ...], eps: float, cross: bool = False) -> None:
+    def __init__(
+        self, dim: int, heads: int, kv_heads: int, hidden: int | tuple[int, ...], eps: float, cross: bool = False
+    ) -> None:
         super().__init__()
         self.norm1 = RMSNorm(dim, eps)
-        self.self_attn = Attention(dim, heads, 1 if isinstance(hidden, int) else len(hidden))
+        self.self_attn = Attention(dim, heads, kv_heads, 1 if isinstance(hidden, int) else len(hidden))
         if cross:
             self.norm_cross = nn.LayerNorm(dim)
         self.cross_attention = CrossAttention(dim, heads) if cross else None
@@ -109,11 +117,18 @@ class Transformer(nn.Module):
     """A stack of layers; takes `Layer`'s arguments."""
 
     def __init__(
-        self, layers: int, dim: int, heads: int, hidden: int | tuple[int, ...], eps: float, cross: bool = False
+        self,
+        layers: int,
+        dim: int,
+        heads: int,
+        kv_heads: int,
+        hidden: int | tuple[int, ...],
+        eps: float,
+        cross: bool = False,
     ) -> None:
         super().__init__()
         self.cross = cross
-        self.layers = nn.ModuleList([Layer(dim, heads, hidden, eps, cross) for _ in range(layers)])
+        self.layers = nn.ModuleList([Layer(dim, heads, kv_heads, hidden, eps, cross) for _ in range(layers)])
 
 
 class Embedding(nn.Module):
@@ -154,11 +169,14 @@ class Embedding(nn.Module):
 
 
 def attention(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Attention of queries [B, H, T, D] over keys and values [B, H, S, D]; mask is added to the scores."""
+    """Attention of queries [B, H, T, D] over keys and values [B, K, S, D], of which query head h has that of number
+    h div (H div K); mask is added to the scores."""
+    heads, kv_heads = q.shape[1], keys.shape[1]
     if not is_exact_step(q):
-        return F.scaled_dot_product_attention(q, keys, values, mask)
-    scores = torch.matmul(q * q.shape[-1] ** -0.5, keys.transpose(2, 3))  # [B, H, 1, S]
-    return torch.matmul((scores if mask is None else scores + mask).softmax(-1), values)
+        return F.scaled_dot_product_attention(q, keys, values, mask, enable_gqa=kv_heads < heads)
+    grouped = (q * q.shape[-1] ** -0.5).view(len(q), kv_heads, heads // kv_heads, -1)
+    scores = torch.matmul(grouped, keys.transpose(2, 3))  # [B, K, H / K, S]
+    return torch.matmul((scores if mask is None else scores + mask).softmax(-1), values).view_as(q)
 
 
 def is_exact_step(x: Tensor) -> bool:

@@ -10,6 +10,8 @@ from antiphon_cloud.model.conditions import ConditionProvider
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Embedding, Linear, RMSNorm, Transformer
 
+NORM_EPS = 1e-5  # of the norms before the codes' logits
+
 
 class LanguageModel(nn.Module):
     """Temporal transformer over steps, depformer over a step's codebooks (Défossez et al., "Moshi", 2024).
@@ -28,7 +30,7 @@ class LanguageModel(nn.Module):
         self.text_emb = Embedding(config.text_card + 1, dim, pairs=pairs)
         self.emb = nn.ModuleList([Embedding(config.card + 1, dim) for _ in range(config.n_q)])
         self.transformer = Transformer(
-            config.num_layers, dim, config.num_heads, config.hidden, eps, config.cross_attention
+            config.num_layers, dim, config.num_heads, config.kv_heads, config.hidden, eps, config.cross_attention
         )
         self.out_norm = RMSNorm(dim, eps)
         self.text_linear = Linear(dim, config.text_card)
@@ -47,8 +49,12 @@ class LanguageModel(nn.Module):
                 config.depformer_num_layers,
                 inner,
                 config.depformer_num_heads,
+                config.depformer_kv_heads,
                 hidden,
                 eps,
+            )
+            self.depformer_norms = nn.ModuleList(
+                [nn.LayerNorm(inner, NORM_EPS) if config.depformer_norm else nn.Identity() for _ in range(config.dep_q)]
             )
             self.linears = nn.ModuleList([Linear(inner, config.card) for _ in range(config.dep_q)])
         if config.conditioners:

@@ -112,7 +112,7 @@ class Ops:
     def qkv(
         self, layer: Layer, x: Tensor, sets: Sequence[int], rotation: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Norm, projection, rotation: queries, keys and values [B, H, T, D] of x [B, T, dim].
+        """Norm, projection, rotation: queries [B, H, T, D], keys and values [B, K, T, D] of x [B, T, dim].
 
         Args:
             layer: the weights.
@@ -121,13 +121,15 @@ class Ops:
             rotation: of `rope`; None for no position embedding.
         """
         attention = layer.self_attn
-        projected = per_position(self._each(attention.in_projs), sets, layer.norm1(x))  # [B, T, 3 * dim]
-        qkv = projected.view(*x.shape[:2], 3, attention.heads, -1).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D]
-        q, k = qkv[:2] if rotation is None else rotate(qkv[:2], rotation)
-        return q, k, qkv[2]
+        projected = per_position(self._each(attention.in_projs), sets, layer.norm1(x))
+        heads, kv_heads = attention.heads, attention.kv_heads
+        every = projected.unflatten(2, (heads + 2 * kv_heads, -1)).transpose(1, 2)  # [B, H + 2 K, T, D]
+        turned, v = every.split((heads + kv_heads, kv_heads), 1)
+        q, k = (turned if rotation is None else rotate(turned, rotation)).split((heads, kv_heads), 1)
+        return q, k, v
 
     def attend(self, kv: Kv, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Writes keys and values [B, H, T, D] where they belong, and attends to all that the queries may see."""
+        """Writes keys and values [B, K, T, D] where they belong, and attends to all that the queries may see."""
         return kv.attend(layer, q, k, v)
 
     def linear_add(self, matrices: nn.ModuleList, x: Tensor, sets: Sequence[int], residual: Tensor) -> Tensor:
@@ -232,7 +234,7 @@ class Ops:
             embedded = model.codebook_embedding(k)(previous[:, None], model.dtype)
             x = self.linear_add(model.depformer_in, hidden, (weight_set,), embedded)  # [B, 1, inner]
             x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, len(text)))
-            logits = self.logits(model.linears[k], x)  # [B, card]
+            logits = self.logits(model.linears[k], model.depformer_norms[k](x))  # [B, card]
             wanted = None if forced is None else forced[:, k : k + 1].expand(-1, 2)
             previous = self.draw(
                 logits, keys[:, k], sampling.audio_temperature, sampling.audio_top_k, max_top_k, wanted

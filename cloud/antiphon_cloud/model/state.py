@@ -33,7 +33,7 @@ class DepformerKv:
         return CodebookKv(self, codebook, batch)
 
     def append(self, layer: int, position: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes one position [B, H, 1, D] of the first B rows; returns all up to it, [B, H, position + 1, D]."""
+        """Writes one position [B, K, 1, D] of the first B rows; returns all up to it, [B, K, position + 1, D]."""
         batch, end = len(keys), position + 1
         all_keys, all_values = self.keys[layer, :batch, :, :end], self.values[layer, :batch, :, :end]
         all_keys[:, :, position:] = keys
@@ -96,8 +96,8 @@ class BatchState:
         """
         shape = (0, slots, 1, 0, 1)
         if config.dep_q:
-            heads = config.depformer_num_heads
-            shape = (config.depformer_num_layers, slots, heads, config.dep_q, config.depformer_dim // heads)
+            width = config.depformer_dim // config.depformer_num_heads
+            shape = (config.depformer_num_layers, slots, config.depformer_kv_heads, config.dep_q, width)
         held = kv_dtype if kv_dtype is not None and kv_dtype.is_floating_point else dtype
         state = cls(
             tokens=torch.empty(slots, config.streams, config.max_delay + 2, dtype=torch.int64, device=device),

@@ -25,7 +25,7 @@ from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import step
 from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED, ZERO
 from tests.support.adapters import adapter_tensors, fill
-from tests.support.language_models import LIKE_HIBIKI, LIKE_TTS, MICRO, compiled_ops, in_int8, random_model
+from tests.support.language_models import LIKE_HIBIKI, LIKE_TTS, LIKE_ZERO, MICRO, compiled_ops, in_int8, random_model
 from tests.support.native import needs_library
 
 CONFIG = replace(MICRO, dim=48, depformer_dim=32)
@@ -291,6 +291,7 @@ def test_adapters_change_no_bit_of_the_rows_that_have_none_or_another(
         {"depformer_dim_feedforward": (24, 30, 33)},
         {"dep_q": 0, "extra_heads_num_heads": 2},
         LIKE_HIBIKI,
+        LIKE_ZERO | {"depformer_kv_repeat": 2},
         LIKE_TTS,
         LIKE_TTS | {"dep_q": 4, "depformer_weights_per_step_schedule": (0, 1, 2, 2), "silent_codebooks": 1},
     ],

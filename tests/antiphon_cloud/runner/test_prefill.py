@@ -104,7 +104,7 @@ def resume(told: Unbroken, steps: int, chunks: list[int]) -> None:
         turn += 1
 
 
-@pytest.mark.parametrize("model", ["micro", "moshi-tiny", "stt-tiny", "moshi-tiny-q8"])
+@pytest.mark.parametrize("model", ["micro", "moshi-tiny", "stt-tiny", "moshi-tiny-q8", "hibiki-zero-tiny"])
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(steps=st.integers(0, STEPS - AFTER), greedy=st.booleans(), chunks=st.lists(st.integers(1, 60), min_size=1))
 def test_the_tokens_after_a_resume_are_those_of_the_unbroken_run(
@@ -129,6 +129,16 @@ def test_the_golden_conversation_resumes_at_every_step_around_the_models_edges()
             result = told.runner.step([1], told.user[step][None])
             assert int(result.text[0]) == told.text[step]
             np.testing.assert_array_equal(result.codes[0], told.codes[step])
+
+
+def test_a_model_whose_heads_share_keys_and_values_resumes_at_every_step() -> None:
+    told = unbroken("hibiki-zero-tiny", greedy=False)
+    for steps in range(2 * told.runner.config.context):  # the ring of 40 wraps
+        resume(told, steps, [16])
+        result = told.runner.step([1], told.user[steps][None])
+        assert int(result.text[0]) == told.text[steps]
+        np.testing.assert_array_equal(result.codes[0], told.codes[steps])
+        np.testing.assert_array_equal(told.runner.text_logits[0], told.logits[steps])
 
 
 def test_the_shortest_history_goes_on_without_a_trace_of_what_was_in_the_slot() -> None:

@@ -81,6 +81,12 @@ class TablePointer(ctypes.Structure):
     _fields_ = (("vectors", ctypes.c_void_p), ("kind", ctypes.c_int64))
 
 
+class LayerNormPointers(ctypes.Structure):
+    """The norm before a codebook's logits."""
+
+    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
 class DepformerPointers(ctypes.Structure):
     """The depformer, everything by codebook."""
 
@@ -89,6 +95,7 @@ class DepformerPointers(ctypes.Structure):
         ("inputs", ctypes.POINTER(Matrix)),
         ("outputs", ctypes.POINTER(Matrix)),
         ("tables", ctypes.POINTER(TablePointer)),
+        ("norms", ctypes.POINTER(LayerNormPointers)),
         ("codebooks", ctypes.c_int64),
     )
 
@@ -144,7 +151,7 @@ def depformer_pointers(model: LanguageModel, stacks: list[StackPointers]) -> Dep
     inputs = _matrices(model.depformer_in[weight_set] for weight_set in config.weight_sets)
     outputs = _matrices(model.linears)
     by_codebook = (StackPointers * config.dep_q)(*(stacks[weight_set] for weight_set in config.weight_sets))
-    return DepformerPointers(by_codebook, inputs, outputs, tables, config.dep_q)
+    return DepformerPointers(by_codebook, inputs, outputs, tables, _norms(model), config.dep_q)
 
 
 def _with_set(stack: Transformer, weight_set: int) -> StackPointers:
@@ -162,6 +169,16 @@ def _with_set(stack: Transformer, weight_set: int) -> StackPointers:
         to.linear_in, to.linear_out = _matrix(gating.linear_in), _matrix(gating.linear_out)
     digits = _compiled(attention.in_projs[0]).digits
     return StackPointers(layers, len(layers), layer.norm1.alpha.shape[-1], attention.heads, digits, layer.norm1.eps)
+
+
+def _norms(model: LanguageModel) -> ctypes.Array[LayerNormPointers] | None:
+    """The norms before the codes' logits; None for a model without them."""
+    norms = [each for each in model.depformer_norms if isinstance(each, nn.LayerNorm)]
+    if not norms:
+        return None
+    assert all(norm.weight.dtype == norm.bias.dtype == torch.float32 for norm in norms)
+    pointers = [LayerNormPointers(norm.weight.data_ptr(), norm.bias.data_ptr()) for norm in norms]
+    return (LayerNormPointers * len(pointers))(*pointers)
 
 
 def _compiled(module: nn.Module) -> CompiledLinear:

@@ -134,16 +134,19 @@ class CudaOps(Ops):
         return self.attend_to(q, places).flatten(1)[:, None]
 
     def attend_to(self, q: Tensor, places: Places) -> Tensor:
-        """Attends from queries [B, H, D] to what the places hold of their rows."""
+        """Attends from queries [B, H, D] to what the places hold of their rows.
+
+        Heads that share keys and values are programs side by side: what one reads, the others find in the cache.
+        """
         rows, heads, dim = q.shape
         parts, width = -(-places.context // PART), max(16, power_of_two(dim))
         out = torch.empty_like(q)
-        entry_bytes = 2 * heads * places.entry_bytes
+        entry_bytes = 2 * places.kv_heads * places.entry_bytes
         ATTEND.launch(
             (rows, heads, parts),
             q, *places.tensors, out,
             *self._products.shared(rows * heads * power_of_two(parts) * (width + 2), rows * heads if parts > 1 else 0),
-            heads, dim, places.pages, places.position + 1,
+            heads, heads // places.kv_heads, dim, places.pages, places.position + 1,
             PAGE=places.page, PART=PART, BLOCK=ENTRIES, WIDTH=width, PARTS=power_of_two(parts),
             num_warps=8 if places.key_scales is None else 4, num_stages=1,
             reads=(q, 0 if places.grows else rows * (places.position + 1) * entry_bytes), writes=(out,),
@@ -253,7 +256,7 @@ class CudaOps(Ops):
         for k, weight_set in enumerate(config.weight_sets):
             x = self._depformer_input(k, previous, hidden)
             x = self.layers(model.depformer, x, (weight_set,), None, kv.at(k, rows))
-            linear = model.linears[k]
+            x, linear = model.depformer_norms[k](x), model.linears[k]
             beside = self._beside(linear, x)
             self._products.linear_add(Weights.of(linear), Rows(x[:, 0]), out=logits[:, k], beside=beside)
             previous = codes[k]

@@ -52,6 +52,11 @@ class Places:
         return cls(kv.keys[layer], kv.values[layer], None, None, *where, entries - 1, grows=False)
 
     @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.keys.shape[1]
+
+    @property
     def page(self) -> int:
         """Entries of a page."""
         return self.keys.shape[2]

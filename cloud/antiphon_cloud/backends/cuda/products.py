@@ -145,20 +145,22 @@ class Products:
 
         Args:
             norm: before the product.
-            weights: the matrix [3 · heads · dim, inputs].
+            weights: the matrix [(heads + 2 · kv_heads) · dim, inputs].
             x: contiguous.
-            heads: of the layer.
+            heads: of the queries.
             rotation: float32 [2, rows, dim / 2], of `rope`; None for none.
-            places: of the layer's keys and values.
+            places: of the layer's keys and values, whose heads may be fewer.
             beside: the rows' adapters; None for none.
         """
         (outputs, inputs), rows = weights.values.shape, len(x)
-        dim = outputs // 3 // heads
+        kv_heads = places.kv_heads
+        every = heads + 2 * kv_heads
+        dim = outputs // every
         width = max(16, power_of_two(dim))
         q = torch.empty(rows, heads, dim, dtype=x.dtype, device=x.device)
-        cut = tiling(3 * heads * width, inputs, weights.values.element_size(), width)
+        cut = tiling(every * width, inputs, weights.values.element_size(), width)
         tile_rows = block_rows(rows)
-        entries, floats = rows * 2 * heads * places.entry_bytes, weights.scale is None
+        entries, floats = rows * 2 * kv_heads * places.entry_bytes, weights.scale is None
         adapters = self._reduced(x, norm, beside)
         warps = 4 if floats else _warps(width, tile_rows)
         if beside is not None and width * tile_rows >= 64 * 64:
@@ -166,7 +168,8 @@ class Products:
         NORM_QKV_APPEND.launch(
             (-(-rows // tile_rows), cut.tiles, cut.splits),
             x, norm.alpha, *weights, rotation, q, *places.tensors, *adapters.tensors,
-            *self._shared(cut, rows, width + 1), rows, inputs, norm.eps, heads, dim, places.pages, places.position,
+            *self._shared(cut, rows, width + 1), rows, inputs, norm.eps, heads, heads // kv_heads, dim, places.pages,
+            places.position,
             ROWS=tile_rows, WIDTH=width, PAGE=places.page, INPUTS=cut.block_inputs, SPLITS=cut.splits,
             SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=_factors(tile_rows),
             num_warps=warps,

@@ -24,17 +24,19 @@ _CROSS = re.compile(r"(.*\.cross_attention\.)([qkv])_proj\.weight")  # in files 
 
 @dataclass(frozen=True, slots=True)
 class WeightSource:
-    """A tensor of the model's files, or one of the equal parts stacked in it."""
+    """A tensor of the model's files, or one of the equal parts stacked in it, with its rows in another order."""
 
     files: Mapping[str, TensorFile]  # by tensor name: a companion may be in another file
     name: str
     part: int = 0
     parts: int = 1
+    order: Tensor | None = None  # of the rows; None for the file's
 
     def read(self, suffix: str = "") -> Tensor:
-        """The tensor, or its companion with this suffix, as the file holds it."""
+        """The tensor, or its companion with this suffix, in the file's dtype."""
         name = self.name + suffix
-        return self.files[name].read(name, self.part, self.parts)
+        value = self.files[name].read(name, self.part, self.parts)
+        return value if self.order is None else value[self.order]
 
 
 class WeightFiles:
@@ -43,15 +45,18 @@ class WeightFiles:
     Args:
         files: the model's.
         shapes: of all tensors that the files hold if they are the model's, those that nobody locates among them.
+        orders: of the rows of tensors that the files hold in another order than the model.
     """
 
-    def __init__(self, files: Sequence[TensorFile], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, files: Sequence[TensorFile], shapes: Mapping[str, tuple[int, ...]], orders: Mapping[str, Tensor]
+    ) -> None:
         for file in files:
             refuse_other_layout(file.path, file.tensors)
         self._path = files[0].path  # named in the error for a missing tensor
         self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
-        self._known = shapes.keys()
+        self._known, self._orders = shapes.keys(), orders
         projections = filter(None, map(_PROJECTION.fullmatch, shapes))
         self._sets = Counter(match[1] for match in projections if match.group(2, 4) == ("out", "weight"))
 
@@ -70,7 +75,7 @@ class WeightFiles:
         self._check(found, (rows, *shape[1:]), ("I8",) if quantized else _FLOATS)
         if quantized:
             self._check(found + "_scb", (rows,), ("F32",))
-        return WeightSource(self._files, found, part, parts)
+        return WeightSource(self._files, found, part, parts, self._orders.get(name))
 
     def refuse_rest(self) -> None:
         """Raises CheckpointError if a file holds a tensor that was never located, and that the model does not have."""

@@ -12,7 +12,7 @@ namespace antiphon {
 enum class Kind : int64_t { kFloat32, kBfloat16, kInt8 };
 
 struct KvPointers {
-    void* keys;           // [layers, slots, heads, entries, width]
+    void* keys;           // [layers, slots, heads, entries, width]; each head is that of a group of queries
     void* values;
     float* key_scales;    // [layers, slots, heads, entries], of int8
     float* value_scales;
@@ -79,28 +79,40 @@ inline void rotate(float* x, const float* cosines, const float* sines, int64_t w
     }
 }
 
-// One head of one row: q, k and v are its vectors [width]; writes the span's entry, then
-// out [width] = softmax(q · keys) · values over the span, which may go round the end of the ring.
 template <class T>
-inline void head(const KvPointers& kv, int64_t layer, const KvSpan& span, int64_t h, const float* q, const float* k,
-                 const float* v, float* scores, float* out) {
-    const int64_t begin = ((layer * kv.slots + span.slot) * kv.heads + h) * kv.entries, width = kv.width;
-    T* keys = static_cast<T*>(kv.keys) + begin * width;
-    T* values = static_cast<T*>(kv.values) + begin * width;
-    float* key_scales = kv.key_scales ? kv.key_scales + begin : nullptr;
-    float* value_scales = kv.value_scales ? kv.value_scales + begin : nullptr;
-    store(k, width, keys + span.position * width, key_scales ? key_scales + span.position : nullptr);
-    store(v, width, values + span.position * width, value_scales ? value_scales + span.position : nullptr);
+struct Entries {  // of one head of one slot in one layer
+    T *keys, *values;                   // [entries, width]
+    float *key_scales, *value_scales;  // [entries], of int8
 
-    const int64_t first = span.first, some = std::min(span.length, kv.entries - first), rest = span.length - some;
+    Entries(const KvPointers& kv, int64_t layer, int64_t slot, int64_t head) {
+        const int64_t begin = ((layer * kv.slots + slot) * kv.heads + head) * kv.entries;
+        keys = static_cast<T*>(kv.keys) + begin * kv.width;
+        values = static_cast<T*>(kv.values) + begin * kv.width;
+        key_scales = kv.key_scales ? kv.key_scales + begin : nullptr;
+        value_scales = kv.value_scales ? kv.value_scales + begin : nullptr;
+    }
+};
+
+// Writes k and v [width] over one entry.
+template <class T>
+inline void append(const Entries<T>& to, int64_t position, int64_t width, const float* k, const float* v) {
+    store(k, width, to.keys + position * width, to.key_scales ? to.key_scales + position : nullptr);
+    store(v, width, to.values + position * width, to.value_scales ? to.value_scales + position : nullptr);
+}
+
+// out [width] = softmax(q [width] · keys) · values over the span, which may go round the end of so many entries.
+template <class T>
+inline void attend(const Entries<T>& held, const KvSpan& span, int64_t entries, int64_t width, const float* q,
+                   float* scores, float* out) {
+    const int64_t first = span.first, some = std::min(span.length, entries - first), rest = span.length - some;
     const auto from = [first](float* scales) { return scales ? scales + first : nullptr; };
-    float high = score(q, keys + first * width, from(key_scales), some, width, -INFINITY, scores);
-    high = score(q, keys, key_scales, rest, width, high, scores + some);
+    float high = score(q, held.keys + first * width, from(held.key_scales), some, width, -INFINITY, scores);
+    high = score(q, held.keys, held.key_scales, rest, width, high, scores + some);
     each(scores, span.length, [high](Floats x) { return exponential(x - high); });
     const float total = sum(scores, span.length);
     std::fill(out, out + width, 0.0f);
-    collect(scores, values + first * width, from(value_scales), some, width, out);
-    collect(scores + some, values, value_scales, rest, width, out);
+    collect(scores, held.values + first * width, from(held.value_scales), some, width, out);
+    collect(scores + some, held.values, held.value_scales, rest, width, out);
     for (int64_t d = 0; d < width; ++d) out[d] /= total;
 }
 

@@ -13,11 +13,18 @@ struct Table {
     int64_t kind;
 };
 
+struct LayerNorm {
+    const float *weight, *bias;  // [dim]
+};
+
+constexpr float kNormEps = 1e-5f;
+
 struct Depformer {  // everything by codebook
     const Stack* stacks;
     const Matrix* inputs;   // [stack.dim, hidden]
     const Matrix* outputs;  // [cardinality, stack.dim]
     const Table* tables;    // of the token before
+    const LayerNorm* norms;  // before the output; null for none
     int64_t codebooks;
 };
 
@@ -36,6 +43,14 @@ inline void add_vector(const Table& table, int64_t token, int64_t dim, float* x)
     }
 }
 
+// x [dim] = its norm (Ba, Kiros, Hinton, "Layer normalization", 2016).
+inline void normalize(const LayerNorm& norm, int64_t dim, float* x) {
+    const float mean = sum(x, dim) / static_cast<float>(dim);
+    for (int64_t i = 0; i < dim; ++i) x[i] -= mean;
+    const float scale = 1.0f / std::sqrt(dot(x, x, dim) / static_cast<float>(dim) + kNormEps);
+    for (int64_t i = 0; i < dim; ++i) x[i] = x[i] * scale * norm.weight[i] + norm.bias[i];
+}
+
 // See antiphon_codes.
 inline void draw_codes(const Depformer& depformer, const KvPointers& kv, const float* hidden, const int64_t* text,
                        const int64_t* keys, const float* temperature, const int64_t* top_k, const int64_t* forced,
@@ -52,6 +67,9 @@ inline void draw_codes(const Depformer& depformer, const KvPointers& kv, const f
             work.spans[row] = {row, k, 0, k + 1};
         }
         run(stack, kv, work.spans.data(), nullptr, rows, threads, work, x);
+        for (int64_t row = 0; depformer.norms && row < rows; ++row) {
+            normalize(depformer.norms[k], stack.dim, x + row * stack.dim);
+        }
         multiply(threads, output, x, rows, stack.digits, work, found);
         for (int64_t row = 0; row < rows; ++row) {
             codes[k * rows + row] = draw(found + row * output.outputs, output.outputs,

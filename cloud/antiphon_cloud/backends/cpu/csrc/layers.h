@@ -13,7 +13,7 @@ namespace antiphon {
 
 struct Layer {
     const float *norm1, *norm2;  // [dim]
-    Matrix in_proj;              // [3 * dim, dim]: queries, keys, values
+    Matrix in_proj;              // [dim + 2 * kv.heads * kv.width, dim]: queries, keys, values
     Matrix out_proj;             // [dim, dim]
     Matrix linear_in;            // [2 * hidden, dim]: gates, values
     Matrix linear_out;           // [dim, hidden]
@@ -74,8 +74,8 @@ inline void add(float* x, const float* y, int64_t n) {
 
 template <class T>
 inline void attention(int64_t threads, const KvPointers& kv, int64_t layer, const KvSpan* spans, int64_t rows,
-                      float* qkv, const float* rotation, Workspace& work, float* out) {
-    const int64_t width = kv.width, dim = kv.heads * width;
+                      int64_t heads, float* qkv, const float* rotation, Workspace& work, float* out) {
+    const int64_t width = kv.width, dim = heads * width, group = heads / kv.heads;
     float* scores = reserve(work.scores, kv.heads * kv.entries);
     const float size = 1.0f / std::sqrt(static_cast<float>(width));
     int64_t entries = 0;
@@ -83,14 +83,19 @@ inline void attention(int64_t threads, const KvPointers& kv, int64_t layer, cons
     // By heads, not by rows: a row may read what the one before it writes.
     pool().run(entries * dim < kWorthSharing ? 1 : threads, kv.heads, [&](int64_t h) {
         for (int64_t row = 0; row < rows; ++row) {
-            float *q = qkv + row * 3 * dim + h * width, *k = q + dim, *v = k + dim;
-            if (rotation) {
-                const float *cosines = rotation + row * width / 2, *sines = cosines + rows * width / 2;
-                rotate(q, cosines, sines, width);
-                rotate(k, cosines, sines, width);
+            float *queries = qkv + row * (dim + 2 * kv.heads * width), *k = queries + dim + h * width;
+            const Entries<T> held(kv, layer, spans[row].slot, h);
+            const auto turn = [&](float* x) {
+                if (rotation) rotate(x, rotation + row * width / 2, rotation + (rows + row) * width / 2, width);
+            };
+            turn(k);
+            append(held, spans[row].position, width, k, k + kv.heads * width);
+            for (int64_t at = h * group; at < (h + 1) * group; ++at) {
+                float* q = queries + at * width;
+                turn(q);
+                for (int64_t d = 0; d < width; ++d) q[d] *= size;
+                attend(held, spans[row], kv.entries, width, q, scores + h * kv.entries, out + row * dim + at * width);
             }
-            for (int64_t d = 0; d < width; ++d) q[d] *= size;
-            head<T>(kv, layer, spans[row], h, q, k, v, scores + h * kv.entries, out + row * dim + h * width);
         }
     });
 }
@@ -108,10 +113,13 @@ inline void run(const Stack& stack, const KvPointers& kv, const KvSpan* spans, c
 
         for (int64_t row = 0; row < rows; ++row) norm(x + row * dim, layer.norm1, stack.eps, dim, normed + row * dim);
         multiply(threads, layer.in_proj, normed, rows, digits, work, wide);
+        const auto attention_of = [&](auto kind) {
+            attention<decltype(kind)>(threads, kv, l, spans, rows, stack.heads, wide, rotation, work, normed);
+        };
         switch (static_cast<Kind>(kv.kind)) {
-            case Kind::kFloat32: attention<float>(threads, kv, l, spans, rows, wide, rotation, work, normed); break;
-            case Kind::kBfloat16: attention<uint16_t>(threads, kv, l, spans, rows, wide, rotation, work, normed); break;
-            case Kind::kInt8: attention<int8_t>(threads, kv, l, spans, rows, wide, rotation, work, normed); break;
+            case Kind::kFloat32: attention_of(float{}); break;
+            case Kind::kBfloat16: attention_of(uint16_t{}); break;
+            case Kind::kInt8: attention_of(int8_t{}); break;
         }
         multiply(threads, layer.out_proj, normed, rows, digits, work, out);
         add(x, out, rows * dim);

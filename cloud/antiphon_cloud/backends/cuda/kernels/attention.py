@@ -16,12 +16,13 @@ from antiphon_cloud.backends.cuda.kernels.joining import is_last_of
 @triton.jit
 def attend(
     q, keys, values, key_scales, value_scales, slots, steps, table, windows, out, workspace, counters,
-    heads, dim, pages, written,
+    heads, group, dim, pages, written,
     PAGE: tl.constexpr, PART: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     """out [rows, heads, dim] of queries q [rows, heads, dim]; keys, values and places are as in `norm_qkv_append`.
 
-    Without a table `written` entries of page m are read for row m. PARTS is a power of two, and no less than the parts
+    So many heads of queries as are in a group have the same of keys and values, one group after the other. Without a
+    table `written` entries of page m are read for row m. PARTS is a power of two, and no less than the parts
     of a full context. The workspace holds for each part of a row and head its sum [dim], then the largest score and the
     sum of exp(score - largest).
     """
@@ -46,7 +47,7 @@ def attend(
                 page = tl.zeros((BLOCK,), tl.int64) + row
             else:
                 page = tl.load(table + slot * pages + s // PAGE, mask=inside, other=0).to(tl.int64)
-            entry = (page * heads + head) * PAGE + s % PAGE
+            entry = (page * (heads // group) + head // group) * PAGE + s % PAGE
             at = entry[:, None] * dim + d
             mask = inside[:, None] & (d < dim)
             score = tl.sum(tl.load(keys + at, mask=mask, other=0).to(tl.float32) * query, 1)

@@ -176,27 +176,31 @@ def append(store, scales, entry, new, d, dim, inside):
 @triton.jit(do_not_specialize=["rows"])
 def norm_qkv_append(
     x, alpha, weight, scale, rotation, q, keys, values, key_scales, value_scales, slots, steps, table,
-    windows, places, reduced, up, workspace, counters, rows, inputs, eps, heads, dim, pages, position,
+    windows, places, reduced, up, workspace, counters, rows, inputs, eps, heads, group, dim, pages,
+    position,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PAGE: tl.constexpr, INPUTS: tl.constexpr, SPLITS: tl.constexpr,
     SPLIT_INPUTS: tl.constexpr, PRESCALE: tl.constexpr, RANK: tl.constexpr, FACTORS: tl.constexpr,
 ):  # fmt: skip
     """Queries, keys and values of norm(x [rows, inputs]), turned by their rotation; keys and values go to their places.
 
-    weight [3 · heads · dim, inputs]; rotation float32 [2, rows, dim / 2] or None; q [rows, heads, dim]; keys and values
-    [pages, heads, PAGE, dim], with scales [pages, heads, PAGE] in int8. Row m is at step `steps[m]` of slot `slots[m]`,
-    which has the pages `table[slots[m]]` and looks back `windows[slots[m]]` steps; or without a table, at `position` of
-    page m.
+    A group of heads shares keys and values, which have K = heads / group. weight [(heads + 2 K) · dim, inputs];
+    rotation float32 [2, rows, dim / 2] or None; q [rows, heads, dim]; keys and values [pages, K, PAGE, dim], with
+    scales [pages, K, PAGE] in int8. Row m is at step `steps[m]` of slot `slots[m]`, which has the pages
+    `table[slots[m]]` and looks back `windows[slots[m]]` steps; or without a table, at `position` of page m.
     """
     tile, part, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    kind, head = part // heads, part % heads
+    kv_heads = heads // group
+    outputs = (heads + 2 * kv_heads) * dim
+    of_values = part >= heads + kv_heads
+    kv_head = part - heads - tl.where(of_values, kv_heads, 0)  # negative for queries
     m, d = tile * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDTH)
-    n = tl.where(d < dim, part * dim + d, 3 * heads * dim)  # beyond the matrix: no output
+    n = tl.where(d < dim, part * dim + d, outputs)  # beyond the matrix: no output
     total = tl.zeros((WIDTH, ROWS), dtype=tl.float32)
     squares = tl.zeros((ROWS,), dtype=tl.float32)
     row = row_numbers(None, m, rows)
     for start in range(split * SPLIT_INPUTS, tl.minimum((split + 1) * SPLIT_INPUTS, inputs), INPUTS):
         k = start + tl.arange(0, INPUTS)
-        w = weights_of(weight, n, k, 3 * heads * dim, inputs)
+        w = weights_of(weight, n, k, outputs, inputs)
         a, squares = inputs_of(x, alpha, row, k, inputs, squares, PRESCALE)
         total = tl.dot(w.to(a.dtype), a, total, input_precision="ieee")
     last = True
@@ -212,12 +216,12 @@ def norm_qkv_append(
             total = summed(place, at, SPLITS, SIZE)
             squares = summed(place, at_squares, SPLITS, SIZE)
     if last:
-        total = scaled(total, scale, squares, n, 3 * heads * dim, inputs, eps, PRESCALE)
-        total = adapted(total, places, reduced, up, m, n, rows, 3 * heads * dim, 3 * heads * dim, RANK, FACTORS)
+        total = scaled(total, scale, squares, n, outputs, inputs, eps, PRESCALE)
+        total = adapted(total, places, reduced, up, m, n, rows, outputs, outputs, RANK, FACTORS)
         new = tl.trans(total).to(x.dtype.element_ty).to(tl.float32)  # [M, D]
         if rotation is not None:
             pair = tl.arange(0, WIDTH // 2)
-            turned = (m < rows)[:, None] & (pair < tl.where(kind < 2, dim // 2, 0))
+            turned = (m < rows)[:, None] & (pair < tl.where(of_values, 0, dim // 2))
             at_angle = rotation + m[:, None] * (dim // 2) + pair
             cos = tl.load(at_angle, mask=turned, other=1.0)
             sin = tl.load(at_angle + rows * (dim // 2), mask=turned, other=0.0)
@@ -225,8 +229,8 @@ def norm_qkv_append(
             new = tl.join(real * cos - imaginary * sin, real * sin + imaginary * cos)
             new = tl.reshape(new, (ROWS, WIDTH)).to(x.dtype.element_ty).to(tl.float32)
         inside = m < rows
-        if kind == 0:
-            at_query = q + (m[:, None] * heads + head) * dim + d
+        if part < heads:
+            at_query = q + (m[:, None] * heads + part) * dim + d
             tl.store(at_query, new.to(q.dtype.element_ty), mask=inside[:, None] & (d < dim))
         else:
             if table is None:
@@ -236,8 +240,8 @@ def norm_qkv_append(
                 place_in_ring = tl.load(steps + m, mask=inside, other=0) % tl.load(windows + slot)
                 at_page = slot * pages + place_in_ring // PAGE
                 page, offset = tl.load(table + at_page, mask=inside, other=0).to(tl.int64), place_in_ring % PAGE
-            entry = (page * heads + head) * PAGE + offset
-            if kind == 1:
-                append(keys, key_scales, entry, new, d, dim, inside)
-            else:
+            entry = (page * kv_heads + kv_head) * PAGE + offset
+            if of_values:
                 append(values, value_scales, entry, new, d, dim, inside)
+            else:
+                append(keys, key_scales, entry, new, d, dim, inside)
