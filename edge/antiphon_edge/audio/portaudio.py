@@ -22,7 +22,7 @@ Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
 Attach = Callable[[int, int], Callback]
 """Makes the callback for a device that was opened at this rate in Hz and with so many channels."""
 
-CALLBACK_MS = 20  # a quarter of a frame; with whole frames an echo takes twice as long to come round
+CALLBACK_MS = 10  # an eighth of a frame; a device holds two of them, each way
 
 # PortAudio's error codes that we answer to; the user reads the rest in PortAudio's words.
 UNAVAILABLE = -9985
