@@ -11,7 +11,7 @@ import pytest
 from tests.support.commands import run
 from tests.support.golden import GOLDEN
 from tests.support.shared import made_once
-from tests.support.sound_server import SoundServer, missing, sound_server
+from tools.talk.sound_server import SoundServer, missing, sound_server
 from tests.support.time_travel import Clock
 
 # What tests connect to is on this machine: a proxy that the developer's network needs is not asked for it.

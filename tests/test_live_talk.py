@@ -21,7 +21,7 @@ import soundfile
 
 from tests.support.commands import environment, one_sentence, run, worker
 from tests.support.ports import unused_address
-from tests.support.sound_server import SoundServer
+from tools.talk.sound_server import SoundServer
 from tools.harness.worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"

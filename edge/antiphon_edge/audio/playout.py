@@ -65,10 +65,16 @@ class PlayoutBuffer:
         sample_rate_hz: of what is written and read.
         prefill_ms: how much must wait until the network is known.
         capacity_ms: how much may wait.
+        exact: play what is written sample for sample: nothing is made longer or shorter while nothing is late.
     """
 
     def __init__(
-        self, sample_rate_hz: int, *, prefill_ms: float = PREFILL_MS, capacity_ms: float = CAPACITY_MS
+        self,
+        sample_rate_hz: int,
+        *,
+        prefill_ms: float = PREFILL_MS,
+        capacity_ms: float = CAPACITY_MS,
+        exact: bool = False,
     ) -> None:
         if capacity_ms <= prefill_ms:
             raise AntiphonError(
@@ -84,6 +90,7 @@ class PlayoutBuffer:
         self._played: Pcm = np.zeros(self._samples(HISTORY_MS), np.float32)
         self._ready = BlockBuffer()  # less than a tick
         self._gap: Concealment | None = Concealment(self._played, self._splicer, self._per_ms)
+        self._exact = exact
         self._flushing = False
         self._shift = 0  # samples put in since the start, less those left out
         self._missing = 0  # samples of sound that should have been played and have not come
@@ -151,7 +158,7 @@ class PlayoutBuffer:
             self._waiting, self._gap = self._splicer.fade(over, self._waiting), None
         else:
             gap = self._played[:0]
-            if not self._flushing:
+            if not self._flushing and not self._exact:
                 self._correct()
         block = np.concatenate((gap, self._waiting[: self._tick - len(gap)]))
         self._waiting = self._waiting[self._tick - len(gap) :]

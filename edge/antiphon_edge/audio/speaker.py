@@ -37,8 +37,10 @@ class Speaker:
     Args:
         sample_rate_hz: the rate of what is written, whatever the device's.
         device: index or part of the name; None for the system's default.
-        prefill_ms: how much must wait before playing starts, at first and after each underrun.
+        prefill_ms: how much must wait before playing starts, until it is known how late the frames come.
         capacity_ms: how much may wait; full: the oldest is dropped.
+        exact: play what is written sample for sample, as a measurement needs it; else what waits too long is made
+            shorter, in silences first.
         on_change: called when the device is lost, back, or another one.
 
     Raises:
@@ -52,11 +54,12 @@ class Speaker:
         *,
         prefill_ms: float = PREFILL_MS,
         capacity_ms: float = CAPACITY_MS,
+        exact: bool = False,
         on_change: OnDeviceChange = ignore,
     ) -> None:
         self.rate_hz = sample_rate_hz
         """Of what is written."""
-        self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms)
+        self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms, exact=exact)
         self._played = BlockBuffer()  # full: drop the oldest samples
         self._taken = False
         self._idle = asyncio.Event()

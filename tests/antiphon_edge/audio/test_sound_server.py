@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from antiphon_edge.audio.stall import STALL_S
-from tests.support.sound_server import SoundServer, sound_server
+from tools.talk.sound_server import SoundServer, sound_server
 from tools import ROOT
 
 PROGRAM = ROOT / "tests/support/live_audio.py"
