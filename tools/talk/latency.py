@@ -71,9 +71,7 @@ class Edge:
         ):
             print("ready", flush=True)
             frames = self.hear(microphone, seconds)
-            await talk(
-                session, codec, frames, lambda pcm: self.say(speaker, pcm), live=True, conversation=conversation
-            )
+            await talk(session, codec, frames, lambda pcm: self.say(speaker, pcm), live=True, conversation=conversation)
             stats = speaker.stats
             hops = conversation.latency
             return {

@@ -17,7 +17,8 @@ PREFILL_MS = 40  # until the network is known
 CAPACITY_MS = 400  # what the worker sends at once after a stall; more would only be latency for the rest of the talk
 TICK_MS = 10  # between two looks at what waits
 HISTORY_MS = 40  # of what was played: a gap is concealed with it
-TOLERANCE_MS = 6  # of what waits: less is not worth a splice
+SPARE_MS = 8  # more than needed: less is not worth a splice
+SHORT_MS = 2  # less than needed, for a moment
 STRETCH = 0.05  # of speech, slower or faster: nobody hears it
 ALIKE = 0.6  # the sound on both sides of a splice, at least
 BEHIND_MS = 80  # more than that is not caught up by stretching alone:
@@ -50,10 +51,11 @@ class PlayoutBuffer:
     """Turns frames that come when they come into a stream without gaps; no I/O, so tests drive it.
 
     Its only clock is the samples that the speaker has taken. How much must wait is learnt from the frames: as much as
-    brings 99 of 100 in time (`Arrivals`). Where more waits, because frames came together after a stall or the
-    speaker's clock is slower than that of the microphone, which paces the worker, the surplus is left out: of a silence
-    all of it at once, of speech by playing up to 5 % faster. After a stall, where no silence comes for
-    `PATIENCE_MS`, the surplus of speech is left out too. Where less waits, silence is put in, or speech is played slower.
+    brings all but one of the last 20 s in time (`Arrivals`). More waits where frames came together after a stall, or
+    where the speaker's clock is slower than that of the microphone, which paces the worker. The surplus is left out: of
+    a silence all of it at once, of speech by playing up to 5 % faster. After a stall, where no silence comes for
+    `PATIENCE_MS`, the surplus of speech is left out too. Where less waits, silence is put in, or speech is played
+    slower.
 
     When the buffer runs dry it goes on with the last period of the sound, which fades (`Concealment`), and counts an
     underrun. When it is full the oldest is dropped. Every join is faded, where the sound is most alike.
@@ -187,18 +189,17 @@ class PlayoutBuffer:
         return np.concatenate((block, self._put_in(self._tick - len(block))))
 
     def _error(self) -> float:
-        """By how many samples more than needed wait when the fastest frame comes."""
-        assert self._arrivals.fastest is not None, "something waits, so something came"
-        return self._arrivals.fastest + self._shift - self._arrivals.target
+        """How many samples more than needed wait when a frame comes."""
+        return self._arrivals.spare + self._shift
 
     def _correct(self) -> None:
         """Brings what waits nearer to the target by one splice, where the sound allows it."""
         self._pause = max(0, self._pause - self._tick)
         error = self._error()
         self._behind = self._behind + self._tick if error > self._samples(BEHIND_MS) else 0
-        if error > self._samples(TOLERANCE_MS):
+        if error > self._samples(SPARE_MS):
             self._shorten(round(error))
-        elif error < -self._samples(TOLERANCE_MS):
+        elif error < -self._samples(SHORT_MS):
             self._lengthen(round(-error))
 
     def _shorten(self, surplus: int) -> None:

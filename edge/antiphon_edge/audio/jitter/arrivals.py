@@ -1,7 +1,7 @@
 """How late frames come, and so how long the fastest of them must wait that nearly all are in time.
 
 The target is that of adaptive playout (Ramjee, Kurose, Towsley and Schulzrinne, "Adaptive playout mechanisms for
-packetized audio applications in wide-area networks", 1994), with the quantile of WebRTC's NetEQ in place of the
+packetized audio applications in wide-area networks", 1994), with a quantile, as in WebRTC's NetEQ, in place of the
 variance: delays have long tails.
 """
 
@@ -11,10 +11,11 @@ from bisect import bisect_left, insort
 from collections import deque
 
 FASTEST_FRAMES = 25  # 2 s: a network that is slower from now on is the usual one after so long
+SLOWEST_FRAMES = 5  # a network that has just become slower
 KEPT_FRAMES = 250  # 20 s
-IN_TIME = 0.99  # of the frames
+LATE_FRAMES = 1  # of those may come too late
 STALL_MS = 160.0  # later than that is an outage: to wait for the next one would cost more than it would save
-MARGIN_MS = 10.0  # the speaker takes so much at once
+MARGIN_MS = 12.0  # the speaker takes 10 at once
 
 
 class Arrivals:
@@ -40,6 +41,16 @@ class Arrivals:
         self.target = max(self._first, self._margin)
         """Samples that should wait when the fastest frame comes."""
 
+    @property
+    def spare(self) -> float:
+        """How many samples fewer need wait before the fastest frame, or, negative, how many more must.
+
+        Those of the last frames that were slow count too: they may be the first of many.
+        """
+        assert self.fastest is not None, "nothing came"
+        slowest = min(list(self._latest)[-SLOWEST_FRAMES:])
+        return min(self.fastest - self.target, slowest - self._margin)
+
     def came(self, ahead: float) -> None:
         """The next frame came `ahead` samples before its turn, or after it where that is negative."""
         if self.fastest is not None and self.fastest - ahead > self._stall:
@@ -53,4 +64,4 @@ class Arrivals:
         self._delays.append(delay)
         insort(self._sorted, delay)
         least = self._first if len(self._delays) < FASTEST_FRAMES else 0.0
-        self.target = max(least, self._sorted[int(IN_TIME * (len(self._sorted) - 1))] + self._margin)
+        self.target = max(least, self._sorted[max(0, len(self._sorted) - 1 - LATE_FRAMES)] + self._margin)
