@@ -18,7 +18,8 @@ FRAMES_IN_2_S = 25
 
 def tone(samples: int, start: int = 0, hz: float = 300.0) -> Pcm:
     """A sine at full scale, from its sample `start` on."""
-    return np.sin(2 * np.pi * hz / RATE_HZ * np.arange(start, start + samples)).astype(np.float32)
+    phase = 2 * np.pi * hz / RATE_HZ * np.arange(start, start + samples)
+    return np.asarray(np.sin(phase), np.float32)
 
 
 def largest_jump(pcm: Pcm, hz: float = 300.0) -> float:
