@@ -108,7 +108,8 @@ def main(minutes: int, codec: Path, stops_s: tuple[float, ...]) -> None:
         stack.callback(follower.join)
         stack.callback(process.terminate)
         edge.connected.wait()
-        speaking = threading.Thread(target=speak, args=(sound, minutes * MINUTE_S + sum(stops_s) + 5), daemon=True)
+        spoken_s = minutes * MINUTE_S + sum(stops_s) + 3 * BACK_S * len(stops_s) + 5
+        speaking = threading.Thread(target=speak, args=(sound, spoken_s), daemon=True)
         speaking.start()
         print(f"{'minute':>6}{'delay ms':>10}{'p95':>6}{'RSS MiB':>9}{'core':>7}  lost")
         for minute in range(1, minutes + 1):

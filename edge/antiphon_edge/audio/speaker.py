@@ -17,8 +17,9 @@ import numpy as np
 
 from antiphon_edge.audio.changes import OnDeviceChange, ignore
 from antiphon_edge.audio.devices import AudioDevice
+from antiphon_edge.audio.jitter.underflows import Underflows
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, resampler
-from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
+from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, TICK_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.audio.portaudio import CALLBACK_MS, Callback
 from antiphon_edge.audio.stall import LOOK_S, STALL_S, Stall
 from antiphon_edge.audio.streams import DeviceStream, HandOver
@@ -32,7 +33,8 @@ class Speaker:
     """A speaker that plays what is written to it, through a playout buffer; an async context manager.
 
     A device that goes away, or stops playing as after a laptop's sleep, is opened again by its name as soon as it is
-    back; what is written meanwhile is not heard.
+    back; what is written meanwhile is not heard. One that often runs dry because this process is slow is opened again
+    with a larger buffer.
 
     Args:
         sample_rate_hz: the rate of what is written, whatever the device's.
@@ -64,6 +66,8 @@ class Speaker:
         self._taken = False
         self._idle = asyncio.Event()
         self._stream = DeviceStream("output", device, sample_rate_hz, self._attach, on_change=on_change)
+        self._many_underflows: Underflows | None = None
+        self._reopening: asyncio.Task[None] | None = None
         self.underflows = 0
         """Times that the driver ran out of samples because this process was slow; the network's are in `stats`."""
 
@@ -94,11 +98,14 @@ class Speaker:
 
     async def __aenter__(self) -> Self:
         await self._stream.open()
+        self._many_underflows = Underflows(CALLBACK_MS["output"], asyncio.get_running_loop().time)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._reopening is not None:
+            await self._reopening
         await self._stream.close()
 
     def write(self, pcm: Samples) -> None:
@@ -143,14 +150,21 @@ class Speaker:
     def _forget_played(self, keep: int) -> None:
         self._played.take(max(0, len(self._played) - keep))
 
+    def _underflow(self) -> None:
+        self.underflows += 1
+        callback_ms = None if self._many_underflows is None else self._many_underflows.another()
+        if callback_ms is not None:
+            self._reopening = asyncio.create_task(self._stream.reopen(callback_ms))
+
     def _attach(self, hand_over: HandOver, rate_hz: int, channels: int) -> Callback:
         resample = resampler(self.rate_hz, rate_hz)
-        step_samples = self.rate_hz * CALLBACK_MS // 1000
+        step_samples = self.rate_hz * TICK_MS // 1000
         ready = BlockBuffer()  # at the device's rate
 
         def played(blocks: list[Pcm], status: int) -> None:
             self._stream.heard()
-            self.underflows += bool(status & OUTPUT_UNDERFLOW)
+            if status & OUTPUT_UNDERFLOW:
+                self._underflow()
             for block in blocks:
                 self._played.put(block)
             self._forget_played(self.rate_hz * PLAYED_MS // 1000)

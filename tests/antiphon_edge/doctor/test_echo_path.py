@@ -83,7 +83,7 @@ class Loop:
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     made = Loop()
-    monkeypatch.setattr(sound_check, "Speaker", lambda *arguments: made)
+    monkeypatch.setattr(sound_check, "Speaker", lambda *arguments, **options: made)
     monkeypatch.setattr(sound_check, "Microphone", lambda *arguments: made)
     return made
 
