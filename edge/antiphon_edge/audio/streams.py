@@ -200,6 +200,7 @@ class DeviceStream:
                 async with asyncio.timeout(LOOK_S):
                     await self._server_spoke.wait()
             if self._paused:
+                await asyncio.sleep(GATHER_S)  # the server may have spoken, and is not listened to
                 continue
             if self._server_spoke.is_set():
                 await asyncio.sleep(GATHER_S)

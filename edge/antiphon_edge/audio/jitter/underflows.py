@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-MANY, WITHIN_S = 4, 10.0
+MANY, WITHIN_S = 5, 10.0
 LONGEST_MS = 40
 
 

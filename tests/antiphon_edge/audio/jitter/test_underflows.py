@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
+from antiphon_edge.audio import streams
 from antiphon_edge.audio.jitter.underflows import LONGEST_MS, MANY, WITHIN_S, Underflows
 from antiphon_edge.audio.portaudio import CALLBACK_MS
 from antiphon_edge.audio.speaker import OUTPUT_UNDERFLOW, Speaker
+from antiphon_edge.audio.stall import LOOK_S
 from tests.support.fake_device import FakeDevice, install
 
 
@@ -49,3 +52,21 @@ async def test_a_device_that_often_runs_dry_is_opened_again_with_a_larger_buffer
         assert speaker.underflows == MANY
     assert device.callbacks_ms == [None, 2 * CALLBACK_MS["output"]]
     assert (device.opened, device.closed) == (2, 2)
+
+
+async def test_a_sound_server_that_speaks_while_the_device_is_opened_again_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, device := FakeDevice())
+    async with Speaker(24_000) as speaker:
+        stream = speaker._stream
+        opening = threading.Event()
+        really_open = device.open
+        monkeypatch.setattr(streams, "open_stream", lambda *how: opening.wait(60) and really_open(*how))
+        reopening = asyncio.create_task(stream.reopen(20))
+        await asyncio.sleep(0)
+        stream._server_spoke.set()
+        await asyncio.sleep(2 * LOOK_S)  # in which its task looks
+        opening.set()
+        await reopening
+    assert device.opened == 2
