@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -60,7 +61,7 @@ class Edge:
         self.written += [(time.monotonic(), index / RATE_HZ, level_s) for index in self._out.find(frame)]
         speaker.write(frame)
 
-    async def run(self, address: str, folder: Path, seconds: float) -> dict[str, object]:
+    async def run(self, address: str, folder: Path, seconds: float) -> dict[str, Any]:
         """Talks for so long; what was found, as JSON has it."""
         codec = Codec.load(folder, threads=1)
         conversation = Conversation()
@@ -115,12 +116,12 @@ def main(seconds: float, codec: Path, edge: str | None) -> None:
     print(table(found, said, heard))
 
 
-def table(found: dict[str, object], said: list[float], heard: list[float]) -> str:
+def table(found: dict[str, Any], said: list[float], heard: list[float]) -> str:
     """The hops, in milliseconds: the median, and the time that 95 of 100 bursts stay below."""
     start_s = said[0] + SETTLE_S
     said = [at_s for at_s in said if at_s > start_s]
-    framed = dict(found["framed"])  # type: ignore[call-overload]
-    written = {at_s: (index_s, level_s) for at_s, index_s, level_s in found["written"]}  # type: ignore[attr-defined]
+    framed = dict(found["framed"])
+    written = {at_s: (index_s, level_s) for at_s, index_s, level_s in found["written"]}
     to_frame = [(frame_s - at_s - framed[frame_s]) * 1e3 for at_s, frame_s in pairs(said, list(framed))]
     to_ear = [(ear_s - at_s) * 1e3 for at_s, ear_s in pairs(said, heard)]
     from_write = [(ear_s - at_s - written[at_s][0]) * 1e3 for at_s, ear_s in pairs(list(written), heard)]
@@ -128,9 +129,9 @@ def table(found: dict[str, object], said: list[float], heard: list[float]) -> st
     turn = [(framed[at_s] + written[out_s][0]) * 1e3 for at_s, out_s in pairs(list(framed), list(written))]
     rows: list[tuple[str, list[float]]] = [
         ("microphone and its driver", to_frame),
-        ("encode", [float(str(found["encode"]))]),
-        ("round trip", [float(str(found["round trip"]))]),
-        ("decode", [float(str(found["decode"]))]),
+        ("encode", [found["encode"]]),
+        ("round trip", [found["round trip"]]),
+        ("decode", [found["decode"]]),
         ("waiting in the playout", waited),
         ("speaker and its driver", [whole - wait for whole, wait in zip(from_write, waited, strict=True)]),
         ("frame and codec (the model's)", turn),
