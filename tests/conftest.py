@@ -11,8 +11,8 @@ import pytest
 from tests.support.commands import run
 from tests.support.golden import GOLDEN
 from tests.support.shared import made_once
-from tests.support.sound_server import SoundServer, missing, sound_server
 from tests.support.time_travel import Clock
+from tools.talk.sound_server import SoundServer, missing, sound_server
 
 # What tests connect to is on this machine: a proxy that the developer's network needs is not asked for it.
 os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy"), "localhost", "127.0.0.1", "::1")))
@@ -48,6 +48,7 @@ SLOW = {
     "mimi",
     "tools",
     "train",
+    "test_clock_skew.py",
     "test_codec.py",
     "test_devices.py",
     "test_doctor.py",

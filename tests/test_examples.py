@@ -19,10 +19,10 @@ import soundfile
 
 from antiphon_cloud.models import NUMBER_CLERK
 from tests.support.commands import COMMAND_TIMEOUT_S, environment, run, worker
-from tests.support.sound_server import SoundServer
 from tools import ROOT
 from tools.clerk.train.data.examples import PERIOD_S, TEST
 from tools.harness.worker_process import BIN, Worker
+from tools.talk.sound_server import SoundServer
 
 EXAMPLES = ROOT / "examples"
 ANSWER = "you said seven five seven"

@@ -21,8 +21,8 @@ import soundfile
 
 from tests.support.commands import environment, one_sentence, run, worker
 from tests.support.ports import unused_address
-from tests.support.sound_server import SoundServer
 from tools.harness.worker_process import BIN, Worker
+from tools.talk.sound_server import SoundServer
 
 SENTENCE = Path(__file__).parent / "sentence.wav"
 LATE = r"((lost( in all)?:|replies are) .*\n|\n)*"  # what a machine that is busy with other things is told

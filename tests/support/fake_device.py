@@ -32,9 +32,13 @@ class FakeDevice:
     alive: bool = True
     there: bool = True
     choices: list[object] = field(default_factory=list)
+    callbacks_ms: list[int | None] = field(default_factory=list)
 
-    def open(self, direction: Direction, choice: object, rate_hz: int, attach: Attach, channel: int) -> FakeDevice:
+    def open(
+        self, direction: Direction, choice: object, rate_hz: int, attach: Attach, channel: int, callback_ms: int | None
+    ) -> FakeDevice:
         self.choices.append(choice)
+        self.callbacks_ms.append(callback_ms)
         if not self.there:
             raise AudioDeviceError("there is no such device")
         self.opened += 1
@@ -53,9 +57,9 @@ class FakeDevice:
         """A microphone's samples [N, channels]."""
         self.callback(block.astype(np.float32).tobytes(), len(block), None, 0)
 
-    def play(self, samples: int) -> Pcm:
+    def play(self, samples: int, status: int = 0) -> Pcm:
         """What a speaker is given, [N, channels]."""
-        data, _ = self.callback(None, samples, None, 0)
+        data, _ = self.callback(None, samples, None, status)
         assert data is not None
         return np.frombuffer(data, np.float32).reshape(-1, self.channels)
 

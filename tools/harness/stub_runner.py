@@ -74,7 +74,8 @@ class StubLoading:
 
 @dataclass
 class StubRunner:
-    """Replies to frame t of a slot with its codes + seed + t; the first step of a session is held back.
+    """Replies to frame t of a slot with its codes + seed + t, or with `echo` its codes as they are; the first step of a
+    session is held back.
 
     Its text token is t; what is forced takes its place, and the codes', where t is drawn.
 
@@ -92,6 +93,7 @@ class StubRunner:
     fail_on_seed: int | None = None
     fault: type[Exception] = RuntimeError
     step_s: float = 0.0
+    echo: bool = False
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -152,6 +154,8 @@ class StubRunner:
         for row, slot in enumerate(slots):
             held_back = self._steps[slot] < self.spec.delay_steps
             codes[row] = expected(user_codes[row], self._seeds[slot], self._steps[slot], self.spec)
+            if self.echo:
+                codes[row] = user_codes[row]
             text[row] = fed[row] = drawn[row] = self._steps[slot] % self.spec.text_cardinality
             if forced is not None:
                 self.forced.append(forced[row])
@@ -175,6 +179,6 @@ def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec
 
 
 def load(arguments: Mapping[str, Any]) -> tuple[StubRunner, dict[str, Any]]:
-    """Loads a runner in the stepper's process; the arguments are `slots` and `step_s`."""
+    """Loads a runner in the stepper's process; the arguments are `slots`, `step_s` and `echo`."""
     runner = StubRunner(batches=deque(maxlen=100), **arguments)
     return runner, {"spec": runner.spec, "slots": runner.slots}

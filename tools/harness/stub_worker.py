@@ -8,6 +8,7 @@ Prints "listening on HOST:PORT" first, like `antiphon-cloud serve`. The load and
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import uvloop
 
@@ -28,16 +29,18 @@ def main() -> None:
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--step-ms", type=float, default=0.0, help="time of a step, for any batch")
+    parser.add_argument("--echo", metavar="CODEC", type=Path, help="serve this codec, and say what was heard")
     parser.add_argument("--drain", type=float, default=30.0, help="seconds that sessions have to leave after SIGTERM")
     parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds of silence that end a session")
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
     arguments = parser.parse_args()
 
     def load(metrics: Metrics) -> ServedModel:
-        runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000}
+        runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000, "echo": arguments.echo is not None}
+        codec = CodecFolder(CODEC, ()) if arguments.echo is None else CodecFolder.open(arguments.echo)
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
         engine = Engine(StepperProcess("tools.harness.stub_runner:load", runner), metrics=metrics)
-        return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", limits)
+        return ServedModel(engine, codec, lambda token: b"", limits)
 
     config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)
     uvloop.run(run(config, load, lambda address: print(f"listening on {address}", flush=True)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from antiphon_edge.errors import AudioDeviceError
@@ -127,6 +129,16 @@ def channel_counts(device: AudioDevice, direction: Direction, channel: int) -> l
 def rates(device: AudioDevice, wanted_hz: int) -> list[int]:
     """The rates in Hz to try a device with: the wanted one, its own, and those that hardware has."""
     return list(dict.fromkeys((wanted_hz, device.default_rate_hz, *USUAL_RATES_HZ)))
+
+
+def sound_cards() -> str | None:
+    """The sound cards as the system numbers them now; None where it does not tell."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return Path("/proc/asound/cards").read_text(errors="replace")
+    except OSError:  # no card has ever been there
+        return ""
 
 
 def _plain(name: str) -> str:

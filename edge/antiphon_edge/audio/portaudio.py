@@ -22,7 +22,8 @@ Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
 Attach = Callable[[int, int], Callback]
 """Makes the callback for a device that was opened at this rate in Hz and with so many channels."""
 
-CALLBACK_MS = 20  # a quarter of a frame; with whole frames an echo takes twice as long to come round
+CALLBACK_MS: dict[Direction, int] = {"input": 20, "output": 10}
+"""Of sound in a callback. A device holds two of them; a microphone's frame of 80 ms is whole with one anyway."""
 
 # PortAudio's error codes that we answer to; the user reads the rest in PortAudio's words.
 UNAVAILABLE = -9985
@@ -87,7 +88,12 @@ def check_device(direction: Direction, choice: int | str | None, channel: int = 
 
 
 def open_stream(
-    direction: Direction, choice: int | str | None, rate_hz: int, attach: Attach, channel: int = 1
+    direction: Direction,
+    choice: int | str | None,
+    rate_hz: int,
+    attach: Attach,
+    channel: int = 1,
+    callback_ms: int | None = None,
 ) -> OpenStream:
     """Opens and starts a float32 callback stream, at `rate_hz` if the device allows it, else at what it does.
 
@@ -97,6 +103,7 @@ def open_stream(
         rate_hz: the wanted rate; a device that refuses it is opened at its own, or at the first that it takes.
         attach: makes the callback once rate and channels are known; called for every attempt.
         channel: of a microphone, from 1: the stream has at least as many.
+        callback_ms: how much sound a callback takes or brings; `CALLBACK_MS` where absent.
 
     Raises:
         AudioDeviceError: PyAudio is missing, there is no such device or channel, or it refuses.
@@ -110,7 +117,10 @@ def open_stream(
             counts = channel_counts(device, direction, channel)
             carrier = device if device.server_name is None else _carrier(devices, direction, device)
             with sound_server.choosing(direction, device.server_name):
-                opened = _open_somehow(portaudio, pyaudio.paFloat32, direction, carrier, rate_hz, counts, attach)
+                block_ms = callback_ms or CALLBACK_MS[direction]
+                opened = _open_somehow(
+                    portaudio, pyaudio.paFloat32, direction, carrier, rate_hz, counts, attach, block_ms
+                )
         except BaseException:
             portaudio.terminate()
             raise
@@ -125,6 +135,7 @@ def _open_somehow(
     rate_hz: int,
     counts: list[int],
     attach: Attach,
+    callback_ms: int,
 ) -> OpenStream:
     reason: OSError | None = None
     for rate in rates(device, rate_hz):
@@ -134,7 +145,7 @@ def _open_somehow(
                     rate=rate,
                     channels=channels,
                     format=sample_format,
-                    frames_per_buffer=rate * CALLBACK_MS // 1000,
+                    frames_per_buffer=rate * callback_ms // 1000,
                     stream_callback=attach(rate, channels),
                     **{direction: True, f"{direction}_device_index": device.index},
                 )

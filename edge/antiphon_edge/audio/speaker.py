@@ -17,8 +17,9 @@ import numpy as np
 
 from antiphon_edge.audio.changes import OnDeviceChange, ignore
 from antiphon_edge.audio.devices import AudioDevice
+from antiphon_edge.audio.jitter.underflows import Underflows
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, resampler
-from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
+from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, TICK_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.audio.portaudio import CALLBACK_MS, Callback
 from antiphon_edge.audio.stall import LOOK_S, STALL_S, Stall
 from antiphon_edge.audio.streams import DeviceStream, HandOver
@@ -32,13 +33,16 @@ class Speaker:
     """A speaker that plays what is written to it, through a playout buffer; an async context manager.
 
     A device that goes away, or stops playing as after a laptop's sleep, is opened again by its name as soon as it is
-    back; what is written meanwhile is not heard.
+    back; what is written meanwhile is not heard. One that often runs dry because this process is slow is opened again
+    with a larger buffer.
 
     Args:
         sample_rate_hz: the rate of what is written, whatever the device's.
         device: index or part of the name; None for the system's default.
-        prefill_ms: how much must wait before playing starts, at first and after each underrun.
+        prefill_ms: how much must wait before playing starts, until it is known how late the frames come.
         capacity_ms: how much may wait; full: the oldest is dropped.
+        exact: play what is written sample for sample, as a measurement needs it; else what waits too long is made
+            shorter, in silences first.
         on_change: called when the device is lost, back, or another one.
 
     Raises:
@@ -52,15 +56,18 @@ class Speaker:
         *,
         prefill_ms: float = PREFILL_MS,
         capacity_ms: float = CAPACITY_MS,
+        exact: bool = False,
         on_change: OnDeviceChange = ignore,
     ) -> None:
         self.rate_hz = sample_rate_hz
         """Of what is written."""
-        self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms)
+        self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms, exact=exact)
         self._played = BlockBuffer()  # full: drop the oldest samples
         self._taken = False
         self._idle = asyncio.Event()
         self._stream = DeviceStream("output", device, sample_rate_hz, self._attach, on_change=on_change)
+        self._many_underflows: Underflows | None = None
+        self._reopening: asyncio.Task[None] | None = None
         self.underflows = 0
         """Times that the driver ran out of samples because this process was slow; the network's are in `stats`."""
 
@@ -91,11 +98,14 @@ class Speaker:
 
     async def __aenter__(self) -> Self:
         await self._stream.open()
+        self._many_underflows = Underflows(CALLBACK_MS["output"], asyncio.get_running_loop().time)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._reopening is not None:
+            await self._reopening
         await self._stream.close()
 
     def write(self, pcm: Samples) -> None:
@@ -140,14 +150,21 @@ class Speaker:
     def _forget_played(self, keep: int) -> None:
         self._played.take(max(0, len(self._played) - keep))
 
+    def _underflow(self) -> None:
+        self.underflows += 1
+        callback_ms = None if self._many_underflows is None else self._many_underflows.another()
+        if callback_ms is not None:
+            self._reopening = asyncio.create_task(self._stream.reopen(callback_ms))
+
     def _attach(self, hand_over: HandOver, rate_hz: int, channels: int) -> Callback:
         resample = resampler(self.rate_hz, rate_hz)
-        step_samples = self.rate_hz * CALLBACK_MS // 1000
+        step_samples = self.rate_hz * TICK_MS // 1000
         ready = BlockBuffer()  # at the device's rate
 
         def played(blocks: list[Pcm], status: int) -> None:
             self._stream.heard()
-            self.underflows += bool(status & OUTPUT_UNDERFLOW)
+            if status & OUTPUT_UNDERFLOW:
+                self._underflow()
             for block in blocks:
                 self._played.put(block)
             self._forget_played(self.rate_hz * PLAYED_MS // 1000)

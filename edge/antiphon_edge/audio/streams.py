@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from weakref import WeakSet
 
 from antiphon_edge.audio.changes import DeviceChange, OnDeviceChange, State, ignore
-from antiphon_edge.audio.devices import AudioDevice, Direction
+from antiphon_edge.audio.devices import AudioDevice, Direction, sound_cards
 from antiphon_edge.audio.driver_thread import in_driver_thread
 from antiphon_edge.audio.placement import Place, Placement
 from antiphon_edge.audio.portaudio import Callback, OpenStream, open_stream
@@ -82,6 +80,7 @@ class DeviceStream:
         self._gone = False  # and waited for
         self._lost_s: float | None = None  # since when this is so, or it is misled
         self._paused = False
+        self._callback_ms: int | None = None
         self.outages = 0
         """Times that the device was lost."""
 
@@ -155,11 +154,26 @@ class DeviceStream:
             await asyncio.gather(task, return_exceptions=True)
         await self._stop()
 
+    async def reopen(self, callback_ms: int) -> None:
+        """Opens the device again, now or once it is back, with so much sound in a callback."""
+        self._callback_ms = callback_ms
+        if self._paused or self._gone:
+            return
+        self._paused = True
+        try:
+            with suppress(AudioDeviceError):  # it is lost, and its own task finds out
+                await self._stop()
+                await self._start()
+        finally:
+            self._paused = False
+
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         attach = partial(self._attach, partial(_hand_over, loop))
         self._cards, self._looked = sound_cards(), False
-        work = partial(open_stream, self.direction, self._choice, self._rate_hz, attach, self._channel)
+        work = partial(
+            open_stream, self.direction, self._choice, self._rate_hz, attach, self._channel, self._callback_ms
+        )
         self._stream = stream = await in_driver_thread(work, undo=OpenStream.close)
         self._device, self._latency_s = stream.device, stream.latency_s
         if self._stall is not None:
@@ -186,6 +200,7 @@ class DeviceStream:
                 async with asyncio.timeout(LOOK_S):
                     await self._server_spoke.wait()
             if self._paused:
+                await asyncio.sleep(GATHER_S)  # the server may have spoken, and is not listened to
                 continue
             if self._server_spoke.is_set():
                 await asyncio.sleep(GATHER_S)
@@ -278,16 +293,6 @@ class DeviceStream:
         change = DeviceChange(self.direction, state, device, reason, after_s)
         logger.info("%s", change)
         self._on_change(change)
-
-
-def sound_cards() -> str | None:
-    """The sound cards as the system numbers them now; None where it does not tell."""
-    if sys.platform != "linux":
-        return None
-    try:
-        return Path("/proc/asound/cards").read_text(errors="replace")
-    except OSError:  # no card has ever been there
-        return ""
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, receive: Callable[..., None], *args: object) -> int:

@@ -17,6 +17,7 @@ RATE_HZ = 24_000
 FRAME_SAMPLES = 1920
 SIGNAL_S = 6.0
 QUIET_S = 1.0  # before it, for the noise of the room
+PREFILL_MS = 80  # of the speaker: what comes a frame late is played as it is
 TAIL_S = 1.0  # after it, for an echo that comes late
 
 
@@ -47,7 +48,7 @@ async def check_sound(input_device: str | None, output_device: str | None) -> So
     heard: list[Pcm] = []
     try:
         async with (
-            Speaker(RATE_HZ, output_device) as speaker,
+            Speaker(RATE_HZ, output_device, prefill_ms=PREFILL_MS, exact=True) as speaker,
             Microphone(RATE_HZ, FRAME_SAMPLES, input_device) as microphone,
         ):
             before = 0

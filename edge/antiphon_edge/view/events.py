@@ -108,11 +108,15 @@ class Lost(Event, frozen=True):
     playout_underruns: int = 0
     """Times that a reply came too late to be played without a gap."""
     playout_dropped_ms: int = 0
-    """Sound that was left out, to catch up."""
+    """Speech that was left out, to catch up."""
     unheard_frames: int = 0
     """Frames that no worker was there to hear."""
     late_replies: int = 0
     """Replies that came too late to be played."""
+    playout_late_frames: int = 0
+    """Replies that were played after their turn."""
+    playout_gap_ms: int = 0
+    """In all gaps of the reply together."""
 
 
 class Slow(Event, frozen=True):

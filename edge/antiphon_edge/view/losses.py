@@ -14,6 +14,8 @@ _WORDS = {
     "playout_dropped_ms": ("ms of the reply left out", "ms of the reply left out"),
     "unheard_frames": ("frame never heard by the model", "frames never heard by the model"),
     "late_replies": ("reply too late to be played", "replies too late to be played"),
+    "playout_late_frames": ("reply played late", "replies played late"),
+    "playout_gap_ms": ("ms of gaps", "ms of gaps"),
 }
 
 

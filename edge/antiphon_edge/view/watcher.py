@@ -23,6 +23,7 @@ from antiphon_edge.view.mute import Mute
 
 LOOK_S = 1.0  # what was lost is told within twice that
 PAUSE_S = 1.0  # without text: an utterance is over
+COSTS_OF_AN_OUTAGE = ("unheard_frames", "playout_underruns", "playout_late_frames", "playout_gap_ms")
 
 
 @dataclass(slots=True)
@@ -122,9 +123,8 @@ class Watcher:
         self._end_utterance()
         lost = self.lost()
         if self._looking_for_worker:  # which was told; what it has cost is told when it is over
-            lost = structs.replace(
-                lost, unheard_frames=self._told.unheard_frames, playout_underruns=self._told.playout_underruns
-            )
+            untold = {name: getattr(self._told, name) for name in COSTS_OF_AN_OUTAGE}
+            lost = structs.replace(lost, **untold)
         if lost != self._told:
             self._publish(since(self._told, lost))
             self._told = lost
@@ -181,6 +181,8 @@ class Watcher:
             playout_dropped_ms=0 if stats is None else round(1000 * stats.dropped_samples / rate_hz),
             unheard_frames=0 if session is None else session.dropped_frames,
             late_replies=0 if conversation is None else conversation.skipped_replies,
+            playout_late_frames=0 if stats is None else stats.late_frames,
+            playout_gap_ms=0 if stats is None else round(stats.gap_ms),
         )
 
     def _lag_s(self) -> float:

@@ -21,8 +21,8 @@ from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.errors import AudioDeviceError
 from tests.support.fake_device import FakeDevice, install
-from tests.support.sound_server import SoundServer
 from tools import ROOT
+from tools.talk.sound_server import SoundServer
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920

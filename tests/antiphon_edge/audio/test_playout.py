@@ -1,71 +1,136 @@
 """The playout buffer, without a sound card."""
 
-import math
+from __future__ import annotations
+
 import threading
 
 import numpy as np
 import pytest
 
+from antiphon_edge.audio.jitter.splice import SILENT
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.playout import FADE_MS, PlayoutBuffer
+from antiphon_edge.audio.playout import BEHIND_MS, PREFILL_MS, SPARE_MS, PlayoutBuffer
+from tests.support.playing import (
+    CALLBACK_SAMPLES,
+    FRAME_MS,
+    FRAME_SAMPLES,
+    FRAMES_IN_2_S,
+    RATE_HZ,
+    largest_jump,
+    play,
+    tone,
+)
 
-RATE_HZ = 24_000
-FRAME_SAMPLES = 1920
-CALLBACK_SAMPLES = 480
-CALLBACKS_PER_FRAME = FRAME_SAMPLES // CALLBACK_SAMPLES
-FADE_SAMPLES = FADE_MS * RATE_HZ // 1000
+NO_CLICK = 0.02  # of full scale
+JITTER_MS = np.random.default_rng(1).uniform(0, 60, 1000)
+REGULAR_MS = [FRAME_MS * number + 1.0 for number in range(1000)]
 
 
-def tone(samples: int, start: int = 0) -> Pcm:
-    phase = 2 * np.pi * 300 / RATE_HZ * np.arange(start, start + samples)
-    return np.asarray(np.sin(phase), np.float32)
+def assert_same(heard: Pcm, said: Pcm) -> None:
+    np.testing.assert_allclose(heard, said, atol=1e-6)
 
 
-def steepest(pcm: Pcm) -> float:
-    return float(np.abs(np.diff(pcm, prepend=np.float32(0))).max())
-
-
-STEEPEST_TONE = 2 * np.pi * 300 / RATE_HZ
-STEEPEST_FADE = STEEPEST_TONE + 1 / FADE_SAMPLES + 1e-6
+def after_a_stall(seconds: float, frames: int = 200) -> list[float]:
+    """Regular arrivals, but for so long of nothing at frame 100, whose frames then come together."""
+    stalled = round(seconds * 1000 / FRAME_MS)
+    times = REGULAR_MS[:frames]
+    return [times[100 + stalled] if 100 <= number < 100 + stalled else at for number, at in enumerate(times)]
 
 
 def test_the_first_audio_waits_for_the_prefill_to_the_sample() -> None:
-    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=30)
-    assert not buffer.read(480).any(), "the wait begins with the first audio"
-    pcm = tone(2 * FRAME_SAMPLES) + 2
-    buffer.write(pcm)
-    out = np.concatenate([buffer.read(480) for _ in range(9)])
-    assert not out[:720].any()
-    assert np.array_equal(out[720 + FADE_SAMPLES :], pcm[FADE_SAMPLES : len(out) - 720])
-    assert out[720:].all()
+    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=37)
+    assert not buffer.read(CALLBACK_SAMPLES).any(), "the wait begins with the first audio"
+    buffer.write(tone(2 * FRAME_SAMPLES) + 2)
+    out = np.concatenate([buffer.read(CALLBACK_SAMPLES) for _ in range(9)])
+    assert int(np.flatnonzero(out)[0]) == 37 * RATE_HZ // 1000
     assert buffer.stats.underruns == 0
 
 
-def test_an_underrun_fades_is_counted_once_and_waits_again() -> None:
-    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=20)
-    peak = 1940  # the tone ends at its peak: the worst click
-    buffer.write(tone(peak))
-    out = [buffer.read(480) for _ in range(8)]
-    assert buffer.stats.underruns == 1
-    buffer.write(tone(1440, start=20))  # the next begins at its peak
-    out += [buffer.read(480) for _ in range(4)]
-    assert buffer.stats.underruns == 1
-    pcm = np.concatenate(out)[480:]
-    assert abs(pcm[peak - 1]) > 0.9
-    assert steepest(pcm) < STEEPEST_FADE
-    assert pcm[peak : peak + FADE_SAMPLES].all()
-    assert not pcm[peak + FADE_SAMPLES : 8 * 480].any()
-    assert np.array_equal(pcm[8 * 480 + FADE_SAMPLES :], tone(3 * 480, start=20)[FADE_SAMPLES:])
+def test_a_quiet_network_is_waited_for_by_a_few_milliseconds_only() -> None:
+    played = play(REGULAR_MS)
+    stats = played.buffer.stats
+    assert max(played.levels_ms[-FRAMES_IN_2_S:]) <= stats.target_ms + SPARE_MS <= 20
+    assert (stats.underruns, stats.dropped_samples) == (0, 0)
 
 
-@pytest.mark.parametrize("read_samples", [1, 7, 480, 5000])
-def test_no_clicks_whatever_the_callback_size(read_samples: int) -> None:
-    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=0, capacity_ms=1000)
-    out = []
-    for written in (1940, 100, 3000, 0, 50):
-        buffer.write(tone(written))
-        out += [buffer.read(read_samples) for _ in range(6000 // read_samples)]
-    assert steepest(np.concatenate(out)) < STEEPEST_FADE
+def test_as_much_waits_as_the_jitter_needs() -> None:
+    played = play(FRAME_MS * np.arange(1000) + JITTER_MS)
+    stats = played.buffer.stats
+    assert 55 < stats.target_ms < 75
+    assert stats.underruns <= 2, "while it was not known yet"
+    assert stats.dropped_samples == 0
+    assert largest_jump(played.pcm) < NO_CLICK
+
+
+def test_jitter_that_is_over_is_forgotten_within_20_s() -> None:
+    times = FRAME_MS * np.arange(1000) + np.where(np.arange(1000) < 500, JITTER_MS, 1)
+    played = play(times)
+    assert np.median(played.levels_ms[-FRAMES_IN_2_S:]) < 25 < np.median(played.levels_ms[400:500])
+
+
+@pytest.mark.parametrize("hz", [110.0, 300.0, 1000.0, 3000.0])
+@pytest.mark.parametrize("gap_ms", [30, 75, 130])
+def test_a_gap_is_concealed_fades_is_counted_once_and_makes_no_click(hz: float, gap_ms: int) -> None:
+    times = [at + (gap_ms if number >= 50 else 0) for number, at in enumerate(REGULAR_MS[:100])]
+    played = play(times, frame=lambda number: tone(FRAME_SAMPLES, number * FRAME_SAMPLES, hz))
+    stats = played.buffer.stats
+    assert (stats.underruns, stats.late_frames) == (1, 1 + (gap_ms > 100))
+    assert gap_ms - 40 <= stats.gap_ms <= gap_ms + 20
+    assert largest_jump(played.pcm, hz) < NO_CLICK
+
+
+def test_a_long_gap_ends_in_silence() -> None:
+    played = play(REGULAR_MS[:50], after_ms=1000)
+    assert np.abs(played.pcm[-RATE_HZ // 2 :]).max() == 0
+    assert largest_jump(played.pcm) < NO_CLICK
+
+
+@pytest.mark.parametrize("seconds", [1, 5])
+@pytest.mark.parametrize("stopped", [False, True], ids=["network", "process"])
+def test_after_a_stall_the_delay_is_back_within_2_s_of_sound(seconds: int, stopped: bool) -> None:
+    arrivals = after_a_stall(seconds)
+    back = 100 + round(seconds * 1000 / FRAME_MS)
+    played = play(arrivals, stalled_ms=(arrivals[99] + 1, arrivals[back]) if stopped else (0, 0))
+    back += FRAMES_IN_2_S
+    assert max(played.levels_ms[back:]) <= max(played.levels_ms[75:100]) + SPARE_MS
+    assert largest_jump(played.pcm) < NO_CLICK
+
+
+def test_frames_that_come_together_after_a_stall_of_the_network_were_all_late() -> None:
+    stats = play(after_a_stall(1)).buffer.stats
+    assert (stats.underruns, stats.late_frames) == (1, pytest.approx(1000 / FRAME_MS, abs=1))
+    assert stats.gap_ms == pytest.approx(1000, abs=60)
+
+
+def test_a_surplus_is_left_out_of_a_silence_before_it_is_of_speech() -> None:
+    def speech(number: int) -> Pcm:
+        loudness = 1.0 if number % 10 < 7 else SILENT
+        return loudness * tone(FRAME_SAMPLES, number * FRAME_SAMPLES)
+
+    arrivals = after_a_stall(0.24)
+    played = play(arrivals, frame=speech)
+    stats = played.buffer.stats
+    assert stats.dropped_samples == 0
+    assert stats.silence_ms > 150
+    assert max(played.levels_ms[105 + FRAMES_IN_2_S :]) < 30
+
+
+def test_a_small_surplus_of_speech_is_played_no_more_than_5_percent_faster() -> None:
+    surplus_ms = BEHIND_MS - 20
+    times = [at - (surplus_ms if number >= 100 else 0) for number, at in enumerate(REGULAR_MS[:300])]
+    levels = play(times).levels_ms
+    usual, slower = levels[99], np.array(levels[101:])
+    assert slower[0] > usual + 40
+    falls = -np.diff(slower)
+    assert np.convolve(falls, np.ones(10), "valid").max() <= 0.05 * 10 * FRAME_MS + 15, "and one splice at either end"
+    assert slower[FRAMES_IN_2_S:].max() <= usual + SPARE_MS
+
+
+def test_a_callback_that_stalls_leaves_no_delay_behind() -> None:
+    played = play(REGULAR_MS[:300], stalled_ms=(8000, 9500))
+    assert max(played.levels_ms[119:][FRAMES_IN_2_S:]) <= max(played.levels_ms[75:100]) + SPARE_MS
+    assert played.buffer.stats.underruns == 0
+    assert largest_jump(played.pcm) < NO_CLICK
 
 
 def test_overflow_drops_the_oldest() -> None:
@@ -74,20 +139,25 @@ def test_overflow_drops_the_oldest() -> None:
     buffer.write(pcm[: 3 * FRAME_SAMPLES])
     assert buffer.stats.dropped_samples == FRAME_SAMPLES
     assert buffer.stats.level_ms == 160
-    out = [buffer.read(500)]
-    buffer.write(pcm[3 * FRAME_SAMPLES :])
-    assert buffer.stats.dropped_samples == 2 * FRAME_SAMPLES - 500
-    out += [buffer.read(FRAME_SAMPLES), buffer.read(FRAME_SAMPLES)]
-    joined = np.concatenate(out)
-    assert np.array_equal(joined[500 + FADE_SAMPLES :], pcm[2 * FRAME_SAMPLES + FADE_SAMPLES :])
-    assert steepest(joined) < 2 * STEEPEST_FADE
+    buffer.flush()
+    out = np.concatenate([buffer.read(FRAME_SAMPLES), buffer.read(FRAME_SAMPLES)])
+    assert_same(out[CALLBACK_SAMPLES:], pcm[FRAME_SAMPLES + CALLBACK_SAMPLES : 3 * FRAME_SAMPLES])
+    assert largest_jump(out) < NO_CLICK
+
+
+def test_an_overflow_amid_speech_makes_no_click() -> None:
+    buffer = PlayoutBuffer(RATE_HZ, capacity_ms=160)
+    played = play([1.0, 1.0, 1.0, 81.0, 81.0, 82.0, 83.0, 84.0, 85.0], buffer, after_ms=300)
+    assert buffer.stats.dropped_samples > 0
+    assert largest_jump(played.pcm) < NO_CLICK
 
 
 def test_one_write_larger_than_the_buffer_keeps_its_end() -> None:
     buffer = PlayoutBuffer(RATE_HZ, prefill_ms=0, capacity_ms=80)
     buffer.write(tone(5000))
     assert buffer.stats.dropped_samples == 5000 - FRAME_SAMPLES
-    assert np.array_equal(buffer.read(FRAME_SAMPLES)[FADE_SAMPLES:], tone(5000)[-FRAME_SAMPLES:][FADE_SAMPLES:])
+    buffer.flush()
+    assert_same(buffer.read(FRAME_SAMPLES)[CALLBACK_SAMPLES:], tone(5000)[-FRAME_SAMPLES:][CALLBACK_SAMPLES:])
 
 
 def test_flush_plays_the_rest_and_counts_no_underrun() -> None:
@@ -95,94 +165,41 @@ def test_flush_plays_the_rest_and_counts_no_underrun() -> None:
     buffer.write(tone(700))
     assert not buffer.read(480).any()
     buffer.flush()
-    out = np.concatenate([buffer.read(480) for _ in range(3)])
-    assert np.array_equal(out[FADE_SAMPLES:700], tone(700)[FADE_SAMPLES:])
-    assert not out[700 + FADE_SAMPLES :].any()
+    out = np.concatenate([buffer.read(480) for _ in range(6)])
+    assert_same(out[240:700], tone(700)[240:])
+    assert not out[-480:].any()
     assert buffer.empty
-    assert buffer.stats.underruns == 0
-    buffer.write(tone(700))
-    assert not buffer.read(480).any(), "writing asks for the prefill again"
-
-
-def play(arrivals_ms: list[float], prefill_ms: float) -> tuple[Pcm, PlayoutBuffer]:
-    """Frame i arrives at `arrivals_ms[i]`; the speaker asks every 20 ms until a second after the last."""
-    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=prefill_ms)
-    waiting = sorted((at, number) for number, at in enumerate(arrivals_ms))
-    out = []
-    for now_ms in np.arange(0, max(arrivals_ms) + 1000, 20):
-        while waiting and waiting[0][0] <= now_ms:
-            buffer.write(tone(FRAME_SAMPLES, waiting.pop(0)[1] * FRAME_SAMPLES))
-        out.append(buffer.read(CALLBACK_SAMPLES))
-    return np.concatenate(out), buffer
-
-
-def test_one_frame_hides_the_jitter_of_wifi() -> None:
-    jitter_ms = np.random.default_rng(1).uniform(0, 60, 100)
-    pcm, buffer = play([80 * i + j for i, j in enumerate(jitter_ms)], prefill_ms=80)
-    assert buffer.stats.underruns == 1, "only the end"
-    assert buffer.stats.dropped_samples == 0
-    start = int(np.flatnonzero(pcm)[0]) - 1  # the tone's first sample is 0
-    whole = pcm[start : start + 100 * FRAME_SAMPLES]
-    assert np.abs(whole - tone(len(whole)))[FADE_SAMPLES:].max() < 1e-6
-
-
-def test_without_a_prefill_the_same_jitter_is_heard() -> None:
-    jitter_ms = np.random.default_rng(1).uniform(0, 60, 100)
-    _, buffer = play([80 * i + j for i, j in enumerate(jitter_ms)], prefill_ms=0)
-    assert buffer.stats.underruns > 1
-
-
-def test_lost_frames_and_a_stall_are_bounded_and_clickless() -> None:
-    arrivals = [80.0 * i for i in range(100)]
-    arrivals[50:60] = [80.0 * 60] * 10  # 800 ms of nothing, then all at once
-    lost = {20, 21, 75}
-    pcm, buffer = play([at for i, at in enumerate(arrivals) if i not in lost], prefill_ms=80)
-    stats = buffer.stats
-    assert 3 <= stats.underruns <= 4
-    assert 0 < stats.dropped_samples <= 8 * FRAME_SAMPLES
-    assert stats.level_ms == 0
-    assert steepest(pcm) < 2 * STEEPEST_FADE
-
-
-def level_before_frames(arrivals_ms: list[float]) -> tuple[list[float], PlayoutBuffer]:
-    """What waits as each frame comes, in milliseconds; the speaker asks every 20 ms."""
-    buffer = PlayoutBuffer(RATE_HZ)
-    levels, now_ms = [], 0.0
-    for number, at_ms in enumerate(arrivals_ms):
-        while now_ms < at_ms:
-            buffer.read(CALLBACK_SAMPLES)
-            now_ms += 20
-        levels.append(buffer.stats.level_ms)
-        buffer.write(tone(FRAME_SAMPLES, number * FRAME_SAMPLES))
-    return levels, buffer
-
-
-def test_what_piled_up_in_a_stall_delays_the_rest_of_the_talk_for_two_seconds_only() -> None:
-    arrivals = [80.0 * number for number in range(120)]
-    arrivals[40:44] = [80.0 * 43] * 4  # 320 ms of nothing, then four frames at once
-    levels, buffer = level_before_frames(arrivals)
-    usual = levels[30]
-    assert levels[50] > usual + 200
-    assert levels[-1] == usual
-    assert buffer.stats.dropped_samples == (levels[50] - usual) * RATE_HZ / 1000
+    assert (buffer.stats.underruns, buffer.stats.gap_ms) == (0, 0)
 
 
 def test_the_rest_of_a_talk_is_played_whole_however_long_it_is() -> None:
     buffer = PlayoutBuffer(RATE_HZ, capacity_ms=10_000)
     buffer.write(tone(9 * RATE_HZ))
     buffer.flush()
-    heard = np.concatenate([buffer.read(CALLBACK_SAMPLES) for _ in range(9 * RATE_HZ // CALLBACK_SAMPLES)])
-    np.testing.assert_array_equal(heard[FADE_SAMPLES:], tone(9 * RATE_HZ)[FADE_SAMPLES:])
+    heard = np.concatenate([buffer.read(480) for _ in range(9 * RATE_HZ // 480)])
+    assert_same(heard[480:], tone(9 * RATE_HZ)[480:])
 
 
-def test_a_talk_without_a_stall_loses_nothing_however_long_and_jittery() -> None:
-    jitter_ms = np.random.default_rng(1).uniform(0, 60, 2000)
-    _, buffer = level_before_frames([80 * i + j for i, j in enumerate(jitter_ms)])
-    assert (buffer.stats.dropped_samples, buffer.stats.underruns) == (0, 0)
+def test_what_is_to_be_played_exactly_is_not_touched_however_much_waits() -> None:
+    buffer = PlayoutBuffer(RATE_HZ, capacity_ms=1000, exact=True)
+    played = play([0.0] * 6 + [FRAME_MS * number for number in range(1, 60)], buffer)
+    heard = played.pcm[PREFILL_MS * RATE_HZ // 1000 :]
+    assert_same(heard[480:], tone(len(heard))[480:])
+
+
+@pytest.mark.parametrize("samples", [1, 7, 333, 5000])
+def test_the_speaker_may_ask_for_any_number_of_samples(samples: int) -> None:
+    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=0, capacity_ms=1000)
+    out = []
+    for written in (1940, 100, 3000, 50):
+        buffer.write(tone(written))
+        out += [buffer.read(samples) for _ in range(6000 // samples)]
+    assert {len(block) for block in out} == {samples}
+    assert largest_jump(np.concatenate(out)) < NO_CLICK
 
 
 def test_a_writer_and_a_reader_in_two_threads_lose_nothing() -> None:
-    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=0, capacity_ms=10_000, standing_ms=math.inf)
+    buffer = PlayoutBuffer(RATE_HZ, prefill_ms=0, capacity_ms=10_000, exact=True)
     pcm = np.arange(1, 200_001, dtype=np.float32)
 
     def write() -> None:
@@ -195,5 +212,5 @@ def test_a_writer_and_a_reader_in_two_threads_lose_nothing() -> None:
     while writer.is_alive() or not buffer.empty:
         heard = max(heard, float(buffer.read(333).max()))
     writer.join()
-    assert heard == 200_000
+    assert heard >= 200_000
     assert buffer.stats.dropped_samples == 0

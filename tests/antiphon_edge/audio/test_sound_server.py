@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from antiphon_edge.audio.stall import STALL_S
-from tests.support.sound_server import SoundServer, sound_server
 from tools import ROOT
+from tools.talk.sound_server import SoundServer, sound_server
 
 PROGRAM = ROOT / "tests/support/live_audio.py"
 NET_S = 30.0

@@ -83,7 +83,7 @@ class Loop:
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     made = Loop()
-    monkeypatch.setattr(sound_check, "Speaker", lambda *arguments: made)
+    monkeypatch.setattr(sound_check, "Speaker", lambda *arguments, **options: made)
     monkeypatch.setattr(sound_check, "Microphone", lambda *arguments: made)
     return made
 
@@ -103,7 +103,7 @@ async def test_a_device_that_goes_away_amid_the_check_is_told(loop: Loop) -> Non
 
 
 async def test_a_device_that_cannot_be_opened_is_a_finding_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
         raise AudioDeviceError("speaker 'x' is busy or gone")
 
     monkeypatch.setattr(sound_check, "Speaker", refuse)

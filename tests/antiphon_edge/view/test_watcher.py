@@ -59,17 +59,23 @@ def test_nothing_is_told_where_nothing_is_lost(world: World) -> None:
 
 def test_what_is_lost_is_told_at_the_next_look_and_once(world: World) -> None:
     world.microphone.dropped_frames = 24
-    world.speaker.stats = PlayoutStats(2, 2400, 0.0)
+    world.speaker.stats = PlayoutStats(2, 2400, 0.0, late_frames=3, gap_ms=140.4)
     world.watcher.look()
     world.watcher.look()
     world.microphone.overflows, world.speaker.underflows = 3, 1
     world.session.dropped_frames, world.conversation.skipped_replies = 7, 4
     world.watcher.look()
     assert world.of(events.Lost) == [
-        events.Lost(microphone_frames=24, playout_underruns=2, playout_dropped_ms=100),
+        events.Lost(
+            microphone_frames=24,
+            playout_underruns=2,
+            playout_dropped_ms=100,
+            playout_late_frames=3,
+            playout_gap_ms=140,
+        ),
         events.Lost(microphone_overflows=3, speaker_underflows=1, unheard_frames=7, late_replies=4),
     ]
-    assert world.watcher.end().lost == events.Lost(24, 3, 1, 2, 100, 7, 4)
+    assert world.watcher.end().lost == events.Lost(24, 3, 1, 2, 100, 7, 4, 3, 140)
 
 
 def test_a_worker_that_falls_behind_is_told_while_it_does(world: World) -> None:
@@ -101,12 +107,15 @@ def test_what_an_outage_costs_is_told_when_it_is_over(world: World) -> None:
     world.watcher.on_change(Reconnecting("the worker went"))
     world.session.dropped_frames, world.microphone.overflows = 13, 1
     world.watcher.look()
-    world.session.dropped_frames, world.speaker.stats = 26, PlayoutStats(1, 0, 0.0)
+    world.session.dropped_frames = 26
+    world.speaker.stats = PlayoutStats(1, 0, 0.0, late_frames=4, gap_ms=330)
     world.watcher.look()
     assert world.of(events.Lost) == [events.Lost(microphone_overflows=1)]
     world.watcher.on_change(Resumed("a:1", 2.0, 0))
     world.watcher.look()
-    assert world.of(events.Lost)[1:] == [events.Lost(unheard_frames=26, playout_underruns=1)]
+    assert world.of(events.Lost)[1:] == [
+        events.Lost(unheard_frames=26, playout_underruns=1, playout_late_frames=4, playout_gap_ms=330)
+    ]
 
 
 def test_text_comes_at_once_and_an_utterance_after_a_pause(world: World) -> None:

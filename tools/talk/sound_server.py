@@ -70,11 +70,11 @@ class SoundServer:
         """The environment in which the default devices are these."""
         return {**self.env, "PULSE_SINK": sink, "PULSE_SOURCE": source}
 
-    def say(self, bus: str, pcm: Pcm, rate_hz: int) -> None:
+    def say(self, bus: str, pcm: Pcm, rate_hz: int, timeout_s: float = 60) -> None:
         """Plays `pcm` [N] into the microphone that hears `bus`, to its end."""
         path = self.folder / "say.wav"
         soundfile.write(path, pcm, rate_hz, subtype="FLOAT")
-        subprocess.run(["paplay", f"--device={bus}", str(path)], env=self.env, check=True, timeout=60)
+        subprocess.run(["paplay", f"--device={bus}", str(path)], env=self.env, check=True, timeout=timeout_s)
 
     @contextmanager
     def hear(self, sink: str, rate_hz: int) -> Iterator[Path]:
