@@ -14,6 +14,7 @@ from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
+from antiphon_edge.cli.sound_options import volume_option
 from antiphon_edge.cli.talk_io import check_speaker, loudspeaker, person, say, transcript
 from antiphon_edge.cli.talk_view import has_screen, talk_view
 from antiphon_edge.cli.view_options import ViewOptions, view_options
@@ -47,6 +48,7 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option("--as-fast-as-possible", is_flag=True, help="Do not pace --input-wav in real time.")
 @option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
+@volume_option
 @channel_option
 @pull_options
 @pulled_codec_option
@@ -81,6 +83,7 @@ def talk_command(
     as_fast_as_possible: bool,
     input_device: str | None,
     output_device: str | None,
+    volume: float,
     channel: int,
     pulling: Pulling,
     codec_folder: Path | None,
@@ -137,7 +140,9 @@ def talk_command(
                 reconnect=LIVE if output_wav is None else None,
                 on_change=watcher.on_change,
             ) as session,
-            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible, watcher) as speaker,
+            loudspeaker(
+                output_wav, output_device, volume, codec.spec, session.model, as_fast_as_possible, watcher
+            ) as speaker,
         ):
             if waiting is not None:
                 waiting.cancel()

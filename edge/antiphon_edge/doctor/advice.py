@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from antiphon_edge.doctor.device import LiveAudio
-from antiphon_edge.doctor.sound_check import SoundCheck
+from antiphon_edge.doctor.sound_check import CLIPPING_DBFS, FAINT_DBFS, SoundCheck
 from antiphon_edge.doctor.worker import WorkerCheck
 
 SLOW_NETWORK_MS = 150.0
 UNSTEADY_NETWORK_MS = 240.0  # between the usual call and the slowest: replies would be skipped
-CLIPPING_DBFS = -0.5
-FAINT_DBFS = -40.0  # the loudest that was heard, though the speaker plays at -20
 LOUD_ECHO_DB = 0.0
 SKEW_PPM = 300.0
 LATE_MS = 400.0

@@ -92,8 +92,8 @@ def in_flags(message: str, command: click.Command) -> str:
     return re.sub(r"`\w+`", lambda found: flags.get(found[0], found[0]), message)
 
 
-def group(help_text: str) -> click.Group:
-    """An empty group with --version and --log-level."""
+def group(help_text: str, begin: Callable[[click.Context], None] = lambda context: None) -> click.Group:
+    """An empty group with --version and --log-level; `begin` is called before a command."""
 
     @click.group(cls=_Group, help=help_text, context_settings=CONTEXT)
     @click.version_option(__version__)
@@ -103,8 +103,10 @@ def group(help_text: str) -> click.Group:
         default="warning",
         help="How much to say on standard error.",
     )
-    def root(log_level: str) -> None:
+    @click.pass_context
+    def root(context: click.Context, log_level: str) -> None:
         logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT)
+        begin(context)
 
     return root
 
