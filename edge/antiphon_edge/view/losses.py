@@ -14,6 +14,7 @@ _WORDS = {
     "playout_dropped_ms": ("ms of the reply left out", "ms of the reply left out"),
     "unheard_frames": ("frame never heard by the model", "frames never heard by the model"),
     "late_replies": ("reply too late to be played", "replies too late to be played"),
+    "unwritten_frames": ("frame of yours not written down", "frames of yours not written down"),
 }
 
 
