@@ -17,6 +17,8 @@ from tools.talk.sound_server import SoundServer, missing, sound_server
 # What tests connect to is on this machine: a proxy that the developer's network needs is not asked for it.
 os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy"), "localhost", "127.0.0.1", "::1")))
 
+os.environ["ANTIPHON_CONFIG"] = os.devnull  # the developer's own settings are none of a test's
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the fuzz tests run."""

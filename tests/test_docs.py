@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import yaml
 
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
+from antiphon_edge.cli.settings_option import defaults
+from antiphon_edge.settings.file import Settings
 from tests.support.commands import worker
 from tools import ROOT
 from tools.harness.worker_process import Worker
@@ -107,7 +110,17 @@ def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str)
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
 
 
+SETTINGS = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/talk.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_settings_are_those_of_the_command_line(text: str) -> None:
+    given = defaults(Settings(Path("talk.md"), text, tomllib.loads(text)), edge)
+    assert any(given.values())
+
+
 def test_the_pages_show_commands() -> None:
+    assert SETTINGS
     assert len(COMMANDS) > 10
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
 import socket
 import subprocess
-import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ import soundfile
 
 from tests.support.commands import environment, one_sentence, run, worker
 from tests.support.ports import unused_address
+from tests.support.terminal import terminal
 from tools.harness.worker_process import BIN, Worker
 from tools.talk.sound_server import SoundServer
 
@@ -116,37 +113,66 @@ def test_programs_follow_a_conversation_as_lines_of_json(
     assert json.loads(lamp.read_text())["address"] == served.address
 
 
-def test_a_person_at_a_terminal_sees_a_screen_and_has_keys(
-    sound: SoundServer, served: Worker, tiny_codec: Path
+def test_a_person_at_a_terminal_sees_a_screen_with_both_sides_and_has_keys(
+    sound: SoundServer, served: Worker, golden: Path, tiny_codec: Path, tmp_path: Path
 ) -> None:
-    command = [str(BIN / "antiphon-edge"), "talk", "--server", served.address, "--codec", str(tiny_codec)]
-    ours, theirs = pty.openpty()
-    before = termios.tcgetattr(theirs)
-    drawn = ""
+    samples, rate_hz = soundfile.read(SENTENCE, dtype="float32")
+    with worker("--model", golden / "stt-tiny", "--codec", tiny_codec) as listening:
+        command = [str(BIN / "antiphon-edge"), "talk", "--server", served.address, "--codec", str(tiny_codec)]
+        command += ["--transcriber", listening.address, "--cache", str(tmp_path)]
+        with terminal(command, sound_environment(sound)) as screen:
+            at = screen.until("m mutes, q quits")
+            sound.say("micbus", samples[: 4 * rate_hz], rate_hz)
+            at = screen.until("you: ", at)  # what was said, in whole phrases above or as it comes below
+            screen.type("m")
+            at = screen.until("muted", at)
+            screen.type(" ")
+            at = screen.until("dB", at)
+            listening.kill()
+            at = screen.until("your words are not written down", at)
+            at = screen.until("round trip", at)  # the conversation goes on
+            screen.type("q")
+            assert screen.end() == 0, screen.text
+    assert "Traceback" not in screen.text
 
-    def until(words: str) -> None:
-        nonlocal drawn
-        while words not in drawn:
-            drawn += os.read(ours, 4096).decode(errors="replace")
 
-    with subprocess.Popen(
-        command,
-        env=sound_environment(sound) | {"TERM": "xterm"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ) as talking:
-        until("m mutes, q quits")
-        os.write(ours, b"m")
-        until("muted")
-        os.write(ours, b"q")
-        assert talking.wait(60) == 0
-    assert termios.tcgetattr(theirs) == before
-    for descriptor in (ours, theirs):
-        os.close(descriptor)
-    assert "Traceback" not in drawn
+def test_setup_asks_a_person_at_a_terminal_tries_it_and_talk_takes_the_answers(
+    sound: SoundServer, served: Worker, tmp_path: Path
+) -> None:
+    env = sound_environment(sound) | {"ANTIPHON_CONFIG": str(tmp_path / "edge.toml"), "ANTIPHON_CACHE": str(tmp_path)}
+    echo = sound.control("load-module", "module-loopback", "source=speaker.monitor", "sink=micbus", "latency_msec=60")
+    with terminal([str(BIN / "antiphon-edge"), "setup"], env) as asked:
+        at = 0
+        for question, answer in (
+            ("Microphone, number or name [default]: ", ""),
+            ("Speaker, number or name [default]: ", "kazoo"),
+            ("Speaker, number or name [default]: ", "speaker"),
+            ("Volume, 0 to 100 [100]: ", "70"),
+            ("Try the sound? [Y/n]: ", ""),
+            ("Did you hear the sentence, and then yourself? [Y/n]: ", "y"),
+            ("Worker, HOST:PORT [localhost:50051]: ", served.address),
+            ("API key (Enter for none): ", "hush"),
+            ("Worker that writes down what you say [none]: ", ""),
+        ):
+            at = asked.until(question, at)
+            asked.type(answer + "\n")
+        assert asked.end() == 0
+    sound.control("unload-module", echo)
+    assert "the microphone heard the sentence at -" in asked.text
+    assert "slots are free" in asked.text
+    assert "hush" not in asked.text
+    (settled,) = tmp_path.glob("*.toml")
+    assert settled.stat().st_mode & 0o777 == 0o600
+    talking = subprocess.Popen(
+        [str(BIN / "antiphon-edge"), "talk", "--json-lines"], env=env, stdout=subprocess.PIPE, text=True
+    )
+    with talking:
+        assert talking.stdout is not None
+        listening = next(event for event in map(json.loads, talking.stdout) if event["event"] == "listening")
+        talking.send_signal(signal.SIGINT)
+        talking.communicate(timeout=120)
+    assert talking.returncode == 0
+    assert listening["speaker"] == "Null Output"
 
 
 def test_devices_lists_what_talk_can_use(sound: SoundServer) -> None:

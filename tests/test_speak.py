@@ -18,8 +18,8 @@ from antiphon_edge import Codec, connect, pull_codec
 from tests.support.commands import COMMAND_TIMEOUT_S, Finished, call, environment, one_sentence, worker
 from tests.support.language_models import copy_model, expected
 from tests.support.shared import made_once
-from tests.support.sound_server import SoundServer
 from tools.harness.worker_process import BIN, Worker
+from tools.talk.sound_server import SoundServer
 
 FRAME = 1920  # samples
 AUDIBLE = 0.01  # of full scale

@@ -29,8 +29,8 @@ from antiphon_edge.transcript.words import Words
 from tests.support.commands import COMMAND_TIMEOUT_S, Finished, call, environment, one_sentence, run, worker
 from tests.support.language_models import copy_model, random_model
 from tests.support.shared import made_once
-from tests.support.sound_server import SoundServer
 from tools.harness.worker_process import BIN, Worker
+from tools.talk.sound_server import SoundServer
 
 SENTENCE = Path(__file__).parent / "sentence.wav"
 CODEBOOKS = 32

@@ -28,11 +28,18 @@ def setting(name: str) -> str:
 def test_it_starts_a_command_that_there_is_with_variables_that_it_knows() -> None:
     program, name, *flags = shlex.split(setting("ExecStart"))
     assert Path(program).name == "antiphon-edge"
-    known = {parameter.envvar for parameter in commands.commands[name].params}
+    known = {parameter.envvar for command in (commands, commands.commands[name]) for parameter in command.params}
     set_here = re.findall(r"ANTIPHON_\w+", " ".join(value for _, value in SETTINGS))
     named_in_comments = re.findall(r"ANTIPHON_\w+", UNIT.read_text())
     assert {*set_here, *named_in_comments} <= known
     assert flags == []
+
+
+def test_it_reads_the_settings_that_setup_writes_and_only_root_can() -> None:
+    credential, _, file = setting("LoadCredential").partition(":")
+    assert f"ANTIPHON_CONFIG=%d/{credential}" in setting("Environment")
+    (command,) = re.findall(r"^#     sudo /opt/antiphon/bin/antiphon-edge (.*)$", UNIT.read_text(), re.MULTILINE)
+    assert command == f"--config {file} setup"
 
 
 def test_it_is_restarted_where_it_hangs_or_ends_but_not_where_it_was_called_wrongly() -> None:

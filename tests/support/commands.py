@@ -36,7 +36,8 @@ def environment() -> dict[str, str]:
     Slots alone decide who is admitted: how long steps take is the business of whatever else the machine does.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
-    return clean | {"OMP_NUM_THREADS": "1", "ANTIPHON_STEP_BUDGET": "1e9", "ANTIPHON_THREADS": "1"}
+    ours = {"ANTIPHON_STEP_BUDGET": "1e9", "ANTIPHON_THREADS": "1", "ANTIPHON_CONFIG": os.devnull}
+    return clean | {"OMP_NUM_THREADS": "1"} | ours
 
 
 def run(command: str, *arguments: str | Path, **variables: str) -> Finished:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from antiphon_edge.audio.devices import WORDS, Direction
+from antiphon_edge.errors import AudioDeviceError
+
 T = TypeVar("T")
 
+OPEN_S = 15.0
 PATIENCE_S = 2.0  # for a driver that is cancelled; a sound server that hangs is left to hang
 
 
@@ -41,6 +45,22 @@ async def in_driver_thread(work: Callable[[], T], undo: Callable[[T], None] | No
         elif not done.cancelled() and done.exception() is None and undo is not None:
             undo(done.result())
         raise
+
+
+async def in_time(opening: Awaitable[None], direction: Direction) -> None:
+    """Waits until a device is open, for `OPEN_S`.
+
+    Raises:
+        AudioDeviceError: it is not by then, as where a sound server runs without its session manager.
+    """
+    try:
+        async with asyncio.timeout(OPEN_S):
+            await opening
+    except TimeoutError:
+        raise AudioDeviceError(
+            f"the {WORDS[direction]} does not open within {OPEN_S:.0f} s: start the sound server again (PipeWire needs "
+            "WirePlumber beside it), or choose another device"
+        ) from None
 
 
 def _tell(loop: asyncio.AbstractEventLoop, receive: Callable[..., None], *arguments: object) -> bool:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from antiphon_edge.audio.changes import DeviceChange, OnDeviceChange, State, ignore
 from antiphon_edge.audio.devices import AudioDevice, Direction, sound_cards
-from antiphon_edge.audio.driver_thread import in_driver_thread
+from antiphon_edge.audio.driver_thread import in_driver_thread, in_time
 from antiphon_edge.audio.placement import Place, Placement
 from antiphon_edge.audio.portaudio import Callback, OpenStream, open_stream
 from antiphon_edge.audio.sound_server import Watch
@@ -131,7 +131,7 @@ class DeviceStream:
         """
         self._stall = Stall(asyncio.get_running_loop().time)
         try:
-            await self._start()
+            await in_time(self._start(), self.direction)
             if self._place.misled:
                 raise AudioDeviceError(
                     f"this machine has no microphone: the sound server gives what the speaker plays "

@@ -9,12 +9,14 @@ from antiphon_edge.cli.devices import devices_command
 from antiphon_edge.cli.doctor import doctor_command
 from antiphon_edge.cli.pull import pull_command
 from antiphon_edge.cli.recordings import replay_recording_command
+from antiphon_edge.cli.settings_option import add_settings, check_settings
+from antiphon_edge.cli.setup import setup_command
 from antiphon_edge.cli.speak import speak_command
 from antiphon_edge.cli.talk import talk_command
 from antiphon_edge.cli.transcribe import transcribe_command
 from antiphon_edge.cli.voices import voices_command
 
-commands = group("Talk to a full-duplex speech model through an Antiphon worker.")
+commands = group("Talk to a full-duplex speech model through an Antiphon worker.", check_settings)
 for command in (
     ask_command,
     decode_command,
@@ -23,12 +25,14 @@ for command in (
     encode_command,
     pull_command,
     replay_recording_command,
+    setup_command,
     speak_command,
     talk_command,
     transcribe_command,
     voices_command,
 ):
     commands.add_command(command)
+add_settings(commands)
 
 
 def main() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from antiphon.cli.command_line import Address, option
 from antiphon_edge.transport.credentials import Credentials, clean_api_key, read_api_key
@@ -66,7 +67,7 @@ def connection_options(command: F) -> F:
             ca=ca,
             client_cert=client_cert,
             client_key=client_key,
-            api_key=_api_key(api_key_file),
+            api_key=_api_key(api_key_file, kwargs["server"]),
             insecure=insecure,
         )
         return command(*args, credentials=credentials, **kwargs)
@@ -77,9 +78,20 @@ def connection_options(command: F) -> F:
     return decorated  # type: ignore[no-any-return]
 
 
-def _api_key(file: Path | None) -> str | None:
-    """The key of the file, else of the environment: a flag would show it in the list of processes."""
+def _api_key(file: Path | None, server: str) -> str | None:
+    """The key of the file that a flag or a variable names, else of the environment, else of the settings.
+
+    A flag would show it in the list of processes. The key of the settings goes to no other worker than theirs.
+    """
+    context = click.get_current_context()
+    settled: Mapping[str, Any] = context.default_map or {}
+    if file is not None and context.get_parameter_source("api_key_file") is not ParameterSource.DEFAULT_MAP:
+        return read_api_key(file)
+    if text := os.environ.get(API_KEY_VARIABLE):
+        return clean_api_key(text, API_KEY_VARIABLE)
+    if server != settled.get("server", server):
+        return None
     if file is not None:
         return read_api_key(file)
-    text = os.environ.get(API_KEY_VARIABLE)
-    return clean_api_key(text, API_KEY_VARIABLE) if text else None
+    key = settled.get("api_key")
+    return None if key is None else clean_api_key(key, "api-key in the settings")

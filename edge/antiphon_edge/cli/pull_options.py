@@ -67,6 +67,10 @@ class Pulling:
 
             return await pull_codec(server, cache, progress, credentials, self.timeout_s, encoder_only=encoder_only)
 
+    async def pull_quietly(self, server: str, credentials: Credentials) -> Path:
+        """The encoder's folder, without a word of it: a conversation goes on meanwhile."""
+        return await pull_codec(server, self.cache, None, credentials, self.timeout_s, encoder_only=True)
+
 
 def pull_options(command: F) -> F:
     """Adds the flags, and hands the command `pulling`."""

@@ -13,6 +13,7 @@ from antiphon.spec import GREEDY
 from antiphon_edge.cli.codec_options import pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options
 from antiphon_edge.cli.pull_options import Pulling, pull_options
+from antiphon_edge.cli.sound_options import volume_option
 from antiphon_edge.cli.talk_io import loudspeaker
 from antiphon_edge.cli.talk_view import plain_watcher
 from antiphon_edge.cli.text_input import standard_input, turns
@@ -35,6 +36,7 @@ from antiphon_edge.transport.credentials import Credentials
 @option("--cfg", type=float, help="How closely to follow voice and text: 1.0 to 4.0 by 0.5, where the model takes it.")
 @option("--output-wav", type=click.Path(path_type=Path), help="Write the sound here instead of playing it.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
+@volume_option
 @option("--words", is_flag=True, help="Write each word and its time in the sound, in seconds, to standard output.")
 @pull_options
 @pulled_codec_option
@@ -48,6 +50,7 @@ def speak_command(
     cfg: float | None,
     output_wav: Path | None,
     output_device: str | None,
+    volume: float,
     words: bool,
     pulling: Pulling,
     codec_folder: Path | None,
@@ -81,7 +84,7 @@ def speak_command(
                 credentials=credentials,
                 on_change=watcher.on_change,
             ) as session,
-            loudspeaker(output_wav, output_device, codec.spec, session.model, False, watcher) as speaker,
+            loudspeaker(output_wav, output_device, volume, codec.spec, session.model, False, watcher) as speaker,
         ):
             said = turns(standard_input(), len(voices))
             await speak(session, codec, said, speaker, on_reply, live=output_wav is None)

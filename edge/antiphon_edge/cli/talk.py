@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
 
-from antiphon.cli.command_line import different_files, option
+from antiphon.cli.command_line import Address, different_files, option
 from antiphon.spec import GREEDY
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
+from antiphon_edge.cli.sound_options import volume_option
 from antiphon_edge.cli.talk_io import check_speaker, loudspeaker, person, say, transcript
 from antiphon_edge.cli.talk_view import has_screen, talk_view
 from antiphon_edge.cli.view_options import ViewOptions, view_options
@@ -26,6 +28,7 @@ from antiphon_edge.talk.conversation import Conversation, talk
 from antiphon_edge.talk.latency import format_table
 from antiphon_edge.talk.recording import Recorder
 from antiphon_edge.transport.credentials import Credentials
+from antiphon_edge.view.transcriber import Listener, written_down
 from antiphon_edge.view.watcher import Watcher
 
 TOLD_S = 1.0  # so long an opening is nothing to speak of
@@ -47,6 +50,7 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option("--as-fast-as-possible", is_flag=True, help="Do not pace --input-wav in real time.")
 @option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
+@volume_option
 @channel_option
 @pull_options
 @pulled_codec_option
@@ -70,6 +74,12 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option(
     "--record", type=click.Path(path_type=Path), help="Keep the conversation here (.antiphon); see replay-recording."
 )
+@option(
+    "--transcriber",
+    type=Address(),
+    metavar="HOST:PORT",
+    help="A worker whose model only listens: what you say is shown too, as it hears it.",
+)
 @view_options
 @other_servers_option
 def talk_command(
@@ -81,6 +91,7 @@ def talk_command(
     as_fast_as_possible: bool,
     input_device: str | None,
     output_device: str | None,
+    volume: float,
     channel: int,
     pulling: Pulling,
     codec_folder: Path | None,
@@ -94,6 +105,7 @@ def talk_command(
     adapter: str | None,
     stats: bool,
     record: Path | None,
+    transcriber: str | None,
     other_servers: tuple[str, ...],
     view: ViewOptions,
 ) -> None:
@@ -103,6 +115,8 @@ def talk_command(
     """
     if as_fast_as_possible and input_wav is None:
         raise click.UsageError("--as-fast-as-possible needs --input-wav and --output-wav")
+    if as_fast_as_possible and transcriber is not None:
+        raise click.UsageError("--transcriber hears as you speak: leave --as-fast-as-possible out, or use transcribe")
     if voice is not None and voice_wav is not None:
         raise click.UsageError("--voice and --voice-wav are two voices: give one")
     for result in (output_wav, output_text):
@@ -121,7 +135,12 @@ def talk_command(
         waiting = None
         if spoken is not None or persona is not None:
             waiting = asyncio.get_running_loop().call_later(TOLD_S, say, "the model hears who it is")
+        listener = None
+        if transcriber is not None:
+            pull = partial(pulling.pull_quietly, transcriber, credentials)
+            listener = Listener(transcriber, credentials, pull, codec.spec.sample_rate_hz, threads)
         async with (  # the output last: nothing is written where the input or the worker fails
+            written_down(listener, watcher) as written,
             person(input_wav, input_device, channel, codec.spec, as_fast_as_possible, watcher) as said,
             connect(
                 [server, *other_servers],
@@ -137,7 +156,9 @@ def talk_command(
                 reconnect=LIVE if output_wav is None else None,
                 on_change=watcher.on_change,
             ) as session,
-            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible, watcher) as speaker,
+            loudspeaker(
+                output_wav, output_device, volume, codec.spec, session.model, as_fast_as_possible, watcher
+            ) as speaker,
         ):
             if waiting is not None:
                 waiting.cancel()
@@ -156,7 +177,7 @@ def talk_command(
                     if recorder is not None:
                         recorder.add(reply)
 
-                frames = said(session.model, live)
+                frames = written(said(session.model, live))
                 await talk(session, codec, frames, speaker, on_reply, live=live, conversation=conversation)
         if stats:
             click.echo(format_table(conversation.latency.table()), err=True)

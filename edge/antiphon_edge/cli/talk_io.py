@@ -19,6 +19,7 @@ from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.portaudio import check_device
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
+from antiphon_edge.audio.volume import gain
 from antiphon_edge.audio.wav import WavReader, WavWriter
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
 from antiphon_edge.view.watcher import Watcher
@@ -98,7 +99,13 @@ def check_speaker(wav: Path | None, device: str | None) -> None:
 
 @asynccontextmanager
 async def loudspeaker(
-    wav: Path | None, device: str | None, spec: CodecSpec, model: ModelSpec, as_fast_as_possible: bool, watcher: Watcher
+    wav: Path | None,
+    device: str | None,
+    volume: float,
+    spec: CodecSpec,
+    model: ModelSpec,
+    as_fast_as_possible: bool,
+    watcher: Watcher,
 ) -> AsyncIterator[Callable[[Pcm], None]]:
     """Where the reply goes: a wav file, or a speaker that is heard to its end; nowhere where the model only listens.
 
@@ -117,10 +124,11 @@ async def loudspeaker(
     else:
         async with Speaker(spec.sample_rate_hz, device, on_change=watcher.on_device_change) as speaker:
             watcher.parts.speaker = speaker
+            loudness = gain(volume)
 
             def play(pcm: Pcm) -> None:
                 watcher.played(pcm)
-                speaker.write(pcm)
+                speaker.write(pcm * loudness)
 
             yield play
             await speaker.drain()

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from antiphon_edge.doctor.device import LiveAudio
-from antiphon_edge.doctor.sound_check import SoundCheck
+from antiphon_edge.doctor.sound_check import CLIPPING_DBFS, FAINT_DBFS, SoundCheck
 from antiphon_edge.doctor.worker import WorkerCheck
 
 SLOW_NETWORK_MS = 150.0
 UNSTEADY_NETWORK_MS = 240.0  # between the usual call and the slowest: replies would be skipped
-CLIPPING_DBFS = -0.5
-FAINT_DBFS = -40.0  # the loudest that was heard, though the speaker plays at -20
 LOUD_ECHO_DB = 0.0
 SKEW_PPM = 300.0
 LATE_MS = 400.0
 
 
-def advice(live_audio: LiveAudio, sound: SoundCheck | None, worker: WorkerCheck | None) -> list[str]:
-    """Sentences, each with what was found and what to do; none where all is well."""
-    found = [] if live_audio.missing is None else [f"{live_audio.missing}: connect it, or talk with wav files"]
-    if sound is not None and not found:
-        found += [sound.problem] if sound.problem is not None else _of_sound(sound)
-    if worker is not None:
-        found += [worker.problem] if worker.problem is not None else _of_worker(worker)
-    return found
+def advice(
+    live_audio: LiveAudio,
+    sound: SoundCheck | None,
+    worker: WorkerCheck | None,
+    *,
+    codec_problem: str | None = None,
+    too_slow: str | None = None,
+    transcriber: WorkerCheck | None = None,
+) -> list[str]:
+    """Sentences, each with what was found and what to do; none where all is well.
+
+    What keeps a conversation from beginning comes first, then what makes it bad, then what is missing beside it.
+    """
+    audio_problem = live_audio.missing or (None if sound is None else sound.problem)
+    found = [audio_problem, None if worker is None else worker.problem, codec_problem, too_slow]
+    if sound is not None and audio_problem is None:
+        found += _of_sound(sound)
+    if worker is not None and worker.problem is None:
+        found += _of_worker(worker)
+    if transcriber is not None:
+        found.append(_of_transcriber(transcriber))
+    return [sentence for sentence in found if sentence is not None]
 
 
 def _of_sound(sound: SoundCheck) -> list[str]:
@@ -71,3 +83,13 @@ def _of_worker(worker: WorkerCheck) -> list[str]:
             f"the network is unsteady, {worker.round_trip_ms:.0f} to {worker.slowest_ms:.0f} ms: use a cable, not Wi-Fi"
         )
     return found
+
+
+def _of_transcriber(worker: WorkerCheck) -> str | None:
+    if worker.problem is not None:
+        return f"your words are not written down: {worker.problem}"
+    if worker.speaks:
+        return f"your words are not written down: {worker.model} at {worker.address} speaks; name one that only listens"
+    if not worker.free_slots:
+        return f"your words are not written down: the worker at {worker.address} is full; use another"
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from antiphon_edge.audio.devices import AudioDevice
+from antiphon_edge.audio.devices import AudioDevice, Direction, choose_device
 from antiphon_edge.audio.portaudio import list_devices
 from antiphon_edge.errors import AudioDeviceError
 
@@ -32,10 +32,10 @@ class LiveAudio:
     """Whether `talk` can use a microphone and a speaker here."""
 
     microphone: str | None
-    """The default's name."""
+    """Its name."""
     speaker: str | None
     missing: str | None
-    """What stands in the way; None where nothing does."""
+    """What stands in the way, and what to do; None where nothing does."""
 
 
 def find_device() -> Device:
@@ -51,22 +51,31 @@ def find_device() -> Device:
     )
 
 
-def find_live_audio() -> LiveAudio:
-    """The devices that `talk` would use, or why it cannot."""
+def find_live_audio(input_device: str | None = None, output_device: str | None = None) -> LiveAudio:
+    """The devices that `talk` would use, given these, or why it cannot."""
     try:
         devices = list_devices()
     except AudioDeviceError as error:
         return LiveAudio(None, None, str(error))
-    return choose_defaults(devices)
+    return choose_devices(devices, input_device, output_device)
 
 
-def choose_defaults(devices: list[AudioDevice]) -> LiveAudio:
-    """The default microphone and speaker among `devices`."""
-    microphone = next((device.name for device in devices if device.is_default_input), None)
-    speaker = next((device.name for device in devices if device.is_default_output), None)
-    names = {"microphone": microphone, "speaker": speaker}
-    absent = " and no ".join(f"default {word}" for word, name in names.items() if name is None)
-    return LiveAudio(microphone, speaker, f"there is no {absent}" if absent else None)
+def choose_devices(
+    devices: list[AudioDevice], input_device: str | None = None, output_device: str | None = None
+) -> LiveAudio:
+    """The microphone and the speaker that are meant among `devices`; the defaults for None."""
+    if not devices:
+        return LiveAudio(None, None, "this machine has no microphone and no speaker: connect them, or use wav files")
+    chosen: dict[Direction, str | None] = {}
+    problems = []
+    choices: tuple[tuple[Direction, str | None], ...] = (("input", input_device), ("output", output_device))
+    for direction, choice in choices:
+        try:
+            chosen[direction] = choose_device(devices, direction, choice).name
+        except AudioDeviceError as error:
+            chosen[direction] = None
+            problems.append(str(error))
+    return LiveAudio(chosen["input"], chosen["output"], "; ".join(problems) or None)
 
 
 def peak_memory_bytes() -> int | None:

@@ -1,22 +1,23 @@
 """Whether this device keeps up with a conversation: the codec timed on it, and what the times amount to.
 
-report = examine(Path("codec"), threads=1, seconds=5)
-print(format_report(report))
+around = Surroundings(find_device(), find_live_audio())
+print(format_report(diagnose(around, measure("codec", threads=1, seconds=5))))
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.doctor.advice import advice
-from antiphon_edge.doctor.device import Device, LiveAudio, find_device, find_live_audio
+from antiphon_edge.doctor.device import Device, LiveAudio
 from antiphon_edge.doctor.sound_check import SoundCheck
 from antiphon_edge.doctor.timing import Timing, time_frames
 from antiphon_edge.doctor.worker import WorkerCheck
@@ -40,10 +41,9 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the doctor found."""
+class Speed:
+    """How fast the codec is here."""
 
-    device: Device
     codec: str
     precision: str
     threads: int
@@ -56,33 +56,43 @@ class Report:
     real_time_factor: float
     """Median of encode and decode together ÷ length of a frame."""
     peak_memory_mib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What was found of the device and the worker, without the codec."""
+
+    device: Device
     live_audio: LiveAudio
-    sound: SoundCheck | None
+    sound: SoundCheck | None = None
     """None where it was not tried."""
-    worker: WorkerCheck | None
+    worker: WorkerCheck | None = None
     """None where none was asked."""
+    transcriber: WorkerCheck | None = None
+    """None where none is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor found."""
+
+    around: Surroundings
+    speed: Speed | None
+    """None where there was no codec to measure."""
     mend: list[str]
     """What to do, the first thing first."""
     keeps_up: bool
     verdict: str
 
+    def as_fields(self) -> dict[str, Any]:
+        """All of it in one flat table, for JSON."""
+        speed = dict.fromkeys(Speed.__slots__) if self.speed is None else asdict(self.speed)
+        told = {"mend": self.mend, "keeps_up": self.keeps_up, "verdict": self.verdict}
+        return {**asdict(self.around), **speed, **told}
 
-def examine(
-    folder: str | Path,
-    threads: int = 1,
-    seconds: float = DEFAULT_SECONDS,
-    *,
-    sound: SoundCheck | None = None,
-    worker: WorkerCheck | None = None,
-) -> Report:
-    """Times the codec in `folder` for `seconds` with `threads` threads a step, and looks at the device.
 
-    Args:
-        folder: of an exported codec.
-        threads: of a step.
-        seconds: how long to measure.
-        sound: how the devices were tried; None where they were not.
-        worker: what it said; None where none was asked.
+def measure(folder: str | Path, threads: int = 1, seconds: float = DEFAULT_SECONDS) -> Speed:
+    """Times the codec in `folder` for `seconds`, with `threads` threads a step.
 
     Raises:
         CodecFilesError: a file of the codec is missing, damaged, or made by a newer version.
@@ -90,37 +100,20 @@ def examine(
     start = perf_counter()
     codec = Codec.load(folder, threads=threads)
     timing = time_frames(codec.encoder(), codec.decoder(), codec.spec.frame_samples, start, seconds)
-    return diagnose(
+    return summarize(
         timing,
-        find_device(),
-        find_live_audio(),
         codec=str(folder),
         precision=codec.manifest.precision,
         threads=threads,
         frame_ms=1e3 * codec.spec.frame_s,
-        sound=sound,
-        worker=worker,
     )
 
 
-def diagnose(
-    timing: Timing,
-    device: Device,
-    live_audio: LiveAudio,
-    *,
-    codec: str,
-    precision: str,
-    threads: int,
-    frame_ms: float,
-    sound: SoundCheck | None = None,
-    worker: WorkerCheck | None = None,
-) -> Report:
+def summarize(timing: Timing, *, codec: str, precision: str, threads: int, frame_ms: float) -> Speed:
     """What the times amount to."""
     both = Spread.of(np.add(timing.encode_ms, timing.decode_ms))
-    keeps_up, verdict = judge(both, frame_ms, precision=precision, threads=threads, cores=device.cores)
     memory = timing.peak_memory_bytes
-    return Report(
-        device=device,
+    return Speed(
         codec=codec,
         precision=precision,
         threads=threads,
@@ -132,13 +125,31 @@ def diagnose(
         both=both,
         real_time_factor=both.p50_ms / frame_ms,
         peak_memory_mib=None if memory is None else memory / 2**20,
-        live_audio=live_audio,
-        sound=sound,
-        worker=worker,
-        mend=advice(live_audio, sound, worker),
-        keeps_up=keeps_up,
-        verdict=verdict,
     )
+
+
+def diagnose(around: Surroundings, speed: Speed | None, codec_problem: str | None = None) -> Report:
+    """What is to be said of all that was found.
+
+    Args:
+        around: device and worker.
+        speed: the codec's; None where there is none.
+        codec_problem: why there is none, where the worker's problem does not say it.
+    """
+    keeps_up, verdict = False, "was not measured: there is no codec."
+    if speed is not None:
+        keeps_up, verdict = judge(
+            speed.both, speed.frame_ms, precision=speed.precision, threads=speed.threads, cores=around.device.cores
+        )
+    mend = advice(
+        around.live_audio,
+        around.sound,
+        around.worker,
+        codec_problem=codec_problem,
+        too_slow=None if keeps_up or speed is None else f"this device {verdict.rstrip('.')}",
+        transcriber=around.transcriber,
+    )
+    return Report(around, speed, mend, keeps_up, verdict)
 
 
 def judge(both: Spread, frame_ms: float, *, precision: str, threads: int, cores: int) -> tuple[bool, str]:
@@ -159,28 +170,41 @@ def judge(both: Spread, frame_ms: float, *, precision: str, threads: int, cores:
 
 def format_report(report: Report) -> str:
     """The report as a table, with the verdict as its last line."""
-    device, audio = report.device, report.live_audio
-    threads = "1 thread" if report.threads == 1 else f"{report.threads} threads"
-    memory = "not told by this system" if report.peak_memory_mib is None else f"{report.peak_memory_mib:.0f} MiB"
+    around, speed = report.around, report.speed
+    device, audio = around.device, around.live_audio
     rows = {
         "device": f"{device.name}, {device.cores} cores, {device.system}",
         "software": f"Python {device.python}, onnxruntime {device.onnxruntime}",
-        "codec": f"{report.codec}, {report.precision}, {threads}, {report.frames} frames of {report.frame_ms:.0f} ms",
-        "start": f"{report.start_ms:.0f} ms from opening the codec to the first frame",
-        "peak memory": memory,
-        "live audio": audio.missing or f"microphone {audio.microphone!r}, speaker {audio.speaker!r}",
+        "live audio": f"microphone {_named(audio.microphone)}, speaker {_named(audio.speaker)}",
     }
-    rows |= _sound_rows(report.sound) | _worker_row(report.worker)
+    rows |= _sound_rows(around.sound) | _worker_row("worker", around.worker)
+    rows |= _worker_row("transcriber", around.transcriber) | _codec_rows(speed)
     lines = [f"{name:<13}{value}" for name, value in rows.items()]
-    lines += ["", f"{'ms a frame':<13}{'p50':>9}{'p95':>9}{'p99':>9}"]
-    spreads = {"encode": report.encode, "decode": report.decode, "both": report.both}
-    for name, spread in spreads.items():
-        lines.append(f"{name:<13}{spread.p50_ms:>9.2f}{spread.p95_ms:>9.2f}{spread.p99_ms:>9.2f}")
-    lines += ["", f"real-time factor {report.real_time_factor:.3f}"]
+    if speed is not None:
+        lines += ["", f"{'ms a frame':<13}{'p50':>9}{'p95':>9}{'p99':>9}"]
+        for name, spread in {"encode": speed.encode, "decode": speed.decode, "both": speed.both}.items():
+            lines.append(f"{name:<13}{spread.p50_ms:>9.2f}{spread.p95_ms:>9.2f}{spread.p99_ms:>9.2f}")
+        lines += ["", f"real-time factor {speed.real_time_factor:.3f}"]
     if report.mend:
         lines += ["", "To mend, in this order:", *(f"{at}. {what}" for at, what in enumerate(report.mend, 1)), ""]
     lines += [f"This device {report.verdict}"]
     return "\n".join(lines)
+
+
+def _named(device: str | None) -> str:
+    return "none" if device is None else repr(device)
+
+
+def _codec_rows(speed: Speed | None) -> dict[str, str]:
+    if speed is None:
+        return {}
+    threads = "1 thread" if speed.threads == 1 else f"{speed.threads} threads"
+    memory = "not told by this system" if speed.peak_memory_mib is None else f"{speed.peak_memory_mib:.0f} MiB"
+    return {
+        "codec": f"{speed.codec}, {speed.precision}, {threads}, {speed.frames} frames of {speed.frame_ms:.0f} ms",
+        "start": f"{speed.start_ms:.0f} ms from opening the codec to the first frame",
+        "peak memory": memory,
+    }
 
 
 def _sound_rows(sound: SoundCheck | None) -> dict[str, str]:
@@ -196,11 +220,11 @@ def _sound_rows(sound: SoundCheck | None) -> dict[str, str]:
     return {"room": room, "echo": echo}
 
 
-def _worker_row(worker: WorkerCheck | None) -> dict[str, str]:
+def _worker_row(name: str, worker: WorkerCheck | None) -> dict[str, str]:
     if worker is None:
         return {}
     if worker.problem is not None:
-        return {"worker": worker.problem}
+        return {name: f"{worker.address}, no answer that is of use"}
     step = f", {worker.step_ms:.0f} ms a step" if worker.step_ms else ""
     trip = f"{worker.round_trip_ms:.0f} ms there and back (at most {worker.slowest_ms:.0f})"
-    return {"worker": f"{worker.address}, {worker.model}, {trip}{step}, {worker.free_slots} slots free"}
+    return {name: f"{worker.address}, {worker.model}, {trip}{step}, {worker.free_slots} slots free"}

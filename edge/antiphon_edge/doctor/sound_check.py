@@ -19,6 +19,8 @@ SIGNAL_S = 6.0
 QUIET_S = 1.0  # before it, for the noise of the room
 PREFILL_MS = 80  # of the speaker: what comes a frame late is played as it is
 TAIL_S = 1.0  # after it, for an echo that comes late
+CLIPPING_DBFS = -0.5
+FAINT_DBFS = -40.0  # the loudest that was heard, though the speaker plays at -20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ async def check_sound(input_device: str | None, output_device: str | None) -> So
     return SoundCheck(
         None,
         *names,
-        room_dbfs=_dbfs(room),
-        peak_dbfs=_dbfs(whole),
+        room_dbfs=peak_dbfs(room),
+        peak_dbfs=peak_dbfs(whole),
         echo=find_echo(whole[(quiet + 1) * FRAME_SAMPLES :], signal, RATE_HZ, float(np.mean(np.square(room)))),
         losses=losses,
     )
@@ -80,6 +82,7 @@ def _losses(microphone: Microphone, speaker: Speaker) -> int:
     return microphone.overflows + microphone.dropped_frames + speaker.underflows + speaker.stats.underruns
 
 
-def _dbfs(samples: Pcm) -> float | None:
+def peak_dbfs(samples: Pcm) -> float | None:
+    """The loudest sample, in decibels below full scale; None in digital silence."""
     peak = float(np.abs(samples).max(initial=0.0))
     return round(20 * math.log10(peak), 1) if peak > 0 else None

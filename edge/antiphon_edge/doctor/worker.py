@@ -33,6 +33,8 @@ class WorkerCheck:
     free_slots: int = 0
     slower_than_real_time: bool = False
     draining: bool = False
+    speaks: bool = False
+    """Its model does more than listen."""
 
 
 async def check_worker(address: str, credentials: Credentials) -> WorkerCheck:
@@ -56,4 +58,5 @@ async def check_worker(address: str, credentials: Credentials) -> WorkerCheck:
         free_slots=max(0, answer.limits.max_sessions - answer.load.sessions),
         slower_than_real_time=answer.load.slower_than_real_time,
         draining=answer.load.draining,
+        speaks=answer.model.model_codebooks > 0,
     )

@@ -54,6 +54,30 @@ class Utterance(Event, frozen=True):
     text: str
 
 
+class Word(Event, frozen=True):
+    """The person has said a word, as a transcription worker hears it."""
+
+    text: str
+    start_s: float
+    """Seconds from the first frame of the person's sound."""
+
+
+class Said(Event, frozen=True):
+    """The person has come to a pause, or no word has come for a second: all of them since the last one."""
+
+    text: str
+
+
+class Transcriber(Event, frozen=True):
+    """What became of the transcription worker."""
+
+    state: str
+    """"connected", "lost" or "back"."""
+    address: str
+    reason: str
+    """Why it is lost; empty else."""
+
+
 class Speaking(Event, frozen=True):
     """The model's voice begins."""
 
@@ -117,6 +141,8 @@ class Lost(Event, frozen=True):
     """Replies that were played after their turn."""
     playout_gap_ms: int = 0
     """In all gaps of the reply together."""
+    unwritten_frames: int = 0
+    """Frames of the person that the transcription worker never heard."""
 
 
 class Slow(Event, frozen=True):

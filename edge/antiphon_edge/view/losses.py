@@ -16,6 +16,7 @@ _WORDS = {
     "late_replies": ("reply too late to be played", "replies too late to be played"),
     "playout_late_frames": ("reply played late", "replies played late"),
     "playout_gap_ms": ("ms of gaps", "ms of gaps"),
+    "unwritten_frames": ("frame of yours not written down", "frames of yours not written down"),
 }
 
 

@@ -19,6 +19,12 @@ def line(event: events.Event) -> str | None:
             return f"reconnecting: {reason}"
         case events.Resumed(address=address, after_s=after_s):
             return f"the conversation goes on at {address} after {after_s:.1f} s"
+        case events.Said(text=text):
+            return f"you: {text}"
+        case events.Transcriber(state="lost", reason=reason):
+            return f"your words are not written down: {reason}"
+        case events.Transcriber(state="back"):
+            return "your words are written down again"
         case events.Lost():
             return f"lost: {sentence(event)}"
         case events.Slow(slow=True, lag_s=lag_s):

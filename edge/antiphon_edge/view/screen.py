@@ -39,7 +39,8 @@ class Screen:
     def __init__(self, levels: Levels, console: Console | None = None) -> None:
         self._levels = levels
         self._console = Console(highlight=False) if console is None else console
-        self._said = ""
+        self._text = ""  # the model's, below
+        self._said: str | None = None  # the person's; None where nobody writes it down
         self._worker = "connecting"
         self._devices: dict[str, str] = {}
         self._status: events.Status | None = None
@@ -70,10 +71,16 @@ class Screen:
                 self._devices = {"input": microphone or "none", "output": speaker or "none"}
                 self._live.start()
             case events.Text(text=text):
-                self._said += plain_text(text)
+                self._text += plain_text(text)
             case events.Utterance(text=text):
-                self._said = ""
+                self._text = ""
                 self._console.print(Text(plain_text(text)))
+            case events.Word(text=text):
+                self._said = f"{self._said or ''} {plain_line(text)}"
+            case events.Said():
+                self._said = ""
+            case events.Transcriber(state=state):
+                self._said = None if state == "lost" else self._said or ""
             case events.Status(muted=muted):
                 self._status, self._muted = event, muted
             case events.Muted(muted=muted):
@@ -84,7 +91,8 @@ class Screen:
                 self._live.stop()
         words = line(event)
         if words is not None and not isinstance(event, events.Muted | events.Listening):
-            self._console.print(Text(plain_line(words), style="yellow"))
+            style = "cyan" if isinstance(event, events.Said) else "yellow"
+            self._console.print(Text(plain_line(words), style=style))
 
     def draw(self) -> Group:
         """The lower part."""
@@ -98,7 +106,8 @@ class Screen:
         if status is not None and status.round_trip_ms is not None:
             delay = f", round trip {status.round_trip_ms:.0f} ms{delay}"
         foot = Text(f"{self._worker}{delay}; m mutes, q quits", style="dim")
-        return Group(Text(self._said.strip()), table, foot)
+        said = [] if self._said is None else [Text(f"you:{self._said}" if self._said else "", style="cyan")]
+        return Group(*said, Text(self._text.strip()), table, foot)
 
 
 class Keys:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from msgspec import structs
 
@@ -20,10 +21,18 @@ from antiphon_edge.view import events
 from antiphon_edge.view.losses import since
 from antiphon_edge.view.meter import Meter, VoiceGate
 from antiphon_edge.view.mute import Mute
+from antiphon_edge.view.phrase import Phrase
 
 LOOK_S = 1.0  # what was lost is told within twice that
-PAUSE_S = 1.0  # without text: an utterance is over
 COSTS_OF_AN_OUTAGE = ("unheard_frames", "playout_underruns", "playout_late_frames", "playout_gap_ms")
+
+
+class Unwritten(Protocol):
+    """A transcriber, as far as it is watched."""
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that were not written down."""
 
 
 @dataclass(slots=True)
@@ -34,6 +43,7 @@ class Parts:
     conversation: Conversation | None = None
     microphone: Microphone | None = None
     speaker: Speaker | None = None
+    transcriber: Unwritten | None = None
     frame_s: float = 0.08
 
 
@@ -53,8 +63,9 @@ class Watcher:
         self._clock = clock
         self._heard, self._played = Meter(), Meter()
         self._voice = VoiceGate()
-        self._words: list[str] = []
-        self._word_s = 0.0
+        self._text = Phrase()  # the model's
+        self._said = Phrase()  # the person's
+        self._transcriber_state = ""
         self._looking_for_worker = False
         self._slow = False
         self._longest_lag_s = 0.0
@@ -97,8 +108,30 @@ class Watcher:
         """For `talk`."""
         if reply.text:
             self._publish(events.Text(reply.text, reply.sequence))
-            self._words.append(reply.text)
-            self._word_s = self._clock()
+            self._text.add(reply.text, self._clock())
+
+    def word(self, text: str, start_s: float) -> None:
+        """The person has said a word."""
+        self._publish(events.Word(text, round(start_s, 3)))
+        self._said.add(f" {text}", self._clock())
+
+    def said(self) -> None:
+        """The person has come to a pause."""
+        if text := self._said.take():
+            self._publish(events.Said(text))
+
+    def transcriber_connected(self, address: str) -> None:
+        """Somebody writes down what the person says."""
+        self._tell_transcriber("back" if self._transcriber_state else "connected", address)
+
+    def transcriber_lost(self, address: str, reason: str) -> None:
+        """Nobody does; told once an outage."""
+        if self._transcriber_state != "lost":
+            self._tell_transcriber("lost", address, reason)
+
+    def _tell_transcriber(self, state: str, address: str, reason: str = "") -> None:
+        self._transcriber_state = state
+        self._publish(events.Transcriber(state, address, reason))
 
     async def hear(self, frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
         """The person's frames, through the mute."""
@@ -120,11 +153,13 @@ class Watcher:
 
     def look(self) -> None:
         """Tells what was lost since the last look, whether replies are late, and how it goes."""
-        self._end_utterance()
+        self._end_phrases()
         lost = self.lost()
         if self._looking_for_worker:  # which was told; what it has cost is told when it is over
             untold = {name: getattr(self._told, name) for name in COSTS_OF_AN_OUTAGE}
             lost = structs.replace(lost, **untold)
+        if self._transcriber_state == "lost":
+            lost = structs.replace(lost, unwritten_frames=self._told.unwritten_frames)
         if lost != self._told:
             self._publish(since(self._told, lost))
             self._told = lost
@@ -151,8 +186,7 @@ class Watcher:
 
     def end(self) -> events.Ended:
         """Tells the rest, and how it was together."""
-        self._word_s = -PAUSE_S
-        self._end_utterance()
+        self._end_phrases(anyway=True)
         session, conversation = self.parts.session, self.parts.conversation or Conversation()
         microphone, speaker = self.parts.microphone, self.parts.speaker
         ended = events.Ended(
@@ -183,13 +217,16 @@ class Watcher:
             late_replies=0 if conversation is None else conversation.skipped_replies,
             playout_late_frames=0 if stats is None else stats.late_frames,
             playout_gap_ms=0 if stats is None else round(stats.gap_ms),
+            unwritten_frames=0 if self.parts.transcriber is None else self.parts.transcriber.dropped_frames,
         )
 
     def _lag_s(self) -> float:
         session = self.parts.session
         return 0.0 if session is None else round(session.in_flight * self.parts.frame_s, 3)
 
-    def _end_utterance(self) -> None:
-        if self._words and self._clock() - self._word_s >= PAUSE_S:
-            self._publish(events.Utterance("".join(self._words).strip()))
-            self._words.clear()
+    def _end_phrases(self, *, anyway: bool = False) -> None:
+        now_s = self._clock()
+        if anyway or self._said.is_over(now_s):
+            self.said()
+        if (anyway or self._text.is_over(now_s)) and (text := self._text.take()):
+            self._publish(events.Utterance(text))

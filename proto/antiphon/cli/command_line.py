@@ -90,8 +90,8 @@ def in_flags(message: str, command: click.Command) -> str:
     return re.sub(r"`\w+`", lambda found: flags.get(found[0], found[0]), message)
 
 
-def group(help_text: str) -> click.Group:
-    """An empty group with --version, --log-level and --log-format."""
+def group(help_text: str, begin: Callable[[click.Context], None] = lambda context: None) -> click.Group:
+    """An empty group with --version, --log-level and --log-format; `begin` is called before a command."""
 
     @click.group(cls=_Group, help=help_text, context_settings=CONTEXT)
     @click.version_option(__version__)
@@ -107,8 +107,10 @@ def group(help_text: str) -> click.Group:
         default="text",
         help="Say it in lines of text, or of JSON for programs.",
     )
-    def root(log_level: str, log_format: logs.Format) -> None:
+    @click.pass_context
+    def root(context: click.Context, log_level: str, log_format: logs.Format) -> None:
         logs.configure(log_level.upper(), log_format)
+        begin(context)
 
     return root
 

@@ -16,10 +16,14 @@ class OutputFileError(AntiphonError):
 
 
 @contextmanager
-def output_file(path: Path) -> Iterator[BinaryIO]:
+def output_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A file that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
 
     It is created at once, so that no work is done for a result that cannot be kept.
+
+    Args:
+        path: of the result.
+        private: it is for its owner alone to read, and on the disk when the block has ended.
 
     Raises:
         OutputFileError: it cannot be created, or (when the block ends) the disk is full.
@@ -32,10 +36,17 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
         whole = path.resolve()
         partial = whole.with_name(f".{whole.name}.{os.getpid()}")
         try:
-            with partial.open("xb") as file:
+            with open(partial, "xb", opener=_for_the_owner if private else None) as file:
                 yield file
+                if private:
+                    file.flush()
+                    os.fsync(file.fileno())
             partial.replace(whole)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise OutputFileError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

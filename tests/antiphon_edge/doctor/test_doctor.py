@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +12,18 @@ import pytest
 
 from antiphon_edge.audio.devices import AudioDevice
 from antiphon_edge.doctor.advice import advice
-from antiphon_edge.doctor.device import Device, LiveAudio, choose_defaults, find_device
+from antiphon_edge.doctor.device import Device, LiveAudio, choose_devices, find_device
 from antiphon_edge.doctor.echo_path import EchoPath
-from antiphon_edge.doctor.report import Report, Spread, diagnose, format_report, judge
+from antiphon_edge.doctor.report import (
+    Report,
+    Speed,
+    Spread,
+    Surroundings,
+    diagnose,
+    format_report,
+    judge,
+    summarize,
+)
 from antiphon_edge.doctor.sound_check import SoundCheck
 from antiphon_edge.doctor.timing import Timing
 from antiphon_edge.doctor.worker import WorkerCheck, check_worker
@@ -30,7 +41,11 @@ def report(
     encode_ms: float, decode_ms: float, *, peak: int | None = 100 * 2**20, live_audio: LiveAudio = SILENT
 ) -> Report:
     timing = Timing(512.0, (encode_ms,) * 50, (decode_ms,) * 50, peak)
-    return diagnose(timing, PI, live_audio, codec="codec", precision="int8", threads=1, frame_ms=80.0)
+    return diagnose(Surroundings(PI, live_audio), speed(timing))
+
+
+def speed(timing: Timing) -> Speed:
+    return summarize(timing, codec="codec", precision="int8", threads=1, frame_ms=80.0)
 
 
 def late(p95_ms: float) -> Spread:
@@ -47,8 +62,9 @@ def test_percentiles_are_of_all_frames() -> None:
 
 def test_encode_and_decode_of_a_frame_count_together() -> None:
     found = report(30.0, 20.0)
-    assert found.both == Spread(50.0, 50.0, 50.0)
-    assert found.real_time_factor == 50 / 80
+    assert found.speed is not None
+    assert found.speed.both == Spread(50.0, 50.0, 50.0)
+    assert found.speed.real_time_factor == 50 / 80
     assert found.keeps_up
     assert found.verdict == "keeps up with 37 % to spare."
 
@@ -59,8 +75,7 @@ def test_what_counts_is_the_95th_percentile() -> None:
     stutters = Timing(0.0, frame_ms + (200.0,) * 10, frame_ms + (0.0,) * 10, None)  # 10 of 100
 
     def keeps_up(timing: Timing) -> bool:
-        found = diagnose(timing, PI, SILENT, codec="codec", precision="int8", threads=1, frame_ms=80.0)
-        return found.keeps_up
+        return diagnose(Surroundings(PI, SILENT), speed(timing)).keeps_up
 
     assert keeps_up(hiccups)
     assert not keeps_up(stutters)
@@ -113,16 +128,17 @@ def test_the_table_holds_every_figure_and_ends_with_the_verdict() -> None:
 def test_the_table_says_what_is_missing() -> None:
     text = format_report(report(1.0, 1.0, peak=None))
     assert "peak memory  not told by this system" in text
-    assert "live audio   live audio needs PyAudio" in text
+    assert "live audio   microphone none, speaker none" in text
+    assert "1. live audio needs PyAudio, which is not here" in text
 
 
 @pytest.mark.parametrize(
     ("devices", "expected"),
     [
-        ([], LiveAudio(None, None, "there is no default microphone and no default speaker")),
+        ([], LiveAudio(None, None, "this machine has no microphone and no speaker: connect them, or use wav files")),
         (
             [sound_device("speaker", default_output=True)],
-            LiveAudio(None, "speaker", "there is no default microphone"),
+            LiveAudio(None, "speaker", "this machine has no default microphone: choose one of 0 (speaker)"),
         ),
         (
             [sound_device("mic", default_input=True), sound_device("other"), sound_device("out", default_output=True)],
@@ -130,8 +146,16 @@ def test_the_table_says_what_is_missing() -> None:
         ),
     ],
 )
-def test_live_audio_needs_both_defaults(devices: list[AudioDevice], expected: LiveAudio) -> None:
-    assert choose_defaults(devices) == expected
+def test_live_audio_needs_both_devices(devices: list[AudioDevice], expected: LiveAudio) -> None:
+    assert choose_devices(devices) == expected
+
+
+def test_devices_that_are_named_need_no_default() -> None:
+    devices = [sound_device("mic"), replace(sound_device("out"), index=1)]
+    assert choose_devices(devices, "mic", "1") == LiveAudio("mic", "out", None)
+    missing = choose_devices(devices, "kazoo", "out").missing
+    assert missing is not None
+    assert missing.startswith("there is no microphone 'kazoo'")
 
 
 def test_every_device_has_a_name_and_a_core() -> None:
@@ -203,13 +227,11 @@ def test_what_is_to_mend_is_told_in_order(
 def test_the_table_has_the_echo_the_worker_and_what_to_mend() -> None:
     timing = Timing(512.0, (30.0,) * 50, (20.0,) * 50, None)
     full = replace(WORKER, free_slots=0)
-    found = diagnose(
-        timing, PI, BOTH, codec="codec", precision="int8", threads=1, frame_ms=80.0, sound=SOUND, worker=full
-    )
-    text = format_report(found)
+    text = format_report(diagnose(Surroundings(PI, BOTH, SOUND, full, WORKER), speed(timing)))
     assert "room         -60 dBFS" in text
     assert "echo         -12 dB, 180 ms from playing to hearing, clocks +20 ppm apart" in text
     assert "worker       a:1, clerk, 20 ms there and back (at most 30), 6 ms a step, 0 slots free" in text
+    assert "transcriber  a:1, clerk, 20 ms there and back" in text
     assert "To mend, in this order:\n1. the worker is full: use another, or come back later\n" in text
     assert text.splitlines()[-1] == "This device keeps up with 37 % to spare."
 
@@ -228,13 +250,77 @@ async def test_a_worker_that_does_not_answer_is_a_finding_and_no_error() -> None
     assert address in found.problem
 
 
-def test_a_missing_codec_is_one_sentence(tmp_path: Path) -> None:
-    assert "codec.json" in one_sentence(run("antiphon-edge", "doctor", "--codec", tmp_path))
+def test_what_keeps_a_conversation_from_beginning_comes_first() -> None:
+    found = advice(
+        SILENT,
+        None,
+        replace(WORKER, free_slots=0),
+        codec_problem="no codec",
+        transcriber=replace(WORKER, speaks=True, address="b:1"),
+    )
+    begins = [
+        "live audio needs PyAudio",
+        "no codec",
+        "the worker is full",
+        "your words are not written down: clerk at b:1",
+    ]
+    assert [sentence.startswith(begin) for sentence, begin in zip(found, begins, strict=True)] == [True] * 4
 
 
-def test_nobody_to_pull_the_codec_from_is_one_sentence() -> None:
+@pytest.mark.parametrize(
+    ("transcriber", "words"),
+    [
+        (WORKER, None),
+        (WorkerCheck("b:1", "no worker answers at b:1"), "not written down: no worker answers at b:1"),
+        (replace(WORKER, free_slots=0), "is full; use another"),
+    ],
+)
+def test_a_transcriber_is_looked_at_too(transcriber: WorkerCheck, words: str | None) -> None:
+    found = advice(BOTH, SOUND, WORKER, transcriber=transcriber)
+    assert found == [] if words is None else words in found[0]
+
+
+def test_a_device_that_is_too_slow_is_to_mend_too() -> None:
+    assert report(80.0, 30.0, live_audio=BOTH).mend == [
+        "this device does not keep up: 95 of 100 frames of 80 ms take up to 110 ms; try --threads 2 or a faster device"
+    ]
+
+
+def looked(*arguments: str | Path, **variables: str) -> list[str]:
+    """What is to mend, and the verdict."""
+    finished = run("antiphon-edge", "doctor", "--no-sound", *arguments, **variables)
+    assert (finished.status, finished.err) == (1, "")
+    return finished.out.partition("To mend, in this order:\n")[2].splitlines()
+
+
+def test_with_nothing_at_all_it_says_what_to_mend_and_in_what_order(tmp_path: Path) -> None:
+    (tmp_path / "pyaudio.py").write_text("raise ImportError('no PortAudio')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
     address = unused_address()
-    assert f"no worker answers at {address}" in one_sentence(run("antiphon-edge", "doctor", "--server", address))
+    first, second, empty, verdict = looked("--server", address, PYTHONPATH=path)
+    assert first.startswith("1. live audio needs PyAudio, which is not here")
+    assert "sudo apt-get install portaudio19-dev" in first
+    assert second.startswith(f"2. no worker answers at {address}")
+    assert (empty, verdict) == ("", "This device was not measured: there is no codec.")
+
+
+def test_without_any_settings_it_leads_to_setup() -> None:
+    assert any("antiphon-edge setup settles which worker it is" in line for line in looked("--pull-timeout", "1"))
+
+
+def test_a_missing_codec_is_to_mend(tmp_path: Path) -> None:
+    assert any("codec.json: cannot be read" in line for line in looked("--codec", tmp_path))
+
+
+def test_a_worker_of_another_machine_without_tls_is_to_mend() -> None:
+    assert any("use --tls, or --insecure" in line for line in looked("--server", "worker.example:1"))
+
+
+def test_json_has_the_same_fields_without_a_codec(tmp_path: Path) -> None:
+    finished = run("antiphon-edge", "doctor", "--no-sound", "--codec", tmp_path, "--json")
+    found = json.loads(finished.out)
+    assert (found["keeps_up"], found["encode"], found["codec"]) == (False, None, None)
+    assert any("codec.json: cannot be read" in sentence for sentence in found["mend"])
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--seconds", "0"), ("--seconds", "nan"), ("--threads", "0")])

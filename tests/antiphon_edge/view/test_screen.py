@@ -68,6 +68,25 @@ def test_words_come_below_and_stay_above_when_they_are_said(world: World) -> Non
     assert "you said" in world.above()
 
 
+def test_where_somebody_writes_it_down_the_persons_words_come_above_the_models(world: World) -> None:
+    world.show(events.Transcriber("connected", "b:1", ""), events.Text(" ready", 1))
+    assert [row.strip() for row in world.below().splitlines()[:2]] == ["", "ready"]
+    world.show(events.Word("three", 0.1), events.Word("se\x1b[2Jven", 0.5))
+    assert [row.strip() for row in world.below().splitlines()[:2]] == ["you: three se[2Jven", "ready"]
+    world.show(events.Said("three seven"))
+    assert world.below().splitlines()[0].strip() == ""
+    assert "you: three seven" in world.above()
+
+
+def test_words_that_nobody_writes_down_have_no_place(world: World) -> None:
+    world.show(events.Transcriber("connected", "b:1", ""), events.Word("three", 0.1))
+    world.show(events.Transcriber("lost", "b:1", "it went"))
+    assert "your words are not written down: it went" in world.above()
+    assert world.below().splitlines()[1].split()[:1] == ["you"]
+    world.show(events.Transcriber("back", "b:1", ""))
+    assert world.below().splitlines()[2].split()[:1] == ["you"]
+
+
 def test_what_is_told_to_a_person_stays_above(world: World) -> None:
     world.show(events.Reconnecting("the worker went"), events.Lost(late_replies=2))
     assert "reconnecting: the worker went" in world.above()

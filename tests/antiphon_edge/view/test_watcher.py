@@ -16,7 +16,8 @@ from antiphon_edge.client.events import Reconnecting, Reply, Resumed
 from antiphon_edge.talk.conversation import Conversation
 from antiphon_edge.view import events
 from antiphon_edge.view.mute import Mute
-from antiphon_edge.view.watcher import PAUSE_S, Watcher
+from antiphon_edge.view.phrase import PAUSE_S
+from antiphon_edge.view.watcher import Watcher
 
 FRAME_SAMPLES = 1920
 LOUD = np.full(FRAME_SAMPLES, 0.5, np.float32)
@@ -76,6 +77,47 @@ def test_what_is_lost_is_told_at_the_next_look_and_once(world: World) -> None:
         events.Lost(microphone_overflows=3, speaker_underflows=1, unheard_frames=7, late_replies=4),
     ]
     assert world.watcher.end().lost == events.Lost(24, 3, 1, 2, 100, 7, 4, 3, 140)
+
+
+def test_words_of_the_person_are_told_at_once_and_together_at_a_pause(world: World) -> None:
+    world.watcher.word("one", 0.12345)
+    world.watcher.word("two", 0.5)
+    world.watcher.said()
+    world.watcher.said()
+    assert world.of(events.Word) == [events.Word("one", 0.123), events.Word("two", 0.5)]
+    assert world.of(events.Said) == [events.Said("one two")]
+
+
+def test_words_without_a_pause_are_together_when_no_more_come_or_the_conversation_ends(world: World) -> None:
+    world.watcher.word("one", 0.1)
+    world.watcher.look()
+    assert world.of(events.Said) == []
+    world.now_s += PAUSE_S
+    world.watcher.look()
+    world.watcher.word("two", 2.0)
+    world.watcher.end()
+    assert world.of(events.Said) == [events.Said("one"), events.Said("two")]
+
+
+def test_an_outage_of_the_transcriber_is_told_once_and_what_it_cost_afterwards(world: World) -> None:
+    transcriber = SimpleNamespace(dropped_frames=0)
+    world.watcher.parts.transcriber = transcriber
+    world.watcher.transcriber_connected("b:1")
+    world.watcher.transcriber_lost("b:1", "it went")
+    transcriber.dropped_frames = 12
+    world.watcher.look()
+    world.watcher.transcriber_lost("b:1", "it is still away")
+    transcriber.dropped_frames = 24
+    world.watcher.look()
+    assert world.of(events.Lost) == []
+    world.watcher.transcriber_connected("b:1")
+    world.watcher.look()
+    assert world.of(events.Transcriber) == [
+        events.Transcriber("connected", "b:1", ""),
+        events.Transcriber("lost", "b:1", "it went"),
+        events.Transcriber("back", "b:1", ""),
+    ]
+    assert world.of(events.Lost) == [events.Lost(unwritten_frames=24)]
 
 
 def test_a_worker_that_falls_behind_is_told_while_it_does(world: World) -> None:
