@@ -44,12 +44,14 @@ class Manner:
     """How a client speaks.
 
     Args:
-        rate_hz: of its samples, both ways.
+        rate_hz: of the samples that it sends.
+        hears_hz: of those that it is sent; None for the same.
         grace_s: how late its samples may be before the model hears silence instead; None lets the model wait.
         live: a person listens: sound that comes too late after an outage is left out, its text is not.
     """
 
     rate_hz: int = 24_000
+    hears_hz: int | None = None
     grace_s: float | None = None
     live: bool = False
 
@@ -71,7 +73,7 @@ class Call:
         spec = codec.spec
         self._inbox = Inbox(spec.sample_rate_hz, spec.frame_samples, AHEAD_S)
         self._resample_up = resampler(manner.rate_hz, spec.sample_rate_hz)
-        self._resample_down = resampler(spec.sample_rate_hz, manner.rate_hz)
+        self._resample_down = resampler(spec.sample_rate_hz, manner.hears_hz or manner.rate_hz)
         self._pacer = Pacer(spec.frame_s, manner.grace_s, self._loop.time())
         self._news = asyncio.Event()  # samples came, or no more will
         self._room = asyncio.Event()  # the inbox has some, or the call has ended

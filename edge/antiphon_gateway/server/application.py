@@ -9,9 +9,10 @@ from aiohttp import web
 from antiphon.errors import AntiphonError
 from antiphon_gateway.doors.chat import door as chat
 from antiphon_gateway.doors.gateway import Gateway
+from antiphon_gateway.doors.realtime import door as realtime
 from antiphon_gateway.doors.requests import sentences
 
-DOORS = (chat,)
+DOORS = (chat, realtime)
 REQUEST_BYTES = 1 << 20  # of a request's body
 
 

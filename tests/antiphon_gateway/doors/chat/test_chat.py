@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 from collections.abc import AsyncIterator
 
-import aiohttp
-import av
-import numpy as np
 import pytest
 
-from antiphon_gateway.doors.chat import door
 from antiphon_gateway.server.process import Server
-from antiphon_gateway.wire.chat import Kind
-from antiphon_gateway.wire.opus import OpusWriter
-from tests.support.chat_client import ChatClient, chat
-from tests.support.gateways import RATE_HZ, gateway, utterances
-from tests.support.time_travel import Clock, until
+from tests.support.chat_client import chat
+from tests.support.gateways import gateway, utterances
 from tools.harness.worker_process import Worker
 
 PAGE = "text_temperature=0&text_topk=25&audio_temperature=0&audio_topk=250&pad_mult=0&text_seed=7&audio_seed=7"
