@@ -1,4 +1,4 @@
-"""The Pi's page: its five commands, run as they stand there but for the first, which needs root and changes the machine."""
+"""The page of the Pi: its five commands, run as they stand there but for the first, which needs root."""
 
 from __future__ import annotations
 
