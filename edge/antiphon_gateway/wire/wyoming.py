@@ -11,10 +11,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from wyoming.event import Event
+from wyoming.version import __version__
 
 from antiphon_gateway.errors import MessageError
 
+VERSION = __version__
 MOST_BYTES = 1 << 20  # of a line, of data or of a payload: 10 s of sound at 48 kHz
+
+
+def pack(event: Event) -> bytes:
+    """An event as it goes on the wire."""
+    data = json.dumps(event.data, ensure_ascii=False).encode() if event.data else b""
+    payload = event.payload or b""
+    header = {"type": event.type, "version": VERSION, "data_length": len(data), "payload_length": len(payload)}
+    return b"".join((json.dumps(header).encode(), b"\n", data, payload))
 
 
 class Framer:
