@@ -1,4 +1,4 @@
-"""A client's TCP connection, bounded: in how long it may leave unread what it is sent, and in how long it may be silent."""
+"""A client's TCP connection, bounded: in how long it may leave ours unread, and in how long it may be silent."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from antiphon_gateway.errors import MessageError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.audiosocket import (
     RATES_HZ,
     Digit,

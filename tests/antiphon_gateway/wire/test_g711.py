@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
+
 from antiphon_gateway.wire.g711 import A_LAW, G711, MU_LAW
 
 LAWS = pytest.mark.parametrize(("law", "subtype"), [(MU_LAW, "ULAW"), (A_LAW, "ALAW")], ids=["µ-law", "A-law"])
@@ -29,7 +30,7 @@ def test_a_level_is_written_as_its_own_code(law: G711, subtype: str) -> None:
 
 @LAWS
 def test_every_sample_gets_a_level_next_to_it(law: G711, subtype: str) -> None:
-    samples = np.arange(-32_768, 32_768).astype(np.float32) / 32_768
+    samples = np.arange(-32_768, 32_768).astype(np.float32) / np.float32(32_768)
     levels = np.unique(law.decode(CODES))
     above = np.searchsorted(levels, samples).clip(1, len(levels) - 1)
     written = law.decode(law.encode(samples))

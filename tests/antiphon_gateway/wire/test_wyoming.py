@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from antiphon_gateway.errors import MessageError
 from hypothesis import given
 from hypothesis import strategies as st
 from wyoming.event import Event, async_write_event
 
+from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.wyoming import MOST_BYTES, Framer
 
 

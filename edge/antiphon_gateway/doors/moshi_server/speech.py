@@ -51,7 +51,7 @@ def routes(gateway: Gateway) -> list[web.RouteDef]:
 
 
 def wanted(query: Query, fleet: Fleet) -> Wanted:
-    """The session that a query asks for. A model without a `cfg` is not told of one: clients send it to every server."""
+    """The session that a query asks for. A model without a `cfg` is told of none: clients send it to all."""
     sampling = fleet.model.sampling
     if query.temperature is not None:
         sampling = replace(sampling, text_temperature=query.temperature, audio_temperature=query.temperature)

@@ -1,4 +1,4 @@
-"""AudioSocket: a telephone call through Asterisk, over TCP. In the dialplan, with the gateway's `--audiosocket` address:
+"""AudioSocket: a telephone call through Asterisk, over TCP. In the dialplan, with the address of `--audiosocket`:
 
     same => n,AudioSocket(${UUID()},HOST:PORT)
 

@@ -4,9 +4,9 @@ In the call's TwiML, `persona` and `voice` for a model that takes them:
 
     <Connect><Stream url="wss://HOST/twilio"><Parameter name="persona" value="You are patient."/></Stream></Connect>
 
-Twilio's frames are the clock: they come whether anybody speaks or not, and what is sent back is played at the same pace.
-The protocol has no form for errors: the sentence is the reason with which the connection closes, and the call's TwiML
-goes on.
+Twilio's frames are the clock: they come whether anybody speaks or not, and what is sent back is played at the same
+pace. The protocol has no form for errors: the sentence is the reason with which the connection closes, and the call's
+TwiML goes on.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TwilioAccount:
         except ValueError:  # a port that is none
             whole = False
         if not whole:
-            raise ArgumentError(f"{self.url!r} is no URL that Twilio streams to: give wss://HOST/twilio, as in the TwiML")
+            raise ArgumentError(f"{self.url!r} is no URL of a stream: give wss://HOST/twilio, as in the TwiML")
 
     @property
     def path(self) -> str:

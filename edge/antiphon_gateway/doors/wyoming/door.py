@@ -9,6 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
+from wyoming.asr import Transcribe
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.error import Error
+from wyoming.event import Event, Eventable
+from wyoming.info import Describe
+from wyoming.ping import Ping, Pong
+from wyoming.tts import Synthesize, SynthesizeStart, SynthesizeStopped
+
 from antiphon.errors import AntiphonError
 from antiphon_gateway.doors.both_ways import both_ways
 from antiphon_gateway.doors.gateway import Gateway
@@ -17,13 +25,6 @@ from antiphon_gateway.doors.wyoming import listening, reading
 from antiphon_gateway.doors.wyoming.info import info
 from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.wyoming import Framer, pack
-from wyoming.asr import Transcribe
-from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.error import Error
-from wyoming.event import Event, Eventable
-from wyoming.info import Describe
-from wyoming.ping import Ping, Pong
-from wyoming.tts import Synthesize, SynthesizeStart, SynthesizeStopped
 
 IDLE_S = 300.0
 

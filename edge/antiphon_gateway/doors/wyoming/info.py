@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wyoming.info import AsrModel, AsrProgram, Attribution, Info, TtsProgram, TtsVoice
+
 from antiphon import __version__
 from antiphon_gateway.doors.gateway import Gateway
-from wyoming.info import AsrModel, AsrProgram, Attribution, Info, TtsProgram, TtsVoice
 
 NAME = "antiphon"
 ATTRIBUTION = Attribution("Antiphon", "")

@@ -1,10 +1,14 @@
-"""A turn of speech to text: `audio-start`, `audio-chunk`s, `audio-stop` up; the transcript down, as it comes and whole."""
+"""A turn of speech to text: `audio-start`, `audio-chunk`s, `audio-stop` up; the transcript down, in parts and whole."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
+
+from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
+from wyoming.audio import AudioChunk, AudioFormat, AudioStop
+from wyoming.event import Event, Eventable
 
 from antiphon_edge.transcript.words import Word, Words
 from antiphon_gateway.calls.call import Call, Manner
@@ -13,9 +17,6 @@ from antiphon_gateway.calls.fleet import Fleet, Wanted
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.pcm16 import pcm_from_bytes
-from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
-from wyoming.audio import AudioChunk, AudioFormat, AudioStop
-from wyoming.event import Event, Eventable
 
 NAME = "wyoming-asr"  # in the metrics
 LISTENING = Wanted(mode="transcription")

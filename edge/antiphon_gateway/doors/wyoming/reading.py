@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.event import Event
+from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStop
+
 from antiphon_gateway.calls.call import Call, Manner
 from antiphon_gateway.calls.events import Ended, Frame, Moved
 from antiphon_gateway.calls.fleet import Wanted
@@ -13,9 +17,6 @@ from antiphon_gateway.doors.wyoming.info import DEFAULT_VOICE
 from antiphon_gateway.doors.wyoming.listening import Tell
 from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.pcm16 import pcm_to_bytes
-from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.event import Event
-from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStop
 
 NAME = "wyoming-tts"  # in the metrics
 RATE_HZ = 24_000

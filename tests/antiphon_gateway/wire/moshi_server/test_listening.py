@@ -9,10 +9,10 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from antiphon_gateway.errors import MessageError
 
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_edge.client.events import Reply
+from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.moshi_server.listening import READY, Audio, Marker, OggOpus, Told, error, parse
 
 FRAME_S = 0.08

@@ -7,12 +7,12 @@ from contextlib import suppress
 import msgpack
 import numpy as np
 import pytest
-from antiphon_gateway.errors import MessageError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from antiphon.errors import AntiphonError
+from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.moshi_server.packing import pack, samples, unpack
 
 SOUND = arrays(np.float32, st.integers(0, 100), elements=st.floats(-1, 1, width=32))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgpack
 import numpy as np
 import pytest
-from antiphon_gateway.errors import MessageError
 
 from antiphon_edge.client.events import Reply, SpokenWord
+from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.moshi_server.reading import Eos, Format, Query, Text, Told, parse, parse_query
 
 FRAME = np.array([0.5, -0.25], np.float32)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from antiphon_gateway.errors import MessageError
-from antiphon_gateway.wire.g711 import MU_LAW
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon_gateway.errors import MessageError
+from antiphon_gateway.wire.g711 import MU_LAW
 from antiphon_gateway.wire.twilio.messages import Digit, Mark, Media, Start, Stop, clear, mark, media, parse
 
 STREAM = "MZ18ad3ab5a668481ce02b83e7395059f0"

@@ -1,0 +1,85 @@
+"""Telephones before a gateway: what a caller says at a telephone's rate, what they hear, and what was meant by it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import numpy as np
+import soxr
+
+from antiphon_edge.audio.pcm import Pcm
+from antiphon_gateway.calls.call import Call
+from antiphon_gateway.calls.events import Event, Frame
+from tests.support.gateways import RATE_HZ, Listener, Utterance
+from tests.support.time_travel import until
+
+PACKET_S, FRAME_S = 0.02, 0.08
+AHEAD_S = 0.24
+QUIET_S = 1.0  # after an utterance, until the last of the answer is heard
+
+
+def at_rate(samples: Pcm, rate_hz: int) -> Pcm:
+    """Samples [N] at 24 kHz as a telephone of another rate has them."""
+    resampled: Pcm = soxr.resample(samples, RATE_HZ, rate_hz).astype(np.float32)
+    return resampled
+
+
+class Caller:
+    """Who calls: says an utterance, and hears the answer at the telephone's rate.
+
+    Args:
+        utterance: what is said.
+        rate_hz: of the telephone.
+    """
+
+    def __init__(self, utterance: Utterance, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self.says = np.concatenate(
+            [at_rate(utterance.samples, rate_hz), np.zeros(round(QUIET_S * rate_hz), np.float32)]
+        )
+        self.heard = Listener()
+        self.said = 0
+        """Samples."""
+        self.frames = 0
+        """Of what is said that the model has answered, in words, sound or silence."""
+        self._utterance = utterance
+
+    async def packets(self) -> AsyncIterator[Pcm]:
+        """What is said, 20 ms [N] at a time, no further ahead of the model than a telephone is."""
+        samples = round(PACKET_S * self.rate_hz)
+        for at in range(0, len(self.says) - samples + 1, samples):
+            await until(lambda: self.said / self.rate_hz - self.frames * FRAME_S <= AHEAD_S)
+            self.said += samples
+            yield self.says[at : at + samples]
+
+    def hears(self, pcm: Pcm) -> None:
+        """Samples [N] at the telephone's rate."""
+        self.heard.sound(soxr.resample(pcm, self.rate_hz, RATE_HZ).astype(np.float32))
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether all digits came back: in what the model meant to say, and by ear."""
+        return self.heard.says(self._utterance) and self.heard.digits() == self._utterance.digits
+
+
+@contextmanager
+def overheard(caller: Caller) -> Iterator[None]:
+    """While it lasts, the caller knows the words of what the gateway's call says, and where in the sound each is: no
+    telephone carries text, and an ear for single digits must be told where one is."""
+    events = Call.events
+
+    async def with_text(call: Call) -> AsyncIterator[Event]:
+        samples = 0
+        async for event in events(call):
+            if isinstance(event, Frame):
+                caller.frames += 1
+                if event.reply.text.strip():
+                    caller.heard.words.append((samples / caller.rate_hz, event.reply.text.strip()))
+                caller.heard.text += event.reply.text
+                samples += 0 if event.pcm is None else len(event.pcm)
+            yield event
+
+    with mock.patch.object(Call, "events", with_text):
+        yield
