@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from antiphon.errors import SessionTimeoutError
-from antiphon_gateway.access.admission import Visitor
+from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.doors.socket import CLOSE_S, SEND_S
 from antiphon_gateway.errors import SlowClientError
 

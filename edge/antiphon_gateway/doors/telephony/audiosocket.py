@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from antiphon.errors import AntiphonError
-from antiphon_gateway.access.admission import Visitor
+from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.calls.call import Call, Manner
 from antiphon_gateway.calls.events import Ended, Frame, Moved
 from antiphon_gateway.calls.fleet import Wanted

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from antiphon.errors import AntiphonError, ArgumentError, PermissionDeniedError
-from antiphon_gateway.access.admission import Visitor
+from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.calls.call import Call, Manner
 from antiphon_gateway.calls.events import Ended, Frame, Moved
 from antiphon_gateway.calls.fleet import Wanted
