@@ -28,7 +28,7 @@ class TcpPort:
     def __init__(self, name: str, flag: str, serve: Handler) -> None:
         self.name, self._flag, self._serve = name, flag, serve
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Future[None]] = set()
 
     async def open(self, listen: str, insecure: bool) -> str:
         """Lets clients in; returns HOST:PORT as bound (port 0 picks one).
@@ -59,15 +59,17 @@ class TcpPort:
         """Lets nobody in and ends the connections that are left."""
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+        serving = asyncio.ensure_future(self._serve(reader, writer))
+        self._connections.add(serving)
         try:
-            await self._serve(reader, writer)
+            await asyncio.wait({serving})  # a connection that `close` cancels is no error of this task's
         finally:
-            self._tasks.discard(task)
+            self._connections.discard(serving)
+        if not serving.cancelled():
+            serving.result()

@@ -69,6 +69,15 @@ async def asterisk(server: Server) -> AsyncIterator[Asterisk]:
         writer.close()
 
 
+async def talk(peer: Asterisk) -> None:
+    """Says nothing until something is heard."""
+    hearing = asyncio.create_task(peer.hear())
+    while not hearing.done():
+        await peer.send(sound(8_000, SILENCE))
+        await asyncio.sleep(0.005)
+    assert hearing.result()
+
+
 async def carry(server: Server, caller: Caller) -> None:
     """Carries a call to the end of what its caller says."""
     heard = 0
