@@ -9,12 +9,12 @@ from aiohttp import web
 from antiphon.errors import AntiphonError
 from antiphon_gateway.doors.chat import door as chat
 from antiphon_gateway.doors.gateway import Gateway
-from antiphon_gateway.doors.moshi_server import speech, transcription
+from antiphon_gateway.doors.moshi_server import build_info, speech, transcription
 from antiphon_gateway.doors.realtime import door as realtime
 from antiphon_gateway.doors.requests import sentences
 from antiphon_gateway.doors.telephony import twilio
 
-DOORS = (chat, realtime, transcription, speech)
+DOORS = (chat, realtime, transcription, speech, build_info)
 REQUEST_BYTES = 1 << 20  # of a request's body
 
 

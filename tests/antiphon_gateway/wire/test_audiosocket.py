@@ -100,7 +100,7 @@ def test_a_hang_up_is_three_zero_bytes() -> None:
         (b"GET / HTTP/1.1\r\n" + b"x" * 20_000, "kind 0x47 are not known: is it AudioSocket"),
         (b"\x01\x00\x02ab", "kind 0x01 with 2 bytes"),
         (b"\x03\x00\x01\xff", "kind 0x03 with 1 bytes"),
-        (b"\x10\x00\x03abc", "sound of 3 bytes, which is no whole number of 16-bit samples"),
+        (b"\x10\x00\x03abc", "sound of 3 bytes, which is"),
     ],
     ids=["a browser", "half a UUID", "no key", "half a sample"],
 )

@@ -24,6 +24,8 @@ PAUSE_HEADS = 4
 """The published models have as many, for pauses of 0.5, 1, 2 and 3 s, and clients look at one by its index. A worker
 tells of one alone, the one that the published clients take, and it stands for all."""
 
+MOST_OPUS_BYTES = 1 << 16  # in a message: some 20 s as clients send it, a minute and a half at the most
+
 READY = pack("Ready")
 
 
@@ -118,9 +120,11 @@ class Told:
 
 def _bytes(message: dict[str, Any], name: str) -> bytes:
     """A field that is binary, or a list of bytes, as Rust's packer writes it."""
-    if isinstance(value := message.get(name), bytes):
-        return value
+    value = message.get(name)
     try:
-        return bytes(field(message, name, list))
+        data = value if isinstance(value, bytes) else bytes(field(message, name, list))
     except (TypeError, ValueError):
         raise MessageError(f"{message['type']}.{name}: expected bytes") from None
+    if len(data) > MOST_OPUS_BYTES:
+        raise MessageError(f"{message['type']}.{name}: more than {MOST_OPUS_BYTES} bytes: send sound in shorter ones")
+    return data

@@ -199,6 +199,41 @@ async def test_without_a_worker_that_listens_a_client_is_told_so() -> None:
     assert "no worker for speech to text" in message["message"]
 
 
+async def test_a_worker_that_dies_amid_a_sentence_is_not_noticed(
+    ears: Worker, golden: Path, tiny_codec: Path, tmp_path: Path, sentence: list[float]
+) -> None:
+    expected = await transcribed(ears, tiny_codec, sentence)
+    with worker("--model", golden / "stt-tiny", "--codec", tiny_codec) as dying:
+        workers = Workers(transcription=(dying.address, ears.address), cache=tmp_path)
+        async with (
+            gateway((), workers=workers) as server,
+            aiohttp.ClientSession(f"http://{server.address}") as client,
+            client.ws_connect(PATH) as socket,
+        ):
+            await told(socket, until="Ready")
+            await socket.send_bytes(packed("Audio", pcm=sentence[: len(sentence) // 2]))
+            messages = await told(socket, until="Word")
+            dying.kill()
+            await socket.send_bytes(packed("Audio", pcm=sentence[len(sentence) // 2 :]))
+            await socket.send_bytes(packed("Marker", id=0))
+            await socket.send_bytes(packed("Audio", pcm=SECOND))
+            messages += await told(socket, until="Marker")
+    words = [message["text"] for message in messages if message["type"] == "Word"]
+    assert len(words) > 10
+    assert words == [text for text, _ in expected][: len(words)]
+
+
+async def test_unmute_sees_whether_the_server_is_up(ears: Worker, tmp_path: Path) -> None:
+    async with listening(ears, tmp_path) as client, client.get("/api/build_info") as response:
+        assert response.status == 200
+    async with (
+        gateway((), workers=Workers()) as server,
+        aiohttp.ClientSession(f"http://{server.address}") as client,
+        client.get("/api/build_info") as response,
+    ):
+        assert response.status == 503
+
+
 async def test_a_posted_file_comes_back_as_its_words(
     ears: Worker, tiny_codec: Path, tmp_path: Path, sentence: list[float]
 ) -> None:

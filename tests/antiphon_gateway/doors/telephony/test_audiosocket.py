@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from antiphon.address import split_address
-from antiphon.errors import AntiphonError
-from antiphon_gateway.errors import ExposedError
-from antiphon_gateway.server.config import Doors, Workers
+from antiphon_gateway.doors.telephony.audiosocket import IDLE_S
+from antiphon_gateway.server.config import Doors
 from antiphon_gateway.server.process import Server
 from antiphon_gateway.wire.audiosocket import HEADER, Framer, HangUp, Sound, hang_up, sound
 from tests.support.gateways import gateway, utterances
 from tests.support.telephones import Caller, overheard
+from tests.support.time_travel import Clock
 from tools.harness.worker_process import Worker
 
 CALL = UUID("40325ec2-5efd-4bd3-805f-53576e581d13")
@@ -146,6 +146,17 @@ async def test_a_hang_up_amid_a_message_ends_the_call(served: Server, caplog: py
     assert "the connection ended amid a message" in caplog.text
 
 
+async def test_a_telephone_that_is_silent_for_long_is_hung_up(
+    served: Server, caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        async with asterisk(served) as peer:
+            await peer.send(IDENTITY)
+            await clock.outlast(IDLE_S)
+            assert await peer.hung_up()
+    assert f"nothing came for {IDLE_S:g} s" in caplog.text
+
+
 async def test_a_hang_up_before_any_sound_is_no_call(served: Server) -> None:
     async with asterisk(served) as peer:
         await peer.send(IDENTITY + hang_up())
@@ -172,17 +183,4 @@ async def test_a_gateway_that_ends_hangs_up(clerk: Worker) -> None:
         await peer.hear()
         await server._stack.aclose()
         while await peer.hear():
-            pass
-
-
-async def test_the_port_is_not_opened_to_others_by_mistake() -> None:
-    with pytest.raises(ExposedError, match="AudioSocket has no encryption and no key: give --insecure"):
-        async with gateway((), workers=Workers(), doors=Doors(audiosocket="0.0.0.0:0")):
-            pass
-
-
-async def test_a_port_that_is_taken_is_one_sentence(served: Server) -> None:
-    taken = served.tcp_addresses["AudioSocket"]
-    with pytest.raises(AntiphonError, match=f"cannot listen on {taken}: .*choose another with --audiosocket"):
-        async with gateway((), workers=Workers(), doors=Doors(audiosocket=taken)):
             pass

@@ -28,6 +28,7 @@ from wyoming.tts import (
 )
 
 from antiphon.address import split_address
+from antiphon_gateway.doors.wyoming.info import NAME
 from antiphon_gateway.server.config import Doors, Workers
 from tests.support.commands import call, worker
 from tests.support.gateways import gateway
@@ -99,6 +100,7 @@ async def test_what_is_served_is_described(address: tuple[str, int]) -> None:
     assert info.asr[0].supports_transcript_streaming
     assert [voice.name for voice in info.tts[0].voices] == ["anna", "ben"]
     assert info.tts[0].supports_synthesize_streaming
+    assert {program.name for program in (*info.asr, *info.tts)} == {NAME}
 
 
 async def test_a_ping_is_answered(address: tuple[str, int]) -> None:

@@ -101,6 +101,7 @@ def test_clients_messages_are_read() -> None:
         ({"type": "Marker", "id": True}, r"Marker\.id: expected a int, got a bool"),
         ({"type": "OggOpus", "data": [300]}, r"OggOpus\.data: expected bytes"),
         ({"type": "OggOpus", "data": ["a"]}, r"OggOpus\.data: expected bytes"),
+        ({"type": "OggOpus", "data": bytes(70_000)}, r"OggOpus\.data: more than 65536 bytes"),
         ({"type": "OggOpus", "data": 3}, r"OggOpus\.data: expected a list, got a int"),
     ],
 )
