@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -15,16 +15,24 @@ from antiphon.address import split_address
 from antiphon_gateway.doors.telephony.audiosocket import IDLE_S
 from antiphon_gateway.server.config import Doors
 from antiphon_gateway.server.process import Server
-from antiphon_gateway.wire.audiosocket import HEADER, Framer, HangUp, Sound, hang_up, sound
+from antiphon_gateway.wire.audiosocket import HEADER, Framer, Sound, hang_up, sound
 from tests.support.gateways import gateway, utterances
-from tests.support.telephones import Caller, overheard
+from tests.support.telephones import Caller, all_at_work, overheard
 from tests.support.time_travel import Clock
 from tools.harness.worker_process import Worker
 
 CALL = UUID("40325ec2-5efd-4bd3-805f-53576e581d13")
-IDENTITY = HEADER.pack(1, 16) + CALL.bytes
+FEW = 5  # utterances tell a door that does not work; Twilio's has all twenty
 SILENCE = np.zeros(160, np.float32)
 DOORS = Doors(audiosocket="127.0.0.1:0")
+
+
+def identity(name: UUID) -> bytes:
+    """The first message of a call."""
+    return HEADER.pack(1, 16) + name.bytes
+
+
+IDENTITY = identity(CALL)
 
 
 @pytest.fixture
@@ -45,13 +53,19 @@ class Asterisk:
         await self._writer.drain()
 
     async def hear(self) -> list[Sound]:
-        """What has come by now, at least something; nothing once the gateway has hung up."""
-        data = await asyncio.wait_for(self._reader.read(1 << 16), 60)
-        messages = list(self._framer.feed(data))
-        assert data or not messages
-        sounds = [message for message in messages if isinstance(message, Sound)]
-        assert len(sounds) + sum(isinstance(message, HangUp) for message in messages) == len(messages)
+        """What has come by now, at least something."""
+        sounds: list[Sound] = []
+        while not sounds:
+            data = await asyncio.wait_for(self._reader.read(1 << 16), 60)
+            assert data, "the gateway has hung up"
+            for message in self._framer.feed(data):
+                assert isinstance(message, Sound), message
+                sounds.append(message)
         return sounds
+
+    async def last_words(self) -> bytes:
+        """The end of what comes until the gateway closes."""
+        return (await asyncio.wait_for(self._reader.read(-1), 60))[-3:]
 
     async def hung_up(self) -> bool:
         """Whether the gateway hangs up, and says nothing else before."""
@@ -78,11 +92,11 @@ async def talk(peer: Asterisk) -> None:
     assert hearing.result()
 
 
-async def carry(server: Server, caller: Caller) -> None:
+async def carry(server: Server, name: UUID, caller: Caller) -> None:
     """Carries a call to the end of what its caller says."""
     heard = 0
     async with asterisk(server) as peer:
-        await peer.send(IDENTITY)
+        await peer.send(identity(name))
 
         async def say() -> None:
             async for packet in caller.packets():
@@ -103,14 +117,12 @@ async def carry(server: Server, caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 24_000])
-async def test_all_twenty_people_are_answered_with_their_digits(served: Server, rate_hz: int) -> None:
-    right = []
-    for utterance in utterances():
-        caller = Caller(utterance, rate_hz)
-        with overheard(caller):
-            await carry(served, caller)
-        right.append(caller.is_answered)
-    assert sum(right) >= 19, right  # what a telephone takes of a voice may cost an ear one digit
+async def test_people_are_answered_with_their_digits(served: Server, rate_hz: int) -> None:
+    callers = {uuid4(): Caller(utterance, rate_hz) for utterance in utterances()[:FEW]}
+    with overheard({f"the call {name}": caller for name, caller in callers.items()}):
+        await all_at_work([carry(served, name, caller) for name, caller in callers.items()])
+    assert all(caller.is_understood for caller in callers.values())
+    assert sum(caller.hears_its_digits for caller in callers.values()) >= FEW - 1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from antiphon_gateway.server.process import Server
 from antiphon_gateway.wire.g711 import MU_LAW, RATE_HZ
 from antiphon_gateway.wire.twilio.signature import HEADER, sign
 from tests.support.gateways import gateway, utterances
-from tests.support.telephones import Caller, overheard
+from tests.support.telephones import Caller, all_at_work, overheard
 from tools.harness.worker_process import Worker
 
 URL, TOKEN, STREAM = "wss://voice.example.com/twilio", "a secret", "MZ18ad3ab5"
@@ -49,13 +49,13 @@ def spoken(pcm: Any) -> dict[str, Any]:
     return {"event": "media", "media": {"track": "inbound", "payload": payload}, "streamSid": STREAM}
 
 
-async def call(client: aiohttp.ClientSession, caller: Caller) -> None:
+async def call(client: aiohttp.ClientSession, name: str, caller: Caller) -> None:
     """Carries a call to the end of what its caller says."""
     async with client.ws_connect("/twilio", headers=SIGNED) as socket:
 
         async def say() -> None:
             await socket.send_json(CONNECTED)
-            await socket.send_json(START)
+            await socket.send_json(START | {"start": START["start"] | {"callSid": name}})
             async for packet in caller.packets():
                 await socket.send_json(spoken(packet))
 
@@ -77,14 +77,15 @@ async def call(client: aiohttp.ClientSession, caller: Caller) -> None:
 
 
 async def test_all_twenty_people_are_answered_with_their_digits(served: Server) -> None:
+    callers = {f"CA{number}": Caller(utterance, RATE_HZ) for number, utterance in enumerate(utterances())}
+    names = {f"the call {name}": caller for name, caller in callers.items()}
     async with aiohttp.ClientSession(f"http://{served.address}") as client:
-        right = []
-        for utterance in utterances():
-            caller = Caller(utterance, RATE_HZ)
-            with overheard(caller):
-                await call(client, caller)
-            right.append(caller.is_answered)
-    assert sum(right) >= 19, right  # what a telephone takes of a voice may cost an ear one digit
+        with overheard(names):
+            await all_at_work([call(client, name, caller) for name, caller in callers.items()])
+    understood = [caller.is_understood for caller in callers.values()]
+    heard = [caller.hears_its_digits for caller in callers.values()]
+    assert all(understood), understood
+    assert sum(heard) >= 18, heard  # what a telephone takes of a voice may cost an ear a digit
 
 
 @pytest.mark.parametrize(
