@@ -111,9 +111,9 @@ class Server:
             AntiphonError: an answer that cannot be used.
         """
         workers, gateway = self._config.workers, self.gateway
-        gateway.dialogue = await self._find(workers.dialogue)
-        gateway.transcription = await self._find(workers.transcription)
-        gateway.speech = await self._find(workers.speech)
+        gateway.dialogue, gateway.transcription, gateway.speech = await asyncio.gather(
+            self._find(workers.dialogue), self._find(workers.transcription), self._find(workers.speech)
+        )
         for fleet in (gateway.dialogue,):  # a server may serve a model of another kind
             if fleet is not None and not fleet.speaks:
                 gateway.dialogue, gateway.transcription = None, gateway.transcription or fleet

@@ -94,25 +94,25 @@ async def talk(peer: Asterisk) -> None:
 
 async def carry(server: Server, name: UUID, caller: Caller) -> None:
     """Carries a call to the end of what its caller says."""
-    heard = 0
     async with asterisk(server) as peer:
-        await peer.send(identity(name))
 
         async def say() -> None:
+            await peer.send(identity(name))
             async for packet in caller.packets():
                 await peer.send(sound(caller.rate_hz, packet))
 
-        saying = asyncio.create_task(say())
-        try:
+        async def hear() -> None:
+            heard = 0
             while heard < len(caller.says) - caller.rate_hz:
                 for each in await peer.hear():
                     assert each.rate_hz == caller.rate_hz
                     heard += len(each.pcm)
                     assert heard <= caller.said
                     caller.hears(each.pcm)
-            await saying
-        finally:
-            saying.cancel()
+
+        async with asyncio.TaskGroup() as both:
+            both.create_task(say())
+            both.create_task(hear())
         await peer.send(hang_up())
 
 

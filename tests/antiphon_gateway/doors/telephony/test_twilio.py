@@ -59,20 +59,23 @@ async def call(client: aiohttp.ClientSession, name: str, caller: Caller) -> None
             async for packet in caller.packets():
                 await socket.send_json(spoken(packet))
 
-        saying = asyncio.create_task(say())
-        samples = 0
-        while samples < len(caller.says) - RATE_HZ:
-            received = await asyncio.wait_for(socket.receive(), 60)
-            assert received.type is aiohttp.WSMsgType.TEXT, received
-            message = json.loads(received.data)
-            assert (message["event"], message["streamSid"]) == ("media", STREAM)
-            pcm = MU_LAW.decode(base64.b64decode(message["media"]["payload"]))
-            samples += len(pcm)
-            caller.hears(pcm)
-        await saying
+        async def hear() -> None:
+            heard = 0
+            while heard < len(caller.says) - RATE_HZ:
+                received = await asyncio.wait_for(socket.receive(), 60)
+                assert received.type is aiohttp.WSMsgType.TEXT, received
+                message = json.loads(received.data)
+                assert (message["event"], message["streamSid"]) == ("media", STREAM)
+                pcm = MU_LAW.decode(base64.b64decode(message["media"]["payload"]))
+                heard += len(pcm)
+                caller.hears(pcm)
+
+        async with asyncio.TaskGroup() as both:
+            both.create_task(say())
+            both.create_task(hear())
         await socket.send_json(STOP)
-        async for message in socket:
-            assert message.type is aiohttp.WSMsgType.TEXT
+        async for late in socket:
+            assert late.type is aiohttp.WSMsgType.TEXT
         assert socket.close_code == aiohttp.WSCloseCode.OK
 
 
