@@ -52,11 +52,11 @@ class Caller:
         """Of what is said that the model has answered, in words, sound or silence."""
         self._utterance = utterance
 
-    async def packets(self) -> AsyncIterator[Pcm]:
-        """What is said, 20 ms [N] at a time, no further ahead of the model than a telephone is."""
+    async def packets(self, ahead_s: float = AHEAD_S) -> AsyncIterator[Pcm]:
+        """What is said, 20 ms [N] at a time, at most `ahead_s` before the model hears it."""
         samples = round(PACKET_S * self.rate_hz)
         for at in range(0, len(self.says) - samples + 1, samples):
-            await until(lambda: self.said / self.rate_hz - self.frames * FRAME_S <= AHEAD_S)
+            await until(lambda: self.said / self.rate_hz - self.frames * FRAME_S <= ahead_s)
             self.said += samples
             yield self.says[at : at + samples]
 

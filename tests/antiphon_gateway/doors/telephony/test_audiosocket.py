@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from antiphon.address import split_address
-from antiphon_gateway.doors.telephony.audiosocket import IDLE_S
+from antiphon_gateway.doors.telephony import audiosocket
 from antiphon_gateway.server.config import Doors
 from antiphon_gateway.server.process import Server
 from antiphon_gateway.wire.audiosocket import HEADER, Framer, Sound, hang_up, sound
@@ -164,9 +164,9 @@ async def test_a_telephone_that_is_silent_for_long_is_hung_up(
     with caplog.at_level(logging.WARNING):
         async with asterisk(served) as peer:
             await peer.send(IDENTITY)
-            await clock.outlast(IDLE_S)
+            await clock.outlast(audiosocket.IDLE_S)
             assert await peer.hung_up()
-    assert f"nothing came for {IDLE_S:g} s" in caplog.text
+    assert f"nothing came for {audiosocket.IDLE_S:g} s" in caplog.text
 
 
 async def test_a_hang_up_before_any_sound_is_no_call(served: Server) -> None:

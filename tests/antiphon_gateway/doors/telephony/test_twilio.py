@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -56,7 +57,7 @@ async def call(client: aiohttp.ClientSession, name: str, caller: Caller) -> None
         async def say() -> None:
             await socket.send_json(CONNECTED)
             await socket.send_json(START | {"start": START["start"] | {"callSid": name}})
-            async for packet in caller.packets():
+            async for packet in caller.packets(math.inf):
                 await socket.send_json(spoken(packet))
 
         async def hear() -> None:
