@@ -46,6 +46,7 @@ SLOW = {
     "deploy",
     "fuzz",
     "mimi",
+    "telephony",
     "tools",
     "train",
     "test_codec.py",
@@ -57,6 +58,7 @@ SLOW = {
     "test_export.py",
     "test_exposed.py",
     "test_graphs.py",
+    "test_home_assistant.py",
     "test_kv_ring.py",
     "test_live_talk.py",
     "test_lm.py",
@@ -69,7 +71,9 @@ SLOW = {
     "test_privacy.py",
     "test_runner.py",
     "test_sound_server.py",
+    "test_speech.py",
     "test_transcribe.py",
+    "test_transcription.py",
 }
 
 
