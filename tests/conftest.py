@@ -49,6 +49,7 @@ SLOW = {
     "telephony",
     "tools",
     "train",
+    "test_asr_streaming.py",
     "test_codec.py",
     "test_devices.py",
     "test_doctor.py",
@@ -71,9 +72,8 @@ SLOW = {
     "test_privacy.py",
     "test_runner.py",
     "test_sound_server.py",
-    "test_speech.py",
     "test_transcribe.py",
-    "test_transcription.py",
+    "test_tts_streaming.py",
 }
 
 
