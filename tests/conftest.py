@@ -48,9 +48,11 @@ SLOW = {
     "deploy",
     "fuzz",
     "mimi",
+    "telephony",
     "tools",
     "train",
     "test_clock_skew.py",
+    "test_asr_streaming.py",
     "test_codec.py",
     "test_devices.py",
     "test_doctor.py",
@@ -60,6 +62,7 @@ SLOW = {
     "test_export.py",
     "test_exposed.py",
     "test_graphs.py",
+    "test_home_assistant.py",
     "test_kv_ring.py",
     "test_live_talk.py",
     "test_lm.py",
@@ -73,6 +76,7 @@ SLOW = {
     "test_runner.py",
     "test_sound_server.py",
     "test_transcribe.py",
+    "test_tts_streaming.py",
 }
 
 
@@ -98,6 +102,7 @@ SHORT_LIMITS = {
     "antiphon_cloud.engine.host": ("END_S",),
     "antiphon_cloud.server.call": ("OPEN_TIMEOUT_S", "READ_TIMEOUT_S"),
     "antiphon_edge.transport.channel": ("REASON_TIMEOUT_S",),
+    "antiphon_gateway.doors.telephony.audiosocket": ("IDLE_S",),
 }
 UNHURRIED_S = 60.0
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from antiphon.plain_text import plain_line
 from antiphon.spec import CodecSpec, ModelSpec
@@ -13,16 +14,19 @@ from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
 
 TIMEOUT_S = 10.0
 LONGEST_NAME = 100
-MOST_VOICES = 10_000
+MOST_NAMES = 10_000
+MOST_CONDITIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A worker's model, its codec, and the voices that a session may begin with."""
+    """A worker's model, its codec, the voices that a session may begin with, and what it may be told by name."""
 
     model: ModelSpec
     codec: CodecSpec
     voices: tuple[str, ...]
+    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The values of each."""
 
 
 async def describe(address: str, credentials: Credentials = PLAINTEXT) -> Description:
@@ -36,5 +40,17 @@ async def describe(address: str, credentials: Credentials = PLAINTEXT) -> Descri
     check_addresses(address)
     async with open_channel(address, credentials) as stub:
         told: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest(), timeout=TIMEOUT_S)
-    voices = tuple(plain_line(name)[:LONGEST_NAME] for name in told.voices[:MOST_VOICES])
-    return Description(ModelSpec.from_message(told.model), CodecSpec.from_message(told.codec), voices)
+    return Description(
+        ModelSpec.from_message(told.model),
+        CodecSpec.from_message(told.codec),
+        _names(told.voices),
+        {_name(each.name): _names(each.values) for each in told.conditions[:MOST_CONDITIONS]},
+    )
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_name(name) for name in names[:MOST_NAMES])
+
+
+def _name(name: str) -> str:
+    return plain_line(name)[:LONGEST_NAME]

@@ -13,9 +13,15 @@ import numpy as np
 
 from antiphon.codes import Codes
 from antiphon.errors import PreconditionError
-from antiphon.spec import ModelSpec
+from antiphon.spec import CodecSpec, ModelSpec
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm
 from antiphon_edge.codec.codec import Codec
+
+
+def lead_in_samples(model: ModelSpec, codec: CodecSpec) -> int:
+    """Samples of silence that the model hears before the first sound."""
+    unheard = 0 if model.model_codebooks else codec.frame_samples
+    return unheard + model.silence_before_ms * codec.sample_rate_hz // 1000
 
 
 class Hearing:
@@ -49,8 +55,7 @@ class Hearing:
         self._codebooks = model.user_codebooks
         self._frame_samples = spec.frame_samples
         self._buffer = BlockBuffer()
-        unheard_samples = 0 if model.model_codebooks else spec.frame_samples
-        self._before = unheard_samples + model.silence_before_ms * spec.sample_rate_hz // 1000
+        self._before = lead_in_samples(model, spec)
         self._after = model.silence_after_ms * spec.sample_rate_hz // 1000
 
     def lead_in(self) -> Iterator[Pcm]:

@@ -50,6 +50,7 @@ class Fleet:
         model: what they serve.
         codec: theirs.
         voices: the names that a session may begin with.
+        conditions: what a session may be told, by name, with the values of each.
         credentials: TLS and API key.
         reconnect: how long a session looks for another worker.
     """
@@ -59,6 +60,7 @@ class Fleet:
     codec: Codec
     voices: tuple[str, ...] = ()
     credentials: Credentials = PLAINTEXT
+    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reconnect: Reconnect = field(default_factory=lambda: replace(LIVE, patience_s=PATIENCE_S))
     _turn: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -81,7 +83,7 @@ class Fleet:
                     raise
             else:
                 codec = await asyncio.to_thread(Codec.load, folder)
-                return cls(tuple(addresses), told.model, codec, told.voices, credentials)
+                return cls(tuple(addresses), told.model, codec, told.voices, credentials, told.conditions)
         raise AssertionError("there is an address")
 
     @property

@@ -11,11 +11,12 @@ import uvloop
 
 from antiphon.cli.command_line import THREADS, Address, Number, option
 from antiphon_gateway.cli.access_options import access_options
+from antiphon_gateway.cli.door_options import door_options
 from antiphon_gateway.cli.worker_options import worker_options
 
 if TYPE_CHECKING:
     from antiphon_gateway.access.admission import Rules
-    from antiphon_gateway.server.config import Workers
+    from antiphon_gateway.server.config import Doors, Workers
 
 MAX_SECONDS = 86_400
 
@@ -32,6 +33,7 @@ MAX_SECONDS = 86_400
 @option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain to show to clients (PEM).")
 @option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is.")
+@door_options
 @option("--static", type=click.Path(path_type=Path), help="Folder of a page to serve at /; none where absent.")
 @option(
     "--metrics-listen",
@@ -60,6 +62,7 @@ def serve_command(
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
+    doors: Doors,
     static: Path | None,
     metrics_listen: str | None,
     drain_s: float,
@@ -78,6 +81,7 @@ def serve_command(
         listen=listen,
         tls=TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None,
         insecure=insecure,
+        doors=doors,
         static=static,
         metrics_listen=metrics_listen,
         drain_s=drain_s,

@@ -9,15 +9,21 @@ from aiohttp import web
 from antiphon.errors import AntiphonError
 from antiphon_gateway.doors.chat import door as chat
 from antiphon_gateway.doors.gateway import Gateway
+from antiphon_gateway.doors.moshi_server import build_info, speech, transcription
 from antiphon_gateway.doors.realtime import door as realtime
 from antiphon_gateway.doors.requests import sentences
+from antiphon_gateway.doors.telephony import twilio
 
-DOORS = (chat, realtime)
+DOORS = (chat, realtime, transcription, speech, build_info)
 REQUEST_BYTES = 1 << 20  # of a request's body
 
 
-def application(gateway: Gateway) -> web.Application:
+def application(gateway: Gateway, account: twilio.TwilioAccount | None = None) -> web.Application:
     """All routes.
+
+    Args:
+        gateway: what the doors share.
+        account: of Twilio's, whose calls come in; None for none.
 
     Raises:
         AntiphonError: the folder of the page has no index.html.
@@ -25,6 +31,8 @@ def application(gateway: Gateway) -> web.Application:
     app = web.Application(middlewares=[sentences], client_max_size=REQUEST_BYTES)
     for door in DOORS:
         app.add_routes(door.routes(gateway))
+    if account is not None:
+        app.add_routes(twilio.routes(gateway, account))
     if gateway.static is not None:
         app.add_routes(_page(gateway.static))
     return app

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
 from antiphon_gateway.access.admission import Rules
+from antiphon_gateway.doors.telephony.twilio import TwilioAccount
 from antiphon_gateway.server.tls import TlsFiles
 
 
@@ -31,6 +32,23 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True)
+class Doors:
+    """The doors that not every gateway has.
+
+    Args:
+        twilio: whose calls come in.
+        audiosocket: HOST:PORT for Asterisk.
+        wyoming: HOST:PORT for Home Assistant.
+        languages: that Wyoming's clients are told of.
+    """
+
+    twilio: TwilioAccount | None = None
+    audiosocket: str | None = None
+    wyoming: str | None = None
+    languages: tuple[str, ...] = ("en",)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """How a gateway listens, whom it lets in, and how it ends."""
 
@@ -40,6 +58,7 @@ class GatewayConfig:
     insecure: bool = False  # plaintext may leave this machine
     static: Path | None = None  # folder of a page
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
+    doors: Doors = Doors()
     drain_s: float = 5.0
     calls: int = 64  # at once
     access: Rules = field(default_factory=Rules)

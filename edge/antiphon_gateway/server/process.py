@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from aiohttp import web
 
@@ -20,9 +21,12 @@ from antiphon_gateway.calls.capacity import Capacity
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.fleet import Fleet
 from antiphon_gateway.doors.gateway import Gateway
+from antiphon_gateway.doors.telephony import audiosocket
+from antiphon_gateway.doors.wyoming import door as wyoming
 from antiphon_gateway.metrics import Metrics
 from antiphon_gateway.server.application import application
 from antiphon_gateway.server.config import GatewayConfig
+from antiphon_gateway.server.tcp_port import TcpPort
 from antiphon_gateway.server.tls import server_context
 
 logger = logging.getLogger(__name__)
@@ -43,6 +47,8 @@ class Server:
         self.address = ""
         """HOST:PORT as bound (port 0 picks one)."""
         self.metrics_address: str | None = None
+        self.tcp_addresses: dict[str, str] = {}
+        """The same of the ports beside it, by protocol."""
         self.gateway = Gateway(
             CodecThreads(config.codec_threads),
             Capacity(config.calls),
@@ -68,7 +74,9 @@ class Server:
                 stack.push_async_callback(asyncio.to_thread, monitor.stop)
                 self.metrics_address = await asyncio.to_thread(monitor.start)
             context = server_context(config.listen, config.tls, config.insecure)
-            runner = web.AppRunner(application(gateway), handle_signals=False, access_log=None, shutdown_timeout=0.5)
+            runner = web.AppRunner(
+                application(gateway, config.doors.twilio), handle_signals=False, access_log=None, shutdown_timeout=0.5
+            )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             host, port = split_address(config.listen)
@@ -79,11 +87,22 @@ class Server:
                 raise AntiphonError(f"{why}; choose another with --listen HOST:PORT") from None
             self.address = join_address(host, runner.addresses[0][1])
             stack.push_async_callback(self.hang_up)
+            await self._open_tcp_ports(stack)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
+
+    async def _open_tcp_ports(self, stack: AsyncExitStack) -> None:
+        doors, gateway = self._config.doors, self.gateway
+        for listen, port in (
+            (doors.audiosocket, TcpPort("AudioSocket", "--audiosocket", partial(audiosocket.serve, gateway))),
+            (doors.wyoming, TcpPort("Wyoming", "--wyoming", partial(wyoming.serve, gateway, doors.languages))),
+        ):
+            if listen is not None:
+                self.tcp_addresses[port.name] = await port.open(listen, self._config.insecure)
+                stack.push_async_callback(port.close)
 
     async def find_workers(self) -> None:
         """Asks the workers what they serve until one of each kind has answered.
@@ -92,9 +111,9 @@ class Server:
             AntiphonError: an answer that cannot be used.
         """
         workers, gateway = self._config.workers, self.gateway
-        gateway.dialogue = await self._find(workers.dialogue)
-        gateway.transcription = await self._find(workers.transcription)
-        gateway.speech = await self._find(workers.speech)
+        gateway.dialogue, gateway.transcription, gateway.speech = await asyncio.gather(
+            self._find(workers.dialogue), self._find(workers.transcription), self._find(workers.speech)
+        )
         for fleet in (gateway.dialogue,):  # a server may serve a model of another kind
             if fleet is not None and not fleet.speaks:
                 gateway.dialogue, gateway.transcription = None, gateway.transcription or fleet

@@ -1,0 +1,1 @@
+"""Telephones: calls that Twilio or Asterisk bring, whose frames are the clock."""

@@ -1,0 +1,1 @@
+"""What moshi-server and its clients say to each other, in msgpack."""

@@ -1,0 +1,1 @@
+"""Twilio Media Streams: what a call's WebSocket says, and who may open one."""
