@@ -1,0 +1,59 @@
+/** The codec's files, as the gateway serves them: each is checked before onnxruntime sees it. */
+
+export interface GraphState {
+  input: string;
+  output: string;
+  dtype: "float32" | "int32" | "int64";
+  shape: number[];
+}
+
+export interface CodecGraph {
+  file: string;
+  size_bytes: number;
+  sha256: string;
+  input: string;
+  output: string;
+  states: GraphState[];
+}
+
+/** `codec.json`; `antiphon/codec_manifest.py` describes it. */
+export interface CodecManifest {
+  format: number;
+  fingerprint: string;
+  sample_rate_hz: number;
+  frame_samples: number;
+  codebooks: number;
+  cardinality: number;
+  encoder: CodecGraph;
+  decoder: CodecGraph;
+}
+
+const FORMAT = 1;
+
+/** The manifest in the folder at `base`; throws an `Error` that says what is wrong. */
+export async function fetchManifest(base: URL): Promise<CodecManifest> {
+  const response = await fetch(new URL("codec.json", base));
+  if (!response.ok) throw new Error(await reason(response, "the codec"));
+  const manifest: CodecManifest = await response.json();
+  if (manifest.format > FORMAT) throw new Error("the codec is of a newer version: load the page again");
+  return manifest;
+}
+
+/** The bytes of a graph, which the browser keeps under its SHA-256; throws an `Error` where they are not those. */
+export async function fetchGraph(base: URL, graph: CodecGraph): Promise<ArrayBuffer> {
+  const url = new URL(graph.file, base);
+  url.searchParams.set("sha256", graph.sha256);
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(await reason(response, graph.file));
+  const bytes = await response.arrayBuffer();
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (sha256 !== graph.sha256.toLowerCase()) throw new Error(`${graph.file} is damaged: load the page again`);
+  return bytes;
+}
+
+/** Why the gateway did not give `what`. */
+export async function reason(response: Response, what: string): Promise<string> {
+  const said = (await response.text()).trim().split("\n", 1)[0];
+  return said && said.length < 300 ? said : `the gateway did not give ${what} (${response.status})`;
+}
