@@ -11,7 +11,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const tests = join(here, "../../tests/page");
 const testing = process.argv[2] === "--test";
 const out = process.argv[testing ? 3 : 2];
-const shared = { absWorkingDir: here, bundle: true, format: "esm", target: "es2022", outdir: out, logLevel: "warning" };
+const shared = { absWorkingDir: here, bundle: true, format: "esm", target: "es2022", outdir: out, logLevel: "warning", tsconfig: join(here, "tsconfig.json") };
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * The browser's audio thread: the microphone's samples go to the edge's worker, the model's come from it. Each node gets
- * the port of its own to the worker, so that neither waits for the page.
+ * The browser's audio thread: the microphone's samples go to the edges' workers, the model's come from one. They cross by
+ * ports of their own, so that neither waits for the page.
  */
 import { FrameBuffer } from "./frames.ts";
 import { Playout } from "./playout.ts";
@@ -21,16 +21,18 @@ declare function registerProcessor(name: string, processor: new () => AudioWorkl
 
 class Microphone extends AudioWorkletProcessor {
   private readonly blocks = new FrameBuffer(BLOCK_SAMPLES);
-  private worker?: MessagePort;
+  private readonly workers: MessagePort[] = [];
 
   constructor() {
     super();
-    this.port.onmessage = ({ data }: MessageEvent<MessagePort>) => (this.worker = data);
+    this.port.onmessage = ({ data }: MessageEvent<MessagePort>) => this.workers.push(data);
   }
 
   process([input]: Float32Array[][]): boolean {
     const channel = input?.[0]; // the others are left out: an average cancels what a microphone array inverts
-    for (const block of channel ? this.blocks.push(channel) : []) this.worker?.postMessage(block, [block.buffer]);
+    for (const block of channel ? this.blocks.push(channel) : []) {
+      for (const worker of this.workers) worker.postMessage(block);
+    }
     return true;
   }
 }

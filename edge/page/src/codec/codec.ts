@@ -47,13 +47,11 @@ export class Codec {
   /** Loads the codec in the folder at `base`; a listener needs no decoder. */
   static async load(base: URL, manifest: CodecManifest, decodes: boolean): Promise<Codec> {
     const halves = [Half.load(base, manifest.encoder), decodes ? Half.load(base, manifest.decoder) : undefined] as const;
-    const codec = new Codec(manifest, ...(await Promise.all(halves)));
-    await codec.warmUp();
-    return codec;
+    return new Codec(manifest, ...(await Promise.all(halves)));
   }
 
-  /** The browser compiles a second time what it sees run: no conversation should wait for that. */
-  private async warmUp(): Promise<void> {
+  /** The browser compiles a second time what it sees run: no conversation should wait for that. Ends with new streams. */
+  async warmUp(): Promise<void> {
     for (let i = 0; i < WARM_UP_FRAMES; i++) {
       const codes = await this.encode(new Float32Array(this.manifest.frame_samples));
       if (this.decoder) await this.decode(codes);

@@ -1,13 +1,15 @@
 /** The edge, in a thread of its own: the page may be busy or hidden, and the conversation goes on. */
 import { create, fromBinary } from "@bufbuild/protobuf";
-import { GetModelResponseSchema, OpenSchema, PromptSchema, type GetModelResponse } from "#contract";
+import { GetModelResponseSchema, OpenSchema, PromptSchema } from "#contract";
 import type { PlayoutReport } from "../audio/worklet.ts";
 import { EdgeError } from "../client/errors.ts";
 import { Session } from "../client/session.ts";
 import { Codec } from "../codec/codec.ts";
 import { fetchManifest, reason } from "../codec/files.ts";
 import { Conversation } from "./conversation.ts";
-import type { Choices, Event, Request } from "./messages.ts";
+import type { Choices, Event, Request, Served } from "./messages.ts";
+
+const TRANSCRIBER = "antiphon-transcriber"; // a header: the gateway was given one
 
 let base: URL; // of what the gateway serves: the dialogue's worker, or the transcriber's
 let codec: Codec;
@@ -31,25 +33,25 @@ async function handle(request: Request): Promise<void> {
       if (conversation) conversation.mute.muted = request.muted;
       return;
     case "end":
-      await end();
-      tell({ kind: "ended" });
+      return end();
   }
 }
 
 async function load(from: URL, listens: boolean): Promise<void> {
   base = from;
-  const [model, manifest] = await Promise.all([fetchModel(), fetchManifest(new URL("codec/", base))]);
+  const [served, manifest] = await Promise.all([fetchServed(), fetchManifest(new URL("codec/", base))]);
   codec = await Codec.load(new URL("codec/", base), manifest, !listens);
-  const { name, takesVoice, takesText, randomWeights } = model.model!;
-  tell({ kind: "loaded", served: { model: name, voices: model.voices, takesVoice, takesText, randomWeights } });
+  tell({ kind: "loaded", served });
+  await codec.warmUp();
 }
 
-async function fetchModel(): Promise<GetModelResponse> {
+async function fetchServed(): Promise<Served> {
   const response = await fetch(new URL("model", base));
   if (!response.ok) throw new Error(await reason(response, "the model"));
-  const model = fromBinary(GetModelResponseSchema, new Uint8Array(await response.arrayBuffer()));
-  if (!model.model) throw new Error("the worker does not say what it serves");
-  return model;
+  const { model, voices } = fromBinary(GetModelResponseSchema, new Uint8Array(await response.arrayBuffer()));
+  if (!model) throw new Error("the worker does not say what it serves");
+  const { name, takesVoice, takesText, randomWeights } = model;
+  return { model: name, voices, takesVoice, takesText, randomWeights, transcribed: response.headers.has(TRANSCRIBER) };
 }
 
 async function talk({ microphone, speaker, rateHz, choices, muted }: Extract<Request, { kind: "talk" }>): Promise<void> {

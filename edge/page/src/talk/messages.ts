@@ -19,6 +19,8 @@ export interface Served {
   takesVoice: boolean;
   takesText: boolean;
   randomWeights: boolean;
+  /** Whether another worker writes down what the person says. */
+  transcribed: boolean;
 }
 
 export interface Status {
@@ -42,5 +44,4 @@ export type Event =
   | { kind: "status"; status: Status }
   | { kind: "reconnecting"; reason: string }
   | { kind: "resumed"; afterMs: number; rebuiltSteps: number }
-  | { kind: "failed"; message: string }
-  | { kind: "ended" };
+  | { kind: "failed"; message: string };

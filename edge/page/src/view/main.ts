@@ -1,5 +1,5 @@
 /** The page: one talk button, and what a person sees, hears and chooses beside it. */
-import type { Choices, Event, Status } from "../talk/messages.ts";
+import type { Event, Served, Status } from "../talk/messages.ts";
 import { Edge } from "./edge.ts";
 import { Sound } from "./sound.ts";
 import { Transcript } from "./transcript.ts";
@@ -20,14 +20,13 @@ const talkButton = find<HTMLButtonElement>("talk");
 const muteButton = find<HTMLButtonElement>("mute");
 const voice = find<HTMLSelectElement>("voice");
 const persona = find<HTMLTextAreaElement>("persona");
-const choices = find<HTMLFieldSetElement>("choices");
 const transcript = new Transcript(find("transcript"));
 
 let state: State = "loading";
 let muted = false;
 let sound: Sound | undefined;
-
-const edge = new Edge("v1/", false, onEvent);
+let transcriber: Edge | undefined;
+const dialogue = new Edge("v1/", false, onEvent);
 
 function enter(next: State, words = WORDS[next]): void {
   state = next;
@@ -37,17 +36,13 @@ function enter(next: State, words = WORDS[next]): void {
   talkButton.disabled = next === "loading" || next === "broken";
   talkButton.textContent = busy ? "Stop" : "Talk";
   muteButton.disabled = !busy;
-  choices.disabled = busy;
+  find<HTMLFieldSetElement>("choices").disabled = busy;
 }
 
 function onEvent(event: Event): void {
   switch (event.kind) {
     case "loaded":
-      find("model").textContent = event.served.model + (event.served.randomWeights ? " (never trained: noise)" : "");
-      voice.append(...event.served.voices.map((name) => new Option(name)));
-      find("voices").hidden = !event.served.takesVoice || !event.served.voices.length;
-      find("personas").hidden = !event.served.takesText;
-      choices.hidden = find("voices").hidden && find("personas").hidden;
+      offer(event.served);
       return enter("idle");
     case "connected":
       return enter("talking");
@@ -61,9 +56,22 @@ function onEvent(event: Event): void {
       return enter("talking", `Talking: resumed after ${(event.afterMs / 1e3).toFixed(1)} s.`);
     case "failed":
       void silence();
-      return enter(state === "loading" ? "broken" : "idle", `${event.message.replace(/\.?$/, ".")}`);
-    case "ended":
-      return enter("idle");
+      return enter(state === "loading" ? "broken" : "idle", event.message.replace(/\.?$/, "."));
+  }
+}
+
+/** The model's name, and the choices that it gives. */
+function offer({ model, randomWeights, voices, takesVoice, takesText, transcribed }: Served): void {
+  find("model").textContent = model + (randomWeights ? " (never trained: noise)" : "");
+  voice.append(...voices.map((name) => new Option(name)));
+  find("voices").hidden = !takesVoice || !voices.length;
+  find("personas").hidden = !takesText;
+  find("choices").hidden = find("voices").hidden && find("personas").hidden;
+  if (transcribed) {
+    transcriber = new Edge("v1/transcriber/", true, (event) => {
+      if (event.kind === "text") transcript.add("person", event.text);
+      if (event.kind === "failed") transcriber = undefined; // the conversation goes on without
+    });
   }
 }
 
@@ -72,31 +80,32 @@ function show({ microphoneDbfs, speakerDbfs, roundTripMs, lagMs, playout, lateRe
   find<HTMLMeterElement>("speaker").value = speakerDbfs;
   find("round-trip").textContent = `${Math.round(roundTripMs)} ms`;
   find("lag").textContent = `${Math.round(lagMs)} ms`;
-  find("losses").textContent = String(playout.underruns + lateReplies);
+  find("gaps").textContent = String(playout.underruns + lateReplies);
 }
 
 async function talk(): Promise<void> {
   transcript.clear();
   enter("connecting");
   try {
-    sound = await Sound.open(() => enter(state, "The microphone is gone: connect one."));
+    const opened = await Sound.open((there) => enter(state, there ? WORDS[state] : "The microphone is gone: connect one."));
+    if (state !== "connecting") return await opened.close(); // stopped meanwhile
+    sound = opened;
   } catch (error) {
     return enter("idle", (error as Error).message);
   }
-  if (state !== "connecting") return silence(); // stopped meanwhile
-  const { microphone, speaker, rateHz } = sound;
-  const chosen: Choices = { voice: voice.value, persona: persona.value.trim() };
-  edge.tell({ kind: "talk", microphone, speaker, rateHz, choices: chosen, muted }, [microphone, speaker]);
+  dialogue.talk(sound, voice.value, persona.value.trim(), muted);
+  transcriber?.talk(sound, "", "", muted);
 }
 
 async function silence(): Promise<void> {
   const open = sound;
   sound = undefined;
+  transcriber?.end();
   await open?.close();
 }
 
 async function stop(): Promise<void> {
-  edge.tell({ kind: "end" });
+  dialogue.end();
   enter("idle", "Stopped.");
   await silence();
 }
@@ -104,21 +113,17 @@ async function stop(): Promise<void> {
 function turnMute(): void {
   muted = !muted;
   muteButton.setAttribute("aria-pressed", String(muted));
-  edge.tell({ kind: "mute", muted });
+  dialogue.mute(muted);
+  transcriber?.mute(muted);
 }
 
 talkButton.onclick = () => void (state === "idle" ? talk() : stop());
 muteButton.onclick = turnMute;
 document.onkeydown = ({ key, target, ctrlKey, metaKey, altKey }) => {
   const typing = target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
-  if (typing || ctrlKey || metaKey || altKey) return;
-  if (key === "m" && !muteButton.disabled) turnMute();
-  if (key === "Escape" && state !== "idle" && !talkButton.disabled) void stop();
+  if (typing || ctrlKey || metaKey || altKey || muteButton.disabled) return;
+  if (key === "m") turnMute();
+  if (key === "Escape") void stop();
 };
 document.onvisibilitychange = () => void sound?.wake();
-navigator.mediaDevices?.addEventListener("devicechange", () => {
-  if (document.getElementById("state")?.textContent?.startsWith("The microphone is gone")) {
-    void sound?.listen(() => enter(state, "The microphone is gone: connect one.")).then(() => enter(state));
-  }
-});
 enter("loading");
