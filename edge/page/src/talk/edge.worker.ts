@@ -15,6 +15,7 @@ let base: URL; // of what the gateway serves: the dialogue's worker, or the tran
 let codec: Codec;
 let conversation: Conversation | undefined;
 let session: Session | undefined;
+let busy: Promise<void> = Promise.resolve(); // while the codec runs for what was there before
 
 const tell = (event: Event) => self.postMessage(event);
 
@@ -41,8 +42,9 @@ async function load(from: URL, listens: boolean): Promise<void> {
   base = from;
   const [served, manifest] = await Promise.all([fetchServed(), fetchManifest(new URL("codec/", base))]);
   codec = await Codec.load(new URL("codec/", base), manifest, !listens);
+  busy = codec.warmUp();
   tell({ kind: "loaded", served });
-  await codec.warmUp();
+  await busy;
 }
 
 async function fetchServed(): Promise<Served> {
@@ -55,7 +57,6 @@ async function fetchServed(): Promise<Served> {
 }
 
 async function talk({ microphone, speaker, rateHz, choices, muted }: Extract<Request, { kind: "talk" }>): Promise<void> {
-  codec.reset();
   const talking = new Conversation(
     codec,
     rateHz,
@@ -67,6 +68,9 @@ async function talk({ microphone, speaker, rateHz, choices, muted }: Extract<Req
   conversation = talking;
   // What is said before the session is there, nobody hears.
   microphone.onmessage = ({ data }: MessageEvent<Float32Array>) => session && talking.hear(data);
+  await busy.catch(() => undefined); // of the conversation before, which has failed for itself
+  if (conversation !== talking) return; // it was ended meanwhile
+  codec.reset();
   const url = new URL("frames", base);
   url.protocol = url.protocol.replace("http", "ws");
   const opened = await Session.open(url.href, opening(choices), {
@@ -75,12 +79,13 @@ async function talk({ microphone, speaker, rateHz, choices, muted }: Extract<Req
     resumed: (afterMs, rebuiltSteps) => tell({ kind: "resumed", afterMs, rebuiltSteps }),
     failed: (error) => fail(error.message),
   });
-  if (conversation !== talking) return opened.abandon(); // it was ended meanwhile
+  if (conversation !== talking) return opened.abandon();
   session = opened;
   checkCodec(opened.model.userCodebooks);
   tell({ kind: "connected", session: opened.id });
   if (speaker) speaker.onmessage = ({ data }: MessageEvent<PlayoutReport>) => (talking.status.playout = data);
-  await talking.run(opened);
+  busy = talking.run(opened);
+  await busy;
 }
 
 function opening({ voice, persona }: Choices) {
