@@ -91,7 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # What a client or a machine may be too slow for. A test of such a limit lets it pass on the loop's `clock`.
 SHORT_LIMITS = {
     "antiphon_cloud.server.interceptor": ("REQUEST_TIMEOUT_S",),
-    "antiphon_cloud.server.monitor": ("REQUEST_TIMEOUT_S", "LOOP_TIMEOUT_S"),
+    "antiphon.serving.monitor": ("REQUEST_TIMEOUT_S", "LOOP_TIMEOUT_S"),
     "antiphon_cloud.engine.host": ("END_S",),
     "antiphon_cloud.server.call": ("OPEN_TIMEOUT_S", "READ_TIMEOUT_S"),
     "antiphon_edge.transport.channel": ("REASON_TIMEOUT_S",),

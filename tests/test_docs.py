@@ -15,6 +15,7 @@ import yaml
 
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
+from antiphon_gateway.cli.commands import commands as gateway
 from tests.support.commands import worker
 from tools import ROOT
 from tools.harness.worker_process import Worker
@@ -95,14 +96,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 COMMANDS = [
     (page.name, line)
     for page in PAGES
-    for line in re.findall(r"^    (antiphon-(?:edge|cloud) [^\n]*)$", page.read_text(), re.MULTILINE)
+    for line in re.findall(r"^    (antiphon-(?:edge|cloud|gateway) [^\n]*)$", page.read_text(), re.MULTILINE)
 ]
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str) -> None:
     program, name, *words = shlex.split(line.partition(" > ")[0], comments=True)
-    command = {"antiphon-edge": edge, "antiphon-cloud": cloud}[program].commands[name]
+    command = {"antiphon-edge": edge, "antiphon-cloud": cloud, "antiphon-gateway": gateway}[program].commands[name]
     known = {flag for parameter in command.params for flag in parameter.opts}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
 
@@ -132,7 +133,13 @@ def test_the_rooms_are_those_of_the_tree_and_say_what_they_are() -> None:
 @pytest.mark.parametrize("page", [ROOT / "docs/architecture.md", *DECISIONS.glob("*.md")], ids=lambda page: page.name)
 def test_the_rooms_that_a_page_names_are_there(page: Path) -> None:
     """Words in backticks with a slash: rooms and modules of either side, or paths from the root."""
-    places = [ROOT, ROOT / "proto", ROOT / "edge/antiphon_edge", ROOT / "cloud/antiphon_cloud"]
+    places = [
+        ROOT,
+        ROOT / "proto",
+        ROOT / "edge/antiphon_edge",
+        ROOT / "edge/antiphon_gateway",
+        ROOT / "cloud/antiphon_cloud",
+    ]
     for name in re.findall(r"`([a-z_]+/[\w/.-]*)`", page.read_text()):
         assert any((place / name).exists() or (place / f"{name}.py").exists() for place in places), name
 

@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
+from antiphon_gateway.cli.commands import commands as gateway
 
 COMMANDS = {
     " ".join((program, *name)): command
-    for program, group in (("antiphon-edge", edge), ("antiphon-cloud", cloud))
+    for program, group in (("antiphon-edge", edge), ("antiphon-cloud", cloud), ("antiphon-gateway", gateway))
     for name, command in [((), group), *(((name,), command) for name, command in group.commands.items())]
 }
 OPTIONS = [

@@ -10,7 +10,12 @@ import pytest
 from tools import ROOT
 
 CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated service stub
-OF_BOTH_EXTRAS = {"command_line.py": {"click"}, "cache_folder.py": {"platformdirs"}}
+OF_BOTH_EXTRAS = {
+    "command_line.py": {"click"},
+    "cache_folder.py": {"platformdirs"},
+    "key_file.py": {"msgspec"},
+    "monitor.py": {"prometheus_client"},
+}
 CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}
 
 
@@ -36,8 +41,9 @@ def test_the_contract_needs_protobuf_and_numpy_only(path: Path) -> None:
     assert imports(path) <= CONTRACT | OF_BOTH_EXTRAS.get(path.name, set())
 
 
-def test_loading_the_edge_loads_no_cloud_library() -> None:
-    code = f"import sys, antiphon_edge.cli.commands; print(sorted({CLOUD_ONLY!r} & set(sys.modules)))"
+@pytest.mark.parametrize("module", ["antiphon_edge.cli.commands", "antiphon_gateway.server.process"])
+def test_loading_the_edge_or_the_gateway_loads_no_cloud_library(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({CLOUD_ONLY!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

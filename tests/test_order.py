@@ -12,7 +12,12 @@ TESTS = Path(__file__).parent
 PACKAGES = {
     folder.name: folder for root in ("proto", "edge", "cloud") for folder in (TESTS.parent / root).glob("antiphon*")
 }
-RUN_BY_NAME = {"antiphon_cloud.cli", "antiphon_edge.cli", "antiphon_cloud.backends.cuda.kernels"}  # not imported
+RUN_BY_NAME = {
+    "antiphon_cloud.cli",
+    "antiphon_edge.cli",
+    "antiphon_gateway.cli",
+    "antiphon_cloud.backends.cuda.kernels",
+}  # not imported
 FILES = sorted(path for name in PACKAGES for path in (TESTS / name).rglob("test_*.py"))
 
 

@@ -23,10 +23,6 @@ class ExposedError(AntiphonError):
     """An address that other machines reach, without TLS."""
 
 
-class KeyFileError(AntiphonError):
-    """A file of API keys that cannot be read or written."""
-
-
 class Refusal(enum.Enum):
     """Why a session is not admitted; the label of the refusals metric."""
 

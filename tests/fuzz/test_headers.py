@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from antiphon.serving.key_file import make_key
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
-from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.process import ServerConfig
 from tests.fuzz.worker_under_fire import serving
 from tests.support.servers import StubOptions

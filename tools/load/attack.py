@@ -37,9 +37,9 @@ import numpy as np
 import uvloop
 
 from antiphon.errors import AntiphonError
+from antiphon.serving.key_file import make_key
 from antiphon.spec import ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.timing import FRAME_MS, FRAME_S
 from antiphon_edge.transport.channel import open_channel
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials

@@ -33,7 +33,7 @@ def make_key_command(
     name: str, path: Path, sessions: int | None, opens_per_minute: float | None, out: Path | None
 ) -> None:
     """Make an API key called NAME; the file of keys keeps its hash, so this is the only time it is seen."""
-    from antiphon_cloud.server.access.api_keys import make_key, save_key
+    from antiphon.serving.key_file import make_key, save_key
 
     if out is None:
         click.echo(make_key(path, name, sessions, opens_per_minute))

@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
+from antiphon.serving.monitor import Monitor, loop_is_stuck
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
@@ -28,7 +29,6 @@ from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.access.tls import TlsFiles, server_credentials
 from antiphon_cloud.server.health import HealthService
 from antiphon_cloud.server.interceptor import HEALTH_SERVICE, SERVICE_NAME, Gate
-from antiphon_cloud.server.monitor import Monitor, loop_is_stuck
 from antiphon_cloud.server.service import DialogueService
 from antiphon_cloud.server.worker import ServedModel, Worker
 from antiphon_cloud.sessions.clients import Allowance

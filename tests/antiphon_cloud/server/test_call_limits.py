@@ -13,10 +13,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from antiphon.errors import SessionTimeoutError
+from antiphon.serving.key_file import make_key
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import call as server_call
 from antiphon_cloud.server import deadline, interceptor, service
-from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.interceptor import CONVERSE
 from antiphon_cloud.server.process import ServerConfig
 from antiphon_cloud.sessions.clients import Allowance

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import AntiphonError, UnavailableError
+from antiphon.serving.key_file import make_key
 from antiphon_cloud.metrics import Metrics
-from antiphon_cloud.server.access.api_keys import make_key
 from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_edge import connect

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from antiphon.errors import NoFreeSlotError, UnauthenticatedError
 from antiphon.history import History
+from antiphon.serving.key_file import KeyFileError, digest, make_key, read_key_file, save_key
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.cli.commands import commands
-from antiphon_cloud.errors import KeyFileError
-from antiphon_cloud.server.access.api_keys import ApiKeys, digest, make_key, read_key_file, save_key
+from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.process import ServerConfig
 from antiphon_cloud.sessions.clients import Allowance
 from antiphon_edge import Credentials, connect, pull_codec

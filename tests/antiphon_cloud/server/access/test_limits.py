@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_cloud.errors import Refusal, RefusedError
-from antiphon_cloud.server.access import limits
-from antiphon_cloud.server.access.limits import STEPS_AN_OPEN, Buckets, CallRate, OpenRate, Shares
+from antiphon_cloud.server.access.limits import STEPS_AN_OPEN, CallRate, OpenRate, Shares
 from antiphon_cloud.sessions.clients import Allowance, Client
 
 KITCHEN = Client("the API key kitchen", Allowance(opens_per_minute=30))
@@ -81,17 +80,6 @@ def test_whoever_keeps_to_the_limit_is_never_refused(extra_s: list[float]) -> No
 def test_without_a_limit_nothing_is_counted() -> None:
     rate = OpenRate()
     assert all(taken(rate, ANYONE, 0) for _ in range(10_000))
-
-
-def test_a_crowd_of_clients_takes_bounded_memory_and_the_busiest_stay_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CLIENTS_KEPT", 100)
-    buckets = Buckets()
-    for _ in range(30):
-        assert not buckets.take("kitchen", 2, 60, 0)
-    for number in range(1000):
-        buckets.take(f"the address {number}", 2, 60, 0.001 * number)
-    assert len(buckets) <= 100
-    assert buckets.take("kitchen", 2, 60, 1) == 1
 
 
 def test_calls_of_one_kind_take_nothing_from_another() -> None:

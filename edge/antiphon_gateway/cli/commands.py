@@ -1,0 +1,14 @@
+"""The command line `antiphon-gateway`: its commands together."""
+
+from __future__ import annotations
+
+from antiphon.cli.command_line import group, run
+from antiphon_gateway.cli.serve import serve_command
+
+commands = group("Let clients of other protocols talk to Antiphon's workers.")
+commands.add_command(serve_command)
+
+
+def main() -> None:
+    """Entry point of `antiphon-gateway`."""
+    run(commands, "antiphon-gateway")

@@ -1,0 +1,86 @@
+"""`serve`: lets clients in until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import uvloop
+
+from antiphon.cli.command_line import THREADS, Address, Number, option
+from antiphon_gateway.cli.worker_options import worker_options
+
+if TYPE_CHECKING:
+    from antiphon_gateway.server.config import Workers
+
+MAX_SECONDS = 86_400
+
+
+@click.command("serve")
+@worker_options
+@option(
+    "--listen",
+    type=Address(),
+    default="127.0.0.1:8080",
+    metavar="HOST:PORT",
+    help="Address to listen on for clients; port 0 picks one.",
+)
+@option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain to show to clients (PEM).")
+@option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is.")
+@option("--static", type=click.Path(path_type=Path), help="Folder of a page to serve at /; none where absent.")
+@option(
+    "--metrics-listen",
+    type=Address(),
+    metavar="HOST:PORT",
+    help="Address of /metrics (Prometheus), /healthz and /readyz, over plain HTTP; nowhere where absent.",
+)
+@option(
+    "--drain",
+    "drain_s",
+    type=Number(0, MAX_SECONDS),
+    default=5.0,
+    help="Seconds that callers get to end on SIGTERM.",
+)
+@option("--calls", type=click.IntRange(1, 10_000), default=64, help="Calls at once.")
+@option("--client-calls", type=click.IntRange(1), help="Calls at once of one client; all of them where absent.")
+@option(
+    "--threads",
+    type=THREADS,
+    help="Threads in which all calls encode and decode; as many as there are cores where absent.",
+)
+def serve_command(
+    workers: Workers,
+    listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    insecure: bool,
+    static: Path | None,
+    metrics_listen: str | None,
+    drain_s: float,
+    calls: int,
+    client_calls: int | None,
+    threads: int | None,
+) -> None:
+    """Serve clients until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
+    from antiphon_gateway.server.config import GatewayConfig
+    from antiphon_gateway.server.process import run
+    from antiphon_gateway.server.tls import TlsFiles
+
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together: give both")
+    config = GatewayConfig(
+        workers=workers,
+        listen=listen,
+        tls=TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None,
+        insecure=insecure,
+        static=static,
+        metrics_listen=metrics_listen,
+        drain_s=drain_s,
+        calls=calls,
+        calls_a_client=client_calls,
+        codec_threads=threads or os.cpu_count() or 1,
+    )
+    uvloop.run(run(config, lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

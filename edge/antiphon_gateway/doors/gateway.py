@@ -1,0 +1,99 @@
+"""What every door shares: the workers behind it, who may come in, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from antiphon.errors import AntiphonError, UnavailableError
+from antiphon_edge.client.events import Resumed
+from antiphon_gateway.access.admission import Access, Visitor
+from antiphon_gateway.calls.call import Call, Manner, open_call
+from antiphon_gateway.calls.capacity import Capacity
+from antiphon_gateway.calls.codec_threads import CodecThreads
+from antiphon_gateway.calls.events import Moved
+from antiphon_gateway.calls.fleet import Fleet, Wanted
+from antiphon_gateway.metrics import Metrics
+
+
+@dataclass(slots=True)
+class Gateway:
+    """What every door shares.
+
+    Args:
+        threads: encode and decode.
+        capacity: how many calls there may be.
+        access: who may come in.
+        metrics: count.
+        static: folder of a page to serve; None for none.
+        dialogue: workers of a model that listens and speaks; None until one has answered.
+        transcription: workers of a model that only listens.
+        speech: workers of a model that only speaks.
+    """
+
+    threads: CodecThreads
+    capacity: Capacity
+    access: Access
+    metrics: Metrics
+    static: Path | None = None
+    dialogue: Fleet | None = None
+    transcription: Fleet | None = None
+    speech: Fleet | None = None
+    sockets: set[web.WebSocketResponse] = field(default_factory=set)
+    """Open WebSockets, which a drain closes at its end."""
+
+    def need(self, fleet: Fleet | None, what: str) -> Fleet:
+        """The fleet.
+
+        Args:
+            fleet: one of the three above.
+            what: what it is needed for, such as "a dialogue".
+
+        Raises:
+            UnavailableError: there is none, or none has answered yet.
+        """
+        if fleet is None:
+            raise UnavailableError(f"no worker for {what} has answered this gateway: ask its operator, or try again")
+        return fleet
+
+    @asynccontextmanager
+    async def call(
+        self, door: str, visitor: Visitor, fleet: Fleet, wanted: Wanted, manner: Manner
+    ) -> AsyncIterator[Call]:
+        """A call of a visitor's, until the block ends; counted, and refused where it is one too many.
+
+        Args:
+            door: its name in the metrics.
+            visitor: who calls.
+            fleet: whom.
+            wanted: the session.
+            manner: of the client.
+
+        Raises:
+            NoFreeSlotError: the gateway or the workers are full, or the visitor has as many calls as one may.
+            UnavailableError: the gateway is draining, or no worker answers.
+            AntiphonError: as `connect`.
+        """
+        opened = False
+        try:
+            with self.capacity.place(visitor.name):
+                async with open_call(fleet, self.threads, wanted, manner) as call:
+                    opened = True
+                    self.metrics.opened(door)
+                    yield call
+        except AntiphonError as error:
+            if opened:
+                self.metrics.ended(door, error.status)
+            else:
+                self.metrics.refused(door, error.status)
+            raise
+        self.metrics.ended(door, "OK")
+
+    def note(self, moved: Moved) -> None:
+        """Counts a session that has moved."""
+        if isinstance(moved.change, Resumed):
+            self.metrics.resumed()

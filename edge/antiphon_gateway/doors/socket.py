@@ -1,0 +1,124 @@
+"""A client's WebSocket, bounded: in the size of its messages, and in how long it may leave ours unread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from antiphon.errors import (
+    AntiphonError,
+    NoFreeSlotError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from antiphon_gateway.doors.gateway import Gateway
+from antiphon_gateway.errors import MessageError, SlowClientError
+
+MESSAGE_BYTES = 1 << 20
+SEND_S = 10.0  # that a client may take to read
+HEARTBEAT_S = 15.0  # a client that answers no ping for so long is gone
+CLOSE_S = 2.0
+
+STATUSES: dict[type[AntiphonError], HTTPStatus] = {
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    PermissionDeniedError: HTTPStatus.FORBIDDEN,
+    NoFreeSlotError: HTTPStatus.TOO_MANY_REQUESTS,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    MessageError: HTTPStatus.BAD_REQUEST,
+}
+
+
+def http_status(error: AntiphonError) -> HTTPStatus:
+    """The status of a request that fails with `error`."""
+    return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+
+
+class Socket:
+    """An open WebSocket; `open_socket` makes it."""
+
+    def __init__(self, response: web.WebSocketResponse) -> None:
+        self._response = response
+
+    async def messages(self) -> AsyncIterator[bytes | str]:
+        """What the client sends, until it closes.
+
+        Raises:
+            MessageError: a message is too large.
+        """
+        async for message in self._response:
+            if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+                yield message.data
+            elif message.type is WSMsgType.ERROR:
+                raise MessageError(f"a message of more than {MESSAGE_BYTES} bytes: send sound in shorter ones")
+
+    async def send(self, data: bytes | str) -> None:
+        """Sends one message.
+
+        Raises:
+            SlowClientError: the client has not read for `SEND_S`.
+            ConnectionError: it is gone.
+        """
+        try:
+            async with asyncio.timeout(SEND_S):
+                if isinstance(data, bytes):
+                    await self._response.send_bytes(data)
+                else:
+                    await self._response.send_str(data)
+        except TimeoutError:
+            raise SlowClientError(f"the client has read nothing for {SEND_S:g} s: connection ended") from None
+
+    async def send_json(self, value: Any) -> None:
+        """Sends a value as JSON; errors as `send`."""
+        await self.send(msgspec.json.encode(value).decode())
+
+    async def close(self, error: AntiphonError | None = None) -> None:
+        """Closes the connection, with the reason."""
+        code = WSCloseCode.OK if error is None else close_code(error)
+        reason = b"" if error is None else str(error).encode()[:120]
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._response.close(code=code, message=reason)
+        except TimeoutError:
+            pass
+
+
+def close_code(error: AntiphonError) -> WSCloseCode:
+    """The code with which a connection ends."""
+    if isinstance(error, MessageError):
+        return WSCloseCode.UNSUPPORTED_DATA
+    if isinstance(error, NoFreeSlotError | UnavailableError):
+        return WSCloseCode.TRY_AGAIN_LATER
+    if isinstance(error, UnauthenticatedError | PermissionDeniedError | SlowClientError):
+        return WSCloseCode.POLICY_VIOLATION
+    return WSCloseCode.INTERNAL_ERROR
+
+
+@asynccontextmanager
+async def open_socket(
+    gateway: Gateway, request: web.Request, protocols: tuple[str, ...] = (), message_bytes: int = MESSAGE_BYTES
+) -> AsyncIterator[tuple[Socket, web.WebSocketResponse]]:
+    """The request's WebSocket, until the block ends.
+
+    Args:
+        gateway: closes it when it ends.
+        request: that asks for one.
+        protocols: subprotocols that the door speaks.
+        message_bytes: of the largest message.
+    """
+    response = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_S, max_msg_size=message_bytes, protocols=protocols, compress=False, timeout=CLOSE_S
+    )
+    await response.prepare(request)
+    gateway.sockets.add(response)
+    try:
+        yield Socket(response), response
+    finally:
+        gateway.sockets.discard(response)
+        await Socket(response).close()

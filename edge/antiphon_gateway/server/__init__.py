@@ -1,0 +1,1 @@
+"""The gateway's process: its ports, its routes, its health, and a clean end."""

@@ -1,0 +1,185 @@
+"""The gateway's process: its port, its workers, health, and a clean end on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from antiphon.address import join_address, split_address
+from antiphon.errors import AntiphonError
+from antiphon.serving.monitor import Monitor, loop_is_stuck
+from antiphon_edge.client.reconnect import PASSING
+from antiphon_gateway.access.admission import Access
+from antiphon_gateway.calls.capacity import Capacity
+from antiphon_gateway.calls.codec_threads import CodecThreads
+from antiphon_gateway.calls.fleet import Fleet
+from antiphon_gateway.doors.gateway import Gateway
+from antiphon_gateway.metrics import Metrics
+from antiphon_gateway.server.application import application
+from antiphon_gateway.server.config import GatewayConfig
+from antiphon_gateway.server.tls import server_context
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RETRY_S = 1.0  # between two looks for a worker that has not answered yet
+
+
+class Server:
+    """A gateway with its ports, until the block ends.
+
+    async with Server(config) as server:
+        await server.find_workers()
+        ...
+    """
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self.address = ""
+        """HOST:PORT as bound (port 0 picks one)."""
+        self.metrics_address: str | None = None
+        self.gateway = Gateway(
+            CodecThreads(config.codec_threads),
+            Capacity(config.calls, config.calls_a_client),
+            Access(),
+            Metrics(),
+            config.static,
+        )
+        self._config = config
+        self._ready = False
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Server:
+        """Opens the ports: doors answer UNAVAILABLE until workers have answered.
+
+        Raises:
+            AntiphonError: an address cannot be listened on, or not safely.
+        """
+        gateway, config = self.gateway, self._config
+        async with AsyncExitStack() as stack:
+            stack.enter_context(gateway.threads)
+            if config.metrics_listen:
+                monitor = self._monitor(config.metrics_listen)
+                stack.push_async_callback(asyncio.to_thread, monitor.stop)
+                self.metrics_address = await asyncio.to_thread(monitor.start)
+            context = server_context(config.listen, config.tls, config.insecure)
+            runner = web.AppRunner(application(gateway), handle_signals=False, access_log=None, shutdown_timeout=0.5)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            host, port = split_address(config.listen)
+            try:
+                await web.TCPSite(runner, host, port, ssl_context=context).start()
+            except OSError as error:
+                why = f"cannot listen on {config.listen}: {error.strerror or error}"
+                raise AntiphonError(f"{why}; choose another with --listen HOST:PORT") from None
+            self.address = join_address(host, runner.addresses[0][1])
+            stack.push_async_callback(self._hang_up)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def find_workers(self) -> None:
+        """Asks the workers what they serve until one of each kind has answered.
+
+        Raises:
+            AntiphonError: an answer that cannot be used.
+        """
+        workers, gateway = self._config.workers, self.gateway
+        gateway.dialogue = await self._find(workers.dialogue)
+        gateway.transcription = await self._find(workers.transcription)
+        gateway.speech = await self._find(workers.speech)
+        for fleet in (gateway.dialogue,):  # a server may serve a model of another kind
+            if fleet is not None and not fleet.speaks:
+                gateway.dialogue, gateway.transcription = None, gateway.transcription or fleet
+            elif fleet is not None and not fleet.listens:
+                gateway.dialogue, gateway.speech = None, gateway.speech or fleet
+        self._ready = True
+
+    async def _find(self, addresses: Sequence[str]) -> Fleet | None:
+        workers = self._config.workers
+        while addresses:
+            try:
+                return await Fleet.find(addresses, workers.credentials, workers.cache)
+            except PASSING as error:
+                logger.info("no worker yet: %s", error)
+                await asyncio.sleep(RETRY_S)
+        return None
+
+    async def drain(self) -> None:
+        """Lets no more callers in, and returns when the last has left or the time is up."""
+        self.gateway.capacity.drain()
+        try:
+            async with asyncio.timeout(self._config.drain_s):
+                await self.gateway.capacity.empty()
+        except TimeoutError:
+            logger.info("%d calls are ended", self.gateway.capacity.held)
+
+    def not_ready(self) -> str | None:
+        """Why no caller is let in; None where they are."""
+        if self.gateway.capacity.draining:
+            return "draining"
+        return None if self._ready else "no worker has answered yet"
+
+    async def _hang_up(self) -> None:
+        """Says to the clients that are left that the gateway ends."""
+        await asyncio.gather(
+            *(socket.close(code=1012, message=b"this gateway ends: connect again") for socket in self.gateway.sockets),
+            return_exceptions=True,
+        )
+
+    def _monitor(self, listen: str) -> Monitor:
+        """The port for operators."""
+        loop, gateway = asyncio.get_running_loop(), self.gateway
+        gateway.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
+        gateway.metrics.watch("calls", lambda: gateway.capacity.held)
+        gateway.metrics.watch("places", lambda: gateway.capacity.calls)
+        checks = {
+            "/healthz": lambda: loop_is_stuck(loop),
+            "/readyz": lambda: loop_is_stuck(loop) or self.not_ready(),
+        }
+        return Monitor(listen, gateway.metrics.registry, checks)
+
+
+async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        config: where the workers are, where to listen, and how to end.
+        ready: called with `HOST:PORT` once callers are let in.
+
+    Raises:
+        AntiphonError: the port cannot be bound, or a worker's answer cannot be used.
+    """
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, ended.set)
+    try:
+        async with Server(config) as server:
+            finding, ending = asyncio.create_task(server.find_workers()), asyncio.create_task(ended.wait())
+            try:
+                await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not finding.done():
+                    return
+                finding.result()
+                gc.collect()
+                gc.freeze()  # what was loaded stays: to look through it for garbage would hold up every call
+                ready(server.address)
+                await ending
+                ended.clear()  # a second signal does not wait for the callers
+                draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())
+                await asyncio.wait({draining, ending}, return_when=asyncio.FIRST_COMPLETED)
+                draining.cancel()
+            finally:
+                finding.cancel()
+                ending.cancel()
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,48 @@
+"""Security of the gateway's ports: TLS, or plaintext where nobody can listen in."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon.tls import is_loopback, read_pair
+from antiphon_gateway.errors import ExposedError
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files of the gateway's side of TLS.
+
+    Args:
+        certificate: the chain presented to clients, the leaf first.
+        key: its private key.
+    """
+
+    certificate: Path
+    key: Path
+
+
+def server_context(address: str, files: TlsFiles | None, insecure: bool) -> ssl.SSLContext | None:
+    """TLS of the port at `address` (HOST:PORT); None for plaintext.
+
+    Args:
+        address: where the gateway listens.
+        files: the certificate to present; None for none.
+        insecure: whether plaintext may leave this machine.
+
+    Raises:
+        ExposedError: others can reach the address, and there is neither a certificate nor `insecure`.
+        CertificateError: a file cannot be used.
+    """
+    if files is None:
+        if insecure or is_loopback(address):
+            return None
+        raise ExposedError(
+            f"{address} is reached from other machines, and conversations would cross the network in plaintext: give "
+            "--tls-cert and --tls-key, or --insecure on a network that you trust"
+        )
+    read_pair(files.certificate, files.key, "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    return context

@@ -1,0 +1,132 @@
+"""Opus in Ogg (RFC 6716, RFC 7845): samples to pages and back, with FFmpeg's binding of libopus."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+
+from antiphon_edge.audio.pcm import BlockBuffer, Pcm, as_pcm, resampler
+from antiphon_gateway.errors import MessageError
+from antiphon_gateway.wire.ogg import PageReader, PageWriter
+
+DECODED_HZ = 48_000  # what every Opus stream decodes to
+PACKET_MS = 20
+LONGEST_PACKET_S = 0.12
+HEAD, TAGS = b"OpusHead", b"OpusTags"
+HEAD_BYTES = 19
+VENDOR = b"antiphon"
+
+
+class OpusWriter:
+    """Samples to a stream of pages, each of what was given at once. For one thread.
+
+    Args:
+        rate_hz: of the samples; 8, 12, 16, 24 or 48 kHz.
+        bit_rate: bits a second.
+    """
+
+    def __init__(self, rate_hz: int, bit_rate: int = 48_000) -> None:
+        self._encoder = _encoder(rate_hz, bit_rate)
+        self._packet = rate_hz * PACKET_MS // 1000
+        self._rate_hz = rate_hz
+        self._buffer = BlockBuffer()
+        self._pages = PageWriter(secrets.randbits(32))
+        self._granule = 0  # in samples at 48 kHz, as RFC 7845 counts whatever the rate
+        self._time = 0
+
+    def head(self) -> bytes:
+        """The two pages that begin the stream."""
+        extradata = self._encoder.extradata
+        assert extradata is not None, "libopus tells its delay"
+        tags = TAGS + struct.pack("<I", len(VENDOR)) + VENDOR + struct.pack("<I", 0)
+        return self._pages.page([extradata], 0) + self._pages.page([tags], 0)
+
+    def write(self, pcm: Pcm) -> bytes:
+        """The page of all whole packets in what was given so far; nothing where there is none."""
+        self._buffer.put(pcm)
+        packets = [packet for block in self._buffer.frames(self._packet) for packet in self._encode(block)]
+        if not packets:
+            return b""
+        self._granule += len(packets) * PACKET_MS * DECODED_HZ // 1000
+        return self._pages.page(packets, self._granule)
+
+    def _encode(self, block: Pcm) -> Iterator[bytes]:
+        samples = np.clip(block * 32_767, -32_768, 32_767).astype(np.int16)
+        frame = av.AudioFrame(format="s16", layout="mono", samples=self._packet)
+        frame.planes[0].update(samples.tobytes())
+        frame.sample_rate, frame.pts, frame.time_base = self._rate_hz, self._time, Fraction(1, self._rate_hz)
+        self._time += self._packet
+        for packet in self._encoder.encode(frame):
+            yield bytes(packet)
+
+
+def _encoder(rate_hz: int, bit_rate: int) -> Any:
+    encoder = av.CodecContext.create("libopus", "w")
+    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = rate_hz, "mono", "s16", bit_rate
+    encoder.options = {"application": "voip", "frame_duration": str(PACKET_MS)}
+    encoder.open()
+    return encoder
+
+
+class OpusReader:
+    """A stream of pages, in pieces of any size, to mono samples. For one thread.
+
+    Channels beyond the first are left out: an average is silent where two are each other's inverse.
+
+    Args:
+        rate_hz: of the samples wanted, whatever the stream was made from.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._pages = PageReader()
+        self._decoder: Any = None
+        self._resample = resampler(DECODED_HZ, rate_hz)
+        self._rate_hz = rate_hz
+
+    def feed(self, data: bytes) -> Pcm:
+        """The samples [N] of all packets that `data` completes.
+
+        Raises:
+            MessageError: a stream that is not Opus, or sound before it has begun.
+        """
+        blocks = [block for packet in self._pages.feed(data) if (block := self._decode(packet)) is not None]
+        return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+    def _decode(self, packet: bytes) -> Pcm | None:
+        if packet[:8] == HEAD:
+            self._begin(packet)
+            return None
+        if packet[:8] == TAGS:
+            return None
+        if self._decoder is None:
+            raise MessageError("the sound begins without an Ogg page of OpusHead: begin a new stream")
+        try:
+            frames = self._decoder.decode(av.Packet(packet))
+        except (av.FFmpegError, ValueError):  # a packet that is damaged is lost, as on any network
+            return None
+        pcm = [_first_channel(frame) for frame in frames]
+        return self._resample(np.concatenate(pcm)) if pcm else None
+
+    def _begin(self, head: bytes) -> None:
+        if len(head) < HEAD_BYTES or not 1 <= head[9] <= 2:
+            raise MessageError("OpusHead: expected one of one or two channels: send mono")
+        decoder = av.CodecContext.create("libopus", "r")
+        decoder.extradata = head
+        decoder.sample_rate = DECODED_HZ
+        decoder.layout = "mono" if head[9] == 1 else "stereo"
+        decoder.open()
+        self._decoder = decoder
+        self._resample = resampler(DECODED_HZ, self._rate_hz)
+
+
+def _first_channel(frame: Any) -> Pcm:
+    samples = frame.to_ndarray()  # [1, N * channels] interleaved int16, or [channels, N] floats
+    channels = len(frame.layout.channels)
+    one = samples[0] if frame.format.is_planar else samples[0, ::channels]
+    return as_pcm(one)
