@@ -2,27 +2,43 @@
 //
 //     node build.mjs OUT          the files that the gateway serves
 //     node build.mjs --test OUT   the unit tests, for `node --test OUT`
-import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const tests = join(here, "../../tests/page");
+const packages = join(here, "node_modules");
 const testing = process.argv[2] === "--test";
-const out = process.argv[testing ? 3 : 2];
-const shared = { absWorkingDir: here, bundle: true, format: "esm", target: "es2022", outdir: out, logLevel: "warning", tsconfig: join(here, "tsconfig.json") };
+const out = resolve(process.argv[testing ? 3 : 2]);
+const options = {
+  absWorkingDir: here,
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  outdir: out,
+  logLevel: "warning",
+  tsconfig: join(here, "tsconfig.json"),
+  nodePaths: [packages],
+};
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 if (testing) {
   const entryPoints = readdirSync(tests).filter((name) => name.endsWith(".test.ts"));
-  await build({ ...shared, entryPoints: entryPoints.map((name) => join(tests, name)), platform: "node", nodePaths: [join(here, "node_modules")] });
+  await build({ ...options, entryPoints: entryPoints.map((name) => join(tests, name)), platform: "node" });
 } else {
   const entryPoints = { main: "src/view/main.ts", edge: "src/talk/edge.worker.ts", worklet: "src/audio/worklet.ts" };
-  // The bundle of onnxruntime-web without its WebAssembly's loader is smaller, but would fetch that by itself.
-  await build({ ...shared, entryPoints, minify: true, legalComments: "linked" });
+  await build({ ...options, entryPoints, minify: true, legalComments: "none" });
   for (const name of ["index.html", "style.css"]) copyFileSync(join(here, "src", name), join(out, name));
-  const wasm = "ort-wasm-simd-threaded.wasm"; // the smallest that onnxruntime-web has, without WebGPU
-  copyFileSync(join(here, "node_modules/onnxruntime-web/dist", wasm), join(out, wasm));
+  // The smallest that onnxruntime-web has, without WebGPU. Compressed alone: every browser takes it so.
+  const wasm = "ort-wasm-simd-threaded.wasm";
+  writeFileSync(join(out, `${wasm}.gz`), gzipSync(readFileSync(join(packages, "onnxruntime-web/dist", wasm)), { level: 9 }));
+  const notices = ["onnxruntime-web", "@bufbuild/protobuf"].map((name) => {
+    const { version, license } = JSON.parse(readFileSync(join(packages, name, "package.json"), "utf8"));
+    return `${name} ${version}: ${license}, https://www.npmjs.com/package/${name}\n`;
+  });
+  writeFileSync(join(out, "notices.txt"), notices.join(""));
 }

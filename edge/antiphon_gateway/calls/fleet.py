@@ -49,6 +49,7 @@ class Fleet:
         addresses: HOST:PORT of each.
         model: what they serve.
         codec: theirs.
+        folder: of its files.
         voices: the names that a session may begin with.
         credentials: TLS and API key.
         reconnect: how long a session looks for another worker.
@@ -57,6 +58,7 @@ class Fleet:
     addresses: tuple[str, ...]
     model: ModelSpec
     codec: Codec
+    folder: Path
     voices: tuple[str, ...] = ()
     credentials: Credentials = PLAINTEXT
     reconnect: Reconnect = field(default_factory=lambda: replace(LIVE, patience_s=PATIENCE_S))
@@ -81,7 +83,7 @@ class Fleet:
                     raise
             else:
                 codec = await asyncio.to_thread(Codec.load, folder)
-                return cls(tuple(addresses), told.model, codec, told.voices, credentials)
+                return cls(tuple(addresses), told.model, codec, folder, told.voices, credentials)
         raise AssertionError("there is an address")
 
     @property

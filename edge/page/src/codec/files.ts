@@ -54,6 +54,10 @@ export async function fetchGraph(base: URL, graph: CodecGraph): Promise<ArrayBuf
 
 /** Why the gateway did not give `what`. */
 export async function reason(response: Response, what: string): Promise<string> {
-  const said = (await response.text()).trim().split("\n", 1)[0];
-  return said && said.length < 300 ? said : `the gateway did not give ${what} (${response.status})`;
+  const fallback = `the gateway did not give ${what} (${response.status})`;
+  try {
+    return (await response.json()).error.message || fallback;
+  } catch {
+    return fallback;
+  }
 }

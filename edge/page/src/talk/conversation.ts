@@ -9,7 +9,7 @@ import { LateReplyFilter } from "./late_replies.ts";
 import type { Status } from "./messages.ts";
 import { Queue } from "./queue.ts";
 
-const MICROPHONE_FRAMES = 8; // that wait to be encoded; full: the oldest goes
+const MICROPHONE_FRAMES = 25; // 2 s that wait to be encoded; full: the oldest goes
 const REPLY_FRAMES = 64; // that wait to be decoded: more than a worker has in flight
 
 /** What the conversation needs of the codec. */

@@ -1,0 +1,55 @@
+"""A gateway before the number clerk, and Chromium before the gateway."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import soundfile
+from playwright.sync_api import Browser
+
+from tests.support.browsers import Visit, browser, missing, visit
+from tests.support.commands import worker
+from tests.support.gateways import RATE_HZ, Utterance, served_gateway, utterances
+from tools.harness.worker_process import Worker
+
+SAID = 2  # of the utterances: "seven five seven"
+
+
+@pytest.fixture(scope="session")
+def utterance() -> Utterance:
+    """What the person before the browser says, again and again."""
+    return utterances()[SAID]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory, utterance: Utterance) -> Iterator[Browser]:
+    """Chromium whose microphone repeats the utterance. Skips where it cannot be had; fails in CI."""
+    if reason := missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    wav = tmp_path_factory.mktemp("microphone") / "said.wav"
+    soundfile.write(wav, utterance.samples, RATE_HZ, subtype="PCM_16")
+    with browser(wav) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def clerk() -> Iterator[Worker]:
+    """A worker that serves the number clerk."""
+    with worker() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def served(clerk: Worker) -> Iterator[Worker]:
+    """A gateway before it."""
+    with served_gateway(clerk.address) as started:
+        yield started
+
+
+@pytest.fixture
+def here(chromium: Browser, served: Worker) -> Iterator[Visit]:
+    """A visit to the gateway's page."""
+    with visit(chromium, served.address) as visiting:
+        yield visiting
