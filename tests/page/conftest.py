@@ -48,6 +48,15 @@ def served(clerk: Worker) -> Iterator[Worker]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def answered(chromium: Browser, served: Worker, utterance: Utterance) -> Iterator[Visit]:
+    """A visit whose person was answered; the talk goes on."""
+    with visit(chromium, served.address) as visiting:
+        visiting.talk()
+        visiting.reads(utterance.answer)
+        yield visiting
+
+
 @pytest.fixture
 def here(chromium: Browser, served: Worker) -> Iterator[Visit]:
     """A visit to the gateway's page."""

@@ -68,6 +68,10 @@ class Visit:
         """What was said."""
         return self.page.inner_text("#transcript")
 
+    def level(self, whose: str) -> float:
+        """Decibels below full scale that a meter shows."""
+        return float(self.page.locator(f"#{whose}").evaluate("meter => meter.value"))
+
     def reaches(self, state: str) -> None:
         """Waits for a state of the page."""
         self.page.wait_for_selector(f"body[data-state={state}]")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from aiohttp import web
 
 from antiphon.codec_manifest import MANIFEST_FILE
-from antiphon_gateway.calls.fleet import Fleet
 from antiphon_gateway.calls.passage import ask_model
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.page import frames
@@ -17,23 +14,21 @@ PROTOBUF = "application/x-protobuf"
 TRANSCRIBER = "Antiphon-Transcriber"
 FOR_EVER = "public, max-age=31536000, immutable"
 
-Find = Callable[[], Fleet | None]
-
 
 def routes(gateway: Gateway) -> list[web.RouteDef]:
     """The door's."""
     return [
-        *_routes(gateway, "/v1", lambda: gateway.dialogue),
-        *_routes(gateway, "/v1/transcriber", lambda: gateway.transcription),
+        *_routes(gateway, "/v1", lambda: gateway.need(gateway.dialogue, "a dialogue")),
+        *_routes(gateway, "/v1/transcriber", lambda: gateway.need(gateway.transcription, "transcripts")),
     ]
 
 
-def _routes(gateway: Gateway, prefix: str, find: Find) -> list[web.RouteDef]:
+def _routes(gateway: Gateway, prefix: str, find: frames.Find) -> list[web.RouteDef]:
     """The routes of one fleet: what it serves, its codec, and its frames."""
 
     async def model(request: web.Request) -> web.StreamResponse:
         admitted(gateway, request)
-        told = await ask_model(gateway.need(find(), "a dialogue"))
+        told = await ask_model(find())
         headers = {"Cache-Control": "no-store"}
         if gateway.transcription is not None:
             headers[TRANSCRIBER] = "yes"
@@ -41,7 +36,7 @@ def _routes(gateway: Gateway, prefix: str, find: Find) -> list[web.RouteDef]:
 
     async def codec(request: web.Request) -> web.StreamResponse:
         admitted(gateway, request)
-        fleet = gateway.need(find(), "a dialogue")
+        fleet = find()
         manifest = fleet.codec.manifest
         name = request.match_info["name"]
         graph = next((graph for graph in (manifest.encoder, manifest.decoder) if graph.file == name), None)
@@ -52,7 +47,7 @@ def _routes(gateway: Gateway, prefix: str, find: Find) -> list[web.RouteDef]:
         return web.FileResponse(fleet.folder / name, headers=headers)
 
     async def passed_through(request: web.Request) -> web.StreamResponse:
-        return await frames.serve(gateway, request, admitted(gateway, request), find())
+        return await frames.serve(gateway, request, admitted(gateway, request), find)
 
     handlers: dict[str, Handler] = {"model": model, "codec/{name}": codec, "frames": passed_through}
     return [web.get(f"{prefix}/{path}", handler) for path, handler in handlers.items()]

@@ -8,7 +8,7 @@ with one text message, {"status", "message", "retry_after_s"}: what gRPC's statu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -30,12 +30,15 @@ OPEN_S = 10.0  # from the connection to Open
 MESSAGE_INTERVAL_S = 0.02  # four times the rate of frames: more waits in the connection
 BURST_S = 2.0  # a hundred messages: what an edge has kept while no worker was there
 
+Find = Callable[[], Fleet]
+"""The workers, where they have answered; raises UnavailableError before."""
 
-async def serve(gateway: Gateway, request: web.Request, visitor: Visitor, fleet: Fleet | None) -> web.StreamResponse:
+
+async def serve(gateway: Gateway, request: web.Request, visitor: Visitor, find: Find) -> web.StreamResponse:
     """Passes one call through."""
     async with open_socket(gateway, request, message_bytes=MESSAGE_BYTES) as (socket, response):
         try:
-            await _pass_through(gateway, socket, visitor, gateway.need(fleet, "a dialogue"))
+            await _pass_through(gateway, socket, visitor, find())
         except ConnectionError:
             pass  # the client is gone
         except AntiphonError as error:

@@ -35,7 +35,9 @@ export class Sound {
     }
     const context = new AudioContext({ latencyHint: "interactive" });
     try {
-      await context.audioWorklet.addModule(new URL("worklet.js", document.baseURI));
+      await context.audioWorklet.addModule(new URL("worklet.js", document.baseURI)).catch(() => {
+        throw new Error("The gateway does not answer: try again when it is back.");
+      });
       const sound = new Sound(context, onMicrophone);
       await sound.listen();
       await context.resume();

@@ -26,7 +26,7 @@ export class Transcript {
   }
 
   private line(speaker: Speaker): Text {
-    const item = document.createElement("li");
+    const item = document.createElement("p");
     const who = document.createElement("b");
     const text = document.createTextNode("");
     item.className = speaker;
