@@ -36,7 +36,7 @@ async function opened(worker = new FakeWorker()) {
     resumed: (_: number, rebuilt: number) => void told.push(`resumed ${rebuilt}`),
     failed: (error: EdgeError) => void told.push(`failed: ${error.message}`),
   };
-  const session = await Session.open("ws://here", create(OpenSchema, { seed: 7n }), owner, worker.dial, () => nowMs);
+  const session = await Session.open(create(OpenSchema, { seed: 7n }), owner, worker.dial, () => nowMs);
   return { worker, session, told, replies: () => replies };
 }
 

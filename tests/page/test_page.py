@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.transport.channel import open_channel
 from tests.support.browsers import Visit, visit
-from tests.support.commands import worker
+from tests.support.commands import run, worker
 from tests.support.gateways import Utterance, served_gateway
 from tests.support.ports import unused_address
 from tools import ROOT
@@ -119,7 +120,10 @@ def two_workers() -> Iterator[tuple[Worker, Worker]]:
 def test_a_worker_that_dies_in_mid_talk_is_replaced_and_the_talk_goes_on(
     chromium: Browser, two_workers: tuple[Worker, Worker], utterance: Utterance
 ) -> None:
-    with served_gateway(*(each.address for each in two_workers)) as gateway, visit(chromium, gateway.address) as here:
+    with (
+        served_gateway(",".join(each.address for each in two_workers)) as gateway,
+        visit(chromium, gateway.address) as here,
+    ):
         here.talk()
         here.reads("ready")
         (busy,) = (each for each in two_workers if sessions(each))
@@ -133,16 +137,48 @@ def test_a_gateway_that_restarts_in_mid_talk_is_waited_for_and_the_talk_goes_on(
 ) -> None:
     address = unused_address()
     with ExitStack() as stack:
-        first = stack.enter_context(served_gateway(clerk.address, listen=address))
+        first = stack.enter_context(served_gateway(clerk.address, "--listen", address))
         here = stack.enter_context(visit(chromium, address))
         here.talk()
         here.reads("ready")
         first.kill()
         here.reaches("reconnecting")
         assert here.state.startswith("Reconnecting: ")
-        with served_gateway(clerk.address, listen=address):
+        with served_gateway(clerk.address, "--listen", address):
             here.page.locator("#state", has_text="resumed after").wait_for()
             here.reads(utterance.answer)
+
+
+def test_a_gateway_with_keys_asks_for_one_and_each_call_takes_a_token(
+    chromium: Browser, clerk: Worker, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.toml"
+    key = run("antiphon-cloud", "make-key", "kitchen", "--api-keys", keys).out.strip()
+    with (
+        served_gateway(clerk.address, "--api-keys", keys) as gateway,
+        visit(chromium, gateway.address) as here,
+    ):
+        here.reaches("locked")
+        here.page.fill("#key", "antiphon_wrong")
+        here.page.keyboard.press("Enter")
+        here.page.locator("#state", has_text="does not know").wait_for()
+        here.page.fill("#key", key)
+        here.page.keyboard.press("Enter")
+        here.talk()
+        here.reads("ready")
+
+
+def test_what_the_person_says_is_written_down_where_there_is_a_transcriber(
+    chromium: Browser, clerk: Worker, golden: Path, tiny_codec: Path
+) -> None:
+    with (
+        worker("--model", golden / "stt-tiny", "--codec", tiny_codec) as listener,
+        served_gateway(clerk.address, "--transcriber", listener.address) as gateway,
+        visit(chromium, gateway.address) as here,
+    ):
+        here.talk()
+        here.reads("You")
+        here.reads("Model")
 
 
 def test_a_gateway_that_is_away_is_said_in_a_sentence(chromium: Browser, clerk: Worker) -> None:

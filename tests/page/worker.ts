@@ -87,7 +87,7 @@ export class FakeWorker {
   /** What the next calls are refused with. */
   refusals: EdgeError[] = [];
 
-  readonly dial = (_: string, open: Open): Promise<Call> => {
+  readonly dial = (open: Open): Promise<Call> => {
     const refusal = this.refusals.shift();
     if (refusal) return Promise.reject(refusal);
     const call = new FakeCall(open, this);

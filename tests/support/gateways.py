@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,11 @@ async def gateway(addresses: Sequence[str], **config: Any) -> AsyncIterator[Serv
 
 
 @contextmanager
-def served_gateway(*workers: str, listen: str = "127.0.0.1:0") -> Iterator[Worker]:
+def served_gateway(workers: str, *arguments: str | Path) -> Iterator[Worker]:
     """`antiphon-gateway serve` in a process of its own, until the block ends; it leaves nothing on standard error."""
     program = (sys.executable, "-m", "antiphon_gateway", "serve")
     with tempfile.TemporaryFile("w+") as said:
-        started = start("--server", ",".join(workers), "--listen", listen, program=program, stderr=said)
+        started = start("--server", workers, *arguments, program=program, stderr=said)
         try:
             yield started
         finally:

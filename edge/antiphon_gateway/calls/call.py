@@ -44,12 +44,14 @@ class Manner:
     """How a client speaks.
 
     Args:
-        rate_hz: of its samples, both ways.
+        rate_hz: of the samples that it sends.
+        hears_hz: of those that it is sent; None for the same.
         grace_s: how late its samples may be before the model hears silence instead; None lets the model wait.
         live: a person listens: sound that comes too late after an outage is left out, its text is not.
     """
 
     rate_hz: int = 24_000
+    hears_hz: int | None = None
     grace_s: float | None = None
     live: bool = False
 
@@ -71,13 +73,12 @@ class Call:
         spec = codec.spec
         self._inbox = Inbox(spec.sample_rate_hz, spec.frame_samples, AHEAD_S)
         self._resample_up = resampler(manner.rate_hz, spec.sample_rate_hz)
-        self._resample_down = resampler(spec.sample_rate_hz, manner.rate_hz)
+        self._resample_down = resampler(spec.sample_rate_hz, manner.hears_hz or manner.rate_hz)
         self._pacer = Pacer(spec.frame_s, manner.grace_s, self._loop.time())
         self._news = asyncio.Event()  # samples came, or no more will
         self._room = asyncio.Event()  # the inbox has some, or the call has ended
         self._ending = False
-        self._lost_s: float | None = None  # since when no worker is there
-        self._heard_s = 0.0  # of sound that came since
+        self._lost = False  # no worker is there
         self._events: asyncio.Queue[Event] = asyncio.Queue(EVENTS)  # full: the model waits, at most READER_S
         self._tasks: list[asyncio.Task[None]] = []
         self.dropped_samples = 0
@@ -89,13 +90,12 @@ class Call:
         Raises:
             AntiphonError: samples that are none; see `as_pcm`.
         """
-        samples, duration_s = self._resample_up(as_pcm(pcm)), len(pcm) / self._manner.rate_hz
-        self._pacer.heard(duration_s, self._loop.time())
-        self._heard_s += duration_s
+        samples = self._resample_up(as_pcm(pcm))
+        self._pacer.heard(len(pcm) / self._manner.rate_hz, self._loop.time())
         self._inbox.put(samples)
         self._news.set()
         while self._inbox.full and not self._ending:
-            if self._nobody_hears_a_live_caller():
+            if self._lost and self._live:  # what waits is the past
                 self.dropped_samples += self._inbox.shed()
                 return
             self._room.clear()
@@ -130,10 +130,7 @@ class Call:
 
     def on_change(self, change: Change) -> None:
         """The session looks for another worker, or has found one."""
-        if not isinstance(change, Reconnecting):
-            self._lost_s = None
-        elif self._lost_s is None:
-            self._lost_s, self._heard_s = self._loop.time(), 0.0
+        self._lost = isinstance(change, Reconnecting)
         self._room.set()
         if isinstance(change, Reconnecting | Resumed):
             with suppress(asyncio.QueueFull):  # news of no consequence: who reads nothing misses it
@@ -151,11 +148,10 @@ class Call:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _nobody_hears_a_live_caller(self) -> bool:
-        """Whether what waits is the past; who sends faster than one speaks is no live caller, and waits."""
-        if self._lost_s is None or not self._manner.live:
-            return False
-        return self._heard_s <= self._loop.time() - self._lost_s + AHEAD_S
+    @property
+    def _live(self) -> bool:
+        """Whether a person listens, and speaks as persons do."""
+        return self._manner.live and not self._pacer.runs_ahead
 
     async def _up(self) -> None:
         if not self.session.listens:
@@ -198,7 +194,7 @@ class Call:
         decoder = self._codec.decoder() if self.session.model.model_codebooks and not self.session.writes else None
         late = LateReplyFilter()
         async for reply in self.session:
-            too_late = late.is_late(reply.round_trip_s) and self._manner.live
+            too_late = late.is_late(reply.round_trip_s) and self._live
             pcm = None
             if decoder is not None and reply.codes is not None and not too_late:
                 pcm = await self._threads.run(decoder.step, reply.codes[: self._codec.spec.codebooks])

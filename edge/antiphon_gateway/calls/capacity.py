@@ -17,12 +17,10 @@ class Capacity:
 
     Args:
         calls: at once.
-        calls_a_client: at once; None for as many as there are.
     """
 
-    def __init__(self, calls: int, calls_a_client: int | None = None) -> None:
+    def __init__(self, calls: int) -> None:
         self.calls = calls
-        self._a_client = calls_a_client
         self._held: Counter[str] = Counter()
         self._draining = False
         self._empty = asyncio.Event()
@@ -47,11 +45,12 @@ class Capacity:
         await self._empty.wait()
 
     @contextmanager
-    def place(self, client: str) -> Iterator[None]:
+    def place(self, client: str, most: int | None = None) -> Iterator[None]:
         """A place for one call of a client, until the block ends.
 
         Args:
             client: its name, as it stands in a sentence.
+            most: calls that it may have; None for as many as there are.
 
         Raises:
             UnavailableError: the gateway is draining.
@@ -61,8 +60,8 @@ class Capacity:
             raise UnavailableError("this gateway is about to end: connect again, to another one")
         if self.held >= self.calls:
             raise NoFreeSlotError(f"all {self.calls} places of this gateway are taken: try again later", RETRY_S)
-        if self._a_client is not None and self._held[client] >= self._a_client:
-            raise NoFreeSlotError(f"{client} has {self._a_client} calls, as many as one may: end one first", RETRY_S)
+        if most is not None and self._held[client] >= most:
+            raise NoFreeSlotError(f"{client} has {most} calls, as many as it may: end one first", RETRY_S)
         self._held[client] += 1
         self._empty.clear()
         try:

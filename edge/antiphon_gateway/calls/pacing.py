@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+AHEAD_S = 1.0  # of its own clock: nobody speaks so
 LONGEST_CHUNK_S = 1.0  # of a client that sends in chunks; who sends a file at once is not awaited for its length
 
 
@@ -23,6 +24,10 @@ class Pacer:
         self._frame_s = frame_s
         self._grace_s = grace_s
         self._due_s = now_s + (grace_s or 0.0)
+        self._began_s: float | None = None  # with the first samples
+        self._received_s = 0.0
+        self.runs_ahead = False
+        """Whether samples have come faster than one speaks: a file, which loses nothing where it would be late."""
 
     @property
     def due_s(self) -> float | None:
@@ -31,6 +36,10 @@ class Pacer:
 
     def heard(self, duration_s: float, now_s: float) -> None:
         """Samples of so many seconds came."""
+        if self._began_s is None:
+            self._began_s = now_s
+        self._received_s += duration_s
+        self.runs_ahead = self.runs_ahead or self._received_s > now_s - self._began_s + AHEAD_S
         self._due_s = max(self._due_s, now_s + min(duration_s, LONGEST_CHUNK_S) + (self._grace_s or 0.0))
 
     def filled(self, now_s: float) -> None:

@@ -6,10 +6,12 @@ import enum
 
 import numpy as np
 
+from antiphon_edge.audio.pcm import Pcm
 from antiphon_gateway.calls.events import Frame
 
 LOUD = 0.01  # root mean square, −40 dB of full scale
 QUIET_FRAMES = 8  # 640 ms without text and sound
+ANSWER_FRAMES = 63  # 5 s, in which a response that was asked for begins to be heard
 
 
 class Turn(enum.Enum):
@@ -31,41 +33,70 @@ class Turns:
 
     def __init__(self, *, always: bool = False) -> None:
         self._always = always
-        self._open = False
-        self._quiet = 0
+        self._left = 0  # quiet frames after which the response closes; 0 where there is none
         self._asked = False
+        self._cut = 0  # quiet frames that are missing until another response may open
 
     @property
     def open(self) -> bool:
         """Whether a response is open."""
-        return self._open
+        return self._left > 0
 
     def ask(self) -> None:
         """The client asks for a response: the next frame opens one, loud or not."""
-        self._asked = True
+        self._asked, self._cut = True, 0
 
     def cut(self) -> bool:
         """The client ends the response; returns whether one was open. What still sounds of it opens no other."""
-        was_open, self._open = self._open, False
-        self._quiet = 0
+        was_open, self._left, self._asked = self.open, 0, False
+        if was_open:
+            self._cut = QUIET_FRAMES
         return was_open
 
     def add(self, frame: Frame) -> Turn:
         """What the frame does."""
-        speaks = bool(frame.reply.text) or is_loud(frame)
-        if not self._open:
+        speaks = bool(frame.reply.text) or is_loud(frame.pcm)
+        if self._cut:
+            self._cut = QUIET_FRAMES if speaks else self._cut - 1
+            return Turn.NONE
+        if not self.open:
             if not (speaks or self._asked or self._always):
                 return Turn.NONE
-            self._open, self._asked, self._quiet = True, False, 0
+            self._left, self._asked = QUIET_FRAMES if speaks else ANSWER_FRAMES, False
             return Turn.OPENS
-        self._quiet = 0 if speaks else self._quiet + 1
-        if self._quiet < QUIET_FRAMES or self._always:
-            return Turn.GOES_ON
-        self._open = False
-        return Turn.CLOSES
+        self._left = QUIET_FRAMES if speaks or self._always else self._left - 1
+        return Turn.GOES_ON if self._left else Turn.CLOSES
 
 
-def is_loud(frame: Frame) -> bool:
-    """Whether the frame's sound is more than background."""
-    pcm = frame.pcm
+class Speech:
+    """When a person begins and ends to speak, by loudness.
+
+    The model needs none of this: it hears all. It is for clients that show who speaks.
+    """
+
+    def __init__(self) -> None:
+        self._loud = 0  # blocks in a row
+        self._quiet_s = 0.0
+        self.speaking = False
+
+    def add(self, pcm: Pcm, duration_s: float) -> bool | None:
+        """True where the person begins with samples [N], False where they ended before, None for no change."""
+        if is_loud(pcm):
+            self._loud, self._quiet_s = self._loud + 1, 0.0
+        else:
+            self._loud, self._quiet_s = 0, self._quiet_s + duration_s
+        if not self.speaking and self._loud >= 2:
+            self.speaking = True
+            return True
+        if self.speaking and self._quiet_s >= QUIET_S:
+            self.speaking = False
+            return False
+        return None
+
+
+QUIET_S = 0.5  # after which a person has ended
+
+
+def is_loud(pcm: Pcm | None) -> bool:
+    """Whether samples [N] are more than background."""
     return pcm is not None and len(pcm) > 0 and float(np.sqrt(np.mean(np.square(pcm)))) > LOUD

@@ -10,9 +10,11 @@ import click
 import uvloop
 
 from antiphon.cli.command_line import THREADS, Address, Number, option
+from antiphon_gateway.cli.access_options import access_options
 from antiphon_gateway.cli.worker_options import worker_options
 
 if TYPE_CHECKING:
+    from antiphon_gateway.access.admission import Rules
     from antiphon_gateway.server.config import Workers
 
 MAX_SECONDS = 86_400
@@ -45,14 +47,15 @@ MAX_SECONDS = 86_400
     help="Seconds that callers get to end on SIGTERM.",
 )
 @option("--calls", type=click.IntRange(1, 10_000), default=64, help="Calls at once.")
-@option("--client-calls", type=click.IntRange(1), help="Calls at once of one client; all of them where absent.")
 @option(
     "--threads",
     type=THREADS,
     help="Threads in which all calls encode and decode; as many as there are cores where absent.",
 )
+@access_options
 def serve_command(
     workers: Workers,
+    access: Rules,
     listen: str,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -61,7 +64,6 @@ def serve_command(
     metrics_listen: str | None,
     drain_s: float,
     calls: int,
-    client_calls: int | None,
     threads: int | None,
 ) -> None:
     """Serve clients until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
@@ -80,7 +82,7 @@ def serve_command(
         metrics_listen=metrics_listen,
         drain_s=drain_s,
         calls=calls,
-        calls_a_client=client_calls,
+        access=access,
         codec_threads=threads or os.cpu_count() or 1,
     )
     uvloop.run(run(config, lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from antiphon.errors import AntiphonError, UnavailableError
 from antiphon_edge.client.events import Resumed
-from antiphon_gateway.access.admission import Access, Visitor
+from antiphon_gateway.access.admission import Access
+from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.calls.call import Call, Manner, open_call
 from antiphon_gateway.calls.capacity import Capacity
 from antiphon_gateway.calls.codec_threads import CodecThreads
@@ -80,7 +81,7 @@ class Gateway:
         """
         opened = False
         try:
-            with self.capacity.place(visitor.name):
+            with self.capacity.place(visitor.name, visitor.calls):
                 async with open_call(fleet, self.threads, wanted, manner) as call:
                     opened = True
                     self.metrics.opened(door)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from antiphon.errors import AntiphonError, NoFreeSlotError
-from antiphon_gateway.access.admission import Visitor
+from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.socket import http_status
 

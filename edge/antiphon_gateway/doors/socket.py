@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -18,10 +18,13 @@ from antiphon.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from antiphon.serving.rates import Buckets
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.errors import MessageError, SlowClientError
 
 MESSAGE_BYTES = 1 << 20
+MESSAGES_PER_S = 500.0  # of one client; who sends more is read more slowly
+MESSAGES_AT_ONCE_S = 2.0
 SEND_S = 10.0  # that a client may take to read
 HEARTBEAT_S = 15.0  # a client that answers no ping for so long is gone
 CLOSE_S = 2.0
@@ -45,18 +48,16 @@ class Socket:
 
     def __init__(self, response: web.WebSocketResponse) -> None:
         self._response = response
+        self._rate = Buckets()
 
     async def messages(self) -> AsyncIterator[bytes | str]:
-        """What the client sends, until it closes.
-
-        Raises:
-            MessageError: a message is too large.
-        """
+        """What the client sends, until it closes, or sends what no WebSocket has."""
+        loop = asyncio.get_running_loop()
         async for message in self._response:
             if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
                 yield message.data
-            elif message.type is WSMsgType.ERROR:
-                raise MessageError(f"a message of more than {MESSAGE_BYTES} bytes: send sound in shorter ones")
+                while over_s := self._rate.take("", 1 / MESSAGES_PER_S, MESSAGES_AT_ONCE_S, loop.time()):
+                    await asyncio.sleep(over_s)
 
     async def send(self, data: bytes | str) -> None:
         """Sends one message.
@@ -82,11 +83,9 @@ class Socket:
         """Closes the connection, with the reason."""
         code = WSCloseCode.OK if error is None else close_code(error)
         reason = b"" if error is None else str(error).encode()[:120]
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await self._response.close(code=code, message=reason)
-        except TimeoutError:
-            pass
 
 
 def close_code(error: AntiphonError) -> WSCloseCode:
@@ -98,6 +97,18 @@ def close_code(error: AntiphonError) -> WSCloseCode:
     if isinstance(error, UnauthenticatedError | PermissionDeniedError | SlowClientError):
         return WSCloseCode.POLICY_VIOLATION
     return WSCloseCode.INTERNAL_ERROR
+
+
+class _Response(web.WebSocketResponse):
+    """Says what is wrong with a message that is too large; aiohttp closes the connection at its first bytes."""
+
+    message_bytes = MESSAGE_BYTES
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        """Closes the connection."""
+        if code == WSCloseCode.MESSAGE_TOO_BIG:
+            message = f"a message of more than {self.message_bytes} bytes: send sound in shorter ones".encode()
+        return await super().close(code=code, message=message, drain=drain)
 
 
 @asynccontextmanager
@@ -112,9 +123,10 @@ async def open_socket(
         protocols: subprotocols that the door speaks.
         message_bytes: of the largest message.
     """
-    response = web.WebSocketResponse(
+    response = _Response(
         heartbeat=HEARTBEAT_S, max_msg_size=message_bytes, protocols=protocols, compress=False, timeout=CLOSE_S
     )
+    response.message_bytes = message_bytes
     await response.prepare(request)
     gateway.sockets.add(response)
     try:

@@ -10,9 +10,10 @@ from antiphon.errors import AntiphonError, NotSupportedError
 from antiphon_gateway.doors.chat import door as chat
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.page import door as page
+from antiphon_gateway.doors.realtime import door as realtime
 from antiphon_gateway.doors.requests import sentences
 
-DOORS = (chat, page)
+DOORS = (chat, realtime, page)
 PAGE = Path(__file__).parent.parent / "page"
 POLICY = (  # the page asks nobody else for anything, and stands in no other page
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:; frame-ancestors 'none'"

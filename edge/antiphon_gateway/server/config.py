@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
+from antiphon_gateway.access.admission import Rules
 from antiphon_gateway.server.tls import TlsFiles
 
 
@@ -41,5 +42,5 @@ class GatewayConfig:
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
     drain_s: float = 5.0
     calls: int = 64  # at once
-    calls_a_client: int | None = None
+    access: Rules = field(default_factory=Rules)
     codec_threads: int = field(default_factory=lambda: os.cpu_count() or 1)

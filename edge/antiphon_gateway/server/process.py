@@ -45,8 +45,8 @@ class Server:
         self.metrics_address: str | None = None
         self.gateway = Gateway(
             CodecThreads(config.codec_threads),
-            Capacity(config.calls, config.calls_a_client),
-            Access(),
+            Capacity(config.calls),
+            Access(config.access),
             Metrics(),
             config.static,
         )
@@ -163,6 +163,7 @@ async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, ended.set)
     try:
         async with Server(config) as server:
+            loop.add_signal_handler(signal.SIGHUP, server.gateway.access.reload)  # unheard, it would end the process
             finding, ending = asyncio.create_task(server.find_workers()), asyncio.create_task(ended.wait())
             try:
                 await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -181,5 +182,5 @@ async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
                 finding.cancel()
                 ending.cancel()
     finally:
-        for number in SIGNALS:
+        for number in (*SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)

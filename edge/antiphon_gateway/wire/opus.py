@@ -81,9 +81,11 @@ class OpusReader:
 
     Args:
         rate_hz: of the samples wanted, whatever the stream was made from.
+        skip_to_head: pass over what comes before a stream begins, which is what is left of another one.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, *, skip_to_head: bool = False) -> None:
+        self._skip_to_head = skip_to_head
         self._pages = PageReader()
         self._decoder: Any = None
         self._resample = resampler(DECODED_HZ, rate_hz)
@@ -105,6 +107,8 @@ class OpusReader:
         if packet[:8] == TAGS:
             return None
         if self._decoder is None:
+            if self._skip_to_head:
+                return None
             raise MessageError("the sound begins without an Ogg page of OpusHead: begin a new stream")
         try:
             frames = self._decoder.decode(av.Packet(packet))

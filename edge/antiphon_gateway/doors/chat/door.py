@@ -22,7 +22,7 @@ from antiphon_gateway.wire.opus import OpusReader, OpusWriter
 RATE_HZ = 24_000
 PATH = "/api/chat"
 PING_S = 5.0  # the page hangs up after 10 s without a message
-MANNER = Manner(RATE_HZ, live=True)
+MANNER = Manner(live=True)
 
 
 def routes(gateway: Gateway) -> list[web.RouteDef]:

@@ -47,7 +47,8 @@ def _routes(gateway: Gateway, prefix: str, find: frames.Find) -> list[web.RouteD
         return web.FileResponse(fleet.folder / name, headers=headers)
 
     async def passed_through(request: web.Request) -> web.StreamResponse:
-        return await frames.serve(gateway, request, admitted(gateway, request), find)
+        visitor = admitted(gateway, request, request.query.get("token"))  # a browser sends no header with a WebSocket
+        return await frames.serve(gateway, request, visitor, find)
 
     handlers: dict[str, Handler] = {"model": model, "codec/{name}": codec, "frames": passed_through}
     return [web.get(f"{prefix}/{path}", handler) for path, handler in handlers.items()]

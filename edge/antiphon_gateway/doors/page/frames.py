@@ -15,9 +15,8 @@ from aiohttp import web
 from google.protobuf.message import DecodeError
 
 from antiphon.errors import AntiphonError, NoFreeSlotError, SessionTimeoutError
-from antiphon.serving.rates import Buckets
 from antiphon.v1 import dialogue_pb2 as pb
-from antiphon_gateway.access.admission import Visitor
+from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.calls.fleet import Fleet
 from antiphon_gateway.calls.passage import Passage, open_passage
 from antiphon_gateway.doors.gateway import Gateway
@@ -27,8 +26,6 @@ from antiphon_gateway.errors import MessageError
 DOOR = "frames"  # in the metrics
 MESSAGE_BYTES = 1 << 20  # a history of 4,096 steps has 98 kB, a voice of its own 8 kB a minute
 OPEN_S = 10.0  # from the connection to Open
-MESSAGE_INTERVAL_S = 0.02  # four times the rate of frames: more waits in the connection
-BURST_S = 2.0  # a hundred messages: what an edge has kept while no worker was there
 
 Find = Callable[[], Fleet]
 """The workers, where they have answered; raises UnavailableError before."""
@@ -54,10 +51,10 @@ async def _pass_through(gateway: Gateway, socket: Socket, visitor: Visitor, flee
     Raises:
         AntiphonError: it has ended otherwise.
     """
-    messages = _paced(socket.messages())
+    messages = socket.messages()
     opened = False
     try:
-        with gateway.capacity.place(visitor.name):
+        with gateway.capacity.place(visitor.name, visitor.calls):
             try:
                 async with asyncio.timeout(OPEN_S):
                     first = await anext(messages, None)
@@ -100,16 +97,6 @@ async def _relay(socket: Socket, messages: AsyncIterator[bytes | str], passage: 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _paced(messages: AsyncIterator[bytes | str]) -> AsyncIterator[bytes | str]:
-    """The same messages, no faster than an edge has reason to send them."""
-    loop, bucket = asyncio.get_running_loop(), Buckets()
-    async for message in messages:
-        if wait_s := bucket.take("", MESSAGE_INTERVAL_S, BURST_S, loop.time()):
-            await asyncio.sleep(wait_s)
-            bucket.take("", MESSAGE_INTERVAL_S, BURST_S, loop.time())
-        yield message
 
 
 def _request(message: bytes | str) -> pb.ConverseRequest:

@@ -10,8 +10,8 @@ import {
 } from "#contract";
 import { brokenContract, EdgeError, unavailable } from "./errors.ts";
 
-const OPEN_TIMEOUT_MS = 10_000; // from dialling to Opened
-const PREFILL_TIMEOUT_MS = 30_000; // the same, where the worker computes a history or a prompt
+const OPEN_TIMEOUT_MS = 15_000; // from dialling to Opened: the gateway may try one worker that does not answer
+const PREFILL_TIMEOUT_MS = 45_000; // the same, where the worker computes a history or a prompt
 const LEAVE_MS = 1_000; // from Close to Closed; then the socket is closed
 
 /** What the call is told; `ended` comes last, and once. */
@@ -20,7 +20,8 @@ export interface Listener {
   ended(error: EdgeError): void;
 }
 
-export type Dial = (url: string, open: Open, signal: AbortSignal) => Promise<Call>;
+/** Opens a call: `Call.dial` at some address, or what stands for it in a test. */
+export type Dial = (open: Open, signal: AbortSignal) => Promise<Call>;
 
 export class Call {
   private listener: Listener | undefined;

@@ -7,7 +7,7 @@
  */
 import { clone, create } from "@bufbuild/protobuf";
 import { OpenSchema, PromptSchema, type ModelSpec, type Open, type Opened } from "#contract";
-import { Call, type Dial } from "./call.ts";
+import type { Call, Dial } from "./call.ts";
 import { EdgeError, unavailable } from "./errors.ts";
 import { Journal, type Reply } from "./journal.ts";
 import { Reconnect } from "./reconnect.ts";
@@ -40,7 +40,6 @@ export class Session {
   private dialling = new AbortController();
 
   private constructor(
-    private readonly url: string,
     private readonly open: Open,
     call: Call,
     private readonly owner: Owner,
@@ -56,14 +55,13 @@ export class Session {
 
   /** Opens a session; rejects with the `EdgeError` of the first call, which is not tried again. */
   static async open(
-    url: string,
     open: Open,
     owner: Owner,
-    dial: Dial = Call.dial,
+    dial: Dial,
     nowMs: () => number = () => performance.now(),
   ): Promise<Session> {
-    const call = await dial(url, open, new AbortController().signal);
-    const session = new Session(url, settled(open, call.opened), call, owner, dial, nowMs);
+    const call = await dial(open, new AbortController().signal);
+    const session = new Session(settled(open, call.opened), call, owner, dial, nowMs);
     void session.run();
     return session;
   }
@@ -186,7 +184,7 @@ export class Session {
         const open = clone(OpenSchema, this.open);
         open.history = this.journal.history.toMessage();
         open.resumeToken = this.stream.call.opened.resumeToken;
-        const call = await this.dial(this.url, open, signal);
+        const call = await this.dial(open, signal);
         try {
           checkOpened(call.opened, open, this.model);
         } catch (error) {

@@ -1,6 +1,7 @@
 /** The codec in the browser: samples to codes and back on onnxruntime's WebAssembly, one frame a step. */
 import * as ort from "onnxruntime-web/wasm";
-import { fetchGraph, type CodecGraph, type CodecManifest, type GraphState } from "./files.ts";
+import type { Access } from "../client/access.ts";
+import { fetchGraph, fetchManifest, type CodecGraph, type CodecManifest, type GraphState } from "./files.ts";
 
 ort.env.wasm.numThreads = 1; // more need a page that is isolated from all others, and the clerk needs no more
 ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", self.location.href).href };
@@ -19,9 +20,9 @@ class Half {
     this.reset();
   }
 
-  static async load(base: URL, graph: CodecGraph): Promise<Half> {
+  static async load(access: Access, graph: CodecGraph): Promise<Half> {
     const options = { executionProviders: ["wasm"], logSeverityLevel: 4 as const }; // errors arrive as exceptions
-    return new Half(await ort.InferenceSession.create(await fetchGraph(base, graph), options), graph);
+    return new Half(await ort.InferenceSession.create(await fetchGraph(access, graph), options), graph);
   }
 
   /** All states to zero: a new stream. */
@@ -44,9 +45,11 @@ export class Codec {
     private readonly decoder: Half | undefined,
   ) {}
 
-  /** Loads the codec in the folder at `base`; a listener needs no decoder. */
-  static async load(base: URL, manifest: CodecManifest, decodes: boolean): Promise<Codec> {
-    const halves = [Half.load(base, manifest.encoder), decodes ? Half.load(base, manifest.decoder) : undefined] as const;
+  /** Loads the gateway's codec; a listener needs no decoder. */
+  static async load(access: Access, decodes: boolean): Promise<Codec> {
+    const manifest = await fetchManifest(access);
+    const { encoder, decoder } = manifest;
+    const halves = [Half.load(access, encoder), decodes ? Half.load(access, decoder) : undefined] as const;
     return new Codec(manifest, ...(await Promise.all(halves)));
   }
 

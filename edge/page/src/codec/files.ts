@@ -1,4 +1,5 @@
 /** The codec's files, as the gateway serves them: each is checked before onnxruntime sees it. */
+import type { Access } from "../client/access.ts";
 
 export interface GraphState {
   input: string;
@@ -30,34 +31,21 @@ export interface CodecManifest {
 
 const FORMAT = 1;
 
-/** The manifest in the folder at `base`; throws an `Error` that says what is wrong. */
-export async function fetchManifest(base: URL): Promise<CodecManifest> {
-  const response = await fetch(new URL("codec.json", base));
-  if (!response.ok) throw new Error(await reason(response, "the codec"));
+/** The manifest; rejects with an `Error` that says what is wrong. */
+export async function fetchManifest(access: Access): Promise<CodecManifest> {
+  const response = await access.fetch(new URL("codec/codec.json", access.base));
   const manifest: CodecManifest = await response.json();
   if (manifest.format > FORMAT) throw new Error("the codec is of a newer version: load the page again");
   return manifest;
 }
 
-/** The bytes of a graph, which the browser keeps under its SHA-256; throws an `Error` where they are not those. */
-export async function fetchGraph(base: URL, graph: CodecGraph): Promise<ArrayBuffer> {
-  const url = new URL(graph.file, base);
+/** The bytes of a graph, which the browser keeps under its SHA-256; rejects with an `Error` where they are others. */
+export async function fetchGraph(access: Access, graph: CodecGraph): Promise<ArrayBuffer> {
+  const url = new URL(`codec/${graph.file}`, access.base);
   url.searchParams.set("sha256", graph.sha256);
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(await reason(response, graph.file));
-  const bytes = await response.arrayBuffer();
+  const bytes = await (await access.fetch(url)).arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   const sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (sha256 !== graph.sha256.toLowerCase()) throw new Error(`${graph.file} is damaged: load the page again`);
   return bytes;
-}
-
-/** Why the gateway did not give `what`. */
-export async function reason(response: Response, what: string): Promise<string> {
-  const fallback = `the gateway did not give ${what} (${response.status})`;
-  try {
-    return (await response.json()).error.message || fallback;
-  } catch {
-    return fallback;
-  }
 }

@@ -2,16 +2,18 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { GetModelResponseSchema, OpenSchema, PromptSchema } from "#contract";
 import type { PlayoutReport } from "../audio/worklet.ts";
+import { Access } from "../client/access.ts";
+import { Call } from "../client/call.ts";
 import { EdgeError } from "../client/errors.ts";
+import type { Reply } from "../client/journal.ts";
 import { Session } from "../client/session.ts";
 import { Codec } from "../codec/codec.ts";
-import { fetchManifest, reason } from "../codec/files.ts";
 import { Conversation } from "./conversation.ts";
 import type { Choices, Event, Request, Served } from "./messages.ts";
 
 const TRANSCRIBER = "antiphon-transcriber"; // a header: the gateway was given one
 
-let base: URL; // of what the gateway serves: the dialogue's worker, or the transcriber's
+let access: Access; // to the dialogue's worker, or to the transcriber's
 let codec: Codec;
 let conversation: Conversation | undefined;
 let session: Session | undefined;
@@ -27,7 +29,7 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
 async function handle(request: Request): Promise<void> {
   switch (request.kind) {
     case "load":
-      return load(new URL(request.base), request.listens);
+      return load(request);
     case "talk":
       return talk(request);
     case "mute":
@@ -38,18 +40,23 @@ async function handle(request: Request): Promise<void> {
   }
 }
 
-async function load(from: URL, listens: boolean): Promise<void> {
-  base = from;
-  const [served, manifest] = await Promise.all([fetchServed(), fetchManifest(new URL("codec/", base))]);
-  codec = await Codec.load(new URL("codec/", base), manifest, !listens);
+async function load({ root, path, key, listens }: Extract<Request, { kind: "load" }>): Promise<void> {
+  access = new Access(new URL(root), path, key);
+  let served: Served;
+  try {
+    served = await fetchServed();
+  } catch (error) {
+    if (!(error instanceof EdgeError) || error.status !== "UNAUTHENTICATED") throw error;
+    return tell({ kind: "locked", message: error.message });
+  }
+  codec = await Codec.load(access, !listens);
   busy = codec.warmUp();
   tell({ kind: "loaded", served });
   await busy;
 }
 
 async function fetchServed(): Promise<Served> {
-  const response = await fetch(new URL("model", base));
-  if (!response.ok) throw new Error(await reason(response, "the model"));
+  const response = await access.fetch(new URL("model", access.base));
   const { model, voices } = fromBinary(GetModelResponseSchema, new Uint8Array(await response.arrayBuffer()));
   if (!model) throw new Error("the worker does not say what it serves");
   const { name, takesVoice, takesText, randomWeights } = model;
@@ -71,14 +78,15 @@ async function talk({ microphone, speaker, rateHz, choices, muted }: Extract<Req
   await busy.catch(() => undefined); // of the conversation before, which has failed for itself
   if (conversation !== talking) return; // it was ended meanwhile
   codec.reset();
-  const url = new URL("frames", base);
-  url.protocol = url.protocol.replace("http", "ws");
-  const opened = await Session.open(url.href, opening(choices), {
-    reply: (reply) => talking.reply(reply),
-    reconnecting: (reason) => tell({ kind: "reconnecting", reason }),
-    resumed: (afterMs, rebuiltSteps) => tell({ kind: "resumed", afterMs, rebuiltSteps }),
-    failed: (error) => fail(error.message),
-  });
+  const owner = {
+    reply: (reply: Reply) => talking.reply(reply),
+    reconnecting: (reason: string) => tell({ kind: "reconnecting", reason }),
+    resumed: (afterMs: number, rebuiltSteps: number) => tell({ kind: "resumed", afterMs, rebuiltSteps }),
+    failed: (error: EdgeError) => fail(error.message),
+  };
+  const opened = await Session.open(opening(choices), owner, async (open, signal) =>
+    Call.dial(await access.callUrl(), open, signal),
+  );
   if (conversation !== talking) return opened.abandon();
   session = opened;
   checkCodec(opened.model.userCodebooks);

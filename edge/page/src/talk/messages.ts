@@ -7,7 +7,7 @@ export interface Choices {
 }
 
 export type Request =
-  | { kind: "load"; base: string; listens: boolean }
+  | { kind: "load"; root: string; path: string; key: string; listens: boolean }
   | { kind: "talk"; microphone: MessagePort; speaker: MessagePort | null; rateHz: number; choices: Choices; muted: boolean }
   | { kind: "mute"; muted: boolean }
   | { kind: "end" };
@@ -39,6 +39,8 @@ export interface Status {
 
 export type Event =
   | { kind: "loaded"; served: Served }
+  /** The gateway needs a key, or another one. */
+  | { kind: "locked"; message: string }
   | { kind: "connected"; session: string }
   | { kind: "text"; text: string }
   | { kind: "status"; status: Status }

@@ -6,17 +6,21 @@ export class Edge {
   private readonly worker = new Worker(new URL("edge.js", document.baseURI), { type: "module" });
 
   /**
-   * @param path of what the gateway serves it, below the page.
+   * @param path of what the gateway serves it: "" for a dialogue. `load` comes first.
    * @param listens alone: nothing of it is heard.
    */
   constructor(
-    path: string,
+    private readonly path: string,
     private readonly listens: boolean,
     onEvent: (event: Event) => void,
   ) {
     this.worker.onmessage = ({ data }: MessageEvent<Event>) => onEvent(data);
     this.worker.onerror = ({ message }) => onEvent({ kind: "failed", message: message || "the page's files are not whole" });
-    this.tell({ kind: "load", base: new URL(path, document.baseURI).href, listens });
+  }
+
+  load(key: string): void {
+    const root = new URL("v1/", document.baseURI).href;
+    this.tell({ kind: "load", root, path: this.path, key, listens: this.listens });
   }
 
   talk(sound: Sound, voice: string, persona: string, muted: boolean): void {

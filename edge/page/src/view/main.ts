@@ -4,10 +4,11 @@ import { Edge } from "./edge.ts";
 import { Sound } from "./sound.ts";
 import { Transcript } from "./transcript.ts";
 
-type State = "loading" | "idle" | "connecting" | "talking" | "reconnecting" | "broken";
+type State = "loading" | "locked" | "idle" | "connecting" | "talking" | "reconnecting" | "broken";
 
 const WORDS: Record<State, string> = {
   loading: "Loading the codec…",
+  locked: "",
   idle: "Ready.",
   connecting: "Connecting…",
   talking: "Talking.",
@@ -19,6 +20,8 @@ const find = <Kind extends HTMLElement>(id: string) => document.getElementById(i
 const talkButton = find<HTMLButtonElement>("talk");
 const muteButton = find<HTMLButtonElement>("mute");
 const voice = find<HTMLSelectElement>("voice");
+const door = find<HTMLFormElement>("door");
+const key = find<HTMLInputElement>("key");
 const persona = find<HTMLTextAreaElement>("persona");
 const transcript = new Transcript(find("transcript"));
 
@@ -26,14 +29,15 @@ let state: State = "loading";
 let muted = false;
 let sound: Sound | undefined;
 let transcriber: Edge | undefined;
-const dialogue = new Edge("v1/", false, onEvent);
+const dialogue = new Edge("", false, onEvent);
 
 function enter(next: State, words = WORDS[next]): void {
   state = next;
   document.body.dataset.state = next;
   find("state").textContent = words;
   const busy = next === "connecting" || next === "talking" || next === "reconnecting";
-  talkButton.disabled = next === "loading" || next === "broken";
+  talkButton.disabled = !busy && next !== "idle";
+  door.hidden = next !== "locked";
   talkButton.textContent = busy ? "Stop" : "Talk";
   muteButton.disabled = !busy;
   find<HTMLFieldSetElement>("choices").disabled = busy;
@@ -41,6 +45,9 @@ function enter(next: State, words = WORDS[next]): void {
 
 function onEvent(event: Event): void {
   switch (event.kind) {
+    case "locked":
+      enter("locked", `This gateway needs a key: ${event.message}.`);
+      return key.focus();
     case "loaded":
       offer(event.served);
       return enter("idle");
@@ -68,10 +75,11 @@ function offer({ model, randomWeights, voices, takesVoice, takesText, transcribe
   find("personas").hidden = !takesText;
   find("choices").hidden = find("voices").hidden && find("personas").hidden;
   if (transcribed) {
-    transcriber = new Edge("v1/transcriber/", true, (event) => {
+    const listener = new Edge("transcriber/", true, (event) => {
       if (event.kind === "text") transcript.add("person", event.text);
-      if (event.kind === "failed") transcriber = undefined; // the conversation goes on without
+      if (event.kind === "loaded") transcriber = listener; // the conversation goes on without
     });
+    listener.load(key.value);
   }
 }
 
@@ -126,4 +134,14 @@ document.onkeydown = ({ key, target, ctrlKey, metaKey, altKey }) => {
   if (key === "Escape") void stop();
 };
 document.onvisibilitychange = () => void sound?.wake();
-enter("loading");
+door.onsubmit = (event) => {
+  event.preventDefault();
+  load();
+};
+
+function load(): void {
+  enter("loading");
+  dialogue.load(key.value);
+}
+
+load();

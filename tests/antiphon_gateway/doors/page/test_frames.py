@@ -128,18 +128,6 @@ async def test_a_client_that_says_nothing_is_sent_away(served: Server, clock: Cl
         assert (await edge.status())[:2] == ("DEADLINE_EXCEEDED", "no Open within 10 s: send it first")
 
 
-async def test_a_flood_is_slowed_down_and_loses_nothing(served: Server, clock: Clock) -> None:
-    flood = round(2 * door.BURST_S / door.MESSAGE_INTERVAL_S)
-    async with frames(served.address) as edge:
-        await edge.open()
-        began_s = clock.time()
-        for _ in range(flood):
-            await edge.send(pb.ConverseRequest(codes=CODES))
-        for _ in range(flood):
-            assert not (await edge.receive()).WhichOneof("control")
-        assert clock.time() - began_s >= door.BURST_S
-
-
 async def test_a_page_that_is_closed_leaves_nothing_behind(served: Server) -> None:
     for _ in range(20):
         async with frames(served.address) as edge:

@@ -1,0 +1,74 @@
+"""The flags that say who gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from antiphon.cli.command_line import Number, option
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_options = (
+    option(
+        "--api-keys",
+        type=click.Path(path_type=Path),
+        help="Let in only who presents a key of this file (antiphon-cloud make-key makes one), or a token made with "
+        "one; read again when it changes, and on SIGHUP. Everyone where absent.",
+    ),
+    option(
+        "--allow-origin",
+        "origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="A site whose pages may connect, such as https://example.org, or * for all; may be repeated. Only pages "
+        "of this gateway's own address where absent.",
+    ),
+    option(
+        "--client-calls",
+        type=click.IntRange(1),
+        help="Calls at once of one client: of a key, else an address; all of them where absent.",
+    ),
+    option(
+        "--client-requests-per-minute",
+        type=Number(0, min_open=True),
+        default=600.0,
+        help="Requests that one address may make in a minute.",
+    ),
+    option(
+        "--token-secret-file",
+        type=click.Path(path_type=Path),
+        help="File of 32 bytes or more that signs tokens, for gateways that take each other's; one of this process "
+        "where absent.",
+    ),
+)
+
+
+def access_options(command: F) -> F:
+    """Adds the flags, and hands the command `access`."""
+
+    @wraps(command)
+    def with_access(
+        *args: Any,
+        api_keys: Path | None,
+        origins: tuple[str, ...],
+        client_calls: int | None,
+        client_requests_per_minute: float,
+        token_secret_file: Path | None,
+        **kwargs: Any,
+    ) -> Any:
+        from antiphon_gateway.access.admission import Rules  # importing takes time, and --help needs none
+        from antiphon_gateway.access.tokens import read_secret
+
+        secret = read_secret(token_secret_file) if token_secret_file else None
+        access = Rules(api_keys, origins, client_calls, client_requests_per_minute, secret)
+        return command(*args, access=access, **kwargs)
+
+    decorated: Any = with_access
+    for each in reversed(_options):
+        decorated = each(decorated)
+    return decorated  # type: ignore[no-any-return]

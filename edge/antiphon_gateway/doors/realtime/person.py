@@ -1,0 +1,86 @@
+"""The person's side of a conversation as items: when they speak, and what was committed. Without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from antiphon_edge.audio.pcm import Pcm
+from antiphon_gateway.calls.turns import Speech
+from antiphon_gateway.doors.realtime.dialect import Dialect
+from antiphon_gateway.doors.realtime.responses import Event, Ids
+from antiphon_gateway.errors import MessageError
+
+
+class Person:
+    """What the client's audio buffer goes through.
+
+    Args:
+        dialect: of the client.
+        ids: of the session.
+    """
+
+    def __init__(self, dialect: Dialect, ids: Ids) -> None:
+        self._dialect, self._ids = dialect, ids
+        self._speech = Speech()
+        self._heard_s = 0.0
+        self._item = ids.new("item")  # that what is said now becomes
+        self._uncommitted_s = 0.0
+        self._last: str | None = None
+
+    @property
+    def item(self) -> str:
+        """The item that what is said now becomes, or what was said last became."""
+        return self._item if self._uncommitted_s else self._last or self._item
+
+    def append(self, pcm: Pcm, duration_s: float, detects: bool) -> Iterator[Event]:
+        """The person says samples [N].
+
+        Args:
+            pcm: the samples.
+            duration_s: how long they last.
+            detects: whether the client is told of speech that begins and ends, which commits it.
+        """
+        begun_s, self._heard_s = self._heard_s, self._heard_s + duration_s
+        self._uncommitted_s += duration_s
+        change = self._speech.add(pcm, duration_s)
+        if not detects or change is None:
+            return
+        if change:
+            started = {"audio_start_ms": round(begun_s * 1000), "item_id": self._item}
+            yield {"type": "input_audio_buffer.speech_started"} | started
+        else:
+            stopped = {"audio_end_ms": round(self._heard_s * 1000), "item_id": self._item}
+            yield {"type": "input_audio_buffer.speech_stopped"} | stopped
+            yield from self.commit()
+
+    def commit(self) -> Iterator[Event]:
+        """What was said becomes an item.
+
+        Raises:
+            MessageError: nothing was said.
+        """
+        if not self._uncommitted_s:
+            raise MessageError("input_audio_buffer.commit: the buffer is empty: append sound first")
+        item, previous = self._item, self._last
+        self._last, self._item, self._uncommitted_s = item, self._ids.new("item"), 0.0
+        yield {"type": "input_audio_buffer.committed", "item_id": item, "previous_item_id": previous}
+        yield from self._told(item, previous, [{"type": "input_audio", "transcript": None}])
+
+    def clear(self) -> Iterator[Event]:
+        """What was said is forgotten."""
+        self._uncommitted_s = 0.0
+        yield {"type": "input_audio_buffer.cleared"}
+
+    def write(self, item: dict[str, Any], role: str) -> Iterator[Event]:
+        """The client adds an item of text."""
+        name, previous = str(item.get("id") or self._ids.new("item")), self._last
+        self._last = name
+        yield from self._told(name, previous, item["content"], role)
+
+    def _told(self, item: str, previous: str | None, content: Any, role: str = "user") -> Iterator[Event]:
+        told = {"id": item, "object": "realtime.item", "type": "message", "role": role, "status": "completed"}
+        added = {"previous_item_id": previous, "item": told | {"content": content}}
+        yield {"type": self._dialect.item_added} | added
+        if self._dialect.item_done:
+            yield {"type": self._dialect.item_done} | added
