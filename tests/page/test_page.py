@@ -14,11 +14,11 @@ from playwright.sync_api import Browser
 
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.transport.channel import open_channel
-from tests.support.browsers import Visit, visit
 from tests.support.commands import run, worker
 from tests.support.gateways import Utterance, served_gateway
 from tests.support.ports import unused_address
 from tools import ROOT
+from tools.harness.browser import Visit, visit
 from tools.harness.worker_process import Worker
 
 AXE = ROOT / "edge/page/node_modules/axe-core/axe.min.js"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -22,7 +21,7 @@ from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import turn_of
 from tools.clerk.train.data.clips import DIGITS, Word
 from tools.clerk.train.data.examples import PERIOD_S, TEST
-from tools.harness.worker_process import Worker, start
+from tools.harness.worker_process import GATEWAY, Worker, start
 
 RATE_HZ = 24_000
 LONGEST_DIGIT_S = 0.72
@@ -69,9 +68,8 @@ async def gateway(addresses: Sequence[str], **config: Any) -> AsyncIterator[Serv
 @contextmanager
 def served_gateway(workers: str, *arguments: str | Path) -> Iterator[Worker]:
     """`antiphon-gateway serve` in a process of its own, until the block ends; it leaves nothing on standard error."""
-    program = (sys.executable, "-m", "antiphon_gateway", "serve")
     with tempfile.TemporaryFile("w+") as said:
-        started = start("--server", workers, *arguments, program=program, stderr=said)
+        started = start("--server", workers, *arguments, program=GATEWAY, stderr=said)
         try:
             yield started
         finally:

@@ -8,6 +8,7 @@ Prints "listening on HOST:PORT" first, like `antiphon-cloud serve`. The load and
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import uvloop
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--step-ms", type=float, default=0.0, help="time of a step, for any batch")
     parser.add_argument("--drain", type=float, default=30.0, help="seconds that sessions have to leave after SIGTERM")
     parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds of silence that end a session")
+    parser.add_argument("--codec", type=Path, help="folder of a codec to hand out (default: none)")
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
     arguments = parser.parse_args()
 
@@ -37,7 +39,8 @@ def main() -> None:
         runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000}
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
         engine = Engine(StepperProcess("tools.harness.stub_runner:load", runner), metrics=metrics)
-        return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", limits)
+        codec = CodecFolder.open(arguments.codec) if arguments.codec else CodecFolder(CODEC, ())
+        return ServedModel(engine, codec, lambda token: b"", limits)
 
     config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)
     uvloop.run(run(config, load, lambda address: print(f"listening on {address}", flush=True)))

@@ -88,11 +88,19 @@ class Visit:
 
 
 @contextmanager
-def visit(chromium: Browser, address: str, **context: Any) -> Iterator[Visit]:
-    """A visit, until the block ends; `context` as Playwright has it, such as `viewport` and `color_scheme`."""
+def visit(chromium: Browser, address: str, script: str = "", **context: Any) -> Iterator[Visit]:
+    """A visit, until the block ends.
+
+    Args:
+        chromium: the browser.
+        address: HOST:PORT of the gateway.
+        script: run before the page's own.
+        context: as Playwright has it, such as `viewport` and `color_scheme`.
+    """
     opened = chromium.new_context(**context)
     try:
         visiting = Visit(opened.new_page())
+        visiting.page.add_init_script(script)
         visiting.page.goto(f"http://{address}/")
         yield visiting
     finally:
