@@ -107,7 +107,7 @@ class Access:
             return
         if urlsplit(origin).netloc != headers.get("Host"):
             raise PermissionDeniedError(
-                f"a page of {origin[:100]} may not connect here: the gateway's operator may allow it with --allow-origin"
+                f"a page of {origin[:100]} may not connect here: this gateway's operator may allow it (--allow-origin)"
             )
 
 

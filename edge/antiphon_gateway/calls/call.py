@@ -47,7 +47,7 @@ class Manner:
         rate_hz: of the samples that it sends.
         hears_hz: of those that it is sent; None for the same.
         grace_s: how late its samples may be before the model hears silence instead; None lets the model wait.
-        live: a person listens: sound that comes too late after an outage is left out, its text is not.
+        live: a person listens: after an outage, sound that comes too late is left out, its text is not.
     """
 
     rate_hz: int = 24_000
@@ -79,6 +79,7 @@ class Call:
         self._room = asyncio.Event()  # the inbox has some, or the call has ended
         self._ending = False
         self._lost = False  # no worker is there
+        self._behind = False  # one was not, and its replies come late
         self._events: asyncio.Queue[Event] = asyncio.Queue(EVENTS)  # full: the model waits, at most READER_S
         self._tasks: list[asyncio.Task[None]] = []
         self.dropped_samples = 0
@@ -131,6 +132,7 @@ class Call:
     def on_change(self, change: Change) -> None:
         """The session looks for another worker, or has found one."""
         self._lost = isinstance(change, Reconnecting)
+        self._behind = self._behind or self._lost
         self._room.set()
         if isinstance(change, Reconnecting | Resumed):
             with suppress(asyncio.QueueFull):  # news of no consequence: who reads nothing misses it
@@ -194,8 +196,8 @@ class Call:
         decoder = self._codec.decoder() if self.session.model.model_codebooks and not self.session.writes else None
         late = LateReplyFilter()
         async for reply in self.session:
-            too_late = late.is_late(reply.round_trip_s) and self._live
-            pcm = None
+            self._behind = late.is_late(reply.round_trip_s) and self._behind
+            too_late, pcm = self._behind and self._live, None
             if decoder is not None and reply.codes is not None and not too_late:
                 pcm = await self._threads.run(decoder.step, reply.codes[: self._codec.spec.codebooks])
                 pcm = self._resample_down(pcm)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +29,7 @@ MESSAGES_AT_ONCE_S = 2.0
 SEND_S = 10.0  # that a client may take to read
 HEARTBEAT_S = 15.0  # a client that answers no ping for so long is gone
 CLOSE_S = 2.0
+SEND_BUFFER_BYTES = 128 << 10  # that the system keeps for a client that does not read; it would take megabytes
 
 STATUSES: dict[type[AntiphonError], HTTPStatus] = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -46,8 +48,8 @@ def http_status(error: AntiphonError) -> HTTPStatus:
 class Socket:
     """An open WebSocket; `open_socket` makes it."""
 
-    def __init__(self, response: web.WebSocketResponse) -> None:
-        self._response = response
+    def __init__(self, response: web.WebSocketResponse, transport: asyncio.BaseTransport | None) -> None:
+        self._response, self._transport = response, transport
         self._rate = Buckets()
 
     async def messages(self) -> AsyncIterator[bytes | str]:
@@ -56,7 +58,7 @@ class Socket:
         async for message in self._response:
             if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
                 yield message.data
-                while over_s := self._rate.take("", 1 / MESSAGES_PER_S, MESSAGES_AT_ONCE_S, loop.time()):
+                if over_s := self._rate.take("", 1 / MESSAGES_PER_S, MESSAGES_AT_ONCE_S, loop.time()):
                     await asyncio.sleep(over_s)
 
     async def send(self, data: bytes | str) -> None:
@@ -83,9 +85,12 @@ class Socket:
         """Closes the connection, with the reason."""
         code = WSCloseCode.OK if error is None else close_code(error)
         reason = b"" if error is None else str(error).encode()[:120]
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_S):
                 await self._response.close(code=code, message=reason)
+        except TimeoutError:  # what it has not read waits to be sent, for ever
+            if isinstance(self._transport, asyncio.Transport):
+                self._transport.abort()
 
 
 def close_code(error: AntiphonError) -> WSCloseCode:
@@ -128,9 +133,12 @@ async def open_socket(
     )
     response.message_bytes = message_bytes
     await response.prepare(request)
+    if request.transport is not None:
+        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     gateway.sockets.add(response)
+    opened = Socket(response, request.transport)
     try:
-        yield Socket(response), response
+        yield opened, response
     finally:
         gateway.sockets.discard(response)
-        await Socket(response).close()
+        await opened.close()

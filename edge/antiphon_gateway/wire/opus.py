@@ -69,7 +69,7 @@ class OpusWriter:
 def _encoder(rate_hz: int, bit_rate: int) -> Any:
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = rate_hz, "mono", "s16", bit_rate
-    encoder.options = {"application": "voip", "frame_duration": str(PACKET_MS)}
+    encoder.options = {"application": "audio", "frame_duration": str(PACKET_MS)}
     encoder.open()
     return encoder
 
