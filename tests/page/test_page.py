@@ -45,6 +45,7 @@ def test_it_shows_how_loud_both_are(answered: Visit, whose: str) -> None:
 def test_nothing_is_asked_of_another_host(answered: Visit, served: Worker) -> None:
     hosts = {url.split("/")[2] for url in answered.requests if not url.startswith(("data:", "blob:"))}
     assert hosts == {served.address}
+    assert any("/v1/codec/encoder.onnx?sha256=" in url for url in answered.requests), "the worker's count, too"
 
 
 def test_a_muted_microphone_is_silence_to_the_model(here: Visit) -> None:
@@ -179,6 +180,24 @@ def test_what_the_person_says_is_written_down_where_there_is_a_transcriber(
         here.talk()
         here.reads("You")
         here.reads("Model")
+
+
+def test_voice_and_persona_are_the_workers_and_what_it_refuses_is_said_in_its_words(
+    chromium: Browser, golden: Path, tiny_codec: Path
+) -> None:
+    with (
+        worker("--model", golden / "personaplex-tiny", "--codec", tiny_codec) as several,
+        served_gateway(several.address) as gateway,
+        visit(chromium, gateway.address) as here,
+    ):
+        here.reaches("idle")
+        here.page.select_option("#voice", "TINY")
+        here.page.fill("#persona", "hello moshi " * 1000)
+        here.page.click("#talk")
+        here.page.locator("#state", has_text="open.prompt.text: ").wait_for()
+        here.page.fill("#persona", "hello moshi listens and speaks")
+        here.talk()
+        assert here.page.locator("#choices").is_disabled()
 
 
 def test_a_gateway_that_is_away_is_said_in_a_sentence(chromium: Browser, clerk: Worker) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as OverdueError
 
 CHROMIUM = "chromium"
 PATIENCE_MS = 60_000  # for what a busy machine is slow with
@@ -78,7 +79,11 @@ class Visit:
 
     def reads(self, text: str) -> None:
         """Waits for a text in the transcript."""
-        self.page.locator("#transcript", has_text=text).wait_for()
+        try:
+            self.page.locator("#transcript", has_text=text).wait_for()
+        except OverdueError as error:
+            shown = self.page.inner_text("main")
+            raise AssertionError(f"{text!r} has not come; the page shows {shown!r}, errors {self.errors}") from error
 
     def talk(self) -> None:
         """Presses the button, and waits for the session."""

@@ -10,6 +10,7 @@ import type { Status } from "./messages.ts";
 import { Queue } from "./queue.ts";
 
 const MICROPHONE_FRAMES = 25; // 2 s that wait to be encoded; full: the oldest goes
+const DECAY_DB = 12; // a frame, of a level that nothing renews
 const REPLY_FRAMES = 64; // that wait to be decoded: more than a worker has in flight
 
 /** What the conversation needs of the codec. */
@@ -104,6 +105,7 @@ export class Conversation {
       restart = false;
       this.status.lagMs = Math.max(0, journal.inFlight - 1) * frameMs;
       this.onStatus(this.status);
+      this.status.speakerDbfs = Math.max(FLOOR_DBFS, this.status.speakerDbfs - DECAY_DB); // until the next reply
     }
   }
 
