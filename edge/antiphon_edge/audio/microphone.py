@@ -13,13 +13,14 @@ from typing import Any, Self
 import numpy as np
 
 from antiphon_edge.audio.changes import DeviceChange, OnDeviceChange, State, ignore
+from antiphon_edge.audio.crossing import HandOver
 from antiphon_edge.audio.devices import AudioDevice
 from antiphon_edge.audio.digital_silence import SILENT_S, DigitalSilence
 from antiphon_edge.audio.echo import EchoCanceller
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, one_channel, resampler
 from antiphon_edge.audio.portaudio import Callback
 from antiphon_edge.audio.speaker import Speaker
-from antiphon_edge.audio.streams import DeviceStream, HandOver
+from antiphon_edge.audio.streams import DeviceStream
 from antiphon_edge.errors import AudioDeviceError
 
 QUEUE_FRAMES = 4

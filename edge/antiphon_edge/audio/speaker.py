@@ -16,13 +16,14 @@ from typing import Any, Self
 import numpy as np
 
 from antiphon_edge.audio.changes import OnDeviceChange, ignore
+from antiphon_edge.audio.crossing import HandOver
 from antiphon_edge.audio.devices import AudioDevice
 from antiphon_edge.audio.jitter.underflows import Underflows
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, resampler
 from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, TICK_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.audio.portaudio import CALLBACK_MS, Callback
 from antiphon_edge.audio.stall import LOOK_S, STALL_S, Stall
-from antiphon_edge.audio.streams import DeviceStream, HandOver
+from antiphon_edge.audio.streams import DeviceStream
 
 SETTLE_S = 0.04  # what the resampler and the callback before last still hold
 PLAYED_MS = 400  # of what was played, kept for the echo canceller

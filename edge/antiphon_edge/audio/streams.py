@@ -1,8 +1,8 @@
 """What a microphone and a speaker share: the stream of a device that may go away and come back.
 
 PortAudio calls back from a thread of its own, which does nothing but copy: the microphone's samples go to the event
-loop in one line, the speaker's come out of a `PlayoutBuffer`. One task watches the stream. Where the driver has given
-it up or brings nothing for `STALL_S`, it opens the device again, by name, until it is there.
+loop in one line (`crossing`), the speaker's come out of a `PlayoutBuffer`. One task watches the stream. Where the
+driver has given it up or brings nothing for `STALL_S`, it opens the device again, by name, until it is there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from weakref import WeakSet
 
 from antiphon_edge.audio.changes import DeviceChange, OnDeviceChange, State, ignore
+from antiphon_edge.audio.crossing import Crossing, HandOver
 from antiphon_edge.audio.devices import AudioDevice, Direction, sound_cards
 from antiphon_edge.audio.driver_thread import in_driver_thread, in_time
 from antiphon_edge.audio.placement import Place, Placement
@@ -23,16 +24,12 @@ from antiphon_edge.audio.sound_server import Watch
 from antiphon_edge.audio.stall import LOOK_S, STALL_S, Stall
 from antiphon_edge.errors import AudioDeviceError
 
-CONTINUE, ABORT = 0, 2  # PortAudio's paContinue, paAbort
 RETRY_S = 1.0  # between two attempts to open a device that is lost
 FILL_S = 0.5  # a device that takes nothing yet has its buffer filled all the same
 GATHER_S = 0.02  # the sound server's words come in bursts
 BLIND_SCAN = 5  # attempts, where the system does not tell whether devices have come
 
 logger = logging.getLogger(__name__)
-
-HandOver = Callable[..., int]
-"""Called in PortAudio's thread: has the event loop call a function, and returns PortAudio's next move."""
 
 _open: WeakSet[DeviceStream] = WeakSet()  # of this process: PortAudio looks for devices only when none of them runs
 
@@ -144,10 +141,13 @@ class DeviceStream:
             self._choice = self.device.lasting_name
         self._task = asyncio.create_task(self._watch())
         _open.add(self)
+        Crossing.to_running_loop().microphones += self.direction == "input"
 
     async def close(self) -> None:
         """Stops the stream; no callback runs after it."""
-        _open.discard(self)
+        if self in _open:
+            _open.discard(self)
+            Crossing.to_running_loop().microphones -= self.direction == "input"
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -168,8 +168,8 @@ class DeviceStream:
             self._paused = False
 
     async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-        attach = partial(self._attach, partial(_hand_over, loop))
+        crossing = Crossing.to_running_loop()
+        attach = partial(self._attach, partial(crossing.hand_over, self.direction))
         self._cards, self._looked = sound_cards(), False
         work = partial(
             open_stream, self.direction, self._choice, self._rate_hz, attach, self._channel, self._callback_ms
@@ -180,7 +180,8 @@ class DeviceStream:
             self._stall.heard()  # it has its time
         if stream.device.on_server:
             self._placement = self._placement or Placement(self.direction, stream.device.server_name)
-            watch = partial(Watch, self.direction, partial(_hand_over, loop, self._server_spoke.set))
+            spoke = partial(crossing.hand_over, "input", self._server_spoke.set)
+            watch = partial(Watch, self.direction, spoke)
             self._server = await in_driver_thread(watch, undo=Watch.close)
             await self._look_at_the_server()
         self._looked = True
@@ -293,11 +294,3 @@ class DeviceStream:
         change = DeviceChange(self.direction, state, device, reason, after_s)
         logger.info("%s", change)
         self._on_change(change)
-
-
-def _hand_over(loop: asyncio.AbstractEventLoop, receive: Callable[..., None], *args: object) -> int:
-    try:
-        loop.call_soon_threadsafe(receive, *args)
-    except RuntimeError:  # the loop was closed, and nobody closed the device
-        return ABORT
-    return CONTINUE

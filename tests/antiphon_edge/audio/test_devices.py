@@ -152,8 +152,7 @@ def test_the_far_end_stands_beside_the_microphone_at_a_constant_delay(sound: Sou
             mic, far = arrays["mic"], arrays["far"]
         assert len(mic) == len(far)
         lag, likeness = align(mic, far[: len(far) - RATE_HZ // 2])  # the echo of the end is still on its way
-        assert 0 < lag < RATE_HZ // 2
-        return likeness, counts["underflows"] + counts["overflows"]
+        return likeness if 0 < lag < RATE_HZ // 2 else 0.0, counts["underflows"] + counts["overflows"]
 
     echo = sound.control("load-module", "module-loopback", "source=speaker.monitor", "sink=micbus", "adjust_time=0")
     try:
