@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from antiphon_edge.audio.echo import EchoCanceller
+from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, one_channel, resampler
 from antiphon_edge.audio.portaudio import AudioDevice, Callback
-from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.stall import LOOK_S, STALL_S
 from antiphon_edge.audio.streams import DeviceStream, HandOver
 from antiphon_edge.errors import AudioDeviceError
@@ -38,8 +39,8 @@ class Microphone:
         device: index or part of the name; None for the system's default.
         channel: which one is heard, from 1; the others are left out.
         queue_frames: frames that wait for a slow reader; full: the oldest is dropped.
-        canceller: removes from each frame what `speaker` played; None with headphones.
-        speaker: an open speaker; needed with a canceller.
+        canceller: removes from each frame what the speaker played.
+        far_end: what the speaker played, where one plays.
 
     Raises:
         AudioDeviceError: PyAudio is missing, no such device or channel, it refuses, or (while iterating) it went away.
@@ -54,15 +55,13 @@ class Microphone:
         channel: int = 1,
         queue_frames: int = QUEUE_FRAMES,
         canceller: EchoCanceller | None = None,
-        speaker: Speaker | None = None,
+        far_end: FarEnd | None = None,
     ) -> None:
-        if canceller is not None and speaker is None:
-            raise AudioDeviceError("canceller: needs a speaker, to know what was played")
         self._rate_hz = sample_rate_hz
         self._frame_samples = frame_samples
         self._channel = channel
         self._canceller = canceller
-        self._speaker = speaker
+        self._far_end = far_end or FarEnd(sample_rate_hz)
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue(queue_frames)  # full: drop the oldest frame
         self._stream = DeviceStream("input", device, sample_rate_hz, self._attach, channel)
         self._reopened = False  # and not heard since
@@ -124,25 +123,26 @@ class Microphone:
         resample = resampler(rate_hz, self._rate_hz)
         buffer = BlockBuffer()
 
-        def deliver(data: bytes | None, status: int) -> None:
+        def deliver(data: bytes | None, status: int, at_s: float) -> None:
             assert data is not None, "an input stream brings samples"
             self._stream.stall.heard()
             self._reopened = False
             self.overflows += bool(status & INPUT_OVERFLOW)
             block = np.frombuffer(data, np.float32).reshape(-1, channels)
             buffer.put(resample(one_channel(block, self._channel)))
+            self._far_end.heard(len(block) / rate_hz, at_s)
             for frame in buffer.frames(self._frame_samples):
                 self._put(self._clean(frame))
 
         def callback(data: bytes | None, samples: int, times: Any, status: int) -> tuple[None, int]:
-            return None, hand_over(deliver, data, status)
+            return None, hand_over(deliver, data, status, time.monotonic())
 
         return callback
 
     def _clean(self, frame: Pcm) -> Pcm:
-        if self._canceller is None or self._speaker is None:
+        if self._canceller is None:
             return frame
-        return self._canceller.process(frame, self._speaker.take_played(len(frame)))
+        return self._canceller.process(frame, self._far_end.take(len(frame)))
 
     def _put(self, frame: Pcm | None) -> None:
         if self._queue.full():

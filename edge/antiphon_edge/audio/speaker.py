@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, resampler
 from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.audio.portaudio import CALLBACK_MS, AudioDevice, Callback
@@ -23,7 +25,6 @@ from antiphon_edge.audio.streams import DeviceStream, HandOver
 from antiphon_edge.errors import AudioDeviceError
 
 SETTLE_S = 0.04  # what the resampler and the callback before last still hold
-PLAYED_MS = 400  # of what was played, kept for the echo canceller
 OUTPUT_UNDERFLOW = 4  # PortAudio's paOutputUnderflow
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Speaker:
         device: index or part of the name; None for the system's default.
         prefill_ms: how much must wait before playing starts, at first and after each underrun.
         capacity_ms: how much may wait; full: the oldest is dropped.
+        far_end: told what is played, for an echo canceller.
 
     Raises:
         AudioDeviceError: PyAudio is missing, no such device, it refuses, or (from `write`) it went away.
@@ -51,11 +53,11 @@ class Speaker:
         *,
         prefill_ms: float = PREFILL_MS,
         capacity_ms: float = CAPACITY_MS,
+        far_end: FarEnd | None = None,
     ) -> None:
         self._rate_hz = sample_rate_hz
         self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms)
-        self._played = BlockBuffer()  # full: drop the oldest samples
-        self._taken = False
+        self._far_end = far_end
         self._idle = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None  # the last time
         self._reopened = False  # and nothing was played since
@@ -128,33 +130,17 @@ class Speaker:
                     raise _no_speaker() from None
         await asyncio.sleep(self.latency_s + SETTLE_S)
 
-    def take_played(self, samples: int) -> Pcm:
-        """The far end of an echo canceller: the next `samples` samples of what went to the device.
-
-        The first call starts at the newest; from then on every sample is handed out once, in order. Where fewer have
-        been played, zeros stand before them.
-        """
-        if not self._taken:
-            self._taken = True
-            self._forget_played(samples)
-        far = self._played.take(min(samples, len(self._played)))
-        return np.pad(far, (samples - len(far), 0))
-
-    def _forget_played(self, keep: int) -> None:
-        self._played.take(max(0, len(self._played) - keep))
-
     def _attach(self, hand_over: HandOver, rate_hz: int, channels: int) -> Callback:
         resample = resampler(self._rate_hz, rate_hz)
         step_samples = self._rate_hz * CALLBACK_MS // 1000
         ready = BlockBuffer()  # at the device's rate
 
-        def played(blocks: list[Pcm], status: int) -> None:
+        def played(blocks: list[Pcm], duration_s: float, status: int, at_s: float) -> None:
             self._stream.stall.heard()
             self._reopened = False
             self.underflows += bool(status & OUTPUT_UNDERFLOW)
-            for block in blocks:
-                self._played.put(block)
-            self._forget_played(self._rate_hz * PLAYED_MS // 1000)
+            if self._far_end is not None:
+                self._far_end.played(blocks, duration_s, at_s)
             if self._playout.empty:
                 self._idle.set()
 
@@ -164,7 +150,7 @@ class Speaker:
                 blocks.append(self._playout.read(step_samples))
                 ready.put(resample(blocks[-1]))
             out = np.repeat(ready.take(samples), channels).tobytes()  # interleaved
-            return out, hand_over(played, blocks, status)
+            return out, hand_over(played, blocks, samples / rate_hz, status, time.monotonic())
 
         return callback
 

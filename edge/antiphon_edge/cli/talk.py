@@ -10,11 +10,13 @@ import click
 
 from antiphon.cli.command_line import Address, different_files, option
 from antiphon.spec import GREEDY
+from antiphon_edge.audio.canceller import VoiceProcessing
+from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import loudspeaker, person, transcript
+from antiphon_edge.cli.talk_io import Room, loudspeaker, person, transcript
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Change, Reply, Resumed
 from antiphon_edge.codec.codec import Codec
@@ -41,6 +43,10 @@ from antiphon_edge.transport.credentials import Credentials
 @option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
 @channel_option
+@option("--headphones", is_flag=True, help="Nothing of the speaker reaches the microphone: cancel no echo.")
+@option("--no-aec", is_flag=True, help="Cancel no echo of the speaker; the same as --headphones.")
+@option("--no-ns", is_flag=True, help="Leave noise in what the microphone hears.")
+@option("--agc/--no-agc", default=False, show_default=True, help="Raise a soft voice, and what is left of an echo.")
 @pull_options
 @pulled_codec_option
 @threads_option
@@ -68,6 +74,10 @@ def talk_command(
     input_device: str | None,
     output_device: str | None,
     channel: int,
+    headphones: bool,
+    no_aec: bool,
+    no_ns: bool,
+    agc: bool,
     pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
@@ -90,8 +100,10 @@ def talk_command(
     async def main() -> None:
         codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
         sampling = GREEDY if greedy else None
+        processing = VoiceProcessing(not (headphones or no_aec), not no_ns, agc)
+        room = Room(processing, FarEnd(codec.spec.sample_rate_hz))
         async with (  # the output last: nothing is written where the input or the worker fails
-            person(input_wav, input_device, channel, codec.spec, as_fast_as_possible) as said,
+            person(input_wav, input_device, channel, codec.spec, as_fast_as_possible, room) as said,
             connect(
                 [server, *other_servers],
                 codec.spec,
@@ -101,7 +113,7 @@ def talk_command(
                 credentials=credentials,
                 on_change=_print_change,
             ) as session,
-            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible) as speaker,
+            loudspeaker(output_wav, output_device, codec.spec, session.model, as_fast_as_possible, room) as speaker,
         ):
             speaks = session.model.model_codebooks > 0
             live = output_wav is None and (speaks or input_wav is None)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,10 +15,13 @@ from tqdm import tqdm
 
 from antiphon.cli.output_file import OutputFileError
 from antiphon.spec import CodecSpec, ModelSpec
+from antiphon_edge.audio.canceller import VoiceProcessing, VoiceProcessor
+from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
+from antiphon_edge.audio.tuning import tune
 from antiphon_edge.audio.wav import WavReader, WavWriter
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
 
@@ -25,6 +29,16 @@ T = TypeVar("T")
 
 Frames = Callable[[ModelSpec, bool], AsyncIterator[Pcm]]
 """What the person says to this model; the flag: whether a person listens live."""
+
+
+@dataclass(slots=True)
+class Room:
+    """What the microphone and the speaker of a talk have to do with each other."""
+
+    processing: VoiceProcessing
+    far_end: FarEnd
+    microphone: Microphone | None = None
+
 
 LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
 PIPE_AHEAD_S = 2.0  # what a pipe may hold from before the conversation: it is said at once, or would always stay behind
@@ -45,12 +59,20 @@ def say(sentence: str) -> None:
 
 @asynccontextmanager
 async def person(
-    wav: Path | None, device: str | None, channel: int, spec: CodecSpec, as_fast_as_possible: bool
+    wav: Path | None, device: str | None, channel: int, spec: CodecSpec, as_fast_as_possible: bool, room: Room
 ) -> AsyncIterator[Frames]:
     """Where the person is heard: a wav file, with silence after it while the model's delays run out; a pipe, as it
     brings its wav, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
     if wav is None:
-        async with Microphone(spec.sample_rate_hz, spec.frame_samples, device, channel=channel) as microphone:
+        async with Microphone(
+            spec.sample_rate_hz,
+            spec.frame_samples,
+            device,
+            channel=channel,
+            canceller=VoiceProcessor(spec.sample_rate_hz, room.processing) if room.processing else None,
+            far_end=room.far_end,
+        ) as microphone:
+            room.microphone = microphone
             yield lambda model, live: until_interrupted(microphone, "listening; Ctrl-C ends the conversation")
         return
     async with AsyncExitStack() as stack:
@@ -71,7 +93,7 @@ async def person(
 
 @asynccontextmanager
 async def loudspeaker(
-    wav: Path | None, device: str | None, spec: CodecSpec, model: ModelSpec, as_fast_as_possible: bool
+    wav: Path | None, device: str | None, spec: CodecSpec, model: ModelSpec, as_fast_as_possible: bool, room: Room
 ) -> AsyncIterator[Callable[[Pcm], None]]:
     """Where the reply goes: a wav file, or a speaker that is heard to its end; nowhere where the model only listens.
 
@@ -88,7 +110,9 @@ async def loudspeaker(
     elif as_fast_as_possible:
         raise click.UsageError("--as-fast-as-possible needs --output-wav too: this model speaks")
     else:
-        async with Speaker(spec.sample_rate_hz, device) as speaker:
+        async with Speaker(spec.sample_rate_hz, device, far_end=room.far_end) as speaker:
+            if room.microphone is not None and room.processing.echo_cancellation:
+                await tune(room.microphone, speaker.write, spec.sample_rate_hz)
             yield speaker.write
             await speaker.drain()
 

@@ -1,0 +1,1 @@
+"""A conversation through a loudspeaker, in a simulated room."""
