@@ -64,9 +64,12 @@ SLOW = {
     "test_load_memory.py",
     "test_model.py",
     "test_onnx_rewrites.py",
+    "test_personas.py",
     "test_prefill.py",
     "test_privacy.py",
     "test_runner.py",
+    "test_sound_server.py",
+    "test_transcribe.py",
 }
 
 

@@ -57,6 +57,24 @@ def test_the_sdks_page_runs(
         assert said.splitlines()[0] == "0 None"
 
 
+@pytest.mark.slow
+def test_the_page_of_transcripts_runs(
+    golden: Path,
+    tiny_codec: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/transcribe.md").read_text(), re.DOTALL)
+    with worker("--model", golden / "stt-tiny", "--codec", tiny_codec) as listening:
+        names = {"ADDRESS": listening.address, "QUESTION": ROOT / "tests/sentence.wav"}
+        exec(compile(snippet, "docs/transcribe.md", "exec"), names)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) > 20
+    assert "(a pause)" in said
+
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

@@ -201,14 +201,18 @@ def listening(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
 async def test_a_model_that_only_listens_answers_with_text(listening: Worker, codec: Codec, golden: Path) -> None:
     expected = load_file(golden / "stt-tiny/expected.safetensors")
     async with connect(listening.address, codec.spec) as session:
-        heard = []
+        heard, pauses = [], []
         for codes in expected["user_codes"]:
             await session.send(codes)
             reply = await session.receive()
             assert reply is not None
             assert reply.codes is None
             heard.append([reply.text_token])
+            assert reply.pause is not None
+            pauses.append(reply.pause)
+        assert (session.model.text_delay_ms, session.model.hears_pauses) == (500, True)
     assert (np.array(heard) == expected["tokens"]).all()
+    np.testing.assert_allclose(pauses, expected["extra_heads"][:, 2, 0], rtol=1e-4)
 
 
 def test_a_model_that_only_listens_needs_no_speaker_and_writes_all_that_it_hears(

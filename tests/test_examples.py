@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -85,6 +88,49 @@ def test_a_bot_hangs_up_after_a_word(sound: SoundServer, served: Worker, questio
             bot.kill()
     assert (bot.returncode, err) == (0, "")
     assert "you said" in out
+
+
+@pytest.fixture
+def larger_model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a server that answers every chat with digits, and what it was asked."""
+    asked: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            assert self.path == "/v1/chat/completions"
+            answer = {"choices": [{"message": {"role": "assistant", "content": "you said one two three"}}]}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_larger_model_is_asked_and_its_answer_is_spoken_amid_the_conversation(
+    served: Worker, question: Path, larger_model: tuple[str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    url, asked = larger_model
+    samples, rate_hz = soundfile.read(question, dtype="float32")
+    soundfile.write(tmp_path / "long.wav", np.pad(samples, (0, 12 * rate_hz)), rate_hz)
+    out = tmp_path / "reply.wav"
+    said = example(
+        "delegate.py", served.address, "--wake", "you said", "--llm", url, "--seed", "1",
+        "--input-wav", tmp_path / "long.wav", "--output-wav", out, cache=tmp_path,
+    )  # fmt: skip
+    assert [each["messages"][-1] for each in asked] == [{"role": "user", "content": "seven five seven"}]
+    assert ANSWER in said
+    assert "one two three" in said.rpartition("[answered: you said one two three]")[2]
+    reply, _ = soundfile.read(out)
+    assert np.abs(reply[len(samples) :]).max() > 0.05
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ OPTIONS = [
     for parameter in command.params
     if isinstance(parameter, click.Option) and parameter.name != "version"
 ]
-A_MEASURE = re.compile(r"timeout|seconds|drain|budget|memory|bandwidth|peak|keep|size", re.IGNORECASE)
+A_MEASURE = re.compile(r"timeout|seconds|drain|budget|memory|bandwidth|\bpeak|keep|size", re.IGNORECASE)
 A_UNIT = re.compile(r"\b(seconds|milliseconds|minutes?|MB|GB|GB/s|TFLOP/s|bytes|frames)\b", re.IGNORECASE)
 
 

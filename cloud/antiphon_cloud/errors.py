@@ -32,6 +32,7 @@ class Refusal(enum.Enum):
 
     SLOTS = "slots"
     MEMORY = "memory"
+    ADAPTERS = "adapters"
     STEP_TIME = "step_time"
     CLIENT_SESSIONS = "client_sessions"
     OPEN_RATE = "open_rate"

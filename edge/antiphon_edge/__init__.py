@@ -29,6 +29,16 @@ Live, with the codec in threads:
     ):
         await talk(session, codec, microphone, speaker.write, live=True)
 
+With a persona and a voice, on a worker whose model takes them (PersonaPlex):
+
+    from antiphon_edge import connect, describe, encode_voice
+
+    print((await describe("localhost:50051")).voices)
+    async with connect("localhost:50051", spec, voice="NATF2", persona="You are a patient teacher.") as session:
+        ...
+    async with connect("localhost:50051", spec, voice=encode_voice(codec, "me.wav")) as session:
+        ...
+
 On another machine, with TLS and an API key, and other workers should the first one be lost:
 
     from antiphon_edge import Credentials, Reconnect, connect
@@ -58,19 +68,25 @@ if TYPE_CHECKING:
     from antiphon.errors import AntiphonError
     from antiphon.spec import GREEDY, CodecSpec, Sampling
     from antiphon_edge import blocking
+    from antiphon_edge.audio.changes import DeviceChange
+    from antiphon_edge.audio.devices import AudioDevice
     from antiphon_edge.audio.echo import EchoCanceller
     from antiphon_edge.audio.microphone import Microphone
-    from antiphon_edge.audio.portaudio import AudioDevice, list_devices
+    from antiphon_edge.audio.portaudio import list_devices
     from antiphon_edge.audio.speaker import Speaker
     from antiphon_edge.audio.wav import WavReader, WavWriter
     from antiphon_edge.client.connect import connect
-    from antiphon_edge.client.events import Change, GoAway, Reconnecting, Reply, Resumed, Totals
+    from antiphon_edge.client.describe import Description, describe
+    from antiphon_edge.client.events import Change, GoAway, Reconnecting, Reply, Resumed, SpokenWord, Totals
     from antiphon_edge.client.reconnect import NEVER, Reconnect
     from antiphon_edge.client.session import Session
     from antiphon_edge.codec.codec import Codec
     from antiphon_edge.codec.pull import pull_codec
+    from antiphon_edge.codec.voice import encode_voice
     from antiphon_edge.talk.hearing import Hearing
     from antiphon_edge.talk.recording import Recorder, Recording
+    from antiphon_edge.transcript.pauses import Pauses
+    from antiphon_edge.transcript.words import Word, Words
     from antiphon_edge.transport.credentials import Credentials
 
 __all__ = [
@@ -82,10 +98,13 @@ __all__ = [
     "Codec",
     "CodecSpec",
     "Credentials",
+    "Description",
+    "DeviceChange",
     "EchoCanceller",
     "GoAway",
     "Hearing",
     "Microphone",
+    "Pauses",
     "Reconnect",
     "Reconnecting",
     "Recorder",
@@ -95,11 +114,16 @@ __all__ = [
     "Sampling",
     "Session",
     "Speaker",
+    "SpokenWord",
     "Totals",
     "WavReader",
     "WavWriter",
+    "Word",
+    "Words",
     "blocking",
     "connect",
+    "describe",
+    "encode_voice",
     "list_devices",
     "pull_codec",
 ]
@@ -112,19 +136,25 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
     _MODULES = {
         "antiphon.errors": ["AntiphonError"],
         "antiphon.spec": ["GREEDY", "CodecSpec", "Sampling"],
+        "antiphon_edge.audio.changes": ["DeviceChange"],
+        "antiphon_edge.audio.devices": ["AudioDevice"],
         "antiphon_edge.audio.echo": ["EchoCanceller"],
         "antiphon_edge.audio.microphone": ["Microphone"],
-        "antiphon_edge.audio.portaudio": ["AudioDevice", "list_devices"],
+        "antiphon_edge.audio.portaudio": ["list_devices"],
         "antiphon_edge.audio.speaker": ["Speaker"],
         "antiphon_edge.audio.wav": ["WavReader", "WavWriter"],
         "antiphon_edge.client.connect": ["connect"],
-        "antiphon_edge.client.events": ["Change", "GoAway", "Reconnecting", "Reply", "Resumed", "Totals"],
+        "antiphon_edge.client.describe": ["Description", "describe"],
+        "antiphon_edge.client.events": ["Change", "GoAway", "Reconnecting", "Reply", "Resumed", "SpokenWord", "Totals"],
         "antiphon_edge.client.reconnect": ["NEVER", "Reconnect"],
         "antiphon_edge.client.session": ["Session"],
         "antiphon_edge.codec.codec": ["Codec"],
         "antiphon_edge.codec.pull": ["pull_codec"],
+        "antiphon_edge.codec.voice": ["encode_voice"],
         "antiphon_edge.talk.hearing": ["Hearing"],
         "antiphon_edge.talk.recording": ["Recorder", "Recording"],
+        "antiphon_edge.transcript.pauses": ["Pauses"],
+        "antiphon_edge.transcript.words": ["Word", "Words"],
         "antiphon_edge.transport.credentials": ["Credentials"],
     }
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -116,6 +116,11 @@ class Session:
         return self._session.id
 
     @property
+    def prompt_steps(self) -> int:
+        """Steps that the model took before the first frame, for its voice and persona."""
+        return self._session.prompt_steps
+
+    @property
     def address(self) -> str:
         """Where the session is, or was last."""
         return self._session.address
@@ -150,7 +155,7 @@ class Session:
         """Known once the replies have ended."""
         return self._session.totals
 
-    def send(self, codes: npt.ArrayLike) -> int:
+    def send(self, codes: npt.ArrayLike = ()) -> int:
         """As `antiphon_edge.Session.send`, but never waits for room: nobody else could make it.
 
         Raises:
@@ -164,18 +169,37 @@ class Session:
         """As `antiphon_edge.Session.receive`."""
         return self._loop.run(self._session.receive())
 
-    def exchange(self, codes: npt.ArrayLike) -> Reply:
+    def exchange(self, codes: npt.ArrayLike = ()) -> Reply:
         """Sends one frame [user_codebooks] and returns the reply to it.
 
         Raises:
-            SequenceError: replies to earlier frames are under way; receive them first.
+            SequenceError: replies to earlier frames are under way; receive them first. Or the reply has to wait for
+                words: say them first, and `finish_saying`.
         """
+        if self._session.starved:
+            raise SequenceError("exchange: the worker waits for words; say more, or finish_saying")
         if self.in_flight:
             raise SequenceError(f"exchange: {self.in_flight} replies are under way; receive them first")
         self.send(codes)
         reply = self.receive()
         assert reply is not None, "every frame is answered before the session ends"
         return reply
+
+    def say(self, text: str, speaker: int = 0) -> None:
+        """As `antiphon_edge.Session.say`, but never waits for room: nobody else could make it.
+
+        Raises:
+            SequenceError: as much waits to be said as the worker takes; exchange frames first.
+        """
+        if not self._session.has_room_to_say(text):
+            raise SequenceError(
+                f"say: more than {self.limits.say_bytes} bytes would wait to be said; exchange frames first"
+            )
+        self._loop.run(self._session.say(text, speaker))
+
+    def finish_saying(self) -> None:
+        """As `antiphon_edge.Session.finish_saying`."""
+        self._loop.run(self._session.finish_saying())
 
     def end(self) -> Iterator[Reply]:
         """Says that no more frames will come, and yields the replies still under way."""

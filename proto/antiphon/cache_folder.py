@@ -31,6 +31,7 @@ class Kind(Enum):
     EXPORTED_CODECS = "exported"
     NATIVE = "native"
     FINGERPRINTS = "fingerprints"
+    VOICES = "voices"
 
 
 def cache_root(root: Path | None = None) -> Path | None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from antiphon.codes import CodePacker, Codes
 from antiphon.errors import ProtocolError
+from antiphon.script_log import ScriptLog
 from antiphon.spec import ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 
@@ -72,6 +73,8 @@ class History:
         self.layout = RowLayout.of(model)
         self.steps = 0
         """Steps that the session has taken."""
+        self.script = ScriptLog()
+        """What the session was given to say beside."""
         self._model = model
         self._capacity = capacity
         self._rows = bytearray()  # one array: an object per row would take three times the memory
@@ -113,6 +116,8 @@ class HistoryTokens:
     user: Codes  # [T, user_codebooks]
     text: Tokens  # [T]
     codes: Codes  # [T, model_codebooks]
+    forced: Tokens | None = None
+    """What the last steps were forced to, [n, 2 + model_codebooks], as far as the delays hide it; None: to nothing."""
 
     def __len__(self) -> int:
         return len(self.text)

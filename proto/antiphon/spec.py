@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antiphon.codes import CodePacker
 from antiphon.errors import ProtocolError
@@ -112,6 +112,10 @@ class ModelSpec:
     speakers: int = 0
     takes_voice: bool = False
     takes_text: bool = False
+
+    def in_writing(self) -> ModelSpec:
+        """The same, as a session in MODE_TEXT sees it: no stream of codes holds any."""
+        return replace(self, user_codebooks=0, model_codebooks=0)
 
     @property
     def user_packer(self) -> CodePacker:

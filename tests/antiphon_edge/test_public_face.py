@@ -14,10 +14,34 @@ import pytest
 import antiphon_edge
 
 NAMES = {
-    *("connect", "blocking", "Session", "Reply", "Totals", "GoAway", "Change", "Reconnecting", "Resumed"),
+    *(
+        "connect",
+        "describe",
+        "Description",
+        "encode_voice",
+        "blocking",
+        "Session",
+        "Reply",
+        "SpokenWord",
+        "Totals",
+        "GoAway",
+        "Change",
+        "Reconnecting",
+        "Resumed",
+    ),
     *("Reconnect", "NEVER", "Credentials", "Sampling", "GREEDY", "CodecSpec", "AntiphonError"),
     *("pull_codec", "Codec", "Hearing", "Recorder", "Recording"),
-    *("Microphone", "Speaker", "EchoCanceller", "AudioDevice", "list_devices", "WavReader", "WavWriter"),
+    *(
+        "Microphone",
+        "Speaker",
+        "EchoCanceller",
+        "AudioDevice",
+        "DeviceChange",
+        "list_devices",
+        "WavReader",
+        "WavWriter",
+    ),
+    *("Words", "Word", "Pauses"),
 }
 HEAVY = {"grpc", "onnxruntime", "soundfile", "soxr", "click", "msgspec", "pyaudio", "torch"}
 
@@ -70,7 +94,7 @@ def test_all_of_it_needs_neither_portaudio_nor_torch() -> None:
     assert {"grpc", "onnxruntime"} <= loaded
 
 
-@pytest.mark.parametrize("example", examples(), ids=["files", "live", "TLS", "blocking"])
+@pytest.mark.parametrize("example", examples(), ids=["files", "live", "persona", "TLS", "blocking"])
 def test_the_examples_use_what_is_there(example: str) -> None:
     tree = ast.parse("async def example():\n" + textwrap.indent(example, "    "))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

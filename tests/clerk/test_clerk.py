@@ -25,7 +25,7 @@ from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.serving.config import ServingConfig
 from antiphon_cloud.serving.load import load
-from antiphon_edge import Codec
+from antiphon_edge import Codec, Hearing, connect
 from antiphon_edge.codec.codec import Decoder, Encoder
 from tools import ROOT
 from tools.clerk.recognizer import DigitRecognizer
@@ -134,6 +134,30 @@ async def test_it_stops_when_it_is_interrupted_and_answers_what_interrupted_it()
     talks_on: dict[str, Any] = interruptions(scene, [deaf])
     assert stops == {"interruptions": 1, "stopped within 0.5 s %": 100.0, "exact second answers %": 100.0}
     assert talks_on == {"interruptions": 1, "stopped within 0.5 s %": 0.0, "exact second answers %": 0.0}
+
+
+async def test_it_says_what_it_is_given_to_say_and_goes_on_listening() -> None:
+    """Its words come one after the other in text and in sound, and then a person's turn is answered as ever."""
+    codec, recognizer, frame = Codec.load(NUMBER_CLERK / "codec"), DigitRecognizer(), 1920
+    scene = scenes()[2]
+    samples = np.concatenate([np.zeros(120 * frame, np.float32), scene.samples])
+    words: list[tuple[int, str]] = []
+    audio: list[Any] = []
+    async with served() as address, connect(address, codec.spec, seed=1) as session:
+        hearing, decoder = Hearing(codec, session.model), codec.decoder()
+        for number, pcm in enumerate(samples[: len(samples) // frame * frame].reshape(-1, frame)):
+            if number == 40:
+                await session.say("you said one two three")
+                await session.finish_saying()
+            await session.send(hearing.step(pcm))
+            reply = await session.receive()
+            assert reply is not None
+            audio.append(np.zeros(frame, np.float32) if reply.codes is None else decoder.step(reply.codes))
+            if reply.text.strip() and number > 40:
+                words.append((number, reply.text.strip()))
+    assert [word for _, word in words] == ["you", "said", "one", "two", "three", "you", "said", *scene.turns[0].digits]
+    heard = [recognizer.digit(np.concatenate(audio[at : at + 6]), 24_000) for at, _ in words[2:5]]
+    assert heard == ["one", "two", "three"]
 
 
 def forgetting(monkeypatch: pytest.MonkeyPatch, half: type[Encoder] | type[Decoder]) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from antiphon_edge import AudioDevice
 from antiphon_edge.audio import streams
+from antiphon_edge.audio.devices import Direction
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.portaudio import Attach, Callback, Direction, OpenStream
+from antiphon_edge.audio.portaudio import Attach, Callback, OpenStream
+from antiphon_edge.errors import AudioDeviceError
 
 STEP_S = 0.08
 FAKE = AudioDevice(0, "fake", 2, 2, 24_000, True, True)
@@ -27,14 +29,25 @@ class FakeDevice:
     callback: Callback = field(init=False)
     device: AudioDevice = FAKE
     latency_s: float = 0.0
+    alive: bool = True
+    there: bool = True
+    choices: list[object] = field(default_factory=list)
 
     def open(self, direction: Direction, choice: object, rate_hz: int, attach: Attach, channel: int) -> FakeDevice:
+        self.choices.append(choice)
+        if not self.there:
+            raise AudioDeviceError("there is no such device")
         self.opened += 1
+        self.alive = True
         self.callback = attach(rate_hz, self.channels)
         return self
 
     def close(self) -> None:
         self.closed += 1
+
+    def unplug(self) -> None:
+        """The driver gives the stream up, and nothing can be opened until `there`."""
+        self.alive = self.there = False
 
     def record(self, block: Pcm) -> None:
         """A microphone's samples [N, channels]."""

@@ -68,6 +68,7 @@ class FakeCall:
 
     def __init__(self, worker: FakeWorker, first_step: int) -> None:
         self.address = worker.address
+        self.given = 0
         self.closed = False
         self.said_close = False
         limits = Limits(4, max_frames_in_flight=worker.frames_in_flight)

@@ -20,12 +20,34 @@ from antiphon_cloud.backends.cpu.library import library
 from antiphon_cloud.backends.cpu.linear import CompiledLinear
 from antiphon_cloud.backends.cpu.ops import CpuOps
 from antiphon_cloud.backends.int8 import Int8Linear, quantize_rows
+from antiphon_cloud.model.conditioners import Conditioner, Fuser, LookupTable, Vectors
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.runner.runner import ModelRunner
 from tests.support.golden import GOLDEN as GOLDEN
+
+LIKE_HIBIKI: dict[str, Any] = {
+    "conditioners": {"description": Conditioner("lut", LookupTable(3, 4, ("bad", "very_good"), "noop"))},
+    "fuser": Fuser(sum=("description",)),
+}
+"""Changes to a model that is told a value."""
+
+LIKE_TTS: dict[str, Any] = {
+    "conditioners": {
+        "speaker_wavs": Conditioner("tensor", tensor=Vectors(6)),
+        "cfg": Conditioner("lut", LookupTable(3, 4, ("1.0", "2.0"), "noop")),
+        "control": Conditioner("lut", LookupTable(1, 4, ("ok",), "noop")),
+    },
+    "fuser": Fuser(sum=("control", "cfg"), cross=("speaker_wavs",), cross_attention_pos_emb=True),
+    "cross_attention": True,
+    "demux_second_stream": True,
+    "dep_q": 5,
+    "depformer_low_rank_embeddings": 4,
+    "depformer_weights_per_step_schedule": (0, 1, 2, 2, 2),
+}
+"""Changes to a model of five codebooks that speaks a script."""
 
 Array = npt.NDArray[Any]
 

@@ -1,9 +1,11 @@
 """A program that uses the live devices, run by test_devices.py in the environment of the private sound server.
 
-live_audio.py devices | record OUT.npy FRAMES | play IN.npy | duplex IN.npy OUT.npz   [--only RATE_HZ CHANNELS]
+live_audio.py devices | record OUT.npy FRAMES | play IN.npy | duplex IN.npy OUT.npz | watch [MICROPHONE]
+    [--only RATE_HZ CHANNELS]
 
-Prints "ready" once the device is open and a line of JSON at the end. With --only the devices refuse all but one rate
-and channel count, as hardware does and PulseAudio never would.
+Prints "ready" once the device is open and a line of JSON at the end; `watch` plays a tone and prints what becomes of
+both devices, and how loud each half a second of the microphone is, until SIGINT. With --only the devices refuse all but
+one rate and channel count, as hardware does and PulseAudio never would.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from typing import Any
 import numpy as np
 import pyaudio
 
-from antiphon_edge import Microphone, Speaker, list_devices
+from antiphon_edge import DeviceChange, Microphone, Speaker, list_devices
 from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.errors import AudioDeviceError
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920
+TONE = 0.5 * np.sin(np.arange(FRAME_SAMPLES) * 2 * np.pi * 500 / RATE_HZ).astype(np.float32)
 
 
 def refuse_all_but(rate_hz: int, channels: int) -> None:
@@ -101,10 +104,43 @@ async def duplex(source: Path, out: Path) -> dict[str, Any]:
         return {"underflows": speaker.underflows, "overflows": microphone.overflows}
 
 
+async def watch(microphone_name: str | None) -> dict[str, Any]:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
+
+    def tell(change: DeviceChange) -> None:
+        say(json.dumps({"direction": change.direction, "state": change.state, "device": change.device}))
+
+    async with (
+        Speaker(RATE_HZ, on_change=tell) as speaker,
+        Microphone(RATE_HZ, FRAME_SAMPLES, microphone_name, on_change=tell) as microphone,
+    ):
+        say("ready")
+
+        async def converse() -> None:
+            peaks: list[float] = []
+            async for frame in microphone:
+                speaker.write(TONE)
+                peaks.append(float(np.abs(frame).max()))
+                if len(peaks) == 6:
+                    say(json.dumps({"peak": max(peaks)}))
+                    peaks.clear()
+
+        task = asyncio.create_task(converse())
+        await ended.wait()
+        task.cancel()
+        await asyncio.wait({task})
+        return {
+            "outages": [microphone.outages, speaker.outages],
+            "waiting_ms": speaker.stats.level_ms,
+            "device": microphone.device.server_name,
+        }
+
+
 async def main() -> dict[str, Any]:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["devices", "record", "play", "duplex"])
+    parser.add_argument("what", choices=["devices", "record", "play", "duplex", "watch"])
     parser.add_argument("files", nargs="*")
     parser.add_argument("--only", nargs=2, type=int)
     arguments = parser.parse_args()
@@ -117,6 +153,8 @@ async def main() -> dict[str, Any]:
             return await play(Path(source))
         case "duplex", [source, out]:
             return await duplex(Path(source), Path(out))
+        case "watch", names:
+            return await watch(*(names or [None]))
     return {"devices": [asdict(device) for device in list_devices()], "lines": [str(d) for d in list_devices()]}
 
 

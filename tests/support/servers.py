@@ -11,10 +11,12 @@ from pathlib import Path
 
 from antiphon.spec import CodecSpec, Limits
 from antiphon_cloud.codec.folder import CodecFile, CodecFolder
+from antiphon_cloud.engine.adapters import AdapterAccount
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.server.worker import ServedModel
+from antiphon_cloud.sessions.script.script import ScriptRules
 from antiphon_cloud.timing import STEP_BUDGET_MS
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner
@@ -40,7 +42,11 @@ class StubOptions:
     max_frames_in_flight: int = 8
     config: ServerConfig = field(default_factory=lambda: ServerConfig(listen="127.0.0.1:0", drain_s=DRAIN_S))
     codec_files: tuple[CodecFile, ...] = ()
+    adapters: AdapterAccount | None = None
     profile: Mapping[int, float] | None = None  # of the steps; None lets every free slot be taken
+    rules: ScriptRules | None = None
+    say_bytes: int = 0
+    history_steps: int = 0
 
 
 @asynccontextmanager
@@ -54,14 +60,17 @@ async def stub_server(options: StubOptions | None = None) -> AsyncIterator[StubS
         max_frames_in_flight=options.max_frames_in_flight,
         idle_timeout_ms=options.idle_timeout_ms,
         keep_slot_ms=options.keep_slot_ms,
+        say_bytes=options.say_bytes,
+        history_steps=options.history_steps,
     )
     stepper = StepperThread(options.runner)
     engine, codec = (
-        Engine(stepper, StepForecast(options.profile), server.worker.metrics),
+        Engine(stepper, StepForecast(options.profile), server.worker.metrics, adapters=options.adapters),
         CodecFolder(CODEC, options.codec_files),
     )
     budget_ms = math.inf if options.profile is None else STEP_BUDGET_MS
-    await server.serve(ServedModel(engine, codec, lambda token: f"<{token}>".encode(), limits, budget_ms))
+    piece_of = lambda token: f"<{token}>".encode()  # noqa: E731
+    await server.serve(ServedModel(engine, codec, piece_of, limits, budget_ms, rules=options.rules))
     try:
         yield StubServer(address, server, options.runner, limits, stepper)
     finally:

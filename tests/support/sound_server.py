@@ -38,6 +38,28 @@ class SoundServer:
 
     folder: Path
     env: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, for the first time or again."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["pulseaudio", "-n", "-F", str(self.folder / "script"), "--exit-idle-time=-1", "--daemonize=no"],
+                env=self.env,
+                stderr=log,
+            )
+        _wait(self.ready, "pulseaudio does not start, see its log: " + str(self.folder / "log"))
+
+    def stop(self) -> None:
+        """Ends it, as an update of the system does."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(10)
+
+    def modules(self, words: str) -> list[str]:
+        """The numbers of the modules that were loaded with these words."""
+        lines = self.control("list", "short", "modules").splitlines()
+        return [line.split()[0] for line in lines if words in line]
 
     def ready(self) -> bool:
         """The last thing the start script does is to choose the default microphone."""
@@ -89,19 +111,12 @@ def sound_server() -> Iterator[SoundServer]:
         (folder / "script").write_text("\n".join(script) + "\n")
         env = {key: value for key, value in os.environ.items() if not key.startswith("PULSE_")}
         env |= {"HOME": name, "XDG_RUNTIME_DIR": name, "XDG_CONFIG_HOME": name}
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                ["pulseaudio", "-n", "-F", str(folder / "script"), "--exit-idle-time=-1", "--daemonize=no"],
-                env=env,
-                stderr=log,
-            )
         server = SoundServer(folder, env)
         try:
-            _wait(server.ready, "pulseaudio does not start, see its log: " + str(folder / "log"))
+            server.start()
             yield server
         finally:
-            process.terminate()
-            process.wait(10)
+            server.stop()
 
 
 def _wait(condition: Callable[[], bool], otherwise: str) -> None:

@@ -17,4 +17,14 @@ def test_what_a_step_of_the_7b_launches_compiles_without_spilling(batch: str) ->
     assert last.endswith("for 2 architectures, 0 of them too large")
     assert sum(" 0 bytes spilled" in line for line in lines) == 2 * variants
     kernels = {line.split("`")[1] for line in lines if line.startswith("| `")}
-    assert kernels >= {"begin", "embed", "norm_qkv_append", "attend", "linear_add", "norm_gate", "draw", "finish"}
+    assert kernels >= {
+        "begin",
+        "embed",
+        "norm_qkv_append",
+        "attend",
+        "linear_add",
+        "norm_gate",
+        "draw",
+        "finish",
+        "reduce",
+    }

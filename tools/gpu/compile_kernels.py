@@ -2,11 +2,12 @@
 
     python -m tools.gpu.compile_kernels [--config 7b] [--batch 1 64] [--architecture 90]
 
-What is compiled is what steps of these models and batches ask Triton for, in bfloat16, with weights and keys and values
-in bfloat16 and in int8. One line a kernel, variant and architecture: registers a thread, bytes spilled a thread, bytes
-of shared memory a program, warps of a program, and the programs that a multiprocessor holds at once. Exits with status
-1 where a kernel spills, or takes more shared memory than the architecture gives a program. The table at the end has for
-each kernel the most registers, spilled bytes and shared bytes of its variants, and the fewest warps at once.
+What is compiled is what steps of these models and batches ask Triton for, in bfloat16, with weights and keys and
+values in bfloat16 and in int8, without adapters and with one for each session. One line a kernel, variant and
+architecture: registers a thread, bytes spilled a thread, bytes of shared memory a program, warps of a program, and
+the programs that a multiprocessor holds at once. Exits with status 1 where a kernel spills, or takes more shared
+memory than the architecture gives a program. The table at the end has for each kernel the most registers, spilled
+bytes and shared bytes of its variants, and the fewest warps at once.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from antiphon_cloud.backends.cuda.launch import Call
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.runner.step_launches import step_launches
 from tools.gpu.configs import CONFIGS
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 BATCHES = (1, 8, 32, 64)
+ADAPTERS = AdapterRoom(8, 64)
 OPTIONS = ("num_warps", "num_stages")  # of Triton, among a call's constants
 TYPES = {
     torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32", torch.int8: "*i8", torch.int32: "*i32",
@@ -94,9 +97,10 @@ def variants(config: LMConfig, batches: Iterable[int]) -> Iterator[Variant]:
     """All that steps of these batches launch."""
     for batch in batches:
         for int8, kv_dtype in ((True, torch.bfloat16), (True, torch.int8), (False, torch.bfloat16)):
-            for each in step_launches(config, torch.bfloat16, batch, int8=int8, kv_dtype=kv_dtype):
-                if each.launch.call is not None:
-                    yield specialized(each.launch.call)
+            for room in (None, ADAPTERS):
+                for each in step_launches(config, torch.bfloat16, batch, int8=int8, kv_dtype=kv_dtype, room=room):
+                    if each.launch.call is not None:
+                        yield specialized(each.launch.call)
 
 
 def specialized(call: Call) -> Variant:

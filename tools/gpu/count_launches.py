@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import torch
 
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.runner.cost import GpuCost, cost
 from antiphon_cloud.runner.gpus import GPUS
 from antiphon_cloud.runner.step_launches import PARTS, step_launches
@@ -32,10 +33,12 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=1, help="sessions that step together")
     parser.add_argument("--seconds", type=float, default=0.0, help="that each of them has lasted")
+    parser.add_argument("--adapter-rank", type=int, help="each session has an adapter of this rank; none where absent")
     args = parser.parse_args()
     config, kv_dtype = CONFIGS[args.config], getattr(torch, args.kv)
     int8 = args.weights == "int8"
-    launches = step_launches(config, torch.bfloat16, args.batch, int8=int8, kv_dtype=kv_dtype)
+    room = None if args.adapter_rank is None else AdapterRoom(args.batch, args.adapter_rank)
+    launches = step_launches(config, torch.bfloat16, args.batch, int8=int8, kv_dtype=kv_dtype, room=room)
     entries = args.batch * min(args.seconds / FRAME_S, config.context)
     print(f"part        launches  MB read and written  kernels (batch {args.batch}, sessions of {args.seconds:g} s)")
     for part in PARTS:

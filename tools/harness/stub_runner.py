@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import deque
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
+from antiphon_cloud.errors import CheckpointError
 from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED
 from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
@@ -28,6 +31,7 @@ class StubResult:
     codes: npt.NDArray[np.int32]
     finite: npt.NDArray[np.bool_]
     fed: npt.NDArray[np.int32]
+    drawn_text: npt.NDArray[np.int32]
     heads: npt.NDArray[np.float32]
 
 
@@ -46,6 +50,26 @@ class StubPrefill:
         self.left -= done
         self.runner.chunks.append(done)
         return done
+
+
+@dataclass
+class StubLoading:
+    """An adapter whose file is a line of text: its SHA-256 is made of it, unless it is `no adapter`."""
+
+    runner: StubRunner
+    paths: AdapterPaths
+    left: int = 2
+    sha256: bytes = b""
+
+    def advance(self) -> None:
+        """Reads the file; waits at the runner's gate before it."""
+        self.runner.entered.set()
+        self.runner.gate.wait()
+        text = self.paths.weights.read_text()
+        if text == "no adapter":
+            raise CheckpointError(f"{self.paths.weights}: no adapter, the stub was told")
+        self.sha256 = hashlib.sha256(text.encode()).digest()
+        self.left -= 1
 
 
 @dataclass
@@ -76,17 +100,28 @@ class StubRunner:
         self.allowed = [0] * self.slots
         self.sampling = self.spec.sampling  # of the last session
         self.settings = DEFAULT  # of the last session
+        self.places: list[int | None] = [None] * self.slots  # of the sessions' adapters
+        self.loaded: list[tuple[int, str]] = []  # the place and the file of each adapter that was loaded
         self.forced: list[npt.NDArray[np.int32]] = []  # of all steps that were given any, row by row
 
     def allow(self, slot: int, pages: int) -> None:
         """Notes how many pages the slot may have, of which the stub needs none."""
         self.allowed[slot] = pages
 
+    def load_adapter(self, place: int, paths: AdapterPaths) -> StubLoading:
+        """What brings an adapter into a place."""
+        self.loaded.append((place, paths.weights.name))
+        return StubLoading(self, paths)
+
+    def adapt(self, slot: int, place: int) -> None:
+        """Notes the place of the session's adapter."""
+        self.places[slot] = place
+
     def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a session; fails on the seed `fail_on_seed`."""
         if seed == self.fail_on_seed:
             raise self.fault("the stub was told to fail")
-        self._seeds[slot], self._steps[slot] = seed, 0
+        self._seeds[slot], self._steps[slot], self.places[slot] = seed, 0, None
         self.sampling, self.settings = sampling, settings
 
     def resume(
@@ -113,11 +148,11 @@ class StubRunner:
             raise self.fault("the stub was told to fail")
         codes = np.empty((len(slots), self.spec.model_codebooks), np.int32)
         text = np.empty(len(slots), np.int32)
-        fed = np.empty(len(slots), np.int32)
+        fed, drawn = np.empty(len(slots), np.int32), np.empty(len(slots), np.int32)
         for row, slot in enumerate(slots):
             held_back = self._steps[slot] < self.spec.delay_steps
             codes[row] = expected(user_codes[row], self._seeds[slot], self._steps[slot], self.spec)
-            text[row] = fed[row] = self._steps[slot] % self.spec.text_cardinality
+            text[row] = fed[row] = drawn[row] = self._steps[slot] % self.spec.text_cardinality
             if forced is not None:
                 self.forced.append(forced[row])
                 wanted = forced[row, 0 if text[row] == NEW_WORD else 1]
@@ -127,12 +162,14 @@ class StubRunner:
                 codes[row], text[row] = -2, -2
             self._steps[slot] += 1
         heads = np.empty((len(slots), 0), np.float32)
-        return StubResult(text, codes, ~(user_codes == self.no_number_on_code).any(1), fed, heads)
+        return StubResult(text, codes, ~(user_codes == self.no_number_on_code).any(1), fed, drawn, heads)
 
 
 def expected(codes: npt.NDArray[np.int32], seed: int, step: int, spec: ModelSpec = SPEC) -> npt.NDArray[np.int32]:
     """The stub's reply to `codes` [..., user_codebooks]: one frame at `step`, or frames [T] from `step` on."""
     steps = step + np.arange(len(codes))[:, None] if codes.ndim > 1 else step
+    if codes.shape[-1] < spec.model_codebooks:  # nobody is heard
+        codes = np.zeros((*codes.shape[:-1], spec.model_codebooks), np.int32)
     answers = (codes[..., : spec.model_codebooks] + seed % spec.cardinality + steps) % spec.cardinality
     return np.asarray(answers, np.int32)
 

@@ -51,6 +51,12 @@ class Backend:
     matrix: Callable[[Tensor, Tensor], nn.Module] = Int8Linear  # of int8 [outputs, inputs] and scales [outputs]
     memory: Callable[[Sequence[tuple[int, ...]]], Arena | None] = _no_memory  # for int8 matrices of these shapes
     use_threads: Callable[[int], None] = _torch_threads  # shares this process's steps among so many
+    factors: torch.dtype | None = None  # of adapters; None for the activations'
+
+    @property
+    def adapter_dtype(self) -> torch.dtype:
+        """What the factors of adapters are held in."""
+        return self.factors or self.dtype
 
 
 def select(device: torch.device, dtype: torch.dtype, int8: bool) -> Backend:
@@ -61,9 +67,11 @@ def select(device: torch.device, dtype: torch.dtype, int8: bool) -> Backend:
         dtype: of activations. Where a CPU multiplies integers they are float32, and this says how much of them counts.
         int8: whether matrices are held in int8.
     """
-    if device.type == "cuda":
-        return Backend("Triton" if int8 else "torch", device, dtype, int8, CudaOps, _cuda_matrix(device))
     precise = dtype == torch.float32
+    factors = torch.int8 if int8 and not precise else None
+    if device.type == "cuda":
+        name = "Triton" if int8 else "torch"
+        return Backend(name, device, dtype, int8, CudaOps, _cuda_matrix(device), factors=factors)
     if int8 and device.type == "cpu":
         library = compiled.library()
         if library is not None:
@@ -75,14 +83,14 @@ def select(device: torch.device, dtype: torch.dtype, int8: bool) -> Backend:
                 return CompiledLinear(weight, scale, 2 if precise else 1, library)
 
             return Backend(
-                "the compiled library", device, torch.float32, int8, ops, matrix, Arena.of, _compiled_threads
+                "the compiled library", device, torch.float32, int8, ops, matrix, Arena.of, _compiled_threads, factors
             )
         if fbgemm.is_supported():
 
             def packed(weight: Tensor, scale: Tensor) -> nn.Module:
                 return fbgemm.PackedLinear(weight, scale, 3 if precise else 2)
 
-            return Backend("torch", device, torch.float32, int8, matrix=packed)
+            return Backend("torch", device, torch.float32, int8, matrix=packed, factors=factors)
     return Backend("torch", device, dtype, int8)
 
 

@@ -8,20 +8,26 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from antiphon.spec import Sampling
-from antiphon_cloud.checkpoint.families import PERSONAPLEX, personaplex
+from antiphon_cloud.checkpoint.families import PERSONAPLEX, TTS, personaplex
 from antiphon_cloud.checkpoint.files.other_formats import PYTORCH
-from antiphon_cloud.checkpoint.json_file import as_object, convert, demand_only, is_same, read_object, shown
+from antiphon_cloud.checkpoint.json_file import (
+    LONGEST_SHOWN,
+    as_object,
+    convert,
+    demand_only,
+    is_same,
+    read_object,
+    shown,
+)
 from antiphon_cloud.errors import ConfigError
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig, ModelConfig
 
 _ONLY: dict[str, tuple[Any, ...]] = {  # keys with one supported value
-    "conditioners": (None, {}),
-    "cross_attention": (None, False),
     "kv_repeat": (1,),
     "norm_emb": (None, False),
-    "demux_second_text_stream": (None, False),
-    "demux_second_stream": (None, False),
     "gating": ("silu",),
     "positional_embedding": ("rope",),
     "positional_scale": (1,),
@@ -50,9 +56,11 @@ _ELSEWHERE = {  # keys of other programs' configurations of the same models
     "transformers_version": "the transformers library",
     "lm_config": "candle",
 }
-_LM_KEYS = {f.name for f in fields(LMConfig)}
-_OUTER_KEYS = {f.name for f in fields(ModelConfig)} - {"lm", "sampling", "unused_weight_sets"}
-_KNOWN = {*_ONLY, *_NO_EFFECT, *_LM_KEYS, *_OUTER_KEYS, "fuser", "text_card_out", "lm_gen_config"}
+DEMUX = "demux_second_text_stream"  # what some files call demux_second_stream
+_LM_KEYS = {f.name for f in fields(LMConfig)} - {"silent_codebooks"}
+_MAY_BE_NULL = ("conditioners", "fuser", "cross_attention", "demux_second_stream")  # as if they were not there
+_OUTER_KEYS = {f.name for f in fields(ModelConfig)} - {"lm", "sampling", "published"}
+_KNOWN = {*_ONLY, *_NO_EFFECT, *_LM_KEYS, *_OUTER_KEYS, DEMUX, "text_card_out", "lm_gen_config"}
 _GENERATION_KEYS = {
     "temp": "audio_temperature",
     "temp_text": "text_temperature",
@@ -84,8 +92,6 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         if key in raw:
             raise ConfigError(f"{where}: {key}: a configuration of {program}; {PYTORCH}")
     demand_only(raw, _ONLY, where)
-    if raw.get("fuser") is not None and not _fuses_nothing(raw["fuser"]):
-        raise ConfigError(f"{where}: fuser: models with conditioners are not supported")
     text_card_out = raw.get("text_card_out")
     if text_card_out not in (None, raw.get("text_card", LMConfig.text_card)):
         raise ConfigError(f"{where}: text_card_out: {shown(text_card_out)} is not supported; only text_card's value")
@@ -94,11 +100,20 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
             continue
         if key not in _KNOWN:
             raise ConfigError(f"{where}: unknown key {key}: this version of Antiphon cannot run the model")
-    lm = convert({key: value for key, value in raw.items() if key in _LM_KEYS}, LMConfig, where)
-    unused = 0
+    sizes = {key: value for key, value in raw.items() if key in _LM_KEYS}
+    if DEMUX in raw:
+        sizes.setdefault("demux_second_stream", raw[DEMUX])
+    for key in _MAY_BE_NULL:
+        if sizes.get(key, key) is None:
+            del sizes[key]
+    if isinstance(sizes.get("fuser"), dict):
+        sizes["fuser"] = {key: value for key, value in sizes["fuser"].items() if value is not None}
+    lm = convert(sizes, LMConfig, where)
+    published = None
     if raw.get("model_type") == PERSONAPLEX:
-        lm, unused = personaplex(raw, lm)
+        lm, published = personaplex(raw, lm)
     _check_lm(lm, where)
+    _check_conditioners(lm, where)
     config = convert({key: value for key, value in raw.items() if key in _OUTER_KEYS}, ModelConfig, where)
     if config.lora and config.quantize:
         raise ConfigError(f"{where}: lora: an adapter on int8 weights is not supported; take the bf16 checkpoint")
@@ -106,7 +121,9 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         raise ConfigError(f"{where}: lora_name is set but lora is not true; set lora to true, or remove lora_name")
     if config.lora and config.lora_rank <= 0:
         raise ConfigError(f"{where}: lora_rank: expected a positive number, got {config.lora_rank}")
-    return replace(config, lm=lm, unused_weight_sets=unused, sampling=_sampling(raw.get("lm_gen_config"), lm, where))
+    if config.model_type == TTS and config.tts_config.multistream:
+        raise ConfigError(f"{where}: tts_config: multistream: true is not supported; Antiphon runs models with false")
+    return replace(config, lm=lm, published=published, sampling=_sampling(raw.get("lm_gen_config"), lm, where))
 
 
 def _check_lm(lm: LMConfig, where: str) -> None:
@@ -117,11 +134,6 @@ def _check_lm(lm: LMConfig, where: str) -> None:
             raise ConfigError(f"{where}: {key}: {message}")
 
     demand(lm.dep_q <= lm.n_q, "dep_q", f"expected 0 to n_q ({lm.n_q}), got {lm.dep_q}")
-    demand(
-        lm.dep_q < lm.n_q,
-        "dep_q",
-        f"all {lm.n_q} codebooks are generated; models without a user's stream are not supported",
-    )
     demand(len(lm.delays) == lm.streams, "delays", f"expected {lm.streams} (text and n_q), got {len(lm.delays)}")
     demand(max(lm.delays) < lm.context, "delays", f"{max(lm.delays)} steps do not fit a context of {lm.context}")
     _check_heads(demand, "dim", lm.dim, lm.num_heads)
@@ -146,6 +158,46 @@ def _check_lm(lm: LMConfig, where: str) -> None:
     demand(min(lm.depformer_hidden) > 0, "depformer_dim_feedforward", "must be positive")
     demand(max(lm.depformer_hidden) <= 2**20, "depformer_dim_feedforward", "is larger than any model's")
     demand(lm.depformer_low_rank_embeddings != 0, "depformer_low_rank_embeddings", "must be positive")
+
+
+def _check_conditioners(lm: LMConfig, where: str) -> None:
+    """Checks that what the model can be told reaches it, in a way that Antiphon knows."""
+    fuser, known = lm.fuser, lm.conditioners
+    if fuser.prepend:
+        raise ConfigError(
+            f"{where}: fuser: prepend: {shown(fuser.prepend)} is not supported; Antiphon runs models that add what "
+            "they are told, or attend to it"
+        )
+    for name, conditioner in known.items():
+        within = f"{where}: conditioners: {name[:LONGEST_SHOWN]}"
+        kind = conditioner.lut if conditioner.type == "lut" else conditioner.tensor
+        if not name.isidentifier() or len(name) > LONGEST_SHOWN or hasattr(nn.ModuleDict, name):
+            raise ConfigError(f"{within}: not a name for a conditioner; take another one, also in the weights")
+        if kind is None or (conditioner.lut is not None and conditioner.tensor is not None):
+            raise ConfigError(f"{within}: expected one object, {conditioner.type}, as type says")
+        if kind.output_dim not in (None, lm.dim):
+            raise ConfigError(f"{within}: output_dim: expected dim ({lm.dim}), got {kind.output_dim}")
+        if conditioner.lut and len(conditioner.values) > conditioner.lut.n_bins:
+            raise ConfigError(f"{within}: possible_values: {len(conditioner.values)} are more than n_bins")
+        if name not in (*fuser.sum, *fuser.cross):
+            raise ConfigError(f"{where}: fuser: {name}: neither sum nor cross has this conditioner")
+    for way, type_ in (("sum", "lut"), ("cross", "tensor")):
+        for name in getattr(fuser, way):
+            if name not in known:
+                raise ConfigError(f"{where}: fuser: {way}: {name}: conditioners has none of this name")
+            if known[name].type != type_:
+                raise ConfigError(
+                    f"{where}: fuser: {way}: {name}: type {known[name].type} is not supported there; Antiphon runs "
+                    f"models with {type_}"
+                )
+    if len(fuser.cross) > 1:
+        raise ConfigError(
+            f"{where}: fuser: cross: {shown(fuser.cross)} is not supported; Antiphon runs models with one"
+        )
+    if lm.cross_attention != bool(fuser.cross):
+        raise ConfigError(f"{where}: cross_attention: {shown(lm.cross_attention)}, but fuser's cross says otherwise")
+    if fuser.cross and lm.dim % 2:
+        raise ConfigError(f"{where}: dim: positions of a cross attention need an even width")
 
 
 def _check_heads(demand: Callable[[bool, str, str], None], key: str, dim: int, heads: int) -> None:
@@ -183,7 +235,3 @@ def _top_k(top_k: int, cardinality: int, where: str) -> int:
     if not 0 < candidates <= MAX_TOP_K:
         raise ConfigError(f"{where}: a top-k of {top_k} is not supported; take 1 to {MAX_TOP_K}")
     return candidates
-
-
-def _fuses_nothing(fuser: Any) -> bool:
-    return isinstance(fuser, dict) and all(fuser.get(method) in (None, []) for method in ("sum", "cross", "prepend"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon_cloud.checkpoint.config_file import read_config
+from antiphon_cloud.checkpoint.families import with_fewer_codebooks
 from antiphon_cloud.checkpoint.files.other_formats import instead_of, refuse_other_format
 from antiphon_cloud.checkpoint.files.shards import INDEX_SUFFIX, shards
 from antiphon_cloud.checkpoint.hub_cache import hub_cache
@@ -27,12 +28,16 @@ class ModelDirectory:
     config: ModelConfig
 
     @classmethod
-    def open(cls, root: Path | str) -> ModelDirectory:
+    def open(cls, root: Path | str, codebooks: int | None = None) -> ModelDirectory:
         """Reads the directory's config.json; without one, the model is Moshi 7B.
+
+        Args:
+            root: the directory.
+            codebooks: that a model which hears nobody is to generate; None for all of them.
 
         Raises:
             CheckpointError: there is no such directory.
-            ConfigError: config.json describes no model that Antiphon runs.
+            ConfigError: config.json describes no model that Antiphon runs, or none of so many codebooks.
         """
         root = Path(root)
         if not root.is_dir():
@@ -41,7 +46,8 @@ class ModelDirectory:
         if path.exists():
             if not path.is_file():  # reading a pipe would block
                 raise ConfigError(f"{path}: is no regular file; put the config.json of the checkpoint there")
-            return cls(root, read_config(path))
+            config = read_config(path)
+            return cls(root, config if codebooks is None else with_fewer_codebooks(config, codebooks))
         config = ModelConfig()
         bare_codec = not (root / config.mimi_name).exists() and (root / "mimi.safetensors").exists()
         if bare_codec:

@@ -86,19 +86,19 @@ def _weights(directory: ModelDirectory) -> bytes:
         files = [file for group in opened for file in group]
         states = [(file.path.name, file.state) for file in files]
         if sum(size for _, (_, size, *_) in states) < KEPT_FROM_BYTES:
-            return _sampled(opened)
+            return sampled(opened)
         places = list(_places(directory.root))
         for place in places:
             if (kept := _read_kept(place)) is not None and (kept.format, kept.files) == (FORMAT, states):
                 return bytes.fromhex(kept.digest)
-        digest = _sampled(opened)
+        digest = sampled(opened)
     kept = _Kept(FORMAT, states, digest.hex())
     if not any(_keep(place, kept) for place in places):
         logger.info("the model's fingerprint is kept nowhere: neither its folder nor the cache can be written")
     return digest
 
 
-def _sampled(groups: Sequence[Sequence[TensorFile]]) -> bytes:
+def sampled(groups: Sequence[Sequence[TensorFile]]) -> bytes:
     """A hash of all tensors: the weights', then the adapter's."""
     digest = hashlib.sha256()
     for group in groups:

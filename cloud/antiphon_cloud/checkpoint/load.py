@@ -7,7 +7,6 @@ floats, an adapter beside them). All become parameters or int8 modules of `Langu
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +14,19 @@ from torch import Tensor, nn
 from antiphon_cloud.backends.int8 import LEVELS, quantize_rows
 from antiphon_cloud.backends.select import Backend
 from antiphon_cloud.checkpoint.directory import ModelDirectory
-from antiphon_cloud.checkpoint.families import HIBIKI, hear_early_end_as_padding
+from antiphon_cloud.checkpoint.families import HIBIKI, hear_early_end_as_padding, unused_matrices
 from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.checkpoint.files.weight_files import WeightFiles
 from antiphon_cloud.checkpoint.lora import Adapter
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.layers import Linear
 from antiphon_cloud.model.lm import LanguageModel
 
+CONDITIONERS = "condition_provider."  # float32 in every model
 
-def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
+
+def load_model(directory: ModelDirectory, backend: Backend, room: AdapterRoom | None = None) -> LanguageModel:
     """The directory's language model, ready for inference.
 
     Reads and converts one tensor at a time, so that two copies of the model never exist. The model does not map the
@@ -34,6 +36,7 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
     Args:
         directory: the model.
         backend: its dtypes and device.
+        room: for adapters that sessions choose; None for none.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tensor is missing, unexpected, or of a wrong shape or dtype.
@@ -42,9 +45,10 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
     assert int8 or not config.quantize, "no matrix of a directory in int8 is turned back"
     with torch.device("meta"):
         model = LanguageModel(config.lm)
-        published_model = LanguageModel(replace(config.lm, dep_q=config.lm.dep_q + config.unused_weight_sets))
+        published_model = LanguageModel(config.published or config.lm)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     held = {name: tuple(value.shape) for name, value in published_model.state_dict().items()}
+    held |= unused_matrices(published_model.config)
     linears = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
     with ExitStack() as stack:
         file = WeightFiles([stack.enter_context(TensorFile(path)) for path in directory.weight_files], held)
@@ -70,16 +74,21 @@ def load_model(directory: ModelDirectory, backend: Backend) -> LanguageModel:
                 model.set_submodule(module, backend.matrix(values, scale))
                 del values, scale, out
             else:
-                table = int8 and name not in linears and not name.endswith("alpha")
                 if name in published:
                     scale = source.read("_scb") / LEVELS
                     value = (source.read() * scale[:, None]).to(torch.bfloat16)
                 else:
-                    value = source.read() if table else source.read().to(backend.dtype)
+                    value = source.read()
+                if name.startswith(CONDITIONERS):
+                    value = value.float()
+                elif not int8 or name in linears or "norm" in name:
+                    value = value.to(backend.dtype)
                 value = _merged(adapter, name, value).to(value.dtype)
                 if name == "text_emb.weight" and config.model_type == HIBIKI:
                     value = hear_early_end_as_padding(value)
                 setattr(model.get_submodule(module), leaf, nn.Parameter(value.to(device), requires_grad=False))
+    if room is not None:
+        model.make_room(room, backend.adapter_dtype)
     return model.eval()
 
 

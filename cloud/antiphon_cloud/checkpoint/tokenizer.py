@@ -30,6 +30,7 @@ class Tokenizer:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
         except RuntimeError as error:
             raise CheckpointError(f"{path}: not a sentencepiece model; download it again") from error
+        self._processor = processor
         silent = _SILENT.union(padding)
         self._pieces = [b"" if i in silent else _piece(processor, i) for i in range(processor.GetPieceSize())]
 
@@ -37,6 +38,11 @@ class Tokenizer:
         """The token's UTF-8 text, spaces included; empty for tokens without text. It is whole characters, or one byte
         of a character of several: see `TextStream`."""
         return self._pieces[token] if 0 <= token < len(self._pieces) else b""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text."""
+        tokens: list[int] = self._processor.EncodeAsIds(text)
+        return tokens
 
 
 def _piece(processor: sentencepiece.SentencePieceProcessor, token: int) -> bytes:

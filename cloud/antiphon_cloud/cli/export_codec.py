@@ -19,7 +19,11 @@ from antiphon_cloud.models import NUMBER_CLERK
     type=click.Path(path_type=Path),
     help="Folder to write; MODEL/codec where absent, but never the embedded model's.",
 )
-@option("--codebooks", type=click.IntRange(1), help="Codebooks of a frame; as many as the model hears where absent.")
+@option(
+    "--codebooks",
+    type=click.IntRange(1),
+    help="Codebooks of a frame; as many as the model hears or speaks where absent.",
+)
 @option(
     "--precision",
     type=click.Choice(["fp32", "int8"]),

@@ -59,6 +59,30 @@ MAX_SECONDS = 86_400
     default=30.0,
     help="Seconds of silence that end a session.",
 )
+@option(
+    "--adapter",
+    "adapters",
+    metavar="NAME=PATH",
+    multiple=True,
+    help="A low-rank adapter that sessions may choose by this name: a safetensors file, or a folder as moshi-finetune "
+    "writes it; may be repeated.",
+)
+@option(
+    "--adapters-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of such adapters, looked at whenever a session asks for one; beside MODEL/adapters, where that is.",
+)
+@option(
+    "--max-adapters",
+    type=click.IntRange(1, 1024),
+    default=8,
+    help="Adapters in memory at once; one that no session has makes room for another.",
+)
+@option(
+    "--adapter-rank",
+    type=click.IntRange(1, 1024),
+    help="Highest rank of an adapter, for which there is memory; where absent, that of those that are there, or 64.",
+)
 @exposure_options
 @step_budget_option
 @option(
@@ -68,7 +92,21 @@ MAX_SECONDS = 86_400
     default=5.0,
     help="Seconds that a session whose stream broke keeps its slot, unless another session needs it.",
 )
+@option(
+    "--prompt-cache",
+    "prompt_cache_mb",
+    type=click.IntRange(0, 1_000_000),
+    default=512,
+    help="Megabytes of memory for what the model remembers of voices and personas, so that the next session with the "
+    "same ones starts at once; only models that take them use any.",
+)
 @option("--eager", is_flag=True, help="On a GPU, do not capture the step as CUDA graphs.")
+@option(
+    "--codebooks",
+    type=click.IntRange(1, 128),
+    help="Codebooks that a model generates which hears nobody; all of them where absent. Fewer are faster, and sound "
+    "worse.",
+)
 @device_option
 @dtype_option
 @quantize_option
@@ -84,10 +122,16 @@ def serve_command(
     reflection: bool,
     drain_s: float,
     idle_s: float,
+    adapters: tuple[str, ...],
+    adapters_dir: Path | None,
+    max_adapters: int,
+    adapter_rank: int | None,
     exposure: dict[str, Any],
     step_budget_ms: float,
     keep_slot_s: float,
+    prompt_cache_mb: int,
     eager: bool,
+    codebooks: int | None,
     device: str,
     dtype: str | None,
     quantize: str | None,
@@ -116,5 +160,11 @@ def serve_command(
         idle_timeout_ms=round(idle_s * 1000),
         step_budget_ms=step_budget_ms,
         keep_slot_ms=round(keep_slot_s * 1000),
+        codebooks=codebooks,
+        prompt_cache_mb=prompt_cache_mb,
+        adapters=adapters,
+        adapters_dir=adapters_dir,
+        max_adapters=max_adapters,
+        adapter_rank=adapter_rank,
     )
     uvloop.run(run_server(server, partial(load, serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

@@ -84,6 +84,12 @@ class CodecFolder:
 
     spec: CodecSpec
     files: tuple[CodecFile, ...]
+    decoder: str = "decoder.onnx"
+    """The name of the file that only those need who hear the model."""
+
+    def to_send(self, *, encoder_only: bool) -> tuple[CodecFile, ...]:
+        """The files that an edge asks for."""
+        return tuple(file for file in self.files if not encoder_only or file.path.name != self.decoder)
 
     @classmethod
     def open(cls, folder: Path) -> CodecFolder:
@@ -121,7 +127,7 @@ class CodecFolder:
                 raise CheckpointError(
                     f"{file.path}: not the file that {MANIFEST_FILE} describes; export the codec again"
                 )
-        return cls(spec, files)
+        return cls(spec, files, manifest.decoder.file)
 
 
 def _read(path: Path) -> CodecFile:

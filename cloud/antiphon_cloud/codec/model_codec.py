@@ -18,17 +18,18 @@ logger = logging.getLogger(__name__)
 def find_codec(directory: ModelDirectory) -> Path:
     """The folder of the directory's exported codec.
 
-    If there is none yet, exports it into the directory, or into the cache if the directory cannot be written.
+    If there is none yet, exports it into the directory, or into the cache if the directory cannot be written. A model
+    that generates fewer codebooks than it could has a codec of its own, in the cache.
 
     Raises:
         CheckpointError: neither the directory nor the cache can be written.
         AntiphonError: see `export_codec`.
     """
-    folder = directory.codec
-    if (folder / MANIFEST_FILE).exists():
+    folder, fewer = directory.codec, directory.config.lm.silent_codebooks > 0
+    if (folder / MANIFEST_FILE).exists() and not fewer:
         return folder
-    if not is_writable(folder if folder.exists() else directory.root):
-        codebooks = directory.config.lm.user_codebooks
+    if fewer or not is_writable(folder if folder.exists() else directory.root):
+        codebooks = directory.config.lm.codec_codebooks
         fingerprint = codec_fingerprint(directory.mimi, MimiConfig.load(directory.mimi_config), codebooks)
         try:
             folder = cache_folder(Kind.EXPORTED_CODECS) / f"{fingerprint[:24]}"
@@ -40,7 +41,7 @@ def find_codec(directory: ModelDirectory) -> Path:
             ) from None
     if not (folder / MANIFEST_FILE).exists():
         logger.warning("%s has no exported codec yet: exporting it once, into %s", directory.root, folder)
-        export_model_codec(directory.root, folder)
+        export_model_codec(directory.root, folder, directory.config.lm.codec_codebooks)
     return folder
 
 
@@ -56,7 +57,7 @@ def export_model_codec(
     Args:
         model: the directory.
         out: the folder to write; None for the directory's `codec` folder.
-        codebooks: None for the model's number of user codebooks.
+        codebooks: None for as many as the model's sides have.
         precision: see `export_codec`.
         report_wav: see `export_codec`.
 
@@ -65,7 +66,7 @@ def export_model_codec(
     """
     directory = ModelDirectory.open(model)
     folder = out or directory.codec
-    codebooks = codebooks or directory.config.lm.user_codebooks
+    codebooks = codebooks or directory.config.lm.codec_codebooks
     return folder, export_codec(
         directory.mimi,
         directory.mimi_config,

@@ -1,4 +1,4 @@
-"""Adds the silence that a speech-to-text model needs around its input, to codes without their audio."""
+"""Silence in codes: that which a speech-to-text model needs around its input, and that which a prompt is heard in."""
 
 from __future__ import annotations
 
@@ -12,6 +12,24 @@ from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.codec.mimi import Mimi
 
 Codes = npt.NDArray[np.int32]
+
+
+def silence_codes(directory: ModelDirectory, frames: int) -> Codes:
+    """The codes of a stream that begins with `frames` of silence, [frames, user_codebooks]; none where the directory
+    holds no weights of the codec.
+
+    Raises:
+        CheckpointError: they are damaged.
+        ConfigError: the codec's config is missing or damaged.
+    """
+    codebooks = directory.config.lm.user_codebooks
+    if not directory.mimi.exists():
+        return np.zeros((0, codebooks), np.int32)
+    encoder = Mimi.load(directory.mimi, directory.mimi_config, codebooks).encoder
+    with torch.inference_mode():
+        codes, _ = encoder(torch.zeros(frames * encoder.config.frame_samples), encoder.initial_state())
+    silent: Codes = codes.numpy().astype(np.int32)
+    return silent
 
 
 def with_silence(directory: ModelDirectory, user_codes: Codes) -> Codes:

@@ -16,9 +16,10 @@ from collections.abc import Callable
 import numpy as np
 
 from antiphon.codes import Codes
-from antiphon.errors import AntiphonError, UnavailableError
+from antiphon.errors import AntiphonError, PreconditionError, UnavailableError
 from antiphon.history import HistoryTokens, Tokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.engine.adapters import AdapterAccount
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperHost
 from antiphon_cloud.engine.memory import Memory
@@ -36,6 +37,7 @@ from antiphon_cloud.engine.messages import (
     Splitter,
     Stepped,
     ToStepper,
+    Unloaded,
     encoded,
     from_stepper,
 )
@@ -57,6 +59,7 @@ class Engine:
         forecast: learns what steps take; None for one without a profile.
         metrics: count steps and frames; None where nobody reads them.
         pool: memory that the slots share; None where each has its own.
+        adapters: that sessions may be stepped with; None for none.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Engine:
         forecast: StepForecast | None = None,
         metrics: Metrics | None = None,
         pool: PoolShape | None = None,
+        adapters: AdapterAccount | None = None,
     ) -> None:
         self.forecast = forecast or StepForecast()
         self._stepper = stepper
@@ -77,6 +81,7 @@ class Engine:
         self._metrics = metrics or Metrics()
         pool = pool or PoolShape.one_page_each(stepper.slots, stepper.spec.context_steps)
         self.memory = Memory(pool, stepper.slots, self._metrics)
+        self.adapters = adapters or AdapterAccount()
         self._transport: asyncio.WriteTransport | None = None
         self.failure: str | None = None
         """Why the stepper has ended by itself, after which no session is served; None while it runs."""
@@ -157,6 +162,7 @@ class Engine:
         owner: str,
         history: HistoryTokens | None = None,
         settings: SessionSettings = DEFAULT,
+        adapter_sha256: bytes = b"",
     ) -> Slot:
         """Takes a free slot for a new session, or for one that goes on from its history. It steps once it is `ready`.
 
@@ -165,27 +171,33 @@ class Engine:
             sampling: temperatures and top-ks.
             deliver: called with each reply, in order, or with why there will be none.
             owner: whose session it is; owners take turns where several prefills wait.
-            history: the session's tokens so far.
-            settings: what the model is told for the whole session.
+            history: the session's tokens so far, its prompt's first.
+            settings: what the model is told for the whole session; there is room for its adapter.
+            adapter_sha256: that its adapter must have; empty for any.
 
         Raises:
             UnavailableError: the stepper has ended.
+            PreconditionError: the adapter has gone.
         """
         self.require_running()
         assert self._free, "whoever takes a slot asks first"
+        adapter = self.adapters.begin(self._free[0], settings.adapter, adapter_sha256) if settings.adapter else None
         ready = asyncio.get_running_loop().create_future()
-        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready)
+        prompt_steps, resumed = settings.prompt_steps, history is not None and history.steps > settings.prompt_steps
+        slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready, prompt_steps, resumed)
         self._taken[slot.generation] = slot
         self._metrics.opened()
         packed, steps = None, 0
-        if history is None:
+        if history is not None:
+            packed, steps = PackedHistory.of(history), history.steps
+        if history is None and adapter is None:
             ready.set_result(None)
         else:
             self._owe()
             self._prefilling[slot] = time.monotonic()
-            packed, steps = PackedHistory.of(history), history.steps
+            slot.rebuilt = history is not None
         pages = self.memory.begin(slot.row, steps)
-        self._send(Begin(slot.generation, slot.row, owner, seed, sampling, settings, packed, pages))
+        self._send(Begin(slot.generation, slot.row, owner, seed, sampling, settings, packed, pages, adapter))
         return slot
 
     def submit(self, slot: Slot, sequence: int, codes: Codes, forced: Tokens | None = None) -> None:
@@ -200,7 +212,7 @@ class Engine:
         self._owe()
         self._unanswered += 1
         slot.waiting += 1
-        if (pages := self.memory.grow(slot.row, sequence)) is not None:
+        if (pages := self.memory.grow(slot.row, slot.prompt_steps + sequence)) is not None:
             self._send(Allow(slot.generation, pages))
         codes_bytes = codes.astype(TOKENS, copy=False).tobytes()
         forced_bytes = b"" if forced is None else forced.astype(TOKENS, copy=False).tobytes()
@@ -217,6 +229,7 @@ class Engine:
         del self._taken[slot.generation]
         heapq.heappush(self._free, slot.row)
         self.memory.end(slot.row)
+        self.adapters.end(slot.row)
         self._send(Release(slot.generation))
 
     def _owe(self) -> None:
@@ -237,12 +250,14 @@ class Engine:
             if message.beside:
                 self.forecast.observe_chunk(message.took_ms)
         elif isinstance(message, Prefilled):
-            self._prefilled(message.generation)
+            self._prefilled(message)
         elif isinstance(message, Failed):
             if message.generation is None:
                 self._fail(message.message)
             else:
-                self._fail_session(message.generation, message.message)
+                self._fail_session(message.generation, message)
+        elif isinstance(message, Unloaded):
+            self.adapters.failed(message.place)
         else:
             raise AssertionError(f"no {type(message).__name__} comes after the loading")
 
@@ -251,7 +266,7 @@ class Engine:
         self.forecast.observe(step.sessions, step_us / 1000, self._heard_s)
         self._metrics.step(step.sessions, step_us / 1e6)
         now_ns = time.perf_counter_ns()
-        for ((generation, sequence, finite, arrived_ns, fed, text), codes), heads in zip(
+        for ((generation, sequence, finite, arrived_ns, fed, drawn, text), codes), heads in zip(
             step.table(), step.head_rows(), strict=True
         ):
             slot = self._taken.get(generation)
@@ -260,7 +275,7 @@ class Engine:
             self._answered(slot)
             if finite:
                 wait_us = (step.start_ns - arrived_ns) // 1000
-                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, heads))
+                slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, drawn, heads))
                 self._metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
                 slot.deliver(
@@ -272,19 +287,22 @@ class Engine:
         slot.waiting -= 1
         self._unanswered -= 1
 
-    def _prefilled(self, generation: int) -> None:
-        slot = self._taken.get(generation)
+    def _prefilled(self, message: Prefilled) -> None:
+        slot = self._taken.get(message.generation)
         if slot is not None:
-            self._metrics.resumed("history")
-            self._metrics.prefilled(time.monotonic() - self._prefilling.pop(slot))
+            took_s = time.monotonic() - self._prefilling.pop(slot)
+            if slot.resumed:
+                self._metrics.resumed("history")
+            self._metrics.prefilled(took_s)
+            slot.adapter_sha256 = message.adapter_sha256
             slot.ready.set_result(None)
 
-    def _fail_session(self, generation: int, reason: str) -> None:
+    def _fail_session(self, generation: int, failed: Failed) -> None:
         slot = self._taken.get(generation)
         if slot is not None:
             if self._prefilling.pop(slot, None) is None:
                 self._answered(slot)
-            _report(slot, AntiphonError(reason))
+            _report(slot, PreconditionError(failed.message) if failed.unmet else AntiphonError(failed.message))
 
     def _ended(self) -> None:
         """The stepper has closed its end."""

@@ -45,7 +45,7 @@ class Memory:
         """Steps of memory that a session needs to be admitted.
 
         Args:
-            history_steps: that it has taken before.
+            history_steps: that it has taken before, its prompt's included.
         """
         return self._needed(history_steps) * self._shape.page
 

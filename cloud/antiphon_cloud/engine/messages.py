@@ -14,13 +14,14 @@ import numpy as np
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
+from antiphon_cloud.model.tokens import FORCED_TEXT
 from antiphon_cloud.runner.settings import SessionSettings
 
 T = TypeVar("T")
 
 LENGTH = struct.Struct("=I")
 TOKENS = np.dtype(np.int32)
-ROW_HEAD = 6  # columns of a `Stepped` row before its codes
+ROW_HEAD = 7  # columns of a `Stepped` row before its codes
 
 
 class PackedHistory(msgspec.Struct, array_like=True):
@@ -32,6 +33,7 @@ class PackedHistory(msgspec.Struct, array_like=True):
     codes: bytes  # [T, model_codebooks]
     user_codebooks: int
     model_codebooks: int
+    forced: bytes = b""  # [n, FORCED_TEXT + model_codebooks]
 
     @classmethod
     def of(cls, history: HistoryTokens) -> PackedHistory:
@@ -39,14 +41,16 @@ class PackedHistory(msgspec.Struct, array_like=True):
         text, user, codes = (
             part.astype(TOKENS, copy=False).tobytes() for part in (history.text, history.user, history.codes)
         )
-        return cls(history.steps, text, user, codes, history.user.shape[1], history.codes.shape[1])
+        forced = b"" if history.forced is None else history.forced.astype(TOKENS, copy=False).tobytes()
+        return cls(history.steps, text, user, codes, history.user.shape[1], history.codes.shape[1], forced)
 
     def tokens(self) -> HistoryTokens:
         """The tokens again."""
-        user = np.frombuffer(self.user, TOKENS).reshape(-1, self.user_codebooks)
         text = np.frombuffer(self.text, TOKENS)
+        user = np.frombuffer(self.user, TOKENS).reshape(len(text), self.user_codebooks)
         codes = np.frombuffer(self.codes, TOKENS).reshape(len(text), self.model_codebooks)
-        return HistoryTokens(self.steps, user, text, codes)
+        forced = np.frombuffer(self.forced, TOKENS).reshape(-1, FORCED_TEXT + self.model_codebooks)
+        return HistoryTokens(self.steps, user, text, codes, forced if len(forced) else None)
 
 
 class Load(msgspec.Struct, array_like=True, tag=0):
@@ -55,6 +59,17 @@ class Load(msgspec.Struct, array_like=True, tag=0):
     loader: str  # MODULE:FUNCTION
     arguments: dict[str, Any]
     log_level: int
+
+
+class Adapter(msgspec.Struct, array_like=True):
+    """The adapter that a session is stepped with."""
+
+    place: int  # of the stepper's memory
+    name: str
+    weights: str  # file
+    settings: str  # file, which need not exist
+    fresh: bool  # it is to be read into the place; else it is there, or on its way
+    sha256: bytes  # that it must have; empty for any
 
 
 class Begin(msgspec.Struct, array_like=True, tag=1):
@@ -68,6 +83,7 @@ class Begin(msgspec.Struct, array_like=True, tag=1):
     settings: SessionSettings
     history: PackedHistory | None
     pages: int  # of keys and values that it may have
+    adapter: Adapter | None = None
 
 
 class Frame(msgspec.Struct, array_like=True, tag=2):
@@ -107,12 +123,14 @@ class Failed(msgspec.Struct, array_like=True, tag=1):
 
     generation: int | None
     message: str
+    unmet: bool = False  # the session asked for what cannot be had here
 
 
 class Prefilled(msgspec.Struct, array_like=True, tag=2):
-    """A session's prefill is done: it may step."""
+    """All that a session waited for is there: it may step."""
 
     generation: int
+    adapter_sha256: bytes = b""
 
 
 class Chunk(msgspec.Struct, array_like=True, tag=3):
@@ -128,7 +146,8 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
     start_ns: int
     end_ns: int
     sessions: int
-    rows: bytes  # [n, ROW_HEAD + model_codebooks] int64: generation, sequence, finite, arrived (ns), fed, text, codes
+    rows: bytes
+    """[n, ROW_HEAD + model_codebooks] int64: generation, sequence, finite, arrived (ns), fed, drawn, text, codes."""
     heads: bytes  # [n, heads] float32: the probability of each extra head's first class
 
     def table(self) -> Iterator[tuple[list[int], list[int]]]:
@@ -145,7 +164,13 @@ class Stepped(msgspec.Struct, array_like=True, tag=4):
         return [tuple(row) for row in np.frombuffer(self.heads, np.float32).reshape(self.sessions, -1).tolist()]
 
 
-FromStepper = Loaded | Failed | Prefilled | Chunk | Stepped
+class Unloaded(msgspec.Struct, array_like=True, tag=5):
+    """What was to be read into a place of adapters cannot be; the sessions that want it hear of it by themselves."""
+
+    place: int
+
+
+FromStepper = Loaded | Failed | Prefilled | Chunk | Stepped | Unloaded
 
 
 def encoded(message: ToStepper | FromStepper) -> bytes:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
 from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 
@@ -33,6 +34,10 @@ class StepResult(Protocol):
         """The text tokens that the step put into the streams, before any delay [n]."""
 
     @property
+    def drawn_text(self) -> npt.NDArray[np.int32]:
+        """The text tokens that were drawn, whatever was forced in their place [n]."""
+
+    @property
     def heads(self) -> npt.NDArray[np.float32]:
         """The probability of each extra head's first class [n, heads]."""
 
@@ -46,6 +51,25 @@ class Prefill(Protocol):
 
     def advance(self, steps: int) -> int:
         """Does up to `steps` of them, at least one, and returns how many."""
+
+
+class Loading(Protocol):
+    """The reading of an adapter into its place; sessions of the same adapter share it."""
+
+    @property
+    def left(self) -> int:
+        """Turns still to do; none: sessions can be stepped with it."""
+
+    @property
+    def sha256(self) -> bytes:
+        """Of the adapter; empty before the first turn."""
+
+    def advance(self) -> None:
+        """Does a turn.
+
+        Raises:
+            AntiphonError: the files cannot be used; the message says why. So it does whenever it is asked again.
+        """
 
 
 class Runner(Protocol):
@@ -66,6 +90,12 @@ class Runner(Protocol):
     def allow(self, slot: int, pages: int) -> None:
         """Lets `slot` have so many pages of the memory that slots share: those of its next session, one more for the
         session that has filled them, or none. Does nothing where slots do not share."""
+
+    def load_adapter(self, place: int, paths: AdapterPaths) -> Loading:
+        """What brings an adapter into a place, over one that no session has any more."""
+
+    def adapt(self, slot: int, place: int) -> None:
+        """Steps the session in `slot`, which was reset just now, with the adapter in a place."""
 
     def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a new session in `slot`; nothing of the last one remains."""

@@ -20,6 +20,7 @@ class Reply:
     wait_us: int  # from arrival to the start of the step
     step_us: int
     fed_text: int  # the text token that the step put into its stream, before any delay
+    drawn_text: int  # the token that the model drew for it
     heads: tuple[float, ...] = ()  # the probability of each extra head's first class
 
 
@@ -36,6 +37,12 @@ class Slot:
     deliver: Deliver  # called on the event loop with each reply, or with why there will be none
     ready: asyncio.Future[None]
     """Done once the session can step; fails with AntiphonError where its prefill did."""
+    prompt_steps: int = 0  # that the session took before its first frame
+    resumed: bool = False  # whether it goes on from a history, beyond its prompt
     waiting: int = 0
     """Frames that were not answered yet."""
     released: bool = False
+    rebuilt: bool = False
+    """Whether it goes on from a history."""
+    adapter_sha256: bytes = b""
+    """Of the adapter that it is stepped with, once it is `ready`."""

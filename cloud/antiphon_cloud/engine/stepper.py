@@ -13,11 +13,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.spec import ModelSpec
+from antiphon.errors import AntiphonError, PreconditionError
+from antiphon.spec import ModelSpec, shown
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
 from antiphon_cloud.engine.messages import (
     ROW_HEAD,
     TOKENS,
@@ -32,12 +35,13 @@ from antiphon_cloud.engine.messages import (
     Splitter,
     Stepped,
     ToStepper,
+    Unloaded,
     encoded,
     to_stepper,
 )
 from antiphon_cloud.engine.pacing import PrefillPacer
 from antiphon_cloud.engine.prefill_queue import PrefillQueue
-from antiphon_cloud.engine.runner import Prefill, Runner
+from antiphon_cloud.engine.runner import Loading, Prefill, Runner
 from antiphon_cloud.errors import DeviceLostError
 from antiphon_cloud.model.tokens import FORCED_TEXT, UNGENERATED
 from antiphon_cloud.timing import FRAME_MS
@@ -92,6 +96,7 @@ class _TakenSlot:
     fresh: bool = True  # its row still holds what the last owner left
     inbox: deque[Frame] = field(default_factory=deque)  # bounded by the session's frames in flight
     prefill: Prefill | None = None
+    loading: Loading | None = None  # of its adapter
 
     def left(self) -> int:
         """Steps of its prefill that are still to be computed, as far as they are known."""
@@ -114,6 +119,7 @@ class Stepper:
         self._taken: dict[int, _TakenSlot] = {}  # by generation
         self._prefills: PrefillQueue[_TakenSlot] = PrefillQueue(_TakenSlot.left)
         self._pacer = PrefillPacer()
+        self._loadings: dict[int, Loading] = {}  # of adapters, by their places; also those that are done
         self._waiting = 0
         self._late = 0  # steps in a row that took longer than a frame
 
@@ -147,7 +153,12 @@ class Stepper:
         elif isinstance(message, Begin):
             self._taken[message.generation] = slot = _TakenSlot(message)
             self._runner.allow(message.row, message.pages)
-            if message.history is not None:
+            if (adapter := message.adapter) is not None:
+                if adapter.fresh:
+                    paths = AdapterPaths(Path(adapter.weights), Path(adapter.settings))
+                    self._loadings[adapter.place] = self._runner.load_adapter(adapter.place, paths)
+                slot.loading = self._loadings[adapter.place]
+            if message.history is not None or slot.loading is not None:
                 self._prefills.add(message.owner, slot)
         elif isinstance(message, Release):
             if slot := self._taken.pop(message.generation, None):
@@ -173,6 +184,7 @@ class Stepper:
             try:
                 if slot.fresh:
                     self._runner.reset(begin.row, begin.seed, begin.sampling, begin.settings)
+                    self._adapt(begin)
                     slot.fresh = False
                 ready.append((slot, frame))
             except DeviceLostError:
@@ -202,7 +214,8 @@ class Stepper:
             (slot.begin.generation, frame.sequence, finite, frame.arrived_ns)
             for (slot, frame), finite in zip(batch, result.finite, strict=True)
         ]
-        rows[:, 4], rows[:, 5], rows[:, ROW_HEAD:] = result.fed, result.text, result.codes
+        rows[:, 4:ROW_HEAD] = np.stack((result.fed, result.drawn_text, result.text), 1)
+        rows[:, ROW_HEAD:] = result.codes
         self._socket.send(Stepped(start_ns, end_ns, len(batch), rows.tobytes(), result.heads.tobytes()))
         self._stepped((end_ns - start_ns) / 1e6)
 
@@ -215,6 +228,60 @@ class Stepper:
             )
 
     def _advance(self, slot: _TakenSlot) -> None:
+        """Does one more turn of what a session waits for: its adapter first, then its prefill."""
+        begin = slot.begin
+        try:
+            if slot.loading is not None and not self._is_loaded(slot.loading, begin):
+                return
+        except DeviceLostError:
+            raise
+        except AntiphonError as error:  # only the sessions that want it end
+            self._socket.send(Failed(begin.generation, str(error), unmet=True))
+            self._prefills.discard(begin.owner, slot)
+            return
+        if begin.history is None and slot.prefill is None:
+            self._ready(slot)
+        else:
+            self._prefill(slot)
+
+    def _is_loaded(self, loading: Loading, begin: Begin) -> bool:
+        """Whether a session's adapter is in its place; does a turn of its loading where it is not.
+
+        Raises:
+            AntiphonError: the adapter cannot be used.
+            PreconditionError: it is not the one that the session began with.
+        """
+        adapter = begin.adapter
+        assert adapter is not None, "somebody asked for it"
+        if loading.left:
+            try:
+                loading.advance()
+            except DeviceLostError:
+                raise
+            except Exception as error:  # of any kind
+                told = isinstance(error, AntiphonError)
+                logger.warning("adapter %s cannot be loaded: %s", adapter.name, error, exc_info=not told)
+                self._socket.send(Unloaded(adapter.place))
+                said = str(error).removeprefix(f"{adapter.weights}: ")  # where files lie is nobody's business
+                raise AntiphonError(f"open.adapter: {adapter.name} cannot be used: {said}") from error
+        if adapter.sha256 not in (b"", loading.sha256):
+            raise PreconditionError(
+                f"open.adapter_sha256: the session began with {shown(adapter.sha256)}, this worker's {adapter.name} is "
+                f"{shown(loading.sha256)}; start a new session"
+            )
+        return not loading.left
+
+    def _adapt(self, begin: Begin) -> None:
+        if begin.adapter is not None:
+            self._runner.adapt(begin.row, begin.adapter.place)
+
+    def _ready(self, slot: _TakenSlot) -> None:
+        """Tells that a session may step."""
+        sha256 = b"" if slot.loading is None else slot.loading.sha256
+        self._socket.send(Prefilled(slot.begin.generation, sha256))
+        self._prefills.discard(slot.begin.owner, slot)
+
+    def _prefill(self, slot: _TakenSlot) -> None:
         """Computes one more chunk of a session's prefill."""
         begin = slot.begin
         start_ns = time.perf_counter_ns()
@@ -225,6 +292,7 @@ class Stepper:
                 slot.prefill = self._runner.resume(
                     begin.row, begin.seed, begin.sampling, begin.history.tokens(), begin.settings
                 )
+                self._adapt(begin)
                 begin.history = None
             done = slot.prefill.advance(self._pacer.steps) if slot.prefill.left else 0
             took_ms = (time.perf_counter_ns() - start_ns) / 1e6
@@ -238,10 +306,10 @@ class Stepper:
         except Exception as error:  # of any kind: only this session ends
             logger.exception("rebuilding a session in slot %d failed", begin.row)
             self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {error}"))
+            self._prefills.discard(begin.owner, slot)
         else:
-            self._socket.send(Prefilled(begin.generation))
+            self._ready(slot)
         slot.prefill = None
-        self._prefills.discard(begin.owner, slot)
 
 
 def _forced(batch: Sequence[tuple[_TakenSlot, Frame]], spec: ModelSpec) -> npt.NDArray[np.int32] | None:

@@ -11,7 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from antiphon.spec import Sampling
+from antiphon_cloud.model.conditioners import Conditioner, Fuser
+from antiphon_cloud.timing import FRAME_MS
 
+PAUSE_HEAD = 2  # of the extra heads, the one whose first class the published clients take for a pause
 MAX_TOP_K = 512  # candidates that a sampling step ranks; the batch's shape is fixed, so this is too
 
 SEVEN_B_DELAYS = (0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1)
@@ -23,7 +26,7 @@ Heads = Annotated[int, Meta(gt=0, le=2**10)]
 Layers = Annotated[int, Meta(gt=0, le=2**9)]
 FeedForward = Annotated[int, Meta(ge=0, le=2**20)]
 Index = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(ge=0, le=30)]  # of silence
+Seconds = Annotated[float, Meta(ge=0, le=30)]  # of silence, or of delay
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class LMConfig:
     depformer_low_rank_embeddings: Annotated[int, Meta(ge=0, le=2**17)] | None = None
     extra_heads_num_heads: Annotated[int, Meta(ge=0, le=128)] = 0
     extra_heads_dim: Annotated[int, Meta(ge=0, le=2**17)] = 6
+    conditioners: Annotated[Mapping[str, Conditioner], Meta(max_length=16)] = field(default_factory=dict, hash=False)
+    fuser: Fuser = field(default_factory=Fuser)
+    cross_attention: bool = False
+    demux_second_stream: bool = False  # whether a text token is two, of which the second may be none
+    silent_codebooks: int = 0  # the last ones, which hold `ZERO`: of a model that generates fewer than it could
 
     @property
     def streams(self) -> int:
@@ -67,7 +75,23 @@ class LMConfig:
     @property
     def user_codebooks(self) -> int:
         """Codebooks that the user's side fills."""
-        return self.n_q - self.dep_q
+        return self.n_q - self.dep_q - self.silent_codebooks
+
+    @property
+    def codec_codebooks(self) -> int:
+        """Codebooks of the codec that the model's sides need."""
+        return max(self.dep_q, self.user_codebooks)
+
+    @property
+    def text_tokens(self) -> int:
+        """Tokens that the text stream may hold, beside the initial one: all pairs where each is two."""
+        tokens = self.text_card + 1
+        return tokens * (tokens + 1) if self.demux_second_stream else self.text_card
+
+    @property
+    def hears_pauses(self) -> bool:
+        """Whether an extra head tells when the person has come to a pause."""
+        return self.extra_heads_num_heads > PAUSE_HEAD and self.extra_heads_dim > 0
 
     @property
     def max_delay(self) -> int:
@@ -108,13 +132,21 @@ class SpeechToText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audio_silence_prefix_seconds: Seconds = 0.0
 
 
+class TextToSpeech(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model that speaks a script is fed."""
+
+    audio_delay: Seconds = 0.0  # from a text token to its sound
+    second_stream_ahead: Annotated[int, Meta(ge=0, le=64)] = 0  # words that the second of two text tokens is ahead
+    multistream: bool = False  # whether each speaker has streams of its own
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """All of config.json: the language model and what lies around it."""
 
     lm: LMConfig = field(default_factory=LMConfig)
     sampling: Sampling = field(default_factory=Sampling)  # lm_gen_config
-    unused_weight_sets: int = 0  # of the depformer, after the model's own, which its files hold and nobody loads
+    published: LMConfig | None = None  # the model that the files hold, where less of it is run
     moshi_name: str = "model.safetensors"
     mimi_name: str = "tokenizer-e351c8d8-checkpoint125.safetensors"
     mimi_config_name: str | None = None
@@ -126,8 +158,18 @@ class ModelConfig:
     lora_rank: int = 128
     lora_scaling: Annotated[float, Meta(ge=-1e6, le=1e6)] = 2.0
     stt_config: SpeechToText = field(default_factory=SpeechToText)
-    tts_config: Mapping[str, Any] = field(default_factory=dict)
+    tts_config: TextToSpeech = field(default_factory=TextToSpeech)
     model_id: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sound_delay_steps(self) -> int:
+        """Steps from a text token to its sound, in a model that speaks a script."""
+        return int(self.tts_config.audio_delay * (1000 / FRAME_MS)) if self.model_type == "tts" else 0
+
+    @property
+    def speakers(self) -> int:
+        """Speakers that a script may have; 0 for a model that speaks none."""
+        return (2 if self.lm.fuser.cross else 1) if self.model_type == "tts" else 0
 
     @property
     def silence_before_s(self) -> float:
@@ -137,7 +179,12 @@ class ModelConfig:
     @property
     def silence_after_s(self) -> float:
         """Silence after the last sound: as much as its text is late, and a second, or its last words never come."""
-        return self.stt_config.audio_delay_seconds + 1 if self.model_type == "stt" else 0.0
+        return self.text_delay_s + 1 if self.model_type == "stt" else 0.0
+
+    @property
+    def text_delay_s(self) -> float:
+        """From a sound to its text, in a speech-to-text model."""
+        return self.stt_config.audio_delay_seconds if self.model_type == "stt" else 0.0
 
 
 def swiglu_hidden(dim: int, feed_forward: int) -> int:

@@ -96,7 +96,7 @@ def _audio_logits(ops: Ops, tokens: Tensor, hidden: Tensor) -> Tensor:
         return hidden.new_zeros(batch, 0, steps, model.config.card)
     inputs = []
     for k, weight_set in enumerate(sets):
-        embedded = model.codebook_embedding(k)(tokens[:, k]).to(model.dtype)
+        embedded = model.codebook_embedding(k)(tokens[:, k], model.dtype)
         inputs.append(ops.linear_add(model.depformer_in, hidden, (weight_set,), embedded))
     x = torch.stack(inputs, 2).flatten(0, 1)  # [B * T, dep_q, inner]
     later = torch.ones(len(sets), len(sets), dtype=torch.bool, device=x.device).triu(1)

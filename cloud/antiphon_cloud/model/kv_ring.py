@@ -95,6 +95,17 @@ class Ring:
         table[slot].copy_(row, non_blocking=True)
         self.windows[slot] = min(max(len(pages), 1) * page, self.context)
 
+    def copy(self, slot: int, entries: int) -> tuple[Tensor, ...]:
+        """A copy of the first entries of a slot as they are held, of each of `tensors`."""
+        at = self._first(slot, entries)
+        return tuple(tensor[at].clone() for tensor in self.tensors)
+
+    def paste(self, slot: int, entries: int, copied: Sequence[Tensor]) -> None:
+        """Writes what `copy` took over as many first entries of a slot."""
+        at = self._first(slot, entries)
+        for tensor, held in zip(self.tensors, copied, strict=True):
+            tensor[at] = held
+
     def write(self, layer: int, slots: int | Tensor, positions: int | Tensor, keys: Tensor, values: Tensor) -> None:
         """Writes keys and values [(B,) H, 1, D] over the entries `positions` [(B)] of `slots` [(B)]."""
         page = self.keys.shape[3]
@@ -156,6 +167,13 @@ class Ring:
             new=now % window,
             hidden=(age < 0) | (age >= window),
         )
+
+    def _first(self, slot: int, entries: int) -> tuple[slice | int | Tensor, ...]:
+        """The index of a slot's first entries in each of `tensors`."""
+        if not self.paged:
+            return slice(None), slot, slice(None), slice(entries)
+        page, at = self.keys.shape[3], torch.arange(entries, device=self.table.device)
+        return slice(None), self.table[slot, at // page].long(), slice(None), at % page
 
     def _found(self, dtype: torch.dtype, pick: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """What `pick` takes of keys and values, in `dtype`."""

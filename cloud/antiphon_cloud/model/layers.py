@@ -24,7 +24,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiplies the last dimension of x; [B, 1, inputs] is a step."""
-        if x.dim() == 3 and _is_exact_step(x):
+        if x.dim() == 3 and is_exact_step(x):
             return torch.bmm(x, self.weight.t().expand(x.shape[0], -1, -1))  # every row by itself
         return F.linear(x, self.weight)
 
@@ -63,20 +63,35 @@ class Attention(nn.Module):
         self.out_projs = nn.ModuleList([Linear(dim, dim) for _ in range(sets)])
 
 
+class CrossAttention(nn.Module):
+    """Weights of attention to what a session was told."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj, self.k_proj, self.v_proj = (Linear(dim, dim) for _ in range(3))
+        self.out_projs = nn.ModuleList([Linear(dim, dim)])
+
+
 class Layer(nn.Module):
-    """Weights of attention, then of feed-forward, each with the norm before it.
+    """Weights of attention, then of cross attention where there is one, then of feed-forward, each with the norm before
+    it.
 
     Args:
         dim: width.
         heads: attention heads.
         hidden: feed-forward width; a tuple gives each weight set its own feed-forward layer.
         eps: of the norms.
+        cross: whether there is a cross attention.
     """
 
-    def __init__(self, dim: int, heads: int, hidden: int | tuple[int, ...], eps: float) -> None:
+    def __init__(self, dim: int, heads: int, hidden: int | tuple[int, ...], eps: float, cross: bool = False) -> None:
         super().__init__()
         self.norm1 = RMSNorm(dim, eps)
         self.self_attn = Attention(dim, heads, 1 if isinstance(hidden, int) else len(hidden))
+        if cross:
+            self.norm_cross = nn.LayerNorm(dim)
+        self.cross_attention = CrossAttention(dim, heads) if cross else None
         self.norm2 = RMSNorm(dim, eps)
         self.gating: nn.Module
         if isinstance(hidden, int):
@@ -93,35 +108,60 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """A stack of layers; takes `Layer`'s arguments."""
 
-    def __init__(self, layers: int, dim: int, heads: int, hidden: int | tuple[int, ...], eps: float) -> None:
+    def __init__(
+        self, layers: int, dim: int, heads: int, hidden: int | tuple[int, ...], eps: float, cross: bool = False
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([Layer(dim, heads, hidden, eps) for _ in range(layers)])
+        self.cross = cross
+        self.layers = nn.ModuleList([Layer(dim, heads, hidden, eps, cross) for _ in range(layers)])
 
 
 class Embedding(nn.Module):
-    """A table of vectors, one a token; `ZERO` is none of them. A low rank keeps narrow vectors and widens them."""
+    """A table of vectors, one a token; `ZERO` is none of them. A low rank keeps narrow vectors and widens them.
 
-    def __init__(self, tokens: int, dim: int, low_rank: int | None = None) -> None:
+    Args:
+        tokens: rows of the table.
+        dim: width of the vectors.
+        low_rank: width of the table's, which are widened; None for `dim`.
+        pairs: whether a token is two of the table's, each of which has a matrix: `(second + 1) * tokens + first`, where
+            a second of `ZERO` is none.
+    """
+
+    def __init__(self, tokens: int, dim: int, low_rank: int | None = None, pairs: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(tokens, low_rank or dim))
-        self.low_rank = Linear(low_rank, dim) if low_rank else None
+        self.low_rank = Linear(low_rank, dim) if low_rank and not pairs else None
+        self.out1 = Linear(low_rank or dim, dim) if pairs else None
+        self.out2 = Linear(low_rank or dim, dim) if pairs else None
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Vectors [..., dim] of tokens [...]."""
-        y = F.embedding(tokens.clamp(min=0), self.weight)
-        y = y.masked_fill((tokens == ZERO)[..., None], 0.0)
-        return y if self.low_rank is None else self.low_rank(y)
+    def forward(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+        """Vectors [..., dim], in `dtype`, of tokens [...]."""
+        if self.out1 is None or self.out2 is None:
+            y = self.rows(tokens, dtype)
+            return y if self.low_rank is None else self.low_rank(y)
+        first, second = self.parted(tokens)
+        return self.out1(self.rows(first, dtype)) + self.out2(self.rows(second, dtype))  # type: ignore[no-any-return]
+
+    def rows(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+        """Rows of the table, in `dtype`; zeros for `ZERO`."""
+        y = F.embedding(tokens.clamp(min=0), self.weight).to(dtype)
+        return y.masked_fill((tokens < 0)[..., None], 0.0)
+
+    def parted(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Both of the table's tokens that each token is; negative where there is none."""
+        count = self.weight.shape[0]
+        return torch.where(tokens < 0, ZERO, tokens % count), tokens // count - 1
 
 
 def attention(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attention of queries [B, H, T, D] over keys and values [B, H, S, D]; mask is added to the scores."""
-    if not _is_exact_step(q):
+    if not is_exact_step(q):
         return F.scaled_dot_product_attention(q, keys, values, mask)
     scores = torch.matmul(q * q.shape[-1] ** -0.5, keys.transpose(2, 3))  # [B, H, 1, S]
     return torch.matmul((scores if mask is None else scores + mask).softmax(-1), values)
 
 
-def _is_exact_step(x: Tensor) -> bool:
+def is_exact_step(x: Tensor) -> bool:
     """Whether each row of x [B, ..., 1, D] must come out the same to the bit in a batch of any size.
 
     Matrix products and fused attention add in an order that depends on the batch and on the threads. On a CPU at
@@ -130,9 +170,7 @@ def _is_exact_step(x: Tensor) -> bool:
     return x.shape[-2] == 1 and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
-def per_position(
-    functions: nn.ModuleList | Sequence[Callable[[Tensor], Tensor]], sets: Sequence[int], x: Tensor
-) -> Tensor:
+def per_position(functions: Sequence[Callable[[Tensor], Tensor]], sets: Sequence[int], x: Tensor) -> Tensor:
     """Applies to each position of x [B, T, dim] the function of its weight set; one function is every position's."""
     if len(functions) == 1:
         return functions[0](x)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from antiphon_cloud.model.adapters import NONE
+from antiphon_cloud.model.conditions import Conditions
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import KvSpan, KvView, Paging, Ring, allocate_ring
 from antiphon_cloud.model.layers import attention
 from antiphon_cloud.model.sampling import SlotSampling
-from antiphon_cloud.model.tokens import UNGENERATED
+from antiphon_cloud.model.tokens import UNGENERATED, ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,12 @@ class BatchState:
     offsets: Tensor  # [slots]: steps taken
     ring: Ring  # the temporal transformer's
     depformer_kv: DepformerKv
+    conditions: Conditions
     sampling: SlotSampling
     delays: Tensor  # [streams], of the model
     initial: Tensor  # [streams]: the initial tokens, of the model
+    silent: int  # of the model's last streams, which hold `ZERO`
+    adapters: Tensor  # int64 [slots]: the places of the sessions' adapters, or `NONE`
 
     @classmethod
     def allocate(
@@ -93,27 +98,38 @@ class BatchState:
         if config.dep_q:
             heads = config.depformer_num_heads
             shape = (config.depformer_num_layers, slots, heads, config.dep_q, config.depformer_dim // heads)
-        return cls(
-            tokens=torch.full((slots, config.streams, config.max_delay + 2), UNGENERATED, device=device),
+        held = kv_dtype if kv_dtype is not None and kv_dtype.is_floating_point else dtype
+        state = cls(
+            tokens=torch.empty(slots, config.streams, config.max_delay + 2, dtype=torch.int64, device=device),
             offsets=torch.zeros(slots, dtype=torch.int64, device=device),
             ring=allocate_ring(config, slots, kv_dtype or dtype, device, paging),
             depformer_kv=DepformerKv(*(torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))),
+            conditions=Conditions.allocate(config, slots, held, device),
             sampling=SlotSampling.allocate(slots, device),
             delays=torch.tensor(config.delays, device=device),
             initial=torch.tensor(config.initial_tokens, device=device),
+            silent=config.silent_codebooks,
+            adapters=torch.full((slots,), NONE, device=device),
         )
+        state.clear(slice(None))
+        return state
 
-    def clear(self, slot: int) -> None:
-        """Forgets the slot's session."""
+    def clear(self, slot: int | slice) -> None:
+        """Forgets the slot's session, but for what it was told."""
         self.tokens[slot] = UNGENERATED
+        if self.silent:
+            self.tokens[slot, ..., -self.silent :, :] = ZERO
         self.offsets[slot] = 0
+        self.adapters[slot] = NONE
 
     def place(self, slot: int, steps: range, tokens: Tensor) -> None:
         """Writes what the streams hold at some of the last `max_delay` + 2 steps, [streams, T]."""
         ring = self.tokens.shape[-1]
         assert len(steps) <= ring
         at = torch.tensor(steps, device=self.tokens.device) % ring
-        self.tokens[slot, :, at] = torch.where(tokens == UNGENERATED, self.tokens[slot, :, at], tokens)
+        spoken = len(tokens) - self.silent  # the others hold `ZERO` always, which no step writes again
+        tokens = tokens[:spoken]
+        self.tokens[slot, :spoken, at] = torch.where(tokens == UNGENERATED, self.tokens[slot, :spoken, at], tokens)
 
     def drawn(self, slot: int, streams: int) -> Tensor:
         """What the slot's last step drew for the first streams, before any delay: [streams]."""
@@ -123,8 +139,17 @@ class BatchState:
     def tensors(self) -> Sequence[Tensor]:
         """All that the state holds on its device."""
         sampling = (getattr(self.sampling, field.name) for field in fields(self.sampling))
-        own = (self.tokens, self.offsets, self.depformer_kv.keys, self.depformer_kv.values, self.delays, self.initial)
-        return (*own, *sampling, *self.ring.tensors, self.ring.table, self.ring.windows)
+        own = (self.tokens, self.offsets, self.delays, self.initial, self.adapters)
+        return (
+            *own,
+            self.depformer_kv.keys,
+            self.depformer_kv.values,
+            *sampling,
+            *self.ring.tensors,
+            self.ring.table,
+            self.ring.windows,
+            *self.conditions.tensors,
+        )
 
     @property
     def size_bytes(self) -> int:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
-from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.ops import Drawn, Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.tokens import FORCED_TEXT
@@ -25,6 +25,7 @@ class StepOutput:
 
     tokens: Tensor  # [B, 1 + dep_q] aligned text and codes; −2 where held back
     fed: Tensor  # [B] the text token that the step put into its stream, before any delay
+    drawn_text: Tensor  # [B] the token that was drawn for it
     finite: Tensor  # [B] whether all logits are numbers
     text_logits: Tensor  # [B, text_card]
     audio_logits: Tensor  # [B, dep_q, card], each after the codes before it
@@ -54,32 +55,40 @@ def step(
     """
     model = ops.model
     forced_text, forced_codes = (None, None) if forced is None else (forced[:, :FORCED_TEXT], forced[:, FORCED_TEXT:])
+    if model.adapters is not None:
+        ops = ops.adapted(state.adapters[slots])
     given = ops.begin(state, slots, user_codes)
     steps, sampling, keys = given.steps, given.sampling, given.keys
-    hidden = ops.temporal(given.tokens[..., None], steps[:, None], kv or StaticKv(state.ring, slots, steps))
+    kv, conditions = kv or StaticKv(state.ring, slots, steps), state.conditions.rows(slots)
+    hidden = ops.temporal(given.tokens[..., None], steps[:, None], kv, conditions)
     text_logits = ops.logits(model.text_linear, hidden)
-    text = ops.draw(
+    text, drawn_text = ops.draw_text(
         text_logits, keys[:, 0], sampling.text_temperature, sampling.text_top_k, max_top_k, forced_text
     )  # [B]
     codes, audio_logits = ops.codes(text, hidden, keys[:, 1:], state.depformer_kv, sampling, max_top_k, forced_codes)
     drawn = Drawn(text, codes, text_logits, audio_logits)
     output, finite = ops.finish(state, slots, steps, drawn)
-    return StepOutput(output, text, finite, text_logits, audio_logits, _extra_heads(model, hidden))
+    return StepOutput(output, text, drawn_text, finite, text_logits, audio_logits, _extra_heads(ops, hidden))
 
 
-def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv) -> None:
-    """Leaves the keys and values of T steps of one session, whose tokens are known, with `kv`.
+def prefill(ops: Ops, inputs: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions) -> None:
+    """Leaves the keys and values of T steps of one session, whose inputs are known, with `kv`.
 
     Args:
         ops: what computes it, with the weights.
-        inputs: what the streams hold at each step, int64 [T, streams].
+        inputs: what the streams hold at each step, int64 [T, streams]; or the sum of their embeddings, [T, dim].
         steps: their numbers, one after the other, int64 [T].
         kv: as for `step`; each of its rows is a step.
+        conditions: what the session was told, for each of the rows.
     """
-    ops.temporal(inputs[..., None], steps[:, None], kv)
+    if inputs.is_floating_point():
+        ops.hidden(inputs[:, None], steps[:, None], kv, conditions)
+    else:
+        ops.temporal(inputs[..., None], steps[:, None], kv, conditions)
 
 
-def _extra_heads(model: LanguageModel, hidden: Tensor) -> Tensor:
+def _extra_heads(ops: Ops, hidden: Tensor) -> Tensor:
+    model = ops.model
     if not len(model.extra_heads):
         return hidden.new_zeros(len(hidden), 0, model.config.extra_heads_dim)
-    return torch.stack([head(hidden)[:, 0] for head in model.extra_heads], 1).float().softmax(-1)
+    return torch.stack([ops.product(head, hidden)[:, 0] for head in model.extra_heads], 1).float().softmax(-1)

@@ -127,4 +127,4 @@ def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, kv_dt
 def number_of_products(config: LMConfig) -> int:
     """Matrix products of a step, one after the other."""
     depformer = config.dep_q * (2 + 4 * config.depformer_num_layers)
-    return 4 * config.num_layers + 1 + config.extra_heads_num_heads + depformer
+    return (4 + 2 * config.cross_attention) * config.num_layers + 1 + config.extra_heads_num_heads + depformer

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from antiphon_cloud.backends.select import Backend
+from antiphon_cloud.checkpoint.load import CONDITIONERS
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import PAGE
 from antiphon_cloud.model.layers import Linear
-from antiphon_cloud.model.lm import LanguageModel
+from antiphon_cloud.model.lm import LanguageModel, adapted_shapes
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.runner import card
 from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.timing import FRAME_S
 
+ONCE_A_SESSION = ("cross_attention.k_proj", "cross_attention.v_proj")  # matrices that no step reads
 HEADROOM = 1.05  # over the sum of tensors: buffers of a step, allocators' rounding
 
 
@@ -31,26 +36,46 @@ class Footprint:
     elements: int  # of the matrices
     page: int  # a page of keys and values, where slots share memory
     row: int  # the rest of a slot's state
+    beside: int = 0  # what the worker keeps beside its sessions: keys and values of prompts
+    adapters: int = 0  # room for those that sessions choose
 
     def total(self, rows: int) -> int:
         """Bytes of the weights and of the state of `rows` sessions, with headroom."""
-        return int(HEADROOM * (self.matrices + self.tables + rows * self.session))
+        return int(HEADROOM * (self.matrices + self.tables + self.adapters + rows * self.session)) + self.beside
 
 
-def footprint(config: LMConfig, backend: Backend, kv_dtype: torch.dtype | None) -> Footprint:
-    """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`."""
+def footprint(
+    config: LMConfig,
+    backend: Backend,
+    kv_dtype: torch.dtype | None,
+    beside: int = 0,
+    room: AdapterRoom | None = None,
+) -> Footprint:
+    """The footprint of a model that `load_model` loads for `backend`, with keys and values in `kv_dtype`, so many bytes
+    beside its sessions, and `room` for adapters."""
     with torch.device("meta"):
         model = LanguageModel(config)
-    linears = [module.weight for module in model.modules() if isinstance(module, Linear)]
-    elements = sum(weight.numel() for weight in linears)
-    rest = sum(parameter.numel() for parameter in model.parameters()) - elements
+    linears = {name: module.weight for name, module in model.named_modules() if isinstance(module, Linear)}
+    once = [weight for name, weight in linears.items() if name.endswith(ONCE_A_SESSION)]
+    told = [value.numel() for name, value in model.named_parameters() if name.startswith(CONDITIONERS)]
     width = backend.dtype.itemsize
-    matrices = elements + 4 * sum(len(weight) for weight in linears) if backend.int8 else elements * width
+
+    def held(matrices: Sequence[Tensor]) -> int:
+        return sum(each.numel() + 4 * len(each) if backend.int8 else each.numel() * width for each in matrices)
+
+    elements = sum(weight.numel() for weight in linears.values())
+    tables = sum(parameter.numel() for parameter in model.parameters()) - elements - sum(told)
+    tables = tables * (2 if backend.int8 else width) + 4 * sum(told) + held(once)
+    elements -= sum(weight.numel() for weight in once)
+    matrices = held(list(linears.values())) - held(once)
     state = BatchState.allocate(config, 1, backend.dtype, torch.device("meta"), kv_dtype)
-    held = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
-    page = held // config.context * min(PAGE, config.context)
-    rest *= 2 if backend.int8 else width
-    return Footprint(matrices, rest, state.size_bytes, elements, page, state.size_bytes - held)
+    ring = sum(tensor.nbytes for tensor in state.ring.tensors)  # of the whole context
+    page = ring // config.context * min(PAGE, config.context)
+    adapters = 0
+    if room is not None:
+        widths = sum(sum(shape) for shape in adapted_shapes(config).values())
+        adapters = room.places * room.rank * widths * backend.adapter_dtype.itemsize
+    return Footprint(matrices, tables, state.size_bytes, elements, page, state.size_bytes - ring, beside, adapters)
 
 
 def check_fits(needed: Footprint, slots: int, device: torch.device) -> None:
@@ -83,9 +108,9 @@ def pool_that_fits(needed: Footprint, context: int, slots: int, device: torch.de
     wanted = PoolShape.of(slots, context, PAGE, promise)
     least = max(slots * wanted.promised, wanted.full)
     beside = (
-        needed.matrices + needed.tables + (slots + 1) * needed.row + needed.page
+        needed.matrices + needed.tables + needed.adapters + (slots + 1) * needed.row + needed.page
     )  # one row and one page pad batches
-    total, (free, of_all) = int(HEADROOM * (beside + least * needed.page)), memory(device)
+    total, (free, of_all) = int(HEADROOM * (beside + least * needed.page)) + needed.beside, memory(device)
     if total > free:
         each, sessions = wanted.promised, f"{slots} sessions"
         if least > slots * wanted.promised:
@@ -95,7 +120,7 @@ def pool_that_fits(needed: Footprint, context: int, slots: int, device: torch.de
             f"({each * needed.page / 1e9:.2f} GB each), and {_there(device, free, of_all, total)}take fewer slots, a "
             "shorter --kv-promise, --kv-cache int8 or --quantize int8"
         )
-    pages = int((free / HEADROOM - beside) // needed.page)
+    pages = int(((free - needed.beside) / HEADROOM - beside) // needed.page)
     return PoolShape.of(slots, context, PAGE, promise, max(pages, least))
 
 

@@ -21,7 +21,7 @@ from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, step
 from antiphon_cloud.model.tokens import FORCED_TEXT, UNGENERATED
 
-PACKED_HEAD = 3  # columns of `pack_outputs` before the codes
+PACKED_HEAD = 4  # columns of `pack_outputs` before the codes
 WARM_UP_STEPS = 3  # before a capture: kernels are compiled and workspaces allocated
 
 
@@ -150,8 +150,9 @@ class GraphRunner:
 
 def pack_outputs(output: StepOutput) -> Tensor:
     """What the host must know of each row, int32 [B, PACKED_HEAD + dep_q + heads]: whether it is finite, the text token
-    fed, its tokens, and the bits of its extra heads' first probabilities, float32."""
-    tokens = torch.cat((output.finite[:, None], output.fed[:, None], output.tokens), 1).to(torch.int32)
+    fed and the one drawn, its tokens, and the bits of its extra heads' first probabilities, float32."""
+    head = [each[:, None] for each in (output.finite, output.fed, output.drawn_text)]
+    tokens = torch.cat((*head, output.tokens), 1).to(torch.int32)
     heads = output.extra_heads[:, :, 0]
     return torch.cat((tokens, heads.contiguous().view(torch.int32)), 1) if heads.shape[1] else tokens
 

@@ -8,16 +8,19 @@ have not left the worker yet. They are taken again, with the depformer; the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from antiphon.history import HistoryTokens, Tokens
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.delays import delayed
+from antiphon_cloud.model.tokens import ZERO
 
 
 class SlotRunner(Protocol):
@@ -26,10 +29,12 @@ class SlotRunner(Protocol):
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
         """Puts the slot's session before `step`, with what its streams hold at the steps around."""
 
-    def prefill(self, slot: int, inputs: npt.NDArray[np.int32], steps: range, first: int) -> None:
-        """Writes the keys and values of steps whose tokens are known."""
+    def prefill(self, slot: int, inputs: npt.NDArray[np.int32] | Tensor, steps: range, first: int) -> None:
+        """Writes the keys and values of steps whose inputs are known."""
 
-    def step(self, slots: Sequence[int], user_codes: npt.NDArray[np.int32]) -> object:
+    def step(
+        self, slots: Sequence[int], user_codes: npt.NDArray[np.int32], forced: npt.NDArray[np.int32] | None = None
+    ) -> object:
         """Advances the slots by one frame each."""
 
 
@@ -43,6 +48,19 @@ def history_steps(config: LMConfig) -> int:
     return reach + config.max_delay + max(config.max_delay, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class PromptPrefill:
+    """What is known of a session's first steps beside their tokens.
+
+    A prompt's last steps, which the delays still hide, are taken again in each session: they are not among these.
+    """
+
+    steps: int = 0
+    done: bool = False  # the slot has their keys and values already
+    keep: Callable[[], None] = lambda: None  # called once the slot has them
+    embedded: Tensor | None = None  # the inputs of the very first, [n, dim], whose tokens are not known
+
+
 class Prefill:
     """Brings a slot to where its session stood, a few steps at a time.
 
@@ -52,14 +70,25 @@ class Prefill:
         slot: row of the batch.
         history: the session's tokens.
         window: steps that the slot holds keys and values of.
+        prompt: of a session that begins with one, where the history reaches back to it.
     """
 
-    def __init__(self, runner: SlotRunner, config: LMConfig, slot: int, history: HistoryTokens, window: int) -> None:
+    def __init__(
+        self,
+        runner: SlotRunner,
+        config: LMConfig,
+        slot: int,
+        history: HistoryTokens,
+        window: int,
+        prompt: PromptPrefill | None = None,
+    ) -> None:
         self._runner, self._window, self._slot, self._history = runner, window, slot, history
         # The first steps of a history that does not reach back to the start lack the streams that are delayed.
         self._first = history.first + max(config.max_delay, 1) if history.first else 0
         self._hidden = max(history.steps - config.max_delay, self._first)  # the first step that is taken again
-        self._next = self._first  # the first step that is not done yet
+        self._prompt = prompt = prompt or PromptPrefill()
+        self._embedded = 0 if prompt.embedded is None else min(len(prompt.embedded), self._hidden)
+        self._next = prompt.steps if prompt.done else self._first  # the first step that is not done yet
         self._tokens = held_tokens(config, history, self._first)  # [streams, T + 1]
         around = range(max(self._hidden - 1, self._first), history.steps + 1)
         runner.place(slot, self._hidden, around, self._tokens[:, around.start - self._first :])
@@ -71,19 +100,36 @@ class Prefill:
 
     def advance(self, steps: int) -> int:
         """Does up to `steps` steps, but takes no more than one again; returns how many."""
-        count = min(steps, self._hidden - self._next, self._window)
+        ends = (end for end in (self._embedded, self._prompt.steps, self._hidden) if end > self._next)
+        count = min(steps, min(ends, default=self._next) - self._next, self._window)
         if count > 0:
             chunk = range(self._next, self._next + count)
-            inputs = self._tokens[:, chunk.start - self._first : chunk.stop - self._first]
-            self._runner.prefill(self._slot, inputs, chunk, self._first)
+            self._runner.prefill(self._slot, self._inputs(chunk), chunk, self._first)
+            if chunk.stop == self._prompt.steps:
+                self._prompt.keep()
         elif self.left:
             count = 1
-            self._runner.step([self._slot], self._history.user[self._next - self._history.first][None])
+            self._runner.step([self._slot], self._history.user[self._next - self._history.first][None], self._forced())
             # Where this worker's numerics draw another token than the last one's, what was heard counts.
             after = range(self._next + 1, self._next + 2)
             self._runner.place(self._slot, after.start, after, self._tokens[:, [after.start - self._first]])
         self._next += count
         return count
+
+    def _forced(self) -> npt.NDArray[np.int32] | None:
+        """What the next step was forced to, [1, FORCED_TEXT + dep_q]."""
+        forced = self._history.forced
+        if forced is None:
+            return None
+        row = self._next - (self._history.steps - len(forced))
+        return forced[row : row + 1] if row >= 0 else None
+
+    def _inputs(self, chunk: range) -> npt.NDArray[np.int32] | Tensor:
+        """What the streams hold at those steps, or its embedding where only that is known."""
+        if chunk.start < self._embedded:
+            assert self._prompt.embedded is not None
+            return self._prompt.embedded[chunk.start : chunk.stop]
+        return self._tokens[:, chunk.start - self._first : chunk.stop - self._first]
 
 
 def held_tokens(config: LMConfig, history: HistoryTokens, first: int) -> Tokens:
@@ -94,7 +140,8 @@ def held_tokens(config: LMConfig, history: HistoryTokens, first: int) -> Tokens:
     steps, generated = range(first, history.steps + 1), 1 + config.dep_q
     delays, initial = config.delays, config.initial_tokens
     replies = torch.from_numpy(np.concatenate((history.text[:, None], history.codes), 1).T.astype(np.int64))
-    heard = torch.from_numpy(history.user.T.astype(np.int64))
+    silence = np.full((config.silent_codebooks, len(history)), ZERO)
+    heard = torch.from_numpy(np.concatenate((history.user.T, silence)).astype(np.int64))
     model = delayed(replies, delays[:generated], initial[:generated], steps, history.first - config.max_delay)
     user = delayed(heard, delays[generated:], initial[generated:], steps, history.first - 1)
     held: Tokens = torch.cat((model, user)).numpy().astype(np.int32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,20 +14,27 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS
 from antiphon_cloud.backends.select import select
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
 from antiphon_cloud.checkpoint.directory import ModelDirectory
+from antiphon_cloud.checkpoint.families import PERSONAPLEX
 from antiphon_cloud.checkpoint.fingerprint import model_fingerprint
 from antiphon_cloud.checkpoint.load import is_int8, load_model
+from antiphon_cloud.checkpoint.voices import Voice, read_voices
 from antiphon_cloud.errors import ConfigError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import MAX_TOP_K, LMConfig
 from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import StepOutput, prefill, step
 from antiphon_cloud.runner import card
+from antiphon_cloud.runner.adapters import AdapterLoading, Adapters
+from antiphon_cloud.runner.conditions import SlotConditions
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
 from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
 from antiphon_cloud.runner.page_pool import PagePool, PoolShape
-from antiphon_cloud.runner.prefill import Prefill
+from antiphon_cloud.runner.prefill import Prefill, PromptPrefill
+from antiphon_cloud.runner.prompt_cache import PromptCache
 from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 PREFILL_KINDS = (1, 2, 17, 33, MOST_ROWS + 1)  # steps of chunks: one for each way in which a GPU multiplies them
@@ -41,6 +48,7 @@ class StepResult:
     codes: npt.NDArray[np.int32]  # [n, model_codebooks]
     finite: npt.NDArray[np.bool_]  # [n]: whether the logits were numbers; if not, the row means nothing
     fed: npt.NDArray[np.int32]  # [n]: the text token that the step put into its stream, before any delay
+    drawn_text: npt.NDArray[np.int32]  # [n]: the token that was drawn for it
     heads: npt.NDArray[np.float32]  # [n, heads]: the probability of each extra head's first class
 
     @classmethod
@@ -48,7 +56,8 @@ class StepResult:
         """The result that `pack_outputs` holds."""
         end = PACKED_HEAD + codebooks
         heads = np.ascontiguousarray(packed[:, end:]).view(np.float32)
-        return cls(packed[:, 2], packed[:, PACKED_HEAD:end], packed[:, 0].astype(np.bool_), packed[:, 1], heads)
+        finite, fed, drawn, text = packed[:, :PACKED_HEAD].T
+        return cls(text, packed[:, PACKED_HEAD:end], finite.astype(np.bool_), fed, drawn, heads)
 
 
 class ModelRunner:
@@ -66,7 +75,11 @@ class ModelRunner:
         static: whether steps go over static buffers; None for on a GPU.
         graphs: whether steps over static buffers are captured and replayed; needs a GPU.
         pool: memory that slots share, if they do; None for a whole context for each.
+        voices: that a prompt may name.
+        prompt_cache_bytes: for keys and values of prompts, that later sessions may begin with.
+        adapters: loads those that sessions choose; None where the model has no room for any.
         use_threads: shares the steps of this process among so many threads.
+        directory: where the model's voices are; None for nowhere.
     """
 
     def __init__(
@@ -79,12 +92,19 @@ class ModelRunner:
         static: bool | None = None,
         graphs: bool = True,
         pool: PoolShape | None = None,
+        voices: Mapping[str, Voice] | None = None,
+        prompt_cache_bytes: int = 0,
+        adapters: Adapters | None = None,
         use_threads: Callable[[int], None] = torch.set_num_threads,
+        directory: ModelDirectory | None = None,
     ) -> None:
         self.ops = ops
+        self.voices = voices or {}
+        self.prompts = PromptCache(prompt_cache_bytes)
         self.use_threads = use_threads
         self.slots = slots
         self.spec = spec
+        self._adapters = adapters
         self.graph_runner: GraphRunner | None = None
         self._last: tuple[int, StepOutput] | None = None
         self._device = device = ops.model.text_emb.weight.device
@@ -96,6 +116,9 @@ class ModelRunner:
         paging = Paging(self.pool.pages + 1, self.pool.page) if static else None
         with torch.inference_mode():
             self.state = BatchState.allocate(self.config, slots + static, ops.model.dtype, device, kv_dtype, paging)
+            ring = self.state.ring
+            self._step_bytes = sum(tensor.nbytes // (tensor.shape[1] * tensor.shape[3]) for tensor in ring.tensors)
+            self._conditions = SlotConditions(ops.model, self.state.conditions, directory)
             for slot in range(slots):
                 self.allow(slot, self.pool.promised)
             if static:
@@ -117,6 +140,8 @@ class ModelRunner:
         random_weights: bool = False,
         threads: int | None = None,
         promise: int | None = None,
+        prompt_cache_bytes: int = 0,
+        room: AdapterRoom | None = None,
     ) -> ModelRunner:
         """A runner for the directory's model.
 
@@ -131,6 +156,8 @@ class ModelRunner:
             random_weights: whether the weights are random, which sessions may know.
             threads: that loading and steps are shared among; None for as many as before.
             promise: on a GPU, steps of keys and values that each session has memory for; None for the whole context.
+            prompt_cache_bytes: for keys and values of prompts, in a model that takes voices.
+            room: for adapters that sessions choose; None for none.
 
         Raises:
             CheckpointError: the weights are missing, damaged, or another model's.
@@ -142,7 +169,10 @@ class ModelRunner:
         int8 = is_int8(directory, quantize)
         kv_dtype = kv_dtype or dtype  # not the activations', which are float32 where integers are multiplied
         backend = select(device, dtype, int8)
-        needed, pool = footprint(directory.config.lm, backend, kv_dtype), None
+        takes_voice = directory.config.model_type == PERSONAPLEX
+        voices = read_voices(directory.root, directory.config.lm) if takes_voice else {}
+        prompt_cache_bytes = prompt_cache_bytes if takes_voice else 0
+        needed, pool = footprint(directory.config.lm, backend, kv_dtype, prompt_cache_bytes, room), None
         if device.type == "cuda":
             pool = pool_that_fits(needed, directory.config.lm.context, slots, device, promise)
         elif promise is not None:
@@ -154,8 +184,21 @@ class ModelRunner:
         spec = model_spec(directory, torch.int8 if int8 else dtype, random_weights)
         spec = replace(spec, fingerprint=model_fingerprint(directory, int8))
         with card.room(device), card.faults(device):
-            ops = backend.ops(load_model(directory, backend))
-            return cls(ops, slots, spec, kv_dtype, graphs=graphs, pool=pool, use_threads=backend.use_threads)
+            model = load_model(directory, backend, room)
+            adapters = None if model.adapters is None else Adapters(model.adapters, directory.config)
+            return cls(
+                backend.ops(model),
+                slots,
+                spec,
+                kv_dtype,
+                graphs=graphs,
+                pool=pool,
+                adapters=adapters,
+                voices=voices,
+                prompt_cache_bytes=prompt_cache_bytes,
+                use_threads=backend.use_threads,
+                directory=directory,
+            )
 
     @property
     def config(self) -> LMConfig:
@@ -181,6 +224,10 @@ class ModelRunner:
             seed: the session's tokens are a function of it, of the sampling and of the user's codes.
             sampling: temperatures, and top-ks of 1 to `MAX_TOP_K`.
             settings: what the model is told for the whole session.
+
+        Raises:
+            PreconditionError: the settings ask for what the model does not have.
+            CheckpointError: a file that they name is damaged.
         """
         assert 0 <= slot < self.slots
         assert 0 < sampling.text_top_k <= MAX_TOP_K
@@ -188,13 +235,45 @@ class ModelRunner:
         with card.faults(self._device), torch.inference_mode():
             self.state.clear(slot)
             self.state.sampling.set(slot, seed, sampling)
+            self._conditions.set(slot, settings)
+
+    def load_adapter(self, place: int, paths: AdapterPaths) -> AdapterLoading:
+        """What brings an adapter into a place that no session has any more; see `AdapterLoading`."""
+        assert self._adapters is not None, "there is no room for adapters"
+        return self._adapters.load(place, paths)
+
+    def adapt(self, slot: int, place: int) -> None:
+        """Steps the session in `slot`, which has just been reset, with the adapter in a place."""
+        with card.faults(self._device), torch.inference_mode():
+            self.state.adapters[slot] = place
 
     def resume(
         self, slot: int, seed: int, sampling: Sampling, history: HistoryTokens, settings: SessionSettings = DEFAULT
     ) -> Prefill:
         """Resets `slot` and says how to bring it to where the session of these tokens stood; see `reset`."""
         self.reset(slot, seed, sampling, settings)
-        return Prefill(self, self.config, slot, history, self.window(slot))
+        prompt = self._prompt(slot, settings) if settings.prompt_steps and not history.first else PromptPrefill()
+        return Prefill(self, self.config, slot, history, self.window(slot), prompt)
+
+    def _prompt(self, slot: int, settings: SessionSettings) -> PromptPrefill:
+        """What is known of a session that begins with a prompt; where that is kept, the slot has it from now on."""
+        named = [self.voices[name] for name in settings.voices if name in self.voices]
+        embedded = named[0].embeddings if named else None
+        steps = settings.prompt_steps - self.config.max_delay
+        if not 0 < steps <= self.window(slot):
+            return PromptPrefill(embedded=embedded)
+        key = (settings.prompt_sha256, settings.adapter, tuple(sorted(settings.conditions.items())))
+        ring, kept = self.state.ring, self.prompts.get(key)
+        with card.faults(self._device), torch.inference_mode():
+            if kept is not None:
+                ring.paste(slot, steps, kept)
+
+        def keep() -> None:
+            if self.prompts.get(key) is None and self.prompts.make_room(steps * self._step_bytes):
+                with card.faults(self._device), torch.inference_mode():
+                    self.prompts.put(key, ring.copy(slot, steps))
+
+        return PromptPrefill(steps, kept is not None, keep, embedded)
 
     def place(self, slot: int, step: int, steps: range, tokens: npt.NDArray[np.int32]) -> None:
         """Puts the slot's session before `step`, with what its streams hold at the steps around, [streams, T]."""
@@ -202,12 +281,12 @@ class ModelRunner:
             self.state.offsets[slot] = step
             self.state.place(slot, steps, torch.from_numpy(tokens.astype(np.int64)).to(self.state.tokens.device))
 
-    def prefill(self, slot: int, inputs: npt.NDArray[np.int32], steps: range, first: int) -> None:
-        """Writes the keys and values of steps whose tokens are known.
+    def prefill(self, slot: int, inputs: npt.NDArray[np.int32] | Tensor, steps: range, first: int) -> None:
+        """Writes the keys and values of steps whose inputs are known.
 
         Args:
             slot: row of the batch.
-            inputs: what the streams hold at each step, [streams, T].
+            inputs: what the streams hold at each step, [streams, T]; or the sum of its embeddings, [T, dim].
             steps: one after the other, at most the slot's window.
             first: the earliest step of which the slot holds keys and values, or `steps.start`.
         """
@@ -218,8 +297,16 @@ class ModelRunner:
                 kv = ring.ragged([slot] * len(steps), steps, first)
             else:
                 kv = ring.consecutive(slot, steps, first, self.window(slot))
-            tokens = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
-            prefill(self.ops, tokens, torch.tensor(steps, device=device), kv)
+            if isinstance(inputs, Tensor):
+                given = inputs.to(device, self.ops.model.dtype)
+            else:
+                given = torch.from_numpy(inputs.T.astype(np.int64)).to(device)
+            numbers = torch.tensor(steps, device=device)
+            conditions = self.state.conditions.rows(torch.full_like(numbers, slot))
+            ops = self.ops
+            if ops.model.adapters is not None:
+                ops = ops.adapted(self.state.adapters[slot : slot + 1])
+            prefill(ops, given, numbers, kv, conditions)
             if device.type == "cuda":  # whoever measures the chunk measures all of it
                 torch.cuda.current_stream(device).synchronize()
 
@@ -313,6 +400,7 @@ class ModelRunner:
 def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bool = False) -> ModelSpec:
     """The directory's model as sessions see it, with weights held in `dtype`."""
     config = directory.config
+    personaplex = config.model_type == PERSONAPLEX
     return ModelSpec(
         name=directory.name,
         model_type=config.model_type,
@@ -320,7 +408,7 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         model_codebooks=config.lm.dep_q,
         cardinality=config.lm.card,
         text_cardinality=config.lm.text_card,
-        delay_steps=config.lm.max_delay,
+        delay_steps=0 if personaplex else config.lm.max_delay,  # a prompt has come before the first frame, always
         context_steps=config.lm.context,
         sampling=config.sampling,
         weights=str(dtype).removeprefix("torch."),
@@ -328,4 +416,10 @@ def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bo
         text_padding_token=config.lm.existing_text_padding_id,
         silence_before_ms=round(1000 * config.silence_before_s),
         silence_after_ms=round(1000 * config.silence_after_s),
+        text_delay_ms=round(1000 * config.text_delay_s),
+        hears_pauses=config.lm.hears_pauses,
+        sound_delay_steps=config.sound_delay_steps,
+        speakers=config.speakers,
+        takes_voice=personaplex or bool(config.lm.fuser.cross),
+        takes_text=personaplex or config.model_type == "stt",
     )

@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_leaves
 from antiphon_cloud.backends.cuda.launch import Launch, recording
 from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.cuda.products import TritonLinear
+from antiphon_cloud.model.adapters import AdapterRoom
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import PAGE, Kv, Paging
 from antiphon_cloud.model.layers import Linear
@@ -42,7 +44,13 @@ class PartLaunch:
 
 
 def step_launches(
-    config: LMConfig, dtype: torch.dtype, batch: int, *, int8: bool, kv_dtype: torch.dtype | None
+    config: LMConfig,
+    dtype: torch.dtype,
+    batch: int,
+    *,
+    int8: bool,
+    kv_dtype: torch.dtype | None,
+    room: AdapterRoom | None = None,
 ) -> list[PartLaunch]:
     """The launches of a step of `batch` sessions, in order.
 
@@ -52,9 +60,10 @@ def step_launches(
         batch: rows of the step.
         int8: whether matrices are in int8.
         kv_dtype: of keys and values; None for `dtype`.
+        room: for adapters, of which each session then has another; None for none.
     """
     with torch.inference_mode(), recording() as launches:
-        ops = _PartedOps(_model(config, dtype, int8=int8), launches)
+        ops = _PartedOps(_model(config, dtype, int8, room), launches)
         page = min(PAGE, config.context)
         paging = Paging((batch + 1) * -(-config.context // page), page)
         runner = GraphRunner(ops, BatchState.allocate(config, batch + 1, dtype, META, kv_dtype, paging))
@@ -63,13 +72,15 @@ def step_launches(
         return ops.parted()
 
 
-def _model(config: LMConfig, dtype: torch.dtype, *, int8: bool) -> LanguageModel:
+def _model(config: LMConfig, dtype: torch.dtype, int8: bool, room: AdapterRoom | None) -> LanguageModel:
     with META:
         model = LanguageModel(config).to(dtype).requires_grad_(False)
         for name, module in [*model.named_modules()] if int8 else ():
             if isinstance(module, Linear):
                 weight = torch.empty(module.weight.shape, dtype=torch.int8)
                 model.set_submodule(name, TritonLinear(weight, torch.empty(len(weight))))
+    if room is not None:
+        model.make_room(room, torch.int8 if int8 else dtype)
     return model
 
 
@@ -124,10 +135,10 @@ class _PartedOps(CudaOps):
         with self._part("embedding"):
             return super().embed(tokens)
 
-    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv) -> Tensor:
+    def temporal(self, tokens: Tensor, steps: Tensor, kv: Kv, conditions: RowConditions | None = None) -> Tensor:
         """See `Ops.temporal`."""
         with self._part("temporal"):
-            return super().temporal(tokens, steps, kv)
+            return super().temporal(tokens, steps, kv, conditions)
 
     def logits(self, linear: nn.Module, x: Tensor) -> Tensor:
         """See `Ops.logits`."""
@@ -142,10 +153,11 @@ class _PartedOps(CudaOps):
         temperature: Tensor,
         top_k: Tensor,
         forced: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> None:
         """See `CudaOps.draw_into`."""
         with self._part("draws"):
-            super().draw_into(tokens, logits, keys, temperature, top_k, forced)
+            super().draw_into(tokens, logits, keys, temperature, top_k, forced, drawn)
 
     def codes(
         self,

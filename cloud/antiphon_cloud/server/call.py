@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -18,7 +19,15 @@ from antiphon_cloud.server.deadline import IdleTimeout, send_headers
 from antiphon_cloud.server.interceptor import Place
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Worker
-from antiphon_cloud.sessions.protocol import CallProtocol, FrameReceived, OpenRequested, State
+from antiphon_cloud.sessions.protocol import (
+    CallProtocol,
+    CloseRequested,
+    Event,
+    FrameReceived,
+    OpenRequested,
+    SayReceived,
+    State,
+)
 from antiphon_cloud.sessions.session import Session
 
 OPEN_TIMEOUT_S = 5.0  # for Open to come
@@ -46,7 +55,15 @@ class Call:
         self._served = served = worker.admit()
         self._context = context
         self._place = place
-        self._protocol = CallProtocol(served.engine.spec, served.codec.spec, served.limits, served.piece_of)
+        self._protocol = CallProtocol(
+            served.engine.spec,
+            served.codec.spec,
+            served.limits,
+            served.piece_of,
+            served.prompts,
+            served.rules,
+            served.conditions,
+        )
         self._writing = asyncio.Lock()
         self._opened = asyncio.Event()  # the edge has read Opened
         self._opening = False  # Opened is on its way
@@ -91,8 +108,8 @@ class Call:
         if session is not None:
             self._worker.metrics.resumed("slot")
             return session
-        if event.history is not None:
-            rate.take(client, time.monotonic(), len(event.history) / STEPS_AN_OPEN)
+        if (past := event.past) is not None:
+            rate.take(client, time.monotonic(), len(past) / STEPS_AN_OPEN)
         return sessions.open(event, client, self)
 
     async def _carry(
@@ -106,7 +123,7 @@ class Call:
             await asyncio.shield(session.slot.ready)
             self._opening = True
             with self._served.sessions.opening(session):
-                opened = self._protocol.opened(session.id, session.resume_token, rebuilt)
+                opened = self._protocol.opened(session.id, session.resume_token, rebuilt, session.slot.adapter_sha256)
                 await self._say(opened, "the edge took no Opened")
             self._opened.set()
             if await self._converse(requests, session):
@@ -121,7 +138,11 @@ class Call:
             self._place.take()
 
     async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], session: Session) -> bool:
-        """Answers frame after frame; True at Close, False at the end of the stream."""
+        """Answers frame after frame; True at Close, False at the end of the stream.
+
+        A frame that has to wait for words waits here, unanswered, while more is read.
+        """
+        waiting: deque[FrameReceived] = deque()  # full: a ProtocolError
         with IdleTimeout(self._served.limits.idle_timeout_ms / 1000) as timeout:
             while True:
                 with timeout.waiting("no frame came"):
@@ -129,11 +150,32 @@ class Call:
                 if request is None:
                     return False
                 event = self._protocol.receive(request)
-                if not isinstance(event, FrameReceived):
+                self._take(event, session, waiting)
+                while waiting and not session.starved(waiting[0].sequence):
+                    frame = waiting.popleft()
+                    reply, outcome = await session.answer(frame.sequence, frame.codes)
+                    with timeout.waiting("the edge took no reply"):
+                        await self._write(self._protocol.reply(reply, outcome))
+                if isinstance(event, CloseRequested):
                     return True
-                reply = await session.answer(event.sequence, event.codes)
-                with timeout.waiting("the edge took no reply"):
-                    await self._write(self._protocol.reply(reply))
+
+    def _take(self, event: Event, session: Session, waiting: deque[FrameReceived]) -> None:
+        """Takes one message of an open session; a frame joins those that wait.
+
+        Raises:
+            ProtocolError: too many frames wait, or the words are none that can be said.
+        """
+        if isinstance(event, FrameReceived):
+            if len(waiting) == self._served.limits.max_frames_in_flight:
+                raise ProtocolError(
+                    f"codes: {len(waiting)} frames wait for words, as many as may be in flight: say more, or Say.end"
+                )
+            waiting.append(event)
+        elif session.script is not None:
+            if isinstance(event, SayReceived):
+                session.script.add(event.say)
+            else:
+                session.script.close()
 
     @staticmethod
     async def _read(requests: AsyncIterator[pb.ConverseRequest]) -> pb.ConverseRequest | None:

@@ -69,6 +69,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
         steps = served.steps.now()
         response = pb.GetModelResponse()
         response.CopyFrom(served.description)
+        response.adapters.extend(served.engine.adapters.names())
         response.load.sessions = served.sessions.carried
         response.load.draining = self._worker.phase is Phase.DRAINING
         response.load.step_p50_ms = steps.p50_ms
@@ -81,13 +82,14 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
         """The codec's files: a manifest, then their bytes in its order."""
         codec = self._worker.served.codec
         manifest = pb.CodecManifest(codec=codec.spec.to_message())
-        for file in codec.files:
+        files = codec.to_send(encoder_only=request.encoder_only)
+        for file in files:
             manifest.files.add(name=file.path.name, size_bytes=file.size_bytes, sha256=file.sha256)
         await write(context, pb.GetCodecResponse(manifest=manifest))
         if request.manifest_only:
             return
         try:
-            for file in codec.files:
+            for file in files:
                 with file.open() as opened:
                     while chunk := await asyncio.to_thread(opened.read, CODEC_CHUNK_BYTES):
                         await write(context, pb.GetCodecResponse(chunk=chunk))

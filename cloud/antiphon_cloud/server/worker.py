@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from antiphon.errors import UnavailableError
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.metrics import Metrics
@@ -17,6 +18,8 @@ from antiphon_cloud.server.access.limits import OpenRate
 from antiphon_cloud.server.recent_steps import RecentSteps
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance
+from antiphon_cloud.sessions.prompts.prompt import Strategy, no_prompt
+from antiphon_cloud.sessions.script.script import ScriptRules
 from antiphon_cloud.sessions.table import SessionTable
 
 
@@ -37,6 +40,10 @@ class ServedModel:
     piece_of: Callable[[int], bytes]
     limits: Limits
     step_budget_ms: float = math.inf  # step time up to which sessions are admitted
+    prompts: Strategy = no_prompt  # of the model
+    voices: tuple[str, ...] = ()  # that prompts may name
+    rules: ScriptRules | None = None  # of what the model is given to say; None: it only listens
+    conditions: tuple[Condition, ...] = ()  # that sessions may choose
     sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)
     description: pb.GetModelResponse = field(init=False)
@@ -47,7 +54,13 @@ class ServedModel:
         self.sessions = SessionTable(self.engine, admission, self.limits)
         self.steps = RecentSteps(self.engine.forecast.step_times)
         self.description = pb.GetModelResponse(
-            model=self.engine.spec.to_message(), codec=self.codec.spec.to_message(), limits=self.limits.to_message()
+            model=self.engine.spec.to_message(),
+            codec=self.codec.spec.to_message(),
+            limits=self.limits.to_message(),
+            voices=self.voices,
+            conditions=[
+                pb.Condition(name=each.name, values=each.values, default_value=each.default) for each in self.conditions
+            ],
         )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.runner.page_pool import PoolShape
+from antiphon_cloud.sessions.prompts.personaplex import VoiceFacts
 from antiphon_cloud.timing import STEP_BUDGET_MS
 
 
@@ -27,6 +29,12 @@ class ServingConfig:
     idle_timeout_ms: int = 30_000
     step_budget_ms: float = STEP_BUDGET_MS
     keep_slot_ms: int = 5_000
+    codebooks: int | None = None
+    prompt_cache_mb: int = 512  # two to four of the 7B's prompts, of 400 steps each
+    adapters_dir: Path | None = None
+    adapters: tuple[str, ...] = ()  # NAME=PATH each
+    max_adapters: int = 8
+    adapter_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +45,12 @@ class ModelFacts:
     tokenizer: str  # file
     text_padding_token: int
     history_steps: int
+    words_ahead: int  # that a second text stream looks; 0: there is none
+    code_delays: tuple[int, ...]  # of the model's codebooks, in steps
     profile: dict[int, float]  # batch → milliseconds of a step
     pool: PoolShape
+    voices: list[VoiceFacts]  # that prompts may name
+    silence: list[list[int]]  # its codes from a stream's first frame on, for the prompts of a model that listens
+    speakers: dict[str, bytes]  # voices that a model attends to, by name, with their hashes
+    conditions: tuple[Condition, ...]
+    adapter_places: int = 0  # of the stepper's memory

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from antiphon.spec import Limits
+from antiphon_cloud.checkpoint.adapter_files import AdapterFiles
 from antiphon_cloud.checkpoint.tokenizer import Tokenizer
 from antiphon_cloud.codec.folder import CodecFolder
+from antiphon_cloud.engine.adapters import AdapterAccount
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.engine.host import StepperProcess
@@ -17,6 +19,10 @@ from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
+from antiphon_cloud.sessions.prompts.families import strategy
+from antiphon_cloud.sessions.script.script import ScriptRules
+
+SAY_BYTES = 64 * 1024  # of text that may wait to be said: over an hour of speech
 
 
 def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
@@ -31,11 +37,12 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
     stepper = StepperProcess("antiphon_cloud.serving.load_stepper:load_stepper", arguments)
     facts = built(ModelFacts, stepper.facts["model"])
     codec = CodecFolder.open(Path(facts.codec))
-    if codec.spec.codebooks < stepper.spec.user_codebooks:
-        raise CheckpointError(
-            f"{facts.codec}: {codec.spec.codebooks} codebooks where the model hears {stepper.spec.user_codebooks}; "
-            "export the codec again"
-        )
+    for does, codebooks in (("hears", stepper.spec.user_codebooks), ("speaks", stepper.spec.model_codebooks)):
+        if codec.spec.codebooks < codebooks:
+            raise CheckpointError(
+                f"{facts.codec}: {codec.spec.codebooks} codebooks where the model {does} {codebooks}; "
+                "export the codec again"
+            )
     tokenizer = Tokenizer(Path(facts.tokenizer), padding=(facts.text_padding_token,))
     limits = Limits(
         config.slots,
@@ -43,6 +50,22 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         max_top_k=MAX_TOP_K,
         history_steps=facts.history_steps,
         keep_slot_ms=config.keep_slot_ms,
+        say_bytes=SAY_BYTES if stepper.spec.model_codebooks else 0,
     )
-    engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool)
-    return ServedModel(engine, codec, tokenizer.piece, limits, config.step_budget_ms)
+    rules = None
+    if stepper.spec.model_codebooks:
+        rules = ScriptRules(tokenizer.encode, facts.words_ahead, tuple(facts.code_delays))
+    files = AdapterFiles.given(config.model, config.adapters_dir, config.adapters)
+    adapters = AdapterAccount(files, facts.adapter_places)
+    engine = Engine(stepper, StepForecast(facts.profile), metrics, facts.pool, adapters)
+    return ServedModel(
+        engine,
+        codec,
+        tokenizer.piece,
+        limits,
+        config.step_budget_ms,
+        strategy(stepper.spec, tokenizer.encode, facts.voices, facts.speakers, facts.silence),
+        (*(voice.name for voice in facts.voices), *facts.speakers),
+        rules,
+        facts.conditions,
+    )

@@ -10,17 +10,24 @@ import msgspec
 import torch
 
 from antiphon.history import fewest_steps
+from antiphon_cloud.checkpoint.adapter_files import AdapterFiles
+from antiphon_cloud.checkpoint.conditions import list_conditions
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.checkpoint.load import is_int8
+from antiphon_cloud.checkpoint.speaker_voices import voice_digests
 from antiphon_cloud.codec.model_codec import find_codec
+from antiphon_cloud.codec.silence import silence_codes
 from antiphon_cloud.engine.runner import Runner as AnyRunner
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.runner import card
+from antiphon_cloud.runner.adapters import largest_rank
 from antiphon_cloud.runner.device import named_dtype, step_dtype
 from antiphon_cloud.runner.prefill import history_steps
 from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.serving.calibration import profile_steps
 from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
+from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.serving.thread_count import (
     ThreadWatch,
     WatchedRunner,
@@ -31,6 +38,7 @@ from antiphon_cloud.serving.thread_count import (
 )
 from antiphon_cloud.timing import FRAME_S
 
+SILENT_FRAMES = 13  # 1 s: the codes of what comes after it are the same
 HISTORY_STEPS = 4096  # at most, where the context asks for no more: 5 minutes, 96 KiB
 
 logger = logging.getLogger(__name__)
@@ -46,8 +54,12 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         AntiphonError: the codec cannot be exported.
     """
     config = msgspec.convert(arguments, ServingConfig, dec_hook=lambda kind, value: kind(value))
-    directory = ModelDirectory.open(config.model)
+    directory = ModelDirectory.open(config.model, config.codebooks)
     dtype = step_dtype(config.device, config.dtype, is_int8(directory, config.quantize))
+    files = AdapterFiles.given(config.model, config.adapters_dir, config.adapters)
+    room = None
+    if files is not None:
+        room = AdapterRoom(config.max_adapters, config.adapter_rank or largest_rank(files, directory.config))
     codec = config.codec or find_codec(directory)
     runner = ModelRunner.load(
         directory,
@@ -60,6 +72,8 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         random_weights=config.random_weights,
         threads=config.threads or usable_cpus(),
         promise=None if config.kv_promise_s is None else round(config.kv_promise_s / FRAME_S),
+        prompt_cache_bytes=config.prompt_cache_mb * 1_000_000,
+        room=room,
     )
     with card.room(torch.device(config.device)):
         measured, profile = measure(runner, config)
@@ -72,8 +86,15 @@ def load_stepper(arguments: Mapping[str, Any]) -> tuple[AnyRunner, dict[str, Any
         tokenizer=str(directory.tokenizer),
         text_padding_token=directory.config.lm.existing_text_padding_id,
         history_steps=max(fewest_steps(runner.spec), min(history_steps(directory.config.lm), HISTORY_STEPS)),
+        words_ahead=directory.config.tts_config.second_stream_ahead,
+        code_delays=directory.config.lm.delays[1 : 1 + directory.config.lm.dep_q],
         profile=profile,
         pool=runner.pool,
+        voices=[facts_of(voice) for voice in runner.voices.values()],
+        speakers=voice_digests(directory),
+        conditions=list_conditions(directory.config.lm),
+        silence=silence_codes(directory, SILENT_FRAMES).tolist() if runner.spec.model_type == "stt" else [],
+        adapter_places=0 if room is None else room.places,
     )
     return measured, {"spec": runner.spec, "slots": runner.slots, "model": facts}
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
-from antiphon_cloud.engine.runner import Prefill, Runner, StepResult
+from antiphon_cloud.checkpoint.adapter_files import AdapterPaths
+from antiphon_cloud.engine.runner import Loading, Prefill, Runner, StepResult
 from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 logger = logging.getLogger(__name__)
@@ -187,6 +188,14 @@ class WatchedRunner:
     def allow(self, slot: int, pages: int) -> None:
         """Lets `slot` have so many pages."""
         self._runner.allow(slot, pages)
+
+    def load_adapter(self, place: int, paths: AdapterPaths) -> Loading:
+        """What brings an adapter into a place."""
+        return self._runner.load_adapter(place, paths)
+
+    def adapt(self, slot: int, place: int) -> None:
+        """Steps the session in `slot` with the adapter in a place."""
+        self._runner.adapt(slot, place)
 
     def reset(self, slot: int, seed: int, sampling: Sampling, settings: SessionSettings = DEFAULT) -> None:
         """Starts a new session in `slot`."""

@@ -47,6 +47,7 @@ class Admission:
         *,
         needed_steps: int = 0,
         free_steps: int = 0,
+        adapters: int | None = None,
     ) -> None:
         """Returns where `client`, which has `held` of the `sessions`, may have one of the `slots`.
 
@@ -59,6 +60,8 @@ class Admission:
             prefilling: whether a session's prefill is computed between the steps that are to come.
             needed_steps: of memory, of the new session.
             free_steps: of memory, that nobody has nor was promised.
+            adapters: that there is room for, where sessions have others than the new one wants; None where it may
+                have its own.
 
         Raises:
             RefusedError: it may not; the error says why and when to come back.
@@ -87,12 +90,19 @@ class Admission:
                 "free that no other was promised: try again later, or on another worker",
                 now_s,
             )
+        if adapters is not None:
+            raise self._refused(
+                Refusal.ADAPTERS,
+                f"there is memory for {adapters} adapters at once, and sessions have others than the one that is asked "
+                "for: try again later, or on another worker",
+                now_s,
+            )
         if not sessions:
             return
         step_ms = self._forecast.step_ms(sessions + 1, now_s)
         chunk_ms = self._forecast.chunk_ms() if prefilling else 0.0
         if step_ms + chunk_ms > self.budget_ms:
-            beside = f", beside {chunk_ms:.0f} for a session that is being resumed" if chunk_ms else ""
+            beside = f", beside {chunk_ms:.0f} for a session's prefill" if chunk_ms else ""
             raise self._refused(
                 Refusal.STEP_TIME,
                 f"a step over {sessions + 1} sessions would take {step_ms:.0f} ms of a frame's {FRAME_MS:.0f}"

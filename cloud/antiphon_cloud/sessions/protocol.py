@@ -10,19 +10,31 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from antiphon.codes import Codes
-from antiphon.errors import CodecMismatchError, PreconditionError, ProtocolError, SequenceError
+from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, ProtocolError, SequenceError
 from antiphon.history import HistoryTokens
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling, shown
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.conditions import Condition, require_conditions
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.model.config import PAUSE_HEAD
+from antiphon_cloud.model.tokens import ZERO
+from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
+from antiphon_cloud.sessions.prompts.prompt import Prompt, Strategy, no_prompt, prompt_of
+from antiphon_cloud.sessions.script.machine import Outcome
+from antiphon_cloud.sessions.script.script import Script, ScriptRules
 from antiphon_cloud.sessions.text_stream import TextStream
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
 TIMINGS_KEPT = 1024  # frames whose timings Closed reports: 8 KiB at the most
+
+
+NOTHING_SAID = Outcome()
 
 
 class State(enum.Enum):
@@ -42,6 +54,22 @@ class OpenRequested:
     sampling: Sampling
     history: HistoryTokens | None = None  # of a session that goes on
     resume_token: bytes = b""
+    prompt: Prompt | None = None  # that it begins with, or began with
+    script: Script | None = field(default=None, compare=False)  # None: the model only listens
+    conditions: Mapping[str, str] = field(default_factory=dict)  # that it chose
+    adapter: str = ""  # that it chose
+    adapter_sha256: bytes = b""  # of the adapter that the session began with
+
+    @property
+    def past(self) -> HistoryTokens | None:
+        """The session's tokens with its prompt's before them; None for a session that begins with nothing."""
+        return self.prompt.before(self.history) if self.prompt is not None and self.prompt.steps else self.history
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What the model is told for the whole session."""
+        settings = DEFAULT if self.prompt is None else self.prompt.settings
+        return replace(settings, conditions=self.conditions, adapter=self.adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +85,14 @@ class CloseRequested:
     """The edge has sent its last frame."""
 
 
-Event = OpenRequested | FrameReceived | CloseRequested
+@dataclass(frozen=True, slots=True)
+class SayReceived:
+    """Words for the session's script."""
+
+    say: pb.Say
+
+
+Event = OpenRequested | FrameReceived | SayReceived | CloseRequested
 
 
 class CallProtocol:
@@ -68,14 +103,30 @@ class CallProtocol:
         codec: the codec that the worker's codes belong to.
         limits: what the worker allows.
         piece_of: a text token's bytes; see `TextStream`.
+        prompts: of the model.
+        rules: of the model's scripts; None where it only listens.
+        conditions: of the model, which a session may choose.
     """
 
-    def __init__(self, model: ModelSpec, codec: CodecSpec, limits: Limits, piece_of: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        codec: CodecSpec,
+        limits: Limits,
+        piece_of: Callable[[int], bytes],
+        prompts: Strategy = no_prompt,
+        rules: ScriptRules | None = None,
+        conditions: Sequence[Condition] = (),
+    ) -> None:
         self.state = State.AWAITING_OPEN
         self._model = model
         self._codec = codec
         self._limits = limits
         self._text = TextStream(piece_of)
+        self._prompts, self._conditions = prompts, conditions
+        self._prompt: Prompt | None = None
+        self._rules = rules
+        self._written = False  # no stream of codes holds any
         self._user_packer = model.user_packer
         self._model_packer = model.model_packer
         self._received = 0  # frames of the whole session, also of earlier calls: the next one's number
@@ -99,10 +150,16 @@ class CallProtocol:
             raise ProtocolError(f"{kind}: came after Close; open a new call")
         if kind == "frame":
             return self._receive_frame(request)
+        if kind == "say":
+            if self._rules is None:
+                raise ProtocolError(f"say: this worker serves {self._model.model_type}, which only listens")
+            return SayReceived(request.say)
         self.state = State.CLOSING
         return CloseRequested()
 
-    def opened(self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0) -> pb.ConverseResponse:
+    def opened(
+        self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0, adapter_sha256: bytes = b""
+    ) -> pb.ConverseResponse:
         """The answer to `OpenRequested`."""
         return pb.ConverseResponse(
             opened=pb.Opened(
@@ -110,14 +167,22 @@ class CallProtocol:
                 resume_token=resume_token,
                 step_offset=self._answered,
                 rebuilt_steps=rebuilt_steps,
+                prompt_sha256=b"" if self._prompt is None else self._prompt.sha256,
+                prompt_steps=0 if self._prompt is None else self._prompt.steps,
+                adapter_sha256=adapter_sha256,
                 model=self._model.to_message(),
                 codec=self._codec.to_message(),
                 limits=self._limits.to_message(),
             )
         )
 
-    def reply(self, reply: Reply) -> pb.ConverseResponse:
-        """The answer to one `FrameReceived`, in the order of the frames."""
+    def reply(self, reply: Reply, outcome: Outcome = NOTHING_SAID) -> pb.ConverseResponse:
+        """The answer to one `FrameReceived`, in the order of the frames.
+
+        Args:
+            reply: of the engine.
+            outcome: what the step did of the session's script.
+        """
         assert reply.sequence == self._answered, "the engine answers in order"
         self._answered = reply.sequence + 1
         if self._timings is not None:
@@ -126,16 +191,23 @@ class CallProtocol:
         if reply.sequence in self._numbered:
             self._numbered.remove(reply.sequence)
             response.sequence = reply.sequence
+        if outcome.said is not None:
+            response.said = outcome.said
+        response.said_all = outcome.said_all
         if reply.text_token >= 0:
-            response.codes = self._model_packer.pack(reply.codes)
-            if reply.text_token != self._model.text_padding_token:
-                response.text_token = reply.text_token
-                response.text = self._text.add(reply.text_token)
+            if (reply.codes >= 0).all():  # none in writing, nor before the first sound of a script
+                response.codes = self._model_packer.pack(reply.codes)
+            token = reply.text_token % (self._model.text_cardinality + 1)  # without what a second text stream holds
+            if token != self._model.text_padding_token:
+                response.text_token = token
+                response.text = self._text.add(token)
+        if self._model.hears_pauses:
+            response.pause = reply.heads[PAUSE_HEAD]
         return response
 
     def closed(self) -> pb.ConverseResponse:
         """The totals that end the call, after the last reply."""
-        assert self._answered == self._received, "every frame is answered first"
+        assert self.state is not State.CLOSING or self._answered == self._received, "every frame is answered first"
         self.state = State.CLOSED
         closed = pb.Closed(frames=self._answered)
         if self._timings is not None:
@@ -152,23 +224,56 @@ class CallProtocol:
                 f"open.codec_fingerprint: the edge's codec is {theirs[:16]}, this worker's is "
                 f"{self._codec.fingerprint.hex()[:16]}; run antiphon-edge pull to fetch the worker's"
             )
-        listens_only = self._model.model_codebooks == 0
-        if (message.mode == pb.MODE_DIALOGUE and listens_only) or (
-            message.mode == pb.MODE_TRANSCRIPTION and not listens_only
-        ):
-            raise PreconditionError(
-                f"open.mode: this worker serves {self._model.model_type}, which "
-                f"{'only listens' if listens_only else 'speaks'}; leave the mode out to take what it does"
-            )
+        mode = self._mode(message.mode)
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
+        self._written = mode == pb.MODE_TEXT
+        require_conditions(message.conditions, self._conditions)
+        self._prompt = prompt_of(self._prompts, message.prompt)
         history = self._history(message.history) if message.HasField("history") else None
-        self.state = State.OPEN
         if history is not None:
             self._received = self._answered = history.steps
             self._text.go_on_after(int(token) for token in reversed(history.text))
-        return OpenRequested(message.seed, sampling, history, message.resume_token)
+        script = None
+        if self._rules is not None:
+            script = Script(self._model, self._rules, mode, self._limits.say_bytes, message.script.start)
+            if history is not None:
+                history = script.go_on(message.script, history)
+        self.state = State.OPEN
+        return OpenRequested(
+            message.seed,
+            sampling,
+            history,
+            message.resume_token,
+            self._prompt,
+            script,
+            dict(message.conditions),
+            message.adapter,
+            message.adapter_sha256,
+        )
+
+    def _mode(self, asked: pb.Mode) -> pb.Mode:
+        """What the session does.
+
+        Raises:
+            PreconditionError: the model does not do what is asked for.
+        """
+        model = self._model
+        if model.model_codebooks == 0:
+            does, modes = "only listens", [pb.MODE_TRANSCRIPTION]
+        elif model.user_codebooks == 0:
+            does, modes = "only speaks", [pb.MODE_SPEECH]
+        else:
+            does, modes = "listens and speaks", [pb.MODE_DIALOGUE, pb.MODE_TEXT]
+        if asked == pb.MODE_UNSPECIFIED:
+            return modes[0]
+        if asked not in modes:
+            raise PreconditionError(
+                f"open.mode: this worker serves {model.model_type}, which {does}; "
+                "leave the mode out to take what it does"
+            )
+        return asked
 
     def _history(self, history: pb.History) -> HistoryTokens:
         model = self._model
@@ -178,7 +283,9 @@ class CallProtocol:
                 f"({shown(history.model_fingerprint)}), this worker serves {model.name} ({shown(model.fingerprint)}); "
                 "start a new session"
             )
-        return HistoryTokens.from_message(history, self._model, self._limits.history_steps)
+        if self._written:  # its rows hold no codes
+            model = model.in_writing()
+        return HistoryTokens.from_message(history, model, self._limits.history_steps)
 
     def _sampling(self, message: pb.Sampling) -> Sampling:
         for name in ("text_temperature", "audio_temperature"):
@@ -202,6 +309,14 @@ class CallProtocol:
             if frame.sequence != sequence:
                 raise SequenceError(f"sequence: expected {sequence}, got {frame.sequence}")
             self._numbered.add(sequence)
-        codes = self._user_packer.unpack(frame.codes)
+        codes = self._codes(frame.codes)
         self._received += 1
         return FrameReceived(sequence, codes)
+
+    def _codes(self, packed: bytes) -> Codes:
+        """The user's codes of a frame [user_codebooks]."""
+        if not self._written:
+            return self._user_packer.unpack(packed)
+        if packed:
+            raise CodesError(f"codes: expected none in writing, got {len(packed)} bytes")
+        return np.full(self._model.user_codebooks, ZERO, np.int32)

@@ -19,6 +19,8 @@ from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.sessions.protocol import OpenRequested
+from antiphon_cloud.sessions.script.machine import Outcome
+from antiphon_cloud.sessions.script.script import FREE, Forcing
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Session:
 
     Raises:
         UnavailableError: the engine has ended.
+        PreconditionError: the adapter that it asks for has gone.
     """
 
     def __init__(
@@ -61,13 +64,23 @@ class Session:
         """None while it waits for its edge to come back."""
         self._engine = engine
         self._newest = (history.steps if history is not None else 0) - 1  # frame that was submitted
-        self._frames: deque[tuple[int, Codes]] = deque(maxlen=replies_kept)
+        self._frames: deque[tuple[int, Codes, Forcing]] = deque(maxlen=replies_kept)
         self._replies: deque[Reply] = deque(maxlen=replies_kept)
+        self.script = request.script
+        """What it is given to say; None where the model only listens."""
         self._failure: AntiphonError | None = None
         self._news = asyncio.Event()
         self._taken_over_s: deque[float] = deque(maxlen=TAKEN_A_MINUTE)
         self._fought_over = False
-        self.slot = engine.take(request.seed, request.sampling, self.deliver, client.name, history)
+        self.slot = engine.take(
+            request.seed,
+            request.sampling,
+            self.deliver,
+            client.name,
+            request.past,
+            request.settings,
+            request.adapter_sha256,
+        )
 
     def deliver(self, reply: Reply | AntiphonError) -> None:
         """Keeps the engine's reply to a frame, whether or not a call waits for it."""
@@ -99,8 +112,12 @@ class Session:
         oldest = self._frames[0][0] if self._frames else self._newest + 1
         return self.slot.ready.done() and self._failure is None and oldest <= step <= self._newest + 1
 
-    async def answer(self, sequence: int, codes: Codes) -> Reply:
-        """The reply to a frame [user_codebooks]: it is stepped, unless it was already.
+    def starved(self, sequence: int) -> bool:
+        """Whether a frame has to wait for words."""
+        return self.script is not None and sequence > self._newest and self.script.starved
+
+    async def answer(self, sequence: int, codes: Codes) -> tuple[Reply, Outcome]:
+        """The reply to a frame [user_codebooks], and what it did of the script: it is stepped, unless it was already.
 
         Raises:
             SequenceError: the frame was sent before, with other codes.
@@ -109,15 +126,27 @@ class Session:
         if sequence > self._newest:
             assert sequence == self._newest + 1, "the protocol counts frames"
             self._newest = sequence
-            self._frames.append((sequence, codes))
-            self._engine.submit(self.slot, sequence, codes)
-        elif not np.array_equal(codes, next(codes for number, codes in self._frames if number == sequence)):
+            forcing = FREE if self.script is None else self.script.forcing()
+            self._frames.append((sequence, codes, forcing))
+            self._engine.submit(self.slot, sequence, codes, forcing.tokens)
+        elif not np.array_equal(codes, self._frame(sequence)[0]):
             raise SequenceError(f"codes: frame {sequence} was sent before with other codes")
         while True:
             if self._failure is not None:
                 raise self._failure
             for reply in reversed(self._replies):  # nearly always the last one
                 if reply.sequence == sequence:
-                    return reply
+                    return reply, self._advance(reply)
             self._news.clear()
             await self._news.wait()
+
+    def _advance(self, reply: Reply) -> Outcome:
+        """What a reply did of the script."""
+        if self.script is None:
+            return Outcome()
+        _, forcing = self._frame(reply.sequence)
+        return self.script.advance(forcing.event(reply), reply.text_token)
+
+    def _frame(self, sequence: int) -> tuple[Codes, Forcing]:
+        """A frame that was stepped, and what its step was forced to."""
+        return next((codes, forcing) for number, codes, forcing in self._frames if number == sequence)

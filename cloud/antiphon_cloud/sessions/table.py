@@ -83,6 +83,7 @@ class SessionTable:
         if session.call is not None:
             session.call.evict("the session goes on in another call")
         session.call = call
+        session.script = request.script  # where the edge knows it to be: it is followed through the replies kept here
         session.client = client  # its limits may be new, and so may an address
         logger.info("session %s goes on in slot %d at step %d", session.id, session.slot.row, request.history.steps)
         return session
@@ -97,9 +98,10 @@ class SessionTable:
 
         Raises:
             RefusedError: there is no slot for this client, not even a detached session's.
+            PreconditionError: there is no adapter of that name.
             UnavailableError: the engine has ended.
         """
-        self._make_room(client, request.history.steps if request.history is not None else None)
+        self._make_room(client, request)
         session = Session(self._engine, request, client, call, self._replies_kept)
         self._by_token[session.resume_token] = session
         first_step = request.history.steps if request.history is not None else 0
@@ -137,19 +139,21 @@ class SessionTable:
         for session in list(self._detached):
             self._end(session)
 
-    def _make_room(self, client: Client, history_steps: int | None) -> None:
+    def _make_room(self, client: Client, request: OpenRequested) -> None:
         """Returns once `client` may take a slot; ends other sessions that have less right to theirs.
 
         Args:
             client: who asks.
-            history_steps: that the session has taken; None for a new one.
+            request: what for.
 
         Raises:
             RefusedError: it may have none.
+            PreconditionError: there is no adapter of that name.
             UnavailableError: the engine has ended.
         """
-        memory = self._engine.memory
-        needed_steps = memory.needed_steps(history_steps or 0)
+        memory, adapters, adapter = self._engine.memory, self._engine.adapters, request.settings.adapter
+        past_steps = None if request.past is None else request.past.steps
+        needed_steps = memory.needed_steps(past_steps or 0)
         while True:
             self._engine.require_running()
             held = sum(session.client.name == client.name for session in self._by_token.values())
@@ -160,13 +164,20 @@ class SessionTable:
                     len(self._by_token),
                     self._engine.slots,
                     self._clock(),
-                    history_steps is not None or self._engine.prefilling,
+                    past_steps is not None or self._engine.prefilling,
                     needed_steps=needed_steps,
                     free_steps=memory.free_steps,
+                    adapters=adapters.places if adapter and not adapters.has_room(adapter) else None,
                 )
             except RefusedError as refused:
                 if refused.reason is Refusal.MEMORY and self._yielding_steps(client) + memory.free_steps < needed_steps:
                     raise  # nobody is ended in vain
+                if refused.reason is Refusal.ADAPTERS:
+                    freeing = (session for session in self._detached if adapters.frees(session.slot.row))
+                    if (other := next(freeing, None)) is None:
+                        raise
+                    self._end(other, "another session needs its adapter's place")
+                    continue
                 other = self._own_detached(client)
                 if other is None and refused.reason is not Refusal.CLIENT_SESSIONS:
                     other = next(iter(self._detached), None) or self._unread(client)

@@ -54,9 +54,7 @@ class LinearEchoFilter:
         spectrum = np.fft.rfft(np.concatenate((np.zeros(size, np.float32), error))).astype(np.complex64)  # [bins]
         self._near = SMOOTH * self._near + (1 - SMOOTH) * np.abs(spectrum) ** 2
         far_power = np.abs(self._far) ** 2  # [partitions, bins]
-        seen = (
-            0.5 * (far_power * self._doubt).sum(0) + self._near + FLOOR * size
-        )  # half: zeros stand before a block
+        seen = 0.5 * (far_power * self._doubt).sum(0) + self._near + FLOOR * size  # half: zeros stand before a block
         gain = self._doubt / seen
         step = np.fft.irfft(gain * self._far.conj() * spectrum, 2 * size, axis=1)
         step[:, size:] = 0  # a partition is no longer than a block

@@ -1,69 +1,33 @@
-"""PortAudio, tamed: found or explained, kept quiet, its devices chosen by name and opened as they allow."""
+"""PortAudio, tamed: found or explained, kept quiet, its devices opened as they allow."""
 
 from __future__ import annotations
 
-import ctypes
+import io
 import logging
-import os
-import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
+from antiphon_edge.audio import sound_server
+from antiphon_edge.audio.devices import CARRIERS, WORDS, AudioDevice, Direction, channel_counts, choose_device, rates
+from antiphon_edge.audio.driver_noise import hush
 from antiphon_edge.errors import AudioDeviceError
 
 logger = logging.getLogger(__name__)
 
-Direction = Literal["input", "output"]
 Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
 Attach = Callable[[int, int], Callback]
 """Makes the callback for a device that was opened at this rate in Hz and with so many channels."""
 
 CALLBACK_MS = 20  # a quarter of a frame; with whole frames an echo takes twice as long to come round
-MAX_CHANNELS = 8
-WORDS = {"input": "microphone", "output": "speaker"}
 
 # PortAudio's error codes that we answer to; the user reads the rest in PortAudio's words.
-INVALID_SAMPLE_RATE = -9997
-INVALID_CHANNEL_COUNT = -9998
 UNAVAILABLE = -9985
 
-ALSA_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-_ignore = ALSA_HANDLER(lambda *message: None)  # must outlive every stream
-
-_lock = threading.Lock()  # Pa_Initialize and Pa_OpenStream are not thread-safe, nor is file descriptor 2
-
-
-@dataclass(frozen=True, slots=True)
-class AudioDevice:
-    """A sound device as PortAudio sees it. Indices hold until devices come or go."""
-
-    index: int
-    name: str
-    input_channels: int
-    output_channels: int
-    default_rate_hz: int
-    is_default_input: bool
-    is_default_output: bool
-
-    def channels(self, direction: Direction) -> int:
-        """How many channels it has in `direction`; 0 where it has no such side."""
-        return self.input_channels if direction == "input" else self.output_channels
-
-    def __str__(self) -> str:
-        sides = [
-            f"{WORDS[direction]} ({channels} ch{', default' if default else ''})"
-            for direction, channels, default in (
-                ("input", self.input_channels, self.is_default_input),
-                ("output", self.output_channels, self.is_default_output),
-            )
-            if channels
-        ]
-        return f"{self.index:3d}  {self.name}: {' and '.join(sides)}, {self.default_rate_hz} Hz"
+_lock = threading.Lock()  # Pa_Initialize and Pa_OpenStream are not thread-safe, nor is the environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +41,17 @@ class OpenStream:
     _stream: Any
     _portaudio: Any
 
+    @property
+    def alive(self) -> bool:
+        """False once the driver has given the stream up; one that is only silent is alive."""
+        try:
+            return bool(self._stream.is_active())
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Stops the stream without playing what is pending, and lets PortAudio go. No callback runs after it."""
-        with quiet():
+        with _lock:
             try:
                 self._stream.close()
             except OSError as error:  # the device went away first
@@ -89,13 +61,13 @@ class OpenStream:
 
 
 def list_devices() -> list[AudioDevice]:
-    """Every sound device, in PortAudio's order.
+    """Every sound device: PortAudio's, in its order, and after them the sound server's own.
 
     Raises:
         AudioDeviceError: PyAudio is not installed.
     """
     pyaudio = _import_pyaudio()
-    with quiet():
+    with _lock:
         portaudio = pyaudio.PyAudio()
         try:
             return _devices(portaudio)
@@ -103,32 +75,15 @@ def list_devices() -> list[AudioDevice]:
             portaudio.terminate()
 
 
-def choose_device(devices: list[AudioDevice], direction: Direction, choice: int | str | None) -> AudioDevice:
-    """The device that `choice` means: an index, a part of its name in any case, or None for the system's default.
+def check_device(direction: Direction, choice: int | str | None, channel: int = 1) -> AudioDevice:
+    """The device that `choice` means, which is there and can be opened: it was, for a moment.
 
     Raises:
-        AudioDeviceError: there is none, or the name fits several.
+        AudioDeviceError: as `open_stream`.
     """
-    word = WORDS[direction]
-    usable = [device for device in devices if device.channels(direction)]
-    if not usable:
-        raise AudioDeviceError(f"this machine has no {word}: connect one, or use a wav file")
-    if choice is None:
-        defaults = [d for d in usable if (d.is_default_input if direction == "input" else d.is_default_output)]
-        if not defaults:
-            raise AudioDeviceError(f"this machine has no default {word}: choose one of {_names(usable)}")
-        return defaults[0]
-    if isinstance(choice, int) or choice.isdecimal():
-        found = [device for device in usable if device.index == int(choice)]
-    else:
-        wanted = choice.casefold()
-        found = [device for device in usable if device.name.casefold() == wanted]
-        found = found or [device for device in usable if wanted in device.name.casefold()]
-    if not found:
-        raise AudioDeviceError(f"there is no {word} {choice!r}: choose one of {_names(usable)}")
-    if len(found) > 1:
-        raise AudioDeviceError(f"several {word}s are called {choice!r}: choose one of {_names(found)}")
-    return found[0]
+    stream = open_stream(direction, choice, 24_000, lambda rate_hz, channels: _silent(channels), channel)
+    stream.close()
+    return stream.device
 
 
 def open_stream(
@@ -139,7 +94,7 @@ def open_stream(
     Args:
         direction: "input" for a microphone, "output" for a speaker.
         choice: as in `choose_device`.
-        rate_hz: the wanted rate; a device that refuses it is opened at its own default rate.
+        rate_hz: the wanted rate; a device that refuses it is opened at its own, or at the first that it takes.
         attach: makes the callback once rate and channels are known; called for every attempt.
         channel: of a microphone, from 1: the stream has at least as many.
 
@@ -147,35 +102,19 @@ def open_stream(
         AudioDeviceError: PyAudio is missing, there is no such device or channel, or it refuses.
     """
     pyaudio = _import_pyaudio()
-    with quiet():
+    with _lock:
         portaudio = pyaudio.PyAudio()
         try:
-            device = choose_device(_devices(portaudio), direction, choice)
+            devices = _devices(portaudio)
+            device = choose_device(devices, direction, choice)
             counts = channel_counts(device, direction, channel)
-            stream = _open_somehow(portaudio, pyaudio.paFloat32, direction, device, rate_hz, counts, attach)
+            carrier = device if device.server_name is None else _carrier(devices, direction, device)
+            with sound_server.choosing(direction, device.server_name):
+                opened = _open_somehow(portaudio, pyaudio.paFloat32, direction, carrier, rate_hz, counts, attach)
         except BaseException:
             portaudio.terminate()
             raise
-        _hush_alsa()
-        return stream
-
-
-def channel_counts(device: AudioDevice, direction: Direction, channel: int) -> list[int]:
-    """How many channels to open the device with, in the order of preference.
-
-    A speaker is opened with one, where it allows it. A microphone is not: the system would then average its channels.
-
-    Raises:
-        AudioDeviceError: the device has fewer channels.
-    """
-    has = device.channels(direction)
-    if not 1 <= channel <= has:
-        count = "1 channel" if has == 1 else f"{has} channels"
-        raise AudioDeviceError(f"{WORDS[direction]} {device.name!r} has {count}: there is no channel {channel}")
-    most = max(channel, min(has, MAX_CHANNELS))
-    two = max(channel, min(2, most))
-    counts = (1, two, most) if direction == "output" else (two, most, channel)
-    return list(dict.fromkeys(counts))
+        return replace(opened, device=device)
 
 
 def _open_somehow(
@@ -188,7 +127,7 @@ def _open_somehow(
     attach: Attach,
 ) -> OpenStream:
     reason: OSError | None = None
-    for rate in dict.fromkeys((rate_hz, device.default_rate_hz)):
+    for rate in rates(device, rate_hz):
         for channels in counts:
             try:
                 stream = portaudio.open(
@@ -200,9 +139,9 @@ def _open_somehow(
                     **{direction: True, f"{direction}_device_index": device.index},
                 )
             except OSError as error:
-                reason = error
-                if error.args[0] not in (INVALID_SAMPLE_RATE, INVALID_CHANNEL_COUNT):
-                    break
+                reason = reason or error  # the first: what the device says to the rate that it should take
+                if error.args[0] == UNAVAILABLE:
+                    raise _refused(direction, device, error) from None
                 continue
             latency = stream.get_input_latency() if direction == "input" else stream.get_output_latency()
             logger.debug("opened %s %s: %d Hz, %d channels", WORDS[direction], device.name, rate, channels)
@@ -218,11 +157,18 @@ def _refused(direction: Direction, device: AudioDevice, reason: OSError) -> Audi
     return AudioDeviceError(f"{what} cannot be opened ({reason.args[-1]}): choose another device")
 
 
+def _silent(channels: int) -> Callback:
+    def callback(data: bytes | None, samples: int, times: Any, status: int) -> tuple[bytes | None, int]:
+        return (bytes(4 * samples * channels) if data is None else None), 0
+
+    return callback
+
+
 def _devices(portaudio: Any) -> list[AudioDevice]:
     default_input = _default(portaudio.get_default_input_device_info)
     default_output = _default(portaudio.get_default_output_device_info)
     infos = [portaudio.get_device_info_by_index(index) for index in range(portaudio.get_device_count())]
-    return [
+    found = [
         AudioDevice(
             index=info["index"],
             name=str(info["name"]),
@@ -234,6 +180,38 @@ def _devices(portaudio: Any) -> list[AudioDevice]:
         )
         for info in infos
     ]
+    if any(device.on_server for device in found):
+        found += _server_devices(len(found))
+    return found
+
+
+def _server_devices(index: int) -> list[AudioDevice]:
+    microphones, speakers = sound_server.endpoints("input"), sound_server.endpoints("output")
+    return [
+        AudioDevice(
+            index=number,
+            name=endpoint.description,
+            input_channels=endpoint.channels if endpoint in microphones else 0,
+            output_channels=0 if endpoint in microphones else endpoint.channels,
+            default_rate_hz=endpoint.rate_hz,
+            is_default_input=False,
+            is_default_output=False,
+            server_name=endpoint.name,
+        )
+        for number, endpoint in enumerate((*microphones, *speakers), index)
+    ]
+
+
+def _carrier(devices: list[AudioDevice], direction: Direction, wanted: AudioDevice) -> AudioDevice:
+    """The device of PortAudio's that leads to the sound server."""
+    for name in CARRIERS:
+        for device in devices:
+            if device.name == name and device.server_name is None and device.channels(direction):
+                return device
+    raise AudioDeviceError(
+        f"{WORDS[direction]} {wanted.name!r} is the sound server's, and ALSA has no way to it: "
+        "apt-get install libasound2-plugins, or choose another device"
+    )
 
 
 def _default(ask: Callable[[], dict[str, Any]]) -> int | None:
@@ -243,51 +221,19 @@ def _default(ask: Callable[[], dict[str, Any]]) -> int | None:
         return None
 
 
-def _names(devices: list[AudioDevice]) -> str:
-    return ", ".join(f"{device.index} ({device.name})" for device in devices)
-
-
 def _import_pyaudio() -> ModuleType:
     try:
-        import pyaudio
+        with redirect_stdout(io.StringIO()):  # where PyAudio prints that it has no PortAudio
+            import pyaudio
     except ImportError as error:
+        if "libportaudio" in str(error):
+            raise AudioDeviceError(
+                f"live audio needs PortAudio, which is not here ({error}): sudo apt-get install libportaudio2, or use "
+                "wav files"
+            ) from None
         raise AudioDeviceError(
-            f"live audio needs PyAudio, which is not here ({error}): pip install 'antiphon[edge,audio]', on Debian "
-            "after apt-get install portaudio19-dev python3-dev gcc; or use wav files"
+            f"live audio needs PyAudio, which is not here ({error}): sudo apt-get install portaudio19-dev python3-dev "
+            "gcc && pip install 'antiphon[edge,audio]', or use wav files"
         ) from None
+    hush(pyaudio.pa.__file__)
     return pyaudio  # type: ignore[no-any-return, unused-ignore]
-
-
-def _hush_alsa() -> None:
-    """Keeps ALSA from printing each overrun while a stream runs: we count them (PortAudio's status flags)."""
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_ignore)
-        except OSError:  # PortAudio was built without ALSA
-            return
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what ALSA and JACK print on standard error from the user; it goes to the log, at level DEBUG.
-
-    They write to file descriptor 2 while PortAudio tries every device that a configuration file has ever heard of. So
-    for that moment the descriptor leads to a temporary file, for the whole process: what another thread prints
-    meanwhile ends in the log too. One thread at a time.
-    """
-    with _lock:
-        try:
-            saved = os.dup(2)
-        except OSError:  # no standard error: nobody to keep it from
-            yield
-            return
-        with tempfile.TemporaryFile() as noise:
-            os.dup2(noise.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(saved, 2)
-                os.close(saved)
-                noise.seek(0)
-                if text := noise.read().decode(errors="replace").strip():
-                    logger.debug("PortAudio said:\n%s", text)

@@ -43,6 +43,11 @@ class WavHeader:
         return data_bytes / self.bytes_per_s
 
 
+def raw_header(rate_hz: int) -> WavHeader:
+    """Stands for the header of bare samples, 16-bit of one channel, which have none."""
+    return WavHeader("PCM_16", rate_hz, 1, 2 * rate_hz, 2, None, 0)
+
+
 def read_header(read: Callable[[int], bytes]) -> WavHeader | None:
     """The header of a wav, up to its first sample; None where it is none.
 

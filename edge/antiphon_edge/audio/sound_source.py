@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from antiphon_edge.audio.pcm import BEYOND, Pcm
-from antiphon_edge.audio.riff import WavHeader, read_header
+from antiphon_edge.audio.riff import WavHeader, raw_header, read_header
 from antiphon_edge.errors import AudioFileError
 
 STANDARD_INPUT = "-"
@@ -39,22 +39,23 @@ class SoundSource(Protocol):
         """Lets it go."""
 
 
-def open_source(path: str | Path, warn: Warn) -> SoundSource:
+def open_source(path: str | Path, warn: Warn, raw_rate_hz: int | None = None) -> SoundSource:
     """Opens a sound file, a pipe, or standard input where `path` is "-".
 
     Args:
         path: a file of any format that libsndfile reads; a pipe must bring a wav.
         warn: called with a sentence that says what is missing from the source.
+        raw_rate_hz: it brings bare samples instead, 16-bit little endian of one channel, so many a second.
 
     Raises:
         AudioFileError: it cannot be opened, or is no sound.
     """
     if str(path) == STANDARD_INPUT:
-        return _Pipe(_standard_input(), "standard input", warn)
+        return _Pipe(_standard_input(), "standard input", warn, raw_rate_hz)
     try:
         kind = Path(path).stat()
-        if stat.S_ISFIFO(kind.st_mode):
-            return _Pipe(os.open(path, os.O_RDONLY), str(path), warn)
+        if stat.S_ISFIFO(kind.st_mode) or (raw_rate_hz and stat.S_ISREG(kind.st_mode)):
+            return _Pipe(os.open(path, os.O_RDONLY), str(path), warn, raw_rate_hz)
         if stat.S_ISCHR(kind.st_mode):
             raise AudioFileError(f"{path} is a device: choose a wav file")
         if kind.st_size == 0:
@@ -137,11 +138,12 @@ class _File:
 class _Pipe:
     is_pipe = True
 
-    def __init__(self, descriptor: int, name: str, warn: Warn) -> None:
+    def __init__(self, descriptor: int, name: str, warn: Warn, raw_rate_hz: int | None) -> None:
         self._file = open(descriptor, "rb", buffering=0)  # noqa: SIM115 -- a descriptor; `close` closes it
         self._name, self._warn = name, warn
+        self._bytes_read = 0
         try:
-            self._header = self._read_header()
+            self._header = raw_header(raw_rate_hz) if raw_rate_hz else self._read_header()
         except BaseException:
             self._file.close()
             raise
@@ -159,6 +161,8 @@ class _Pipe:
                 yield check(block, self._name)
         if self.samples is not None and done < self.samples:
             self._warn(_cut_off(self._name, (self.samples - done) / self.rate_hz, self.samples / self.rate_hz))
+        elif self.samples is None and (self._bytes_read - self._header.header_bytes) % self._header.sample_bytes:
+            self._warn(f"{self._name} ends amid a sample, which is left out: is it 16-bit, of one channel?")
 
     def close(self) -> None:
         self._file.close()
@@ -170,6 +174,7 @@ class _Pipe:
                 data += more
         except OSError as error:
             raise AudioFileError(f"{self._name} cannot be read: {reason(error)}") from None
+        self._bytes_read += len(data)
         return data
 
     def _read_header(self) -> WavHeader:

@@ -8,32 +8,32 @@ async with Speaker(24_000) as speaker:
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from antiphon_edge.audio.changes import OnDeviceChange, ignore
+from antiphon_edge.audio.devices import AudioDevice
 from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, resampler
 from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
-from antiphon_edge.audio.portaudio import CALLBACK_MS, AudioDevice, Callback
+from antiphon_edge.audio.portaudio import CALLBACK_MS, Callback
 from antiphon_edge.audio.stall import LOOK_S, STALL_S, Stall
 from antiphon_edge.audio.streams import DeviceStream, HandOver
-from antiphon_edge.errors import AudioDeviceError
 
 SETTLE_S = 0.04  # what the resampler and the callback before last still hold
 OUTPUT_UNDERFLOW = 4  # PortAudio's paOutputUnderflow
-
-logger = logging.getLogger(__name__)
 
 
 class Speaker:
     """A speaker that plays what is written to it, through a playout buffer; an async context manager.
 
-    A device that stops playing, as after a laptop's sleep, is waited for and then opened once more.
+    A device that goes away, or stops playing as after a laptop's sleep, is opened again by its name as soon as it is
+    back; what is written meanwhile is not heard.
 
     Args:
         sample_rate_hz: the rate of what is written, whatever the device's.
@@ -41,9 +41,10 @@ class Speaker:
         prefill_ms: how much must wait before playing starts, at first and after each underrun.
         capacity_ms: how much may wait; full: the oldest is dropped.
         far_end: told what is played, for an echo canceller.
+        on_change: called when the device is lost, back, or another one.
 
     Raises:
-        AudioDeviceError: PyAudio is missing, no such device, it refuses, or (from `write`) it went away.
+        AudioDeviceError: PyAudio is missing, no such device, or it refuses.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class Speaker:
         prefill_ms: float = PREFILL_MS,
         capacity_ms: float = CAPACITY_MS,
         far_end: FarEnd | None = None,
+        on_change: OnDeviceChange = ignore,
     ) -> None:
-        self._rate_hz = sample_rate_hz
+        self.rate_hz = sample_rate_hz
+        """Of what is written."""
         self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms)
         self._far_end = far_end
         self._idle = asyncio.Event()
-        self._reopening: asyncio.Task[None] | None = None  # the last time
-        self._reopened = False  # and nothing was played since
-        self._stream = DeviceStream("output", device, sample_rate_hz, self._attach)
+        self._stream = DeviceStream("output", device, sample_rate_hz, self._attach, on_change=on_change)
         self.underflows = 0
         """Times that the driver ran out of samples because this process was slow; the network's are in `stats`."""
 
@@ -69,6 +70,16 @@ class Speaker:
     def device(self) -> AudioDevice:
         """The device in use."""
         return self._stream.device
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device is waited for."""
+        return self._stream.lost
+
+    @property
+    def outages(self) -> int:
+        """Times that the device was lost."""
+        return self._stream.outages
 
     @property
     def latency_s(self) -> float:
@@ -87,57 +98,42 @@ class Speaker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._reopening is not None:
-            self._reopening.cancel()
-            await asyncio.gather(self._reopening, return_exceptions=True)
         await self._stream.close()
 
     def write(self, pcm: Samples) -> None:
-        """Hands `pcm` [N] to the playout buffer and returns at once.
+        """Hands `pcm` [N] to the playout buffer and returns at once; while the device is lost, it is left out.
 
         Raises:
             AntiphonError: no samples; see `as_pcm`.
         """
-        if self._stream.stall.look() >= STALL_S:
-            self._reopen()
-        self._idle.clear()
-        self._playout.write(as_pcm(pcm, math.inf))
-
-    def _reopen(self) -> None:
-        """Opens the device again in the background; the second time it has failed."""
-        if self._reopening is not None:
-            if not self._reopening.done():
-                return
-            self._reopening.result()  # why it could not be opened
-        if self._reopened:
-            raise _no_speaker()
-        self._reopened = True
-        logger.info("the speaker has played nothing for %.0f s: opening it again", STALL_S)
-        self._reopening = asyncio.create_task(self._stream.reopen())
+        self._stream.check_open()
+        samples = as_pcm(pcm, math.inf)
+        if not self._stream.lost:
+            self._idle.clear()
+            self._playout.write(samples)
 
     async def drain(self) -> None:
-        """Waits until all that was written has been heard; leaving the context without it cuts off the end."""
+        """Waits until all that was written has been heard, or the device is lost; leaving the context without it cuts
+        off the end."""
         self._idle.clear()
         self._playout.flush()
         patience_s = self.stats.level_ms / 1000 + STALL_S
         waited = Stall(asyncio.get_running_loop().time)
         while not self._idle.is_set():
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._idle.wait()
-            except TimeoutError:
-                if waited.look() > patience_s:
-                    raise _no_speaker() from None
+            if self._stream.lost or waited.look() > patience_s:
+                return
         await asyncio.sleep(self.latency_s + SETTLE_S)
 
     def _attach(self, hand_over: HandOver, rate_hz: int, channels: int) -> Callback:
-        resample = resampler(self._rate_hz, rate_hz)
-        step_samples = self._rate_hz * CALLBACK_MS // 1000
+        resample = resampler(self.rate_hz, rate_hz)
+        step_samples = self.rate_hz * CALLBACK_MS // 1000
         ready = BlockBuffer()  # at the device's rate
 
         def played(blocks: list[Pcm], duration_s: float, status: int, at_s: float) -> None:
-            self._stream.stall.heard()
-            self._reopened = False
+            self._stream.heard()
             self.underflows += bool(status & OUTPUT_UNDERFLOW)
             if self._far_end is not None:
                 self._far_end.played(blocks, duration_s, at_s)
@@ -153,9 +149,3 @@ class Speaker:
             return out, hand_over(played, blocks, samples / rate_hz, status, time.monotonic())
 
         return callback
-
-
-def _no_speaker() -> AudioDeviceError:
-    return AudioDeviceError(
-        f"the speaker has played nothing for {STALL_S:.0f} s: check that it is connected, then start again"
-    )

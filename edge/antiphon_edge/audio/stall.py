@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-STALL_S = 5.0  # without a sign of the device: it has gone
-LOOK_S = 0.5  # between two looks
+STALL_S = 2.0  # without a sign of the device: it has gone
+LOOK_S = 0.25  # between two looks
 
 
 class Stall:

@@ -16,7 +16,7 @@ import soxr
 
 from antiphon.errors import AntiphonError
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_array, as_pcm, one_channel
-from antiphon_edge.audio.sound_source import Warn, open_source, reason
+from antiphon_edge.audio.sound_source import STANDARD_INPUT, Warn, open_source, reason
 from antiphon_edge.errors import AudioFileError
 
 RATES_HZ = (1_000, 768_000)  # beyond, a header lies: one second would become a day, or the other way round
@@ -35,11 +35,12 @@ class WavReader:
         sample_rate_hz: the rate of the frames, whatever the file's.
         frame_samples: samples in a frame.
         channel: which one, from 1; the others are left out.
+        raw_rate_hz: it brings bare samples instead of a wav, 16-bit little endian of one channel, so many a second.
         warn: called with a sentence where the file is cut off; what there is of it is read. By default it is logged.
 
     Raises:
         AudioFileError: there is no such file or channel, it is no sound file, it holds no audio, or (while iterating)
-            it holds samples that are not numbers.
+            a pipe brings none, or it holds samples that are not numbers.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class WavReader:
         frame_samples: int,
         *,
         channel: int = 1,
+        raw_rate_hz: int | None = None,
         warn: Warn = logger.warning,
     ) -> None:
         self._frame_samples = frame_samples
         self._rate_hz = sample_rate_hz
         self._channel = channel
-        self._source = open_source(path, warn)
+        self._path = path
+        self._source = open_source(path, warn, raw_rate_hz)
         try:
             if not RATES_HZ[0] <= self._source.rate_hz <= RATES_HZ[1]:
                 raise AudioFileError(f"{path} is damaged: it claims {self._source.rate_hz} samples a second")
@@ -62,7 +65,7 @@ class WavReader:
                 count = "1 channel" if self._source.channels == 1 else f"{self._source.channels} channels"
                 raise AudioFileError(f"{path} has {count}: there is no channel {channel}")
             if self.samples == 0:
-                raise AudioFileError(f"{path} holds no audio: choose a wav file with at least a few samples")
+                raise self._no_audio()
         except BaseException:
             self._source.close()
             raise
@@ -83,10 +86,13 @@ class WavReader:
         return None if self.samples is None else -(-self.samples // self._frame_samples)
 
     def __iter__(self) -> Iterator[Pcm]:
-        buffer = BlockBuffer()
+        buffer, silent = BlockBuffer(), True
         for block in self._blocks():
+            silent = silent and not len(block)
             buffer.put(block)
             yield from buffer.frames(self._frame_samples)
+        if silent and self._source.samples is None:
+            raise self._no_audio()
         if len(buffer):
             rest = buffer.take(len(buffer))
             yield np.pad(rest, (0, self._frame_samples - len(rest)))
@@ -102,6 +108,10 @@ class WavReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _no_audio(self) -> AudioFileError:
+        name = "standard input" if str(self._path) == STANDARD_INPUT else self._path
+        return AudioFileError(f"{name} holds no audio: choose a wav with at least a few samples")
 
     def _blocks(self) -> Iterator[Pcm]:
         """The channel at our rate, in blocks [N]."""

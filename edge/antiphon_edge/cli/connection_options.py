@@ -35,6 +35,14 @@ _options = (
     ),
     option("--insecure", is_flag=True, help="Talk without TLS to another machine, API key and all."),
 )
+other_servers_option = option(
+    "--other-server",
+    "other_servers",
+    type=Address(),
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Another worker, where the session goes on should the first one be lost; may be given several times.",
+)
 
 
 def connection_options(command: F) -> F:

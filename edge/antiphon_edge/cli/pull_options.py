@@ -41,13 +41,16 @@ class Pulling:
     cache: Path | None
     timeout_s: float
 
-    async def pull(self, server: str, credentials: Credentials, *, keep: bool = False) -> Path:
+    async def pull(
+        self, server: str, credentials: Credentials, *, keep: bool = False, encoder_only: bool = False
+    ) -> Path:
         """The folder of the codec that `server` serves; a progress line on a terminal says how far it is.
 
         Args:
             server: HOST:PORT.
             credentials: TLS and API key.
             keep: it must outlast this process: a cache that cannot be written is an error.
+            encoder_only: as `pull_codec`.
 
         Raises:
             AntiphonError: as `pull_codec`.
@@ -62,7 +65,7 @@ class Pulling:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            return await pull_codec(server, cache, progress, credentials, self.timeout_s)
+            return await pull_codec(server, cache, progress, credentials, self.timeout_s, encoder_only=encoder_only)
 
 
 def pull_options(command: F) -> F:

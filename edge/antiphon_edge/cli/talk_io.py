@@ -1,4 +1,4 @@
-"""Where the sound of `talk` comes from, and where the reply goes as sound and text."""
+"""Where the sound of `talk` and `transcribe` comes from, and where the reply goes as sound and text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,11 +18,13 @@ from antiphon_edge.audio.canceller import VoiceProcessing, VoiceProcessor
 from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.audio.portaudio import check_device
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.tuning import tune
 from antiphon_edge.audio.wav import WavReader, WavWriter
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
+from antiphon_edge.view.watcher import Watcher
 
 T = TypeVar("T")
 
@@ -31,18 +32,26 @@ Frames = Callable[[ModelSpec, bool], AsyncIterator[Pcm]]
 """What the person says to this model; the flag: whether a person listens live."""
 
 
-@dataclass(slots=True)
-class Room:
-    """What the microphone and the speaker of a talk have to do with each other."""
-
-    processing: VoiceProcessing
-    far_end: FarEnd
-    microphone: Microphone | None = None
-
-
 LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
 PIPE_AHEAD_S = 2.0  # what a pipe may hold from before the conversation: it is said at once, or would always stay behind
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Room:
+    """What the speaker of a talk does to its microphone, and what is done about it.
+
+    Args:
+        processing: what is done.
+        sample_rate_hz: of both.
+
+    Raises:
+        AudioDeviceError: pywebrtc-audio is not installed.
+    """
+
+    def __init__(self, processing: VoiceProcessing, sample_rate_hz: int) -> None:
+        self.processing = processing
+        self.far_end = FarEnd(sample_rate_hz)
+        self.canceller = VoiceProcessor(sample_rate_hz, processing) if processing else None
 
 
 def progress(items: Iterable[T], frames: int | None, what: str) -> Iterator[T]:
@@ -59,24 +68,38 @@ def say(sentence: str) -> None:
 
 @asynccontextmanager
 async def person(
-    wav: Path | None, device: str | None, channel: int, spec: CodecSpec, as_fast_as_possible: bool, room: Room
+    wav: Path | None,
+    device: str | None,
+    channel: int,
+    spec: CodecSpec,
+    as_fast_as_possible: bool,
+    watcher: Watcher,
+    raw_rate_hz: int | None = None,
+    room: Room | None = None,
 ) -> AsyncIterator[Frames]:
     """Where the person is heard: a wav file, with silence after it while the model's delays run out; a pipe, as it
-    brings its wav, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
+    brings its wav or, with `raw_rate_hz`, its bare samples, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
+
+    def live_frames(frames: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
+        return until_interrupted(watcher.hear(frames), watcher.listening)
+
     if wav is None:
         async with Microphone(
             spec.sample_rate_hz,
             spec.frame_samples,
             device,
             channel=channel,
-            canceller=VoiceProcessor(spec.sample_rate_hz, room.processing) if room.processing else None,
-            far_end=room.far_end,
+            canceller=None if room is None else room.canceller,
+            far_end=None if room is None else room.far_end,
+            on_change=watcher.on_device_change,
         ) as microphone:
-            room.microphone = microphone
-            yield lambda model, live: until_interrupted(microphone, "listening; Ctrl-C ends the conversation")
+            watcher.parts.microphone = microphone
+            yield lambda model, live: live_frames(microphone)
         return
     async with AsyncExitStack() as stack:
-        reader = stack.enter_context(WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, warn=say))
+        reader = stack.enter_context(
+            WavReader(wav, spec.sample_rate_hz, spec.frame_samples, channel=channel, raw_rate_hz=raw_rate_hz, warn=say)
+        )
 
         def frames(model: ModelSpec, live: bool) -> AsyncIterator[Pcm]:
             whole = with_silence(reader, spec.frame_samples, model.delay_steps)
@@ -86,14 +109,30 @@ async def person(
             piped = in_thread(whole)
             stack.push_async_callback(piped.aclose)
             # Where nobody listens it goes as fast as it comes: a live source paces itself.
-            return until_interrupted(paced(piped, spec.frame_s if live else 0, PIPE_AHEAD_S))
+            return live_frames(paced(piped, spec.frame_s if live else 0, PIPE_AHEAD_S))
 
         yield frames
 
 
+def check_speaker(wav: Path | None, device: str | None) -> None:
+    """Returns where the speaker that the person has named can be opened, before a worker is asked for anything.
+
+    Raises:
+        AudioDeviceError: it is not there, or refuses.
+    """
+    if wav is None and device is not None:
+        check_device("output", device)
+
+
 @asynccontextmanager
 async def loudspeaker(
-    wav: Path | None, device: str | None, spec: CodecSpec, model: ModelSpec, as_fast_as_possible: bool, room: Room
+    wav: Path | None,
+    device: str | None,
+    spec: CodecSpec,
+    model: ModelSpec,
+    as_fast_as_possible: bool,
+    watcher: Watcher,
+    room: Room | None = None,
 ) -> AsyncIterator[Callable[[Pcm], None]]:
     """Where the reply goes: a wav file, or a speaker that is heard to its end; nowhere where the model only listens.
 
@@ -110,21 +149,32 @@ async def loudspeaker(
     elif as_fast_as_possible:
         raise click.UsageError("--as-fast-as-possible needs --output-wav too: this model speaks")
     else:
-        async with Speaker(spec.sample_rate_hz, device, far_end=room.far_end) as speaker:
-            if room.microphone is not None and room.processing.echo_cancellation:
-                await tune(room.microphone, speaker.write, spec.sample_rate_hz)
-            yield speaker.write
+        far_end = None if room is None else room.far_end
+        async with Speaker(spec.sample_rate_hz, device, far_end=far_end, on_change=watcher.on_device_change) as speaker:
+            watcher.parts.speaker = speaker
+            microphone = watcher.parts.microphone
+            if room is not None and room.processing.echo_cancellation and microphone is not None:
+                await tune(microphone, speaker.write, spec.sample_rate_hz)
+
+            def play(pcm: Pcm) -> None:
+                watcher.played(pcm)
+                speaker.write(pcm)
+
+            yield play
             await speaker.drain()
 
 
 @contextmanager
-def transcript(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """Where the reply's text goes, as it comes: a file, or standard output for None and "-".
+def transcript(path: Path | None, *, silent: bool = False) -> Iterator[Callable[[str], None]]:
+    """Where the reply's text goes, as it comes: a file, or standard output for None and "-"; there nowhere if `silent`.
 
     Raises:
         OutputFileError: the file cannot be written.
     """
     if path is None or str(path) == STANDARD_INPUT:
+        if silent:
+            yield lambda text: None
+            return
         yield lambda text: click.echo(text, nl=False)
         click.echo()
         return
@@ -149,12 +199,14 @@ def _write_errors(path: Path) -> Iterator[None]:
         raise OutputFileError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
 
 
-async def until_interrupted(frames: AsyncIterator[Pcm], hint: str | None = None) -> AsyncIterator[Pcm]:
+async def until_interrupted(
+    frames: AsyncIterator[Pcm], on_start: Callable[[], None] = lambda: None
+) -> AsyncIterator[Pcm]:
     """The same frames, until Ctrl-C or SIGTERM asks for an orderly end; a second signal interrupts at once.
 
     Args:
         frames: may bring nothing for long.
-        hint: printed for the user once a signal would be heard.
+        on_start: called once a signal would be heard.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
@@ -170,8 +222,7 @@ async def until_interrupted(frames: AsyncIterator[Pcm], hint: str | None = None)
 
     for number in SIGNALS:
         loop.add_signal_handler(number, end)
-    if hint is not None:
-        click.echo(hint, err=True)
+    on_start()
     frame: asyncio.Future[Pcm] | None = None
     try:
         while not ended.done():

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from antiphon.address import split_address
-from antiphon.errors import ArgumentError
-from antiphon.spec import Sampling
+from antiphon.codes import CodePacker
+from antiphon.errors import ArgumentError, CodesError
+from antiphon.spec import CodecSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
 
 T = TypeVar("T")
 
 MAX_SEED = 2**64 - 1
 MAX_TOP_K = 2**32 - 1
-MODES = {"dialogue": pb.MODE_DIALOGUE, "transcription": pb.MODE_TRANSCRIPTION}
+MODES = {
+    "dialogue": pb.MODE_DIALOGUE,
+    "transcription": pb.MODE_TRANSCRIPTION,
+    "speech": pb.MODE_SPEECH,
+    "text": pb.MODE_TEXT,
+}
 
 
 def check_addresses(address: str | Sequence[str]) -> list[str]:
@@ -51,7 +59,8 @@ def check_seed(seed: Any) -> int:
 
 
 def check_mode(mode: pb.Mode | str | None) -> pb.Mode:
-    """The mode, which may be given by name: "dialogue" or "transcription"; None takes whatever the model does.
+    """The mode, which may be given by name: "dialogue", "transcription", "speech" or "text"; None takes
+    whatever the model does.
 
     Raises:
         ArgumentError: there is no such mode.
@@ -83,6 +92,72 @@ def check_sampling(sampling: Any) -> Sampling | None:
         if not 0 <= _whole(getattr(given, name), f"sampling.{name}") <= MAX_TOP_K:
             raise ArgumentError(f"sampling.{name}: {getattr(given, name)} is outside [0, 2**32)")
     return given
+
+
+def check_conditions(conditions: Any) -> dict[str, str]:
+    """The conditions, by name; the worker knows which there are.
+
+    Raises:
+        ArgumentError: they are no mapping of names to values, which both are text.
+    """
+    if not isinstance(conditions, Mapping | None):
+        raise ArgumentError(f"conditions: expected names with their values, got {_shown(conditions)}")
+    given: dict[str, str] = dict(conditions or {})
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ArgumentError(f"conditions: expected names and values as text, got {_shown(name)}: {_shown(value)}")
+    return given
+
+
+def check_text(text: Any) -> str:
+    """The text, which can be sent.
+
+    Raises:
+        ArgumentError: it is no text.
+    """
+    try:
+        check_type(text, str, "text").encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"text: what no UTF-8 holds, at character {error.start}") from None
+    return str(text)
+
+
+def check_prompt(voice: Any, persona: Any, prompt_text: Any, codec: CodecSpec) -> pb.Prompt | None:
+    """What the session begins with; None for what the model begins with by itself.
+
+    Args:
+        voice: its name on the worker, the names of several speakers' voices, or its frames of codes [T, K].
+        persona: text, for a model that speaks.
+        prompt_text: text, for a model that listens.
+        codec: the codec of the codes.
+
+    Raises:
+        ArgumentError: it is neither a name nor codes, or no text; or a code is out of range; or there are two texts.
+    """
+    if voice is None and persona is None and prompt_text is None:
+        return None
+    if persona is not None and prompt_text is not None:
+        raise ArgumentError("prompt_text: a model takes one text: a persona where it speaks, this where it listens")
+    text = check_type("" if persona is None else persona, str, "persona")
+    prompt = pb.Prompt(text=text or check_type("" if prompt_text is None else prompt_text, str, "prompt_text"))
+    if isinstance(voice, str):
+        if not voice:
+            raise ArgumentError("voice: the name is empty: give one that the worker has, or None")
+        prompt.voices.append(voice)
+    elif isinstance(voice, list | tuple) and voice and all(isinstance(name, str) and name for name in voice):
+        prompt.voices.extend(voice)
+    elif voice is not None:
+        frames = np.asarray(voice)
+        if frames.ndim != 2 or not frames.size:
+            raise ArgumentError(
+                f"voice: expected a name, or codes [T, K] as encode_voice makes them, got shape {list(frames.shape)}"
+            )
+        packer = CodePacker(frames.shape[1], codec.cardinality)
+        try:
+            prompt.voice_codes = b"".join(packer.pack(frame) for frame in frames)
+        except CodesError as error:
+            raise ArgumentError(f"voice: {error}") from None
+    return prompt
 
 
 def check_type(value: Any, wanted: type[T], name: str, instead: str = "") -> T:

@@ -45,8 +45,9 @@ class Carrier:
     def __init__(self, dialer: Dialer, call: Call, reconnect: Reconnect, on_change: Callable[[Change], None]) -> None:
         self.model = ModelSpec.from_message(call.opened.model)
         self.resumptions = 0
-        backlog = round(BACKLOG_S / dialer.opening.codec.frame_s)
-        self.journal = Journal(self.model, Limits.from_message(call.opened.limits), backlog)
+        mode, frame_s = dialer.opening.mode, dialer.opening.codec.frame_s
+        limits, backlog = Limits.from_message(call.opened.limits), round(BACKLOG_S / frame_s)
+        self.journal = Journal(self.model, limits, backlog, mode, frame_s)
         self._dialer = dialer
         self._reconnect = reconnect
         self._on_change = on_change
@@ -274,6 +275,7 @@ class Carrier:
         self._dialer.arrived()
         self._steps_before = self.journal.history.steps
         self.journal.max_in_flight = self.stream.limits.max_frames_in_flight
+        self.journal.say_bytes = self.stream.limits.say_bytes
         return self.stream
 
     def _leave_streams(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from antiphon.errors import AntiphonError, PreconditionError
 from antiphon.history import History
-from antiphon.spec import ModelSpec
 from antiphon.to_the_end import to_the_end
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.client.reconnect import PASSING, Reconnect
@@ -39,7 +38,7 @@ class Dialer:
         dial: Dial,
     ) -> None:
         self.opening = opening
-        """What every call says first; after the first call with the sampling that the worker chose."""
+        """What every call says first; after the first call with what the worker chose."""
         self._addresses = list(addresses)
         self._at = 0  # which of them the session is at
         self._next = 0  # which of them is tried next
@@ -92,7 +91,7 @@ class Dialer:
                     raise
             else:
                 self._next = at
-                self.opening = self.opening.with_sampling(ModelSpec.from_message(call.opened.model).sampling)
+                self.opening = self.opening.settled(call.opened)
                 return call
         raise AssertionError("there is an address")
 

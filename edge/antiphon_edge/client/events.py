@@ -8,14 +8,31 @@ from antiphon.codes import Codes
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word of what the session was given to say, as it is spoken."""
+
+    text: str
+    start_s: float  # in the sound that the replies' codes make
+    speaker: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The model's answer to the frame of the same sequence number."""
 
     sequence: int
-    codes: Codes | None  # [model_codebooks]; None while the delays hold it back, or when the model only listens
+    codes: Codes | None  # [model_codebooks]; None while the delays hold it back, and where there is no sound
     text_token: int | None  # None while the delays hold it back
     text: str
     round_trip_s: float  # from the frame's sending, however often it was sent, to the reply
+    said: SpokenWord | None = None
+    """The word that begins with this step; its sound may come later."""
+    all_begun: bool = False
+    """The last word of a text has begun, and what follows is the model's own; in writing, its answer begins."""
+    said_all: bool = False
+    """Nothing more is heard of the text that `finish_saying` ended last but those that wait."""
+    pause: float | None = None
+    """The probability that the person has come to a pause, where `ModelSpec.hears_pauses`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ breaks the contract) would be said again, and is final.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ class Reconnect:
 
     first_s: float = 0.1  # the first wait
     longest_s: float = 5.0
+    bound_s: float = math.inf  # of every wait, jitter and what a full worker asks for included
     patience_s: float = 300.0  # so long without a new reply the session ends with the last error; 0 never reconnects
     stall_s: float = 3.0  # frames unanswered for so long are taken for a lost stream, and a second one is opened
     connect_timeout_s: float = 3.0
@@ -37,7 +39,11 @@ class Reconnect:
             return 0.0
         jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         delay_s = min(self.first_s * 2.0 ** min(round_, 30), self.longest_s) * jitter
-        return max(delay_s, error.retry_after_s * jitter) if isinstance(error, NoFreeSlotError) else delay_s
+        if isinstance(error, NoFreeSlotError):
+            delay_s = max(delay_s, error.retry_after_s * jitter)
+        return min(delay_s, self.bound_s)
 
 
 NEVER = Reconnect(patience_s=0.0, stall_s=30.0)
+LIVE = Reconnect(longest_s=2.0, bound_s=2.0)
+"""Where a person waits: a worker that is back is found within 2 s."""

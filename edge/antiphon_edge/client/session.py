@@ -38,8 +38,12 @@ import numpy.typing as npt
 from antiphon.errors import AntiphonError, SequenceError
 from antiphon.history import History
 from antiphon.spec import Limits, ModelSpec
+from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_edge.client.arguments import check_text
 from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.events import GoAway, Reply, Totals
+
+SAY_CHARACTERS = 4096  # of a part of a text that is sent at once
 
 
 class Session:
@@ -60,7 +64,7 @@ class Session:
         """How the session's tokens are drawn."""
         self._carrier = carrier
         self._journal = carrier.journal
-        self._packer = carrier.model.user_packer
+        self._packer = carrier.journal.user_packer
 
     @property
     def model(self) -> ModelSpec:
@@ -76,6 +80,11 @@ class Session:
     def id(self) -> str:
         """The worker's name for the session."""
         return self._carrier.stream.call.opened.session_id
+
+    @property
+    def prompt_steps(self) -> int:
+        """Steps that the model took before the first frame, for its voice and persona."""
+        return self._carrier.stream.call.opened.prompt_steps
 
     @property
     def address(self) -> str:
@@ -103,6 +112,21 @@ class Session:
         return self._journal.totals
 
     @property
+    def listens(self) -> bool:
+        """Whether frames carry codes: in writing they do not, nor for a model that hears nobody."""
+        return self._packer.codebooks > 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is a conversation in writing."""
+        return self._carrier.opening.mode == pb.MODE_TEXT
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which the worker has owed an answer."""
+        return self._carrier.stream.stalled_s()
+
+    @property
     def in_flight(self) -> int:
         """Frames sent whose replies were not taken yet."""
         return self._journal.in_flight
@@ -112,10 +136,11 @@ class Session:
         """Live frames that were never sent, because no worker was there to hear them."""
         return self._journal.dropped_frames
 
-    async def send(self, codes: npt.ArrayLike) -> int:
+    async def send(self, codes: npt.ArrayLike = ()) -> int:
         """Sends one frame of user codes [user_codebooks] and returns its sequence number; waits for room.
 
-        While no worker is there, frames are kept and sent later.
+        While no worker is there, frames are kept and sent later. For a model that hears nobody, and in writing, a frame
+        has no codes: it asks for a step.
 
         Raises:
             CodesError: codes of a wrong shape or out of range; nothing was sent.
@@ -140,6 +165,49 @@ class Session:
         self._journal.append_live(packed)
         self._carrier.wake()
 
+    @property
+    def starved(self) -> bool:
+        """Whether a frame may have to wait for words that were not given yet."""
+        return self._journal.speech.starved
+
+    def has_room_to_say(self, text: str) -> bool:
+        """Whether `say` would not wait."""
+        return self._journal.speech.has_room(text, self._journal.say_bytes)
+
+    async def say(self, text: str, speaker: int = 0) -> None:
+        """Gives the model words to say; waits while as much waits to be said as the worker takes.
+
+        A model that only speaks reads them aloud, a model in a dialogue says them while it goes on listening, and in
+        writing they are what the person writes. A text may come in any parts, such as a language model's tokens: a word
+        is complete at white space, or with `finish_saying`. Words are said in the order in which they were given.
+        Frames must go on meanwhile: nothing is said without them.
+
+        Args:
+            text: any part of a text; `<break time="0.5s"/>` is a pause.
+            speaker: whose turn it is, in models of several speakers.
+
+        Raises:
+            ArgumentError: a word or a pause is too long, or there is no such speaker; nothing of the part was given.
+            PreconditionError: the model only listens.
+            NotSupportedError: the worker is too old.
+            AntiphonError: the session has ended; the error says why.
+        """
+        check_text(text)
+        for at in range(0, len(text), SAY_CHARACTERS):
+            await self._journal.say(text[at : at + SAY_CHARACTERS], speaker)
+            self._carrier.wake()
+
+    async def finish_saying(self) -> None:
+        """Says that the text is complete. The reply with which its last sound ends is `said_all`; words that are given
+        from now on are another text, which is said after it.
+
+        Raises:
+            ArgumentError: no words were given since the last text.
+            AntiphonError: as in `say`.
+        """
+        await self._journal.say("", self._journal.speech.speaker, end=True)
+        self._carrier.wake()
+
     async def receive(self) -> Reply | None:
         """The next reply; None after the last one, when `totals` is known.
 
@@ -158,6 +226,8 @@ class Session:
         Raises:
             AntiphonError: the session has ended with an error.
         """
+        if self._journal.speech.open and not self._journal.ending:
+            await self.finish_saying()
         self._journal.finish()
         self._carrier.wake()
 

@@ -33,6 +33,7 @@ class Stream:
         """Done when nothing more comes: with None the session was closed, with an error the call is lost."""
         self._journal = journal
         self._first = self._sent = self.answered  # the number of the next frame to go out
+        self._given = call.given  # parts of the script that went out
         self._leaving = False  # the session needs no more of it
         self._closing = False  # Close has been said
         self._progress_s = self.began_s  # when a frame was last answered, or sent with none before it
@@ -47,8 +48,10 @@ class Stream:
         self._work.set()
 
     def stalled_s(self) -> float:
-        """Seconds that the oldest unanswered frame has waited."""
-        return self._loop.time() - self._progress_s if self._sent > self.answered else 0.0
+        """Seconds that the oldest unanswered frame has waited, unless it may wait for words."""
+        if self._sent == self.answered or self._journal.speech.starved:
+            return 0.0
+        return self._loop.time() - self._progress_s
 
     def reached(self, number: int) -> asyncio.Future[None]:
         """Done once every frame below `number` was answered on this stream."""
@@ -75,10 +78,12 @@ class Stream:
         try:
             while True:
                 self._work.clear()
+                await self._give()
                 while self._sent < min(journal.next_number, self.answered + self.limits.max_frames_in_flight):
                     if self._leaving:
                         break
                     await self.call.write(self._request())
+                    await self._give()
                 over = journal.ending and self._sent == journal.next_number
                 if (over or self._leaving) and not self._closing:
                     self._closing = True
@@ -88,6 +93,15 @@ class Stream:
                 await self._work.wait()
         except AntiphonError as error:
             self._end(error)
+
+    async def _give(self) -> None:
+        """Sends the parts of the script that the next frame's step knows."""
+        script = self._journal.history.script
+        while self._given < script.known(self._sent) and not self._leaving:
+            part = script[self._given]
+            self._given += 1
+            self._progress_s = self._loop.time()
+            await self.call.write(pb.ConverseRequest(say=part.to_message()))
 
     def _request(self) -> pb.ConverseRequest:
         """The message of the next frame, which is about to be sent."""

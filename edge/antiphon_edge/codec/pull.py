@@ -32,6 +32,8 @@ async def pull_codec(
     progress: Progress | None = None,
     credentials: Credentials = PLAINTEXT,
     timeout_s: float = TIMEOUT_S,
+    *,
+    encoder_only: bool = False,
 ) -> Path:
     """The folder of the codec that the worker at `address` serves, downloaded unless the cache holds it already.
 
@@ -42,6 +44,7 @@ async def pull_codec(
         progress: called as bytes arrive.
         credentials: TLS and API key; none will do for a worker on this machine only.
         timeout_s: for all of it, in seconds.
+        encoder_only: the decoder need not be there, for a model that only listens; load with `only="encoder"`.
 
     Raises:
         UnavailableError: nobody answers at `address`, or the codec is not whole in time.
@@ -50,7 +53,7 @@ async def pull_codec(
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return await _pull(address, cache, progress, credentials)
+            return await _pull(address, cache, progress, credentials, encoder_only)
     except TimeoutError:
         raise UnavailableError(
             f"the worker at {address} did not send its codec within {timeout_s:g} s: pull again, or allow more time "
@@ -58,13 +61,16 @@ async def pull_codec(
         ) from None
 
 
-async def _pull(address: str, cache: Path | None, progress: Progress | None, credentials: Credentials) -> Path:
+async def _pull(
+    address: str, cache: Path | None, progress: Progress | None, credentials: Credentials, encoder_only: bool
+) -> Path:
     async with open_channel(address, credentials) as stub:
-        manifest = await _manifest(aiter(stub.GetCodec(pb.GetCodecRequest(manifest_only=True))), address)
-        kept = _kept(manifest, cache)
-        if kept is not None and await asyncio.to_thread(_is_complete, kept, manifest):
+        asked = pb.GetCodecRequest(manifest_only=True, encoder_only=encoder_only)
+        manifest = await _manifest(aiter(stub.GetCodec(asked)), address)
+        kept = await asyncio.to_thread(_kept, manifest, cache)
+        if kept is not None:
             return kept
-        parts = aiter(stub.GetCodec(pb.GetCodecRequest()))
+        parts = aiter(stub.GetCodec(pb.GetCodecRequest(encoder_only=encoder_only)))
         manifest = await _manifest(parts, address)  # behind a load balancer, perhaps another worker's
         return await _fetch(parts, manifest, cache, address, progress)
 
@@ -104,9 +110,13 @@ def _refusal(files: Iterable[pb.CodecFile]) -> str | None:
 
 
 def _kept(manifest: pb.CodecManifest, cache: Path | None) -> Path | None:
-    """Where the codec is, should it be kept already."""
+    """Where the codec is kept already, with other files of it perhaps."""
     root = cache_root(cache)
-    return None if root is None else root / Kind.PULLED_CODECS.value / _folder_name(manifest)
+    if root is None:
+        return None
+    parent, name = root / Kind.PULLED_CODECS.value, _folder_name(manifest)
+    others = sorted(parent.glob(f"{name.partition('-')[0]}-*"))
+    return next((folder for folder in (parent / name, *others) if _is_complete(folder, manifest)), None)
 
 
 async def _fetch(

@@ -1,1 +1,1 @@
-"""Whether this device keeps up with a conversation."""
+"""Whether this device keeps up with a conversation, and what to mend if not."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from antiphon_edge.audio.portaudio import AudioDevice, list_devices
+from antiphon_edge.audio.devices import AudioDevice
+from antiphon_edge.audio.portaudio import list_devices
 from antiphon_edge.errors import AudioDeviceError
 
 

@@ -15,8 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from antiphon_edge.codec.codec import Codec
+from antiphon_edge.doctor.advice import advice
 from antiphon_edge.doctor.device import Device, LiveAudio, find_device, find_live_audio
+from antiphon_edge.doctor.sound_check import SoundCheck
 from antiphon_edge.doctor.timing import Timing, time_frames
+from antiphon_edge.doctor.worker import WorkerCheck
 
 DEFAULT_SECONDS = 5
 
@@ -54,12 +57,32 @@ class Report:
     """Median of encode and decode together ÷ length of a frame."""
     peak_memory_mib: float | None
     live_audio: LiveAudio
+    sound: SoundCheck | None
+    """None where it was not tried."""
+    worker: WorkerCheck | None
+    """None where none was asked."""
+    mend: list[str]
+    """What to do, the first thing first."""
     keeps_up: bool
     verdict: str
 
 
-def examine(folder: str | Path, threads: int = 1, seconds: float = DEFAULT_SECONDS) -> Report:
+def examine(
+    folder: str | Path,
+    threads: int = 1,
+    seconds: float = DEFAULT_SECONDS,
+    *,
+    sound: SoundCheck | None = None,
+    worker: WorkerCheck | None = None,
+) -> Report:
     """Times the codec in `folder` for `seconds` with `threads` threads a step, and looks at the device.
+
+    Args:
+        folder: of an exported codec.
+        threads: of a step.
+        seconds: how long to measure.
+        sound: how the devices were tried; None where they were not.
+        worker: what it said; None where none was asked.
 
     Raises:
         CodecFilesError: a file of the codec is missing, damaged, or made by a newer version.
@@ -75,6 +98,8 @@ def examine(folder: str | Path, threads: int = 1, seconds: float = DEFAULT_SECON
         precision=codec.manifest.precision,
         threads=threads,
         frame_ms=1e3 * codec.spec.frame_s,
+        sound=sound,
+        worker=worker,
     )
 
 
@@ -87,6 +112,8 @@ def diagnose(
     precision: str,
     threads: int,
     frame_ms: float,
+    sound: SoundCheck | None = None,
+    worker: WorkerCheck | None = None,
 ) -> Report:
     """What the times amount to."""
     both = Spread.of(np.add(timing.encode_ms, timing.decode_ms))
@@ -106,6 +133,9 @@ def diagnose(
         real_time_factor=both.p50_ms / frame_ms,
         peak_memory_mib=None if memory is None else memory / 2**20,
         live_audio=live_audio,
+        sound=sound,
+        worker=worker,
+        mend=advice(live_audio, sound, worker),
         keeps_up=keeps_up,
         verdict=verdict,
     )
@@ -140,10 +170,37 @@ def format_report(report: Report) -> str:
         "peak memory": memory,
         "live audio": audio.missing or f"microphone {audio.microphone!r}, speaker {audio.speaker!r}",
     }
+    rows |= _sound_rows(report.sound) | _worker_row(report.worker)
     lines = [f"{name:<13}{value}" for name, value in rows.items()]
     lines += ["", f"{'ms a frame':<13}{'p50':>9}{'p95':>9}{'p99':>9}"]
     spreads = {"encode": report.encode, "decode": report.decode, "both": report.both}
     for name, spread in spreads.items():
         lines.append(f"{name:<13}{spread.p50_ms:>9.2f}{spread.p95_ms:>9.2f}{spread.p99_ms:>9.2f}")
-    lines += ["", f"real-time factor {report.real_time_factor:.3f}", f"This device {report.verdict}"]
+    lines += ["", f"real-time factor {report.real_time_factor:.3f}"]
+    if report.mend:
+        lines += ["", "To mend, in this order:", *(f"{at}. {what}" for at, what in enumerate(report.mend, 1)), ""]
+    lines += [f"This device {report.verdict}"]
     return "\n".join(lines)
+
+
+def _sound_rows(sound: SoundCheck | None) -> dict[str, str]:
+    if sound is None or sound.problem is not None:
+        return {}
+    room = "digital silence" if sound.room_dbfs is None else f"{sound.room_dbfs:.0f} dBFS"
+    if sound.echo is None:
+        echo = "none is heard: headphones, or the speaker is off"
+    else:
+        known = sound.echo.skew_ppm is not None and not sound.losses
+        skew = f", clocks {sound.echo.skew_ppm:+.0f} ppm apart" if known else ""
+        echo = f"{sound.echo.gain_db:+.0f} dB, {sound.echo.delay_ms:.0f} ms from playing to hearing{skew}"
+    return {"room": room, "echo": echo}
+
+
+def _worker_row(worker: WorkerCheck | None) -> dict[str, str]:
+    if worker is None:
+        return {}
+    if worker.problem is not None:
+        return {"worker": worker.problem}
+    step = f", {worker.step_ms:.0f} ms a step" if worker.step_ms else ""
+    trip = f"{worker.round_trip_ms:.0f} ms there and back (at most {worker.slowest_ms:.0f})"
+    return {"worker": f"{worker.address}, {worker.model}, {trip}{step}, {worker.free_slots} slots free"}

@@ -40,6 +40,7 @@ async def talk(
     on_reply: Callable[[Reply], None] = lambda reply: None,
     *,
     live: bool = False,
+    conversation: Conversation | None = None,
 ) -> Conversation:
     """Sends every frame of `microphone` and hands every reply's audio to `speaker`, until the microphone ends.
 
@@ -54,13 +55,14 @@ async def talk(
         on_reply: called with every reply before it is decoded.
         live: a person listens: after an outage the last 2 s that were said are sent, and replies that come later than
             `MAX_LAG_S` are skipped, so that the conversation never stays behind. Files lose nothing.
+        conversation: what is filled in and returned, for whoever looks while it goes on; a new one where absent.
 
     Raises:
         PreconditionError: the codec makes fewer codebooks than the model hears.
         AntiphonError: whatever ended the session.
     """
     hearing = Hearing(codec, session.model)
-    conversation = Conversation()
+    conversation = Conversation() if conversation is None else conversation
     with ThreadPoolExecutor(1, "encode") as encoding, ThreadPoolExecutor(1, "decode") as decoding:
         up = asyncio.create_task(_up(session, hearing, microphone, encoding, conversation, live))
         down = asyncio.create_task(_down(session, codec, speaker, decoding, conversation, on_reply, live))

@@ -23,7 +23,8 @@ class Hearing:
     goes on with it as it is.
 
     No model hears a session's first frame, since its first step sees initial tokens only. The published servers restart
-    the encoder after that frame, so that the first frame that is heard is encoded as a stream's first. So does this.
+    the encoder after that frame, so that the first frame that is heard is encoded as a stream's first. So does this,
+    but for a model that takes a voice: its first steps are its prompt's, and it hears every frame.
 
     A model that only listens writes its words late, and some need silence first. So silence goes before the first
     sound and after the last one, as `ModelSpec` says, and one frame of it before all else, that nothing of the sound be
@@ -44,7 +45,7 @@ class Hearing:
                 f"this codec makes {spec.codebooks} codebooks of {spec.cardinality}, the model hears "
                 f"{model.user_codebooks} of {model.cardinality}: pull the worker's codec"
             )
-        self._encoder = codec.encoder(restart=True)
+        self._encoder = codec.encoder(restart=not model.takes_voice)
         self._codebooks = model.user_codebooks
         self._frame_samples = spec.frame_samples
         self._buffer = BlockBuffer()

@@ -20,17 +20,19 @@ from antiphon_edge.transport.handshake import Opening, check_opened
 T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 10.0  # from Open to Opened
-PREFILL_TIMEOUT_S = 30.0  # the same, where the worker has a history to compute and other sessions to serve
+PREFILL_TIMEOUT_S = 30.0  # the same, where it computes a history or a prompt or reads an adapter, with others to serve
 LEAVE_S = 1.0  # from Close to Closed; after that the call is cancelled
 
 
 class Call:
     """One RPC to one worker, from Opened on; `dial` opens it and a `Stream` owns it. One task reads, one writes."""
 
-    def __init__(self, messages: _Messages, opened: pb.Opened, channel: AsyncExitStack) -> None:
+    def __init__(self, messages: _Messages, opened: pb.Opened, channel: AsyncExitStack, given: int) -> None:
         self.address = messages.address
         self.opened = opened
         """What the worker said first."""
+        self.given = given
+        """Parts of the session's script that Open gave to the worker."""
         self._messages = messages
         self._channel = channel
 
@@ -57,9 +59,11 @@ class Call:
             stub = await stack.enter_async_context(open_channel(address, opening.credentials, connect_timeout_s))
             messages = _Messages(stub.Converse(), address)
             stack.push_async_callback(messages.cancel)
-            timeout_s = OPEN_TIMEOUT_S if history is None else PREFILL_TIMEOUT_S
+            at_once = history is None and opening.prompt is None and not opening.adapter
+            timeout_s = OPEN_TIMEOUT_S if at_once else PREFILL_TIMEOUT_S
+            given = 0 if history is None else history.script.known(history.steps)
             opened = await _open(messages, opening.request(history, resume_token), timeout_s)
-            return cls(messages, opened, stack)
+            return cls(messages, opened, stack, given)
         except BaseException:
             await to_the_end(stack.aclose())
             raise
@@ -138,7 +142,7 @@ async def _open(messages: _Messages, request: pb.ConverseRequest, timeout_s: flo
     response = reading.result()
     match response.WhichOneof("control"):
         case "opened":
-            check_opened(response.opened, request.open.history.steps, messages.address)
+            check_opened(response.opened, request.open, messages.address)
             return response.opened
         case "go_away":
             reason = response.go_away.reason

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from antiphon.errors import PreconditionError, ProtocolError, SequenceError
 from antiphon.history import History
@@ -21,11 +22,20 @@ class Opening:
     mode: pb.Mode = pb.MODE_UNSPECIFIED
     timings: bool = False
     credentials: Credentials = PLAINTEXT
+    prompt: pb.Prompt | None = None  # None: what the model begins with by itself
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    adapter: str = ""  # that the model is run with; none where empty
+    adapter_sha256: bytes = b""  # of that one, once the session has begun
 
-    def with_sampling(self, sampling: Sampling) -> Opening:
-        """The same, where nothing was asked for with the sampling that the model chose: a worker that the session moves
-        to may have another."""
-        return replace(self, sampling=self.sampling or sampling)
+    def settled(self, opened: pb.Opened) -> Opening:
+        """The same for the calls after the first: with the sampling that the model chose, where none was asked for, and
+        the hashes of what the session began with. A worker that the session moves to may have others."""
+        prompt = self.prompt
+        if opened.prompt_sha256:
+            prompt = pb.Prompt(sha256=opened.prompt_sha256)
+            prompt.MergeFrom(self.prompt or pb.Prompt())
+        sampling = self.sampling or ModelSpec.from_message(opened.model).sampling
+        return replace(self, sampling=sampling, prompt=prompt, adapter_sha256=opened.adapter_sha256)
 
     def request(self, history: History | None, resume_token: bytes) -> pb.ConverseRequest:
         """The message; a history makes it a session that goes on."""
@@ -35,30 +45,49 @@ class Opening:
             seed=self.seed,
             timings=self.timings,
             resume_token=resume_token,
+            conditions=self.conditions,
+            adapter=self.adapter,
+            adapter_sha256=self.adapter_sha256,
         )
         if self.sampling is not None:
             message.sampling.CopyFrom(self.sampling.to_message())
+        if self.prompt is not None:
+            message.prompt.CopyFrom(self.prompt)
         if history is not None:
             message.history.CopyFrom(history.to_message())
+            if len(history.script):
+                message.script.CopyFrom(history.script.to_message(history.steps))
         return pb.ConverseRequest(open=message)
 
 
-def check_opened(opened: pb.Opened, first_step: int, address: str) -> None:
+def check_opened(opened: pb.Opened, request: pb.Open, address: str) -> None:
     """Returns where a session can be held with what the worker announced.
 
     Args:
         opened: what it announced.
-        first_step: the number of the first frame that it was asked for.
+        request: what it was asked for.
         address: of the worker, for the message.
 
     Raises:
         SequenceError: it begins at another frame.
+        PreconditionError: it runs the model without the adapter, or has begun without the prompt.
         ProtocolError: a figure that no worker can mean; the message names it.
     """
+    first_step = request.history.steps
     if opened.step_offset != first_step:
         raise SequenceError(
             f"the worker at {address} goes on at frame {opened.step_offset} where {first_step} comes next: "
             "connect to another worker"
+        )
+    if bool(opened.adapter_sha256) != bool(request.adapter):  # a worker of an earlier version knows of none
+        raise PreconditionError(
+            f"the worker at {address} does not run its model with the adapter {request.adapter!r}: connect to another "
+            "worker"
+        )
+    if request.HasField("prompt") and not opened.prompt_sha256:
+        raise PreconditionError(
+            f"the worker at {address} is of an earlier version and takes neither voice nor persona: connect to another "
+            "worker"
         )
     try:
         ModelSpec.from_message(opened.model), Limits.from_message(opened.limits)

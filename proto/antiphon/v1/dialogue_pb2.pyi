@@ -69,7 +69,7 @@ class Say(_message.Message):
     def __init__(self, text: _Optional[str] = ..., end: _Optional[bool] = ..., speaker: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings", "history", "resume_token", "prompt", "conditions", "adapter", "script")
+    __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings", "history", "resume_token", "prompt", "conditions", "adapter", "script", "adapter_sha256")
     class ConditionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +88,7 @@ class Open(_message.Message):
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_SHA256_FIELD_NUMBER: _ClassVar[int]
     codec_fingerprint: bytes
     mode: Mode
     sampling: Sampling
@@ -99,7 +100,8 @@ class Open(_message.Message):
     conditions: _containers.ScalarMap[str, str]
     adapter: str
     script: Script
-    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., conditions: _Optional[_Mapping[str, str]] = ..., adapter: _Optional[str] = ..., script: _Optional[_Union[Script, _Mapping]] = ...) -> None: ...
+    adapter_sha256: bytes
+    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., conditions: _Optional[_Mapping[str, str]] = ..., adapter: _Optional[str] = ..., script: _Optional[_Union[Script, _Mapping]] = ..., adapter_sha256: _Optional[bytes] = ...) -> None: ...
 
 class Prompt(_message.Message):
     __slots__ = ("voices", "voice_codes", "text", "sha256")
@@ -156,7 +158,7 @@ class Sampling(_message.Message):
     def __init__(self, text_temperature: _Optional[float] = ..., text_top_k: _Optional[int] = ..., audio_temperature: _Optional[float] = ..., audio_top_k: _Optional[int] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("session_id", "model", "codec", "step_offset", "limits", "resume_token", "rebuilt_steps", "prompt_sha256", "prompt_steps")
+    __slots__ = ("session_id", "model", "codec", "step_offset", "limits", "resume_token", "rebuilt_steps", "prompt_sha256", "prompt_steps", "adapter_sha256")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
@@ -166,6 +168,7 @@ class Opened(_message.Message):
     REBUILT_STEPS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_SHA256_FIELD_NUMBER: _ClassVar[int]
     PROMPT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_SHA256_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     model: ModelSpec
     codec: CodecSpec
@@ -175,7 +178,8 @@ class Opened(_message.Message):
     rebuilt_steps: int
     prompt_sha256: bytes
     prompt_steps: int
-    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., rebuilt_steps: _Optional[int] = ..., prompt_sha256: _Optional[bytes] = ..., prompt_steps: _Optional[int] = ...) -> None: ...
+    adapter_sha256: bytes
+    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., rebuilt_steps: _Optional[int] = ..., prompt_sha256: _Optional[bytes] = ..., prompt_steps: _Optional[int] = ..., adapter_sha256: _Optional[bytes] = ...) -> None: ...
 
 class GoAway(_message.Message):
     __slots__ = ("reason", "time_left_ms")
@@ -332,10 +336,12 @@ class Condition(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ..., default_value: _Optional[str] = ...) -> None: ...
 
 class GetCodecRequest(_message.Message):
-    __slots__ = ("manifest_only",)
+    __slots__ = ("manifest_only", "encoder_only")
     MANIFEST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_ONLY_FIELD_NUMBER: _ClassVar[int]
     manifest_only: bool
-    def __init__(self, manifest_only: _Optional[bool] = ...) -> None: ...
+    encoder_only: bool
+    def __init__(self, manifest_only: _Optional[bool] = ..., encoder_only: _Optional[bool] = ...) -> None: ...
 
 class GetCodecResponse(_message.Message):
     __slots__ = ("manifest", "chunk")

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from antiphon.spec import Sampling
 from antiphon_cloud.backends import fbgemm
+from antiphon_cloud.backends.cpu.ops import CpuOps
 from antiphon_cloud.backends.cuda.ops import CudaOps
 from antiphon_cloud.backends.cuda.products import TritonLinear
+from antiphon_cloud.model.adapters import NONE, AdapterRoom
+from antiphon_cloud.model.conditioners import MAX_VOICES, VOICE_STEPS
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.kv_ring import Kv, StaticKv
 from antiphon_cloud.model.layers import Layer, rope
@@ -21,7 +24,8 @@ from antiphon_cloud.model.sampling import noise_keys
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.model.step import step
 from antiphon_cloud.model.tokens import FORCED_TEXT, NEW_WORD, UNGENERATED, ZERO
-from tests.support.language_models import MICRO, compiled_ops, in_int8, random_model
+from tests.support.adapters import adapter_tensors, fill
+from tests.support.language_models import LIKE_HIBIKI, LIKE_TTS, MICRO, compiled_ops, in_int8, random_model
 from tests.support.native import needs_library
 
 CONFIG = replace(MICRO, dim=48, depformer_dim=32)
@@ -81,7 +85,18 @@ def state_of(ops: Ops, kv_dtype: torch.dtype | None = None) -> BatchState:
         for position in range(context):
             entries = random(2, 4, heads, 1, width, seed=100 * layer + position)
             state.ring.write(layer, torch.arange(4), torch.full((4,), position), *entries)
+    tell(state)
     return state
+
+
+def tell(state: BatchState) -> None:
+    """Tells each slot something else, and of another length."""
+    if state.conditions.total is not None:
+        state.conditions.total.copy_(random(*state.conditions.total.shape))
+    if (cross := state.conditions.cross) is not None:
+        for seed, held in enumerate((cross.keys, cross.values)):
+            held.copy_(random(*held.shape, seed=seed))
+        cross.lengths.copy_(torch.tensor([15, 1, MAX_VOICES * VOICE_STEPS, 520]))
 
 
 def static(state: BatchState) -> Kv:
@@ -208,6 +223,62 @@ def test_an_operation_is_the_definitions(executor: Executor, operation: Callable
     assert (found - wanted).abs().max() <= executor.error * wanted.abs().max()
 
 
+def with_adapters(ops: Ops, dtype: torch.dtype = torch.float32) -> Ops:
+    """The same executor, of the model with adapters of ranks 1 and 6 in places 1 and 2; its place 0 has none."""
+    model, room = ops.model, AdapterRoom(3, 6)
+    model.make_room(room, dtype)
+    fill(model, room, {1: adapter_tensors(model.config, 1, seed=1), 2: adapter_tensors(model.config, 6, seed=2)})
+    return CpuOps(model, ops._library) if isinstance(ops, CpuOps) else type(ops)(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8], ids=["float32", "int8"])
+@pytest.mark.parametrize("places", [(1, 2, NONE), (2, 2, 2), (0, NONE, 1)], ids=str)
+@pytest.mark.parametrize("kv", [static, ragged], ids=["static", "ragged"])
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_step_of_rows_with_adapters_is_the_definitions(
+    executor: Executor, kv: Callable[[BatchState], Kv], places: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    heard = torch.randint(0, CONFIG.card, (BATCH, CONFIG.user_codebooks), generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for ops in (executor.definition(CONFIG), executor.made(CONFIG)):
+        with torch.inference_mode():
+            state = state_of(ops)
+            for slot, taken, place in zip(SLOTS, STEPS, places, strict=True):
+                state.offsets[slot] = taken
+                state.tokens[slot] = 1
+                state.sampling.set(slot, slot, Sampling(0.7, 5, 0.8, 12))
+                state.adapters[slot] = place
+            outputs.append(step(with_adapters(ops, dtype), state, torch.tensor(SLOTS), heard, kv(state)))
+    wanted, found = outputs
+    assert torch.equal(found.tokens, wanted.tokens)
+    for name in ("text_logits", "audio_logits"):
+        a, b = getattr(found, name), getattr(wanted, name)
+        assert (a - b).abs().max() <= executor.error * b.abs().max()
+
+
+@pytest.mark.parametrize("places", [(2, 2, 2), (NONE, 1, 2)], ids=str)
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_adapters_change_no_bit_of_the_rows_that_have_none_or_another(
+    executor: Executor, places: tuple[int, ...]
+) -> None:
+    """Row by row, as the batch's: what a session says does not depend on who shares its step."""
+    ops = with_adapters(executor.made(CONFIG))
+    heard = torch.randint(0, CONFIG.card, (BATCH, CONFIG.user_codebooks), generator=torch.Generator().manual_seed(0))
+
+    def stepped(rows: list[int]) -> Tensor:
+        state = state_of(ops)
+        for slot, taken, place in zip(SLOTS, STEPS, places, strict=True):
+            state.offsets[slot], state.tokens[slot], state.adapters[slot] = taken, 1, place
+        slots = torch.tensor(SLOTS)[rows]
+        kv = state.ring.ragged([SLOTS[row] for row in rows], [STEPS[row] for row in rows])
+        return step(ops, state, slots, heard[rows], kv).audio_logits
+
+    with torch.inference_mode():
+        together = stepped([0, 1, 2])
+        for row in range(BATCH):
+            assert torch.equal(together[row], stepped([row])[0])
+
+
 @pytest.mark.parametrize("kv_dtype", [None, torch.int8], ids=["float", "int8"])
 @pytest.mark.parametrize("kv", [static, ragged], ids=["static", "ragged"])
 @pytest.mark.parametrize(
@@ -219,6 +290,9 @@ def test_an_operation_is_the_definitions(executor: Executor, operation: Callable
         {"depformer_low_rank_embeddings": 4},
         {"depformer_dim_feedforward": (24, 30, 33)},
         {"dep_q": 0, "extra_heads_num_heads": 2},
+        LIKE_HIBIKI,
+        LIKE_TTS,
+        LIKE_TTS | {"dep_q": 4, "depformer_weights_per_step_schedule": (0, 1, 2, 2), "silent_codebooks": 1},
     ],
     ids=lambda changes: "-".join(changes) or "plain",
 )
@@ -236,7 +310,9 @@ def test_a_step_is_the_definitions(
             state = state_of(ops, kv_dtype)
             for slot, taken in zip(SLOTS, STEPS, strict=True):
                 state.offsets[slot] = taken
-                state.tokens[slot] = 1
+                state.tokens[slot, : config.streams - config.silent_codebooks] = 1
+                if config.demux_second_stream:  # one token, two, none
+                    state.tokens[slot, 0] = (1, 5 * (config.text_card + 1) + 2, ZERO)[SLOTS.index(slot)]
                 state.sampling.set(slot, slot, Sampling(0.7, 5, 0.8, 12))
             outputs.append(step(ops, state, torch.tensor(SLOTS), heard, kv(state), forced))
             states.append(state)

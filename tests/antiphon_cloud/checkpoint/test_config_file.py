@@ -70,7 +70,9 @@ def test_gated_widths_follow_the_published_rule(dim: int, feed_forward: int, hid
         ("depformer_causal", False), ("depformer_context", None), ("hidden_scale", 4), ("max_period", 10_000),
         ("lm_gen_config", {}), ("lm_gen_config", {"use_sampling": True, "cfg_coef": 1.0}), ("lora", False),
         ("depformer_weights_per_step_schedule", None), ("depformer_dim_feedforward", [132] * 8),
-        ("model_id", {"sig": "abc", "epoch": 3}), ("tts_config", {"multistream": True}),
+        ("model_id", {"sig": "abc", "epoch": 3}), ("tts_config", {"multistream": True}), ("dep_q", 16),
+        ("demux_second_stream", None), ("demux_second_stream", True), ("demux_second_text_stream", True),
+        ("fuser", {"sum": None, "cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1}),
     ],
 )  # fmt: skip
 def test_harmless_values_are_accepted(key: str, value: Any) -> None:
@@ -81,13 +83,13 @@ def test_harmless_values_are_accepted(key: str, value: Any) -> None:
     ("key", "value"),
     [
         ("conditioners", {"speaker": {"type": "tensor"}}), ("fuser", {"sum": ["speaker"]}), ("fuser", True),
-        ("cross_attention", True), ("kv_repeat", 2), ("norm_emb", True), ("demux_second_text_stream", True),
-        ("demux_second_stream", True), ("gating", "none"), ("gating", "gelu"), ("norm", "layer_norm"),
+        ("cross_attention", True), ("kv_repeat", 2), ("norm_emb", True), ("gating", "none"), ("gating", "gelu"),
+        ("norm", "layer_norm"),
         ("positional_embedding", "sin"), ("positional_embedding", "rope_concat"), ("layer_scale", 0.01),
         ("bias_proj", True), ("text_card_out", 5), ("causal", False), ("causal", None), ("kv_repeat", True),
         ("depformer_multi_linear", False), ("depformer_weights_per_step", False), ("depformer_pos_emb", "sin"),
         ("depformer_norm", "rms_norm"), ("depformer_gating", "none"), ("depformer_layer_scale", 0.1),
-        ("context", None), ("warp_drive", 9), ("dep_q", 16),
+        ("context", None), ("warp_drive", 9),
     ],
 )  # fmt: skip
 def test_what_is_not_supported_is_named(key: str, value: Any) -> None:
@@ -153,3 +155,61 @@ def test_a_width_that_follows_from_others_has_its_bound_too() -> None:
     wide = golden(hidden_scale=64, depformer_dim=2**17, depformer_num_heads=2, depformer_dim_feedforward=None)
     with pytest.raises(ConfigError, match="depformer_dim_feedforward: is larger than any model's"):
         parse_config(wide, "config.json")
+
+
+LUT = {"n_bins": 3, "dim": 4, "tokenizer": "noop", "possible_values": ["a", "b"]}
+
+
+def told(name: str = "mood", **changes: Any) -> dict[str, Any]:
+    """A model that is told one of two values, with changes to its conditioner."""
+    return golden(conditioners={name: {"type": "lut", "lut": LUT | changes}}, fuser={"sum": [name]})
+
+
+def test_a_model_that_is_told_something_is_read() -> None:
+    lm = parse_config(told(output_dim=64, device="cpu"), "config.json").lm
+    assert lm.conditioners["mood"].values == ("a", "b")
+    assert (lm.fuser.sum, lm.fuser.cross, lm.cross_attention) == (("mood",), (), False)
+    voice = {"conditioners": {"who": {"type": "tensor", "tensor": {"dim": 6}}}, "fuser": {"cross": ["who"]}}
+    lm = parse_config(golden(**voice, cross_attention=True), "config.json").lm
+    assert (lm.conditioners["who"].dim, lm.conditioners["who"].values, lm.cross_attention) == (6, (), True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fuser": {"prepend": ["mood"]}}, r'fuser: prepend: \["mood"\] is not supported'),
+        ({"fuser": {}}, "fuser: mood: neither sum nor cross has this conditioner"),
+        ({"fuser": {"sum": ["mood", "speed"]}}, "fuser: sum: speed: conditioners has none of this name"),
+        (
+            {"fuser": {"cross": ["mood"]}, "cross_attention": True},
+            "fuser: cross: mood: type lut is not supported there",
+        ),
+        ({"fuser": {"sum": ["mood"], "magic": 1}}, "fuser: object contains unknown field `magic`"),
+        ({"cross_attention": True}, "cross_attention: true, but fuser's cross says otherwise"),
+        (told(n_bins=1), "conditioners: mood: possible_values: 2 are more than n_bins"),
+        (told(output_dim=32), r"conditioners: mood: output_dim: expected dim \(64\), got 32"),
+        (told(tokenizer="words"), "tokenizer: invalid enum value 'words'"),
+        (told(possible_values=None), "possible_values: expected `array`, got `null`"),
+        (told(dim=2**30), "dim: expected `int` <= 131072"),
+        (told(name="keys"), "conditioners: keys: not a name for a conditioner"),
+        (told(name="a.b"), r"conditioners: a\.b: not a name for a conditioner"),
+        ({"conditioners": {"mood": {"type": "tensor", "lut": LUT}}}, "mood: expected one object, tensor, as type says"),
+        ({"conditioners": {"mood": {"type": "wav"}}}, "invalid enum value 'wav'"),
+    ],
+)
+def test_what_a_model_cannot_be_told_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        parse_config(told() | changes, "some/config.json")
+    assert str(raised.value).startswith("some/config.json: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_speakers_with_streams_of_their_own_are_refused() -> None:
+    with pytest.raises(ConfigError, match="tts_config: multistream: true is not supported"):
+        parse_config(golden(model_type="tts", tts_config={"multistream": True}), "config.json")
+
+
+@pytest.mark.parametrize(("delay", "steps"), [(1.28, 16), (0.4, 5), (0.0, 0), (0.1, 1)])
+def test_sound_comes_as_many_whole_steps_after_its_text_as_the_delay_has(delay: float, steps: int) -> None:
+    assert parse_config(golden(model_type="tts", tts_config={"audio_delay": delay}), "").sound_delay_steps == steps
+    assert parse_config(golden(tts_config={"audio_delay": delay}), "").sound_delay_steps == 0

@@ -16,6 +16,7 @@ from antiphon_cloud.checkpoint.load import load_model
 from antiphon_cloud.errors import CheckpointError, ConfigError
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.model.lm import LanguageModel
+from tests.support.told_models import HIBIKI, TTS, write_model
 
 SIZES: dict[str, Any] = {
     "dim": 16, "num_heads": 2, "num_layers": 1, "context": 20, "n_q": 6, "dep_q": 6, "card": 24, "text_card": 20,
@@ -44,16 +45,17 @@ def personaplex(
     return tensors
 
 
-def load(folder: Path) -> LanguageModel:
-    return load_model(ModelDirectory.open(folder), select(torch.device("cpu"), torch.float32, int8=False))
+def load(folder: Path, codebooks: int | None = None) -> LanguageModel:
+    return load_model(ModelDirectory.open(folder, codebooks), select(torch.device("cpu"), torch.float32, int8=False))
 
 
 def test_personaplexs_two_keys_are_the_7b_without_the_users_codebooks() -> None:
     """Its reference's tokens follow from a context of one step less, which `personaplex-tiny` says of 70."""
     config = parse_config(PUBLISHED, "config.json")
     assert config.lm == replace(LMConfig(), context=2999)
-    assert (config.lm.dep_q, config.lm.user_codebooks, config.unused_weight_sets) == (8, 8, 8)
-    assert parse_config(PUBLISHED | {"dep_q": 8}, "config.json").unused_weight_sets == 0
+    assert (config.lm.dep_q, config.lm.user_codebooks) == (8, 8)
+    assert config.published == replace(config.lm, dep_q=16)
+    assert parse_config(PUBLISHED | {"dep_q": 8}, "config.json").published is None
 
 
 def test_only_personaplex_has_a_version() -> None:
@@ -85,3 +87,23 @@ def test_what_else_is_missing_or_there_is_refused(
     personaplex(tmp_path, without=without, more=more)
     with pytest.raises(CheckpointError, match=told):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("config", [HIBIKI, TTS], ids=["hibiki", "tts"])
+def test_a_model_that_is_told_something_is_loaded_as_it_is_published(config: dict[str, Any], tmp_path: Path) -> None:
+    tensors = write_model(tmp_path, config)
+    if config is HIBIKI:  # an early end is heard as padding
+        tensors["text_emb.weight"][2] = tensors["text_emb.weight"][3]
+    found = load(tmp_path).state_dict()
+    assert set(found) == set(tensors)
+    for name, value in found.items():
+        assert torch.equal(value, tensors[name]), name
+
+
+def test_of_codebooks_that_are_not_generated_only_what_is_heard_is_loaded(tmp_path: Path) -> None:
+    tensors = write_model(tmp_path, TTS)
+    model = load(tmp_path, codebooks=2)
+    assert (model.config.dep_q, model.config.user_codebooks, model.config.silent_codebooks) == (2, 0, 3)
+    assert (model.config.weight_sets, len(model.emb), len(model.linears), len(model.depformer_in)) == ((0, 1), 5, 2, 2)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, tensors[name]), name

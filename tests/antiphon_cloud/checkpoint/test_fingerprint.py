@@ -136,14 +136,14 @@ async def test_a_session_does_not_go_on_with_other_weights_of_the_same_name(tmp_
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """Keeps fingerprints of small models too; counts how often weights are sampled."""
     counted: list[int] = []
-    sampled = module._sampled
+    sampled = module.sampled
 
     def count(groups: object) -> bytes:
         counted.append(1)
         return sampled(groups)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "KEPT_FROM_BYTES", 0)
-    monkeypatch.setattr(module, "_sampled", count)
+    monkeypatch.setattr(module, "sampled", count)
     monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path / "cache"))
     return counted
 

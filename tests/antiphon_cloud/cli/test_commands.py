@@ -55,6 +55,38 @@ def test_replay_writes_the_golden_tokens(golden: Path, tmp_path: Path) -> None:
     assert (tokens == expected["tokens"]).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "flags"),
+    [
+        ("no_prompt", ()),
+        ("voice_and_text", ("--voice-codes", "voice.npy", "--persona", "hello moshi listens and speaks")),
+        ("pt_voice_and_text", ("--voice", "TINY", "--persona", "hello moshi listens and speaks")),
+    ],
+)
+def test_replay_begins_with_a_voice_and_a_persona(
+    kind: str, flags: tuple[str, ...], golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = load_file(golden / "personaplex-tiny/expected.safetensors")
+    np.save("user.npy", expected["user_codes"])
+    np.save("voice.npy", expected["voice_codes"])
+    finished = run(
+        "antiphon-cloud", "replay", "--model", golden / "personaplex-tiny", "--user-codes", "user.npy",
+        "--out", "out.npz", "--dtype", "float32", "--greedy", *flags,
+    )  # fmt: skip
+    assert finished.status == 0, finished.err
+    assert (np.load("out.npz")["tokens"] == expected[f"tokens_{kind}"]).all()
+
+
+def test_a_persona_for_a_model_that_takes_none_is_one_sentence(golden: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "user.npy", np.zeros((2, 8), np.int32))
+    finished = call(
+        "antiphon-cloud", "replay", "--model", golden / "moshi-tiny", "--user-codes", tmp_path / "user.npy",
+        "--out", tmp_path / "out.npz", "--persona", "You are a pirate.",
+    )  # fmt: skip
+    assert "takes no prompt" in one_sentence(finished)
+
+
 def test_a_replay_that_cannot_be_kept_is_not_begun(golden: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "user.npy", np.zeros((2, 8), np.int32))
     out = tmp_path / "no/such/folder/out.npz"

@@ -20,6 +20,7 @@ from antiphon_cloud.engine.memory import Memory
 from antiphon_cloud.engine.slot import Slot
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.runner.page_pool import PoolShape
+from antiphon_cloud.runner.settings import SessionSettings
 from tests.support.time_travel import NET_S
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import SPEC, StubRunner
@@ -102,11 +103,12 @@ async def running(runner: StubRunner, metrics: Metrics, pool: PoolShape | None =
 class Talk:
     """A session in a slot of an engine."""
 
-    def __init__(self, engine: Engine, history: HistoryTokens | None = None) -> None:
+    def __init__(self, engine: Engine, history: HistoryTokens | None = None, prompt_steps: int = 0) -> None:
         self._engine = engine
         self._outbox: asyncio.Queue[object] = asyncio.Queue()
-        self._step = history.steps if history is not None else 0
-        self.slot: Slot = engine.take(0, Sampling(), self._outbox.put_nowait, "anyone", history)
+        self._step = history.steps - prompt_steps if history is not None else 0
+        settings = SessionSettings(prompt_steps=prompt_steps)
+        self.slot: Slot = engine.take(0, Sampling(), self._outbox.put_nowait, "anyone", history, settings)
 
     async def go_on(self, steps: int) -> None:
         await asyncio.wait_for(self.slot.ready, NET_S)
@@ -163,6 +165,16 @@ async def test_a_resumed_session_has_the_pages_of_its_history_before_it_is_rebui
         runner.gate.set()
         await talk.go_on(CONTEXT)
     assert runner.grown == []
+
+
+async def test_the_steps_of_a_prompt_take_memory_too_and_are_no_resumption() -> None:
+    runner, metrics = WatchedRunner(), Metrics()
+    async with running(runner, metrics) as engine:
+        talk = Talk(engine, past(2 * PAGE), prompt_steps=2 * PAGE)
+        await talk.go_on(1)
+        assert runner.grown == [(0, 2 * PAGE, 3)]
+        await Talk(engine, past(2 * PAGE + 1), prompt_steps=2 * PAGE).go_on(1)
+    assert metrics.registry.get_sample_value("antiphon_resumes_total", {"how": "history"}) == 1
 
 
 async def test_where_slots_share_no_memory_none_is_short() -> None:

@@ -16,8 +16,9 @@ from antiphon_cloud.runner.gpus import GPUS, Hardware
 from antiphon_cloud.runner.plan import plan, table
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Client
-from antiphon_cloud.timing import STEP_BUDGET_MS
+from antiphon_cloud.timing import FRAME_MS, STEP_BUDGET_MS
 from tests.support.language_models import GOLDEN
+from tools.gpu.configs import STT_1B
 
 ANYONE = Client("anyone")
 SEVEN_B = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, kv_dtype=None)
@@ -128,3 +129,10 @@ def test_a_gpu_that_is_unknown_or_half_described_is_refused(arguments: list[str]
     result = CliRunner().invoke(commands, ["plan", "--model", str(GOLDEN / "moshi-tiny"), *arguments])
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_an_h100_holds_more_streams_of_speech_to_text_than_the_published_server_claims() -> None:
+    """400 at three times real time, by moshi-server's page; a full context each, in bfloat16."""
+    listening = cost(STT_1B, torch.bfloat16, "cuda", int8=False, kv_dtype=None)
+    assert plan(listening, GPUS["H100"], FRAME_MS / 3).in_time > 400
+    assert plan(listening, GPUS["H100"]).in_time > 700

@@ -234,6 +234,8 @@ def test_the_spec_says_what_config_json_says() -> None:
     assert (spec.name, spec.model_type, spec.weights) == ("stt-tiny", "stt", "float32")
     assert (spec.user_codebooks, spec.model_codebooks, spec.delay_steps, spec.context_steps) == (8, 0, 0, 40)
     assert spec.sampling == Sampling(0.0, 50, 0.0, 250)
+    assert (spec.silence_before_ms, spec.silence_after_ms, spec.text_delay_ms) == (0, 1500, 500)
+    assert spec.hears_pauses
     result = runner.step([0], np.zeros((1, 8), np.int32))
     assert result.codes.shape == (1, 0)
     assert runner.extra_heads.shape == (1, 4, 6)

@@ -67,7 +67,7 @@ def test_a_session_that_is_prefilled_between_the_steps_counts_with_its_chunk() -
     steps = StepForecast(PROFILE)
     admission = Admission(steps)
     admission.check(ANYONE, 0, 27, SLOTS, 0)  # 28 sessions: 64 ms
-    with pytest.raises(RefusedError, match="64 ms of a frame's 80, beside 5 for a session that is being resumed"):
+    with pytest.raises(RefusedError, match="64 ms of a frame's 80, beside 5 for a session's prefill"):
         admission.check(ANYONE, 0, 27, SLOTS, 0, prefilling=True)
     admission.check(ANYONE, 0, 24, SLOTS, 0, prefilling=True)  # 25: 58 and 5
     for took_ms in (9.0, 12.0, 3.0):

@@ -1,12 +1,17 @@
 """The protocol of one conversation, without sockets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from antiphon.errors import CodecMismatchError, CodesError, PreconditionError, ProtocolError, SequenceError
 from antiphon.spec import CodecSpec, Limits, ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.engine.slot import Reply
+from antiphon_cloud.runner.settings import SessionSettings
+from antiphon_cloud.sessions.prompts.families import strategy
 from antiphon_cloud.sessions.protocol import CallProtocol, CloseRequested, FrameReceived, OpenRequested, State
 
 MODEL = ModelSpec("tiny", "moshi", 8, 8, 2048, 256, 1, 40, Sampling(0.7, 25, 0.8, 250), "float32")
@@ -35,7 +40,9 @@ def open_protocol(**fields: object) -> CallProtocol:
 
 
 def engine_reply(sequence: int, text_token: int = 5) -> Reply:
-    return Reply(sequence, text_token, np.full(8, 9 if text_token >= 0 else -2, np.int32), 100, 2000, text_token)
+    return Reply(
+        sequence, text_token, np.full(8, 9 if text_token >= 0 else -2, np.int32), 100, 2000, text_token, text_token
+    )
 
 
 def test_a_conversation_goes_open_frames_close() -> None:
@@ -79,6 +86,16 @@ def test_padding_takes_no_bytes() -> None:
     reply = protocol.reply(engine_reply(0, text_token=MODEL.text_padding_token))
     assert (len(reply.codes), reply.HasField("text_token"), reply.text) == (11, False, "")
     assert len(reply.SerializeToString()) == 13
+
+
+def test_a_reply_has_the_pause_of_the_third_head_where_the_model_hears_pauses() -> None:
+    for model, pause in ((replace(STT, hears_pauses=True), 0.5), (STT, None)):
+        protocol = new_protocol(model)
+        protocol.receive(open_request())
+        protocol.receive(frame())
+        heard = Reply(0, 5, np.zeros(0, np.int32), 100, 2000, 5, 5, heads=(0.0, 0.25, 0.5, 0.75))
+        reply = protocol.reply(heard)
+        assert (reply.pause if reply.HasField("pause") else None) == pause
 
 
 def test_timings_are_kept_only_for_those_who_ask() -> None:
@@ -149,3 +166,28 @@ def test_a_code_beyond_the_cardinality_is_refused() -> None:
     protocol.receive(open_request())
     with pytest.raises(CodesError, match="code 2047"):
         protocol.receive(frame(0, b"\xff" * 11))
+
+
+def test_a_session_chooses_conditions_that_the_model_has() -> None:
+    conditions = (Condition("description", ("bad", "good"), "good"),)
+    protocol = CallProtocol(MODEL, CODEC, LIMITS, lambda token: b"", conditions=conditions)
+    with pytest.raises(PreconditionError, match="condition description: 'great' is not one of its values"):
+        protocol.receive(open_request(conditions={"description": "great"}))
+    opened = protocol.receive(open_request(conditions={"description": "bad"}))
+    assert isinstance(opened, OpenRequested)
+    assert opened.settings == SessionSettings({"description": "bad"})
+
+
+def test_a_prompt_is_said_in_opened_and_its_steps_are_counted_by_no_frame() -> None:
+    plex = replace(MODEL, model_type="personaplex", delay_steps=0, context_steps=100)
+    prompts = strategy(plex, lambda text: [7] * len(text.split()))
+    protocol = CallProtocol(plex, CODEC, LIMITS, lambda token: b"", prompts)
+    event = protocol.receive(open_request(prompt=pb.Prompt(text="be kind")))
+    assert isinstance(event, OpenRequested)
+    assert event.past is not None
+    assert (event.history, event.past.steps, event.settings.prompt_steps) == (None, 16, 16)
+    opened = protocol.opened("s1", b"").opened
+    assert (opened.prompt_steps, opened.step_offset, opened.prompt_sha256) == (16, 0, event.settings.prompt_sha256)
+    first = protocol.receive(frame())
+    assert isinstance(first, FrameReceived)
+    assert first.sequence == 0

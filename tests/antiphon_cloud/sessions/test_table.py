@@ -19,6 +19,7 @@ from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.runner.page_pool import PoolShape
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance, Client
+from antiphon_cloud.sessions.prompts.prompt import Prompt
 from antiphon_cloud.sessions.protocol import OpenRequested
 from antiphon_cloud.sessions.session import Session
 from antiphon_cloud.sessions.table import SessionTable
@@ -70,7 +71,7 @@ def again(session: Session, step: int) -> OpenRequested:
 
 async def talk(session: Session, *steps: int) -> None:
     for step in steps:
-        reply = await asyncio.wait_for(session.answer(step, CODES), NET_S)
+        reply, _ = await asyncio.wait_for(session.answer(step, CODES), NET_S)
         assert reply.sequence == step
         if step >= SPEC.delay_steps:
             assert (reply.codes == expected(CODES, 3, step)).all()
@@ -224,6 +225,37 @@ async def test_a_session_that_is_resumed_needs_the_memory_of_its_history() -> No
         with pytest.raises(RefusedError, match="needs memory for 3 s, and 2 s are free"):
             table.open(again(first, 35), KITCHEN, Call())
         table.open(again(first, 30), KITCHEN, Call())
+
+
+def prompted(steps: int, history: HistoryTokens | None = None) -> OpenRequested:
+    """A session with a prompt of so many steps, or one that goes on with it."""
+    rows = HistoryTokens(
+        steps, np.zeros((steps, 8), np.int32), np.zeros(steps, np.int32), np.zeros((steps, 8), np.int32)
+    )
+    return OpenRequested(seed=3, sampling=Sampling(), history=history, prompt=Prompt(rows, b"hash"))
+
+
+@pytest.mark.parametrize(("prompt_steps", "history_steps"), [(35, 0), (20, 15)], ids=["new", "going on"])
+async def test_a_session_with_a_prompt_needs_the_memory_of_its_steps(prompt_steps: int, history_steps: int) -> None:
+    async with sessions(slots=4, pool=POOL) as table:
+        first, _ = (table.open(NEW, KITCHEN, Call()) for _ in range(2))
+        history = again(first, history_steps).history if history_steps else None
+        with pytest.raises(RefusedError, match="needs memory for 3 s, and 2 s are free"):
+            table.open(prompted(prompt_steps, history), KITCHEN, Call())
+
+
+async def test_a_session_with_a_prompt_counts_its_frames_from_0_once_the_prompt_is_computed() -> None:
+    runner = StubRunner(2)
+    async with sessions(runner=runner) as table:
+        runner.gate.clear()
+        session = table.open(prompted(5), KITCHEN, Call())
+        assert not session.slot.ready.done()
+        runner.gate.set()
+        await asyncio.wait_for(session.slot.ready, NET_S)
+        assert runner.chunks == [5]
+        assert (runner.settings.prompt_steps, runner.settings.prompt_sha256) == (5, b"hash")
+        reply, _ = await asyncio.wait_for(session.answer(0, CODES), NET_S)
+        assert (reply.sequence, reply.codes.tolist()) == (0, expected(CODES, 3, 5).tolist())
 
 
 async def test_a_detached_sessions_memory_goes_to_a_new_session() -> None:

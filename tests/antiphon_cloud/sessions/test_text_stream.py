@@ -60,7 +60,7 @@ def replies(
                 opening.history.CopyFrom(history.to_message())
             session.receive(pb.ConverseRequest(open=opening))
         session.receive(pb.ConverseRequest(codes=model.user_packer.pack(codes)))
-        reply = session.reply(Reply(step, token, codes[: model.model_codebooks], 0, 0, token))
+        reply = session.reply(Reply(step, token, codes[: model.model_codebooks], 0, 0, token, token))
         heard = None if token < 0 else reply.text_token if reply.HasField("text_token") else PAD
         history.append(model.user_packer.pack(codes), heard, reply.codes)
         told.append(reply)

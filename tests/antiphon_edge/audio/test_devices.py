@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -20,11 +18,9 @@ import pytest
 from antiphon.errors import AntiphonError
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
-from antiphon_edge.audio.portaudio import AudioDevice, Direction, channel_counts, choose_device, list_devices, quiet
 from antiphon_edge.audio.speaker import Speaker
-from antiphon_edge.audio.stall import STALL_S
 from antiphon_edge.errors import AudioDeviceError
-from tests.support.fake_device import FakeDevice, FakeTime, install
+from tests.support.fake_device import FakeDevice, install
 from tests.support.sound_server import SoundServer
 from tools import ROOT
 
@@ -191,63 +187,6 @@ def test_a_machine_without_sound_says_so(sound: SoundServer, tmp_path: Path) -> 
     assert json.loads(run.stdout) == {"error": "this machine has no speaker: connect one, or use a wav file"}
 
 
-DEVICES = [
-    AudioDevice(0, "HDA Intel PCH: ALC257 (hw:0,0)", 0, 2, 44_100, False, False),
-    AudioDevice(1, "USB Audio: - (hw:1,0)", 1, 0, 48_000, False, False),
-    AudioDevice(2, "USB Headset: - (hw:2,0)", 1, 2, 48_000, False, False),
-    AudioDevice(3, "default", 32, 32, 44_100, True, True),
-    AudioDevice(4, "default null", 32, 32, 44_100, False, False),
-]
-
-
-@pytest.mark.parametrize(
-    ("choice", "index"), [(None, 3), (2, 2), ("2", 2), ("headset", 2), ("USB AUDIO", 1), ("Default", 3), ("null", 4)]
-)
-def test_a_device_is_chosen_by_index_or_part_of_its_name(choice: int | str | None, index: int) -> None:
-    assert choose_device(DEVICES, "input", choice).index == index
-
-
-@pytest.mark.parametrize(
-    ("devices", "choice", "reason"),
-    [
-        (DEVICES, "usb", r"several microphones are called 'usb': choose one of 1 \(USB Audio.*2 \(USB Headset"),
-        (DEVICES, 0, r"there is no microphone 0: choose one of 1 \("),
-        (DEVICES, 17, "there is no microphone 17"),
-        (DEVICES, "sennheiser", "there is no microphone 'sennheiser'"),
-        (DEVICES[:3], None, r"no default microphone: choose one of 1 \("),
-        (DEVICES[:1], None, "this machine has no microphone"),
-    ],
-)
-def test_a_choice_that_fits_nothing_is_explained(
-    devices: list[AudioDevice], choice: int | str | None, reason: str
-) -> None:
-    with pytest.raises(AudioDeviceError, match=reason):
-        choose_device(devices, "input", choice)
-
-
-@pytest.mark.parametrize(
-    ("index", "direction", "channel", "counts"),
-    [
-        (1, "input", 1, [1]),
-        (3, "input", 1, [2, 8, 1]),  # with one the system would average what the device has
-        (3, "input", 2, [2, 8]),
-        (3, "input", 6, [6, 8]),
-        (3, "input", 12, [12]),
-        (3, "output", 1, [1, 2, 8]),
-    ],
-)
-def test_a_microphone_is_opened_with_channels_enough_to_choose_from(
-    index: int, direction: Direction, channel: int, counts: list[int]
-) -> None:
-    assert channel_counts(DEVICES[index], direction, channel) == counts
-
-
-@pytest.mark.parametrize(("index", "channel", "count"), [(2, 2, "1 channel"), (3, 33, "32 channels")])
-def test_a_channel_that_a_microphone_has_not_is_explained(index: int, channel: int, count: str) -> None:
-    with pytest.raises(AudioDeviceError, match=f"microphone '.*' has {count}: there is no channel {channel}"):
-        channel_counts(DEVICES[index], "input", channel)
-
-
 @pytest.mark.parametrize("channel", [1, 2])
 async def test_one_channel_of_a_microphone_is_heard(monkeypatch: pytest.MonkeyPatch, channel: int) -> None:
     install(monkeypatch, device := FakeDevice(channels=2))
@@ -257,86 +196,6 @@ async def test_one_channel_of_a_microphone_is_heard(monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal(await anext(microphone), said if channel == 1 else -said / 2)
 
 
-SILENCE = np.zeros((FRAME_SAMPLES, 1), np.float32)
-
-
-async def test_a_microphone_that_wakes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, device := FakeDevice())
-    time = FakeTime(monkeypatch)
-    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
-        for _ in range(10):
-            heard = asyncio.create_task(anext(microphone))
-            await time.sleep_at_once(600)  # a laptop's lid
-            await time.watch(0.5)
-            assert not heard.done()
-            device.record(SILENCE)
-            assert len(await heard) == FRAME_SAMPLES
-    assert (device.opened, device.closed) == (1, 1)
-
-
-async def test_a_microphone_that_stays_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, device := FakeDevice())
-    time = FakeTime(monkeypatch)
-    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
-        for count in (2, 3):
-            heard = asyncio.create_task(anext(microphone))
-            await time.watch(STALL_S + 1)
-            while device.opened < count:
-                await time.settle()
-            device.record(SILENCE)
-            assert len(await heard) == FRAME_SAMPLES
-    assert device.closed == device.opened == 3
-
-
-async def test_a_microphone_that_is_gone_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, device := FakeDevice())
-    time = FakeTime(monkeypatch)
-    async with Microphone(RATE_HZ, FRAME_SAMPLES) as microphone:
-        heard = asyncio.create_task(anext(microphone))
-        while not heard.done():
-            await time.watch(1)
-        with pytest.raises(AudioDeviceError, match="the microphone has sent no sound for 10 s"):
-            await heard
-    assert device.closed == device.opened == 2
-
-
-async def test_a_speaker_that_wakes_late_plays_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, device := FakeDevice())
-    time = FakeTime(monkeypatch)
-    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
-    async with Speaker(RATE_HZ) as speaker:
-        for _ in range(10):
-            await time.sleep_at_once(600)
-            for _ in range(6):
-                speaker.write(said)
-                await time.watch(0.08)
-            device.play(6 * FRAME_SAMPLES)
-            await time.settle()
-    assert (device.opened, device.closed) == (1, 1)
-
-
-async def test_a_speaker_that_stops_is_opened_again_and_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, device := FakeDevice())
-    time = FakeTime(monkeypatch)
-    said = speech(1)[RATE_HZ // 2 :][:FRAME_SAMPLES]
-
-    async def play_to_nobody(seconds: float) -> None:
-        for _ in range(round(seconds / 0.08)):
-            speaker.write(said)
-            await time.watch(0.08)
-
-    async with Speaker(RATE_HZ) as speaker:
-        for count in (2, 3):
-            await play_to_nobody(STALL_S + 0.5)
-            while device.opened < count:
-                await time.settle()
-            assert np.abs(device.play(4 * FRAME_SAMPLES)).max() > 0
-            await time.settle()
-        with pytest.raises(AudioDeviceError, match="the speaker has played nothing"):
-            await play_to_nobody(60)
-    assert device.closed == device.opened == 4
-
-
 async def test_a_device_that_was_not_opened_says_so() -> None:
     with pytest.raises(AudioDeviceError, match="inside `async with` only"):
         await anext(Microphone(RATE_HZ, FRAME_SAMPLES))
@@ -344,21 +203,3 @@ async def test_a_device_that_was_not_opened_says_so() -> None:
         Speaker(RATE_HZ).write(np.zeros(FRAME_SAMPLES, np.float32))
     with pytest.raises(AntiphonError, match="capacity_ms: 50 must be more than prefill_ms, 80"):
         Speaker(RATE_HZ, prefill_ms=80, capacity_ms=50)
-
-
-async def test_without_pyaudio_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyaudio", None)
-    with pytest.raises(AudioDeviceError, match=r"pip install 'antiphon\[edge,audio\]'"):
-        list_devices()
-    with pytest.raises(AudioDeviceError, match="portaudio19-dev python3-dev gcc"):
-        async with Speaker(RATE_HZ):
-            pass
-
-
-def test_noise_of_drivers_goes_to_the_log(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "antiphon_edge.audio.portaudio")
-    with quiet():
-        os.write(2, b"ALSA lib pcm.c: Unknown PCM\n")
-    os.write(2, b"heard\n")
-    assert capfd.readouterr().err == "heard\n"
-    assert "Unknown PCM" in caplog.text

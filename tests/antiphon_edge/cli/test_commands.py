@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from antiphon_edge.cli.commands import main
 from tests.support.commands import one_sentence, run
 from tests.support.ports import unused_address
 from tests.support.servers import StubOptions, codec_files, stub_server
+from tools.harness.stub_runner import SPEC, StubRunner
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def test_a_variable_stands_for_its_flag(tiny_codec: Path, speech: Path, tmp_path
         (["talk", "--as-fast-as-possible"], "needs --input-wav and --output-wav"),
         (["talk", "--input-wav", "a.wav", "--output-text", "./a.wav"], "is the input"),
         (["talk", "--channel", "0"], "--channel"),
+        (["talk", "--voice", "NATF2", "--voice-wav", "me.wav"], "two voices: give one"),
         (["talk", "--input-wav", "a.wav", "--output-wav", "./a.wav"], "is the input"),
         (["encode", "--codec", "c", "a", "./a"], "is the input"),
         (["decode", "--codec", "c", "a", "./a"], "is the input"),
@@ -171,3 +174,20 @@ def test_any_wav_is_encoded_at_the_codecs_rate(
     finished = run("antiphon-edge", "encode", "--codec", tiny_codec, wav, tmp_path / "codes.npy")
     assert finished.status == 0, finished.err
     assert np.load(tmp_path / "codes.npy").shape == (13, 8)  # a second is 12.5 frames
+
+
+@pytest.mark.parametrize(
+    ("voices", "takes_voice", "out", "said"),
+    [
+        (("NATF0", "NATF1"), True, "NATF0\nNATF1\n", ""),
+        ((), True, "", "give one of your own with talk --voice-wav"),
+        ((), False, "", "stub takes no voice"),
+    ],
+)
+async def test_voices_are_listed_one_a_line(voices: tuple[str, ...], takes_voice: bool, out: str, said: str) -> None:
+    runner = StubRunner(spec=replace(SPEC, takes_voice=takes_voice))
+    async with stub_server(StubOptions(runner=runner)) as server:
+        server.server.worker.served.description.voices.extend(voices)
+        finished = await asyncio.to_thread(run, "antiphon-edge", "voices", "--server", server.address)
+    assert (finished.status, finished.out) == (0, out)
+    assert said in finished.err

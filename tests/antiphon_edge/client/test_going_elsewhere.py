@@ -16,7 +16,7 @@ from antiphon.spec import Sampling
 from antiphon_cloud.errors import DeviceLostError
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Change, Reconnecting
-from antiphon_edge.client.reconnect import NEVER, Reconnect
+from antiphon_edge.client.reconnect import LIVE, NEVER, Reconnect
 from tests.support.conversations import LONG_S, QUICK, SEED, check_unbroken, exchange, said, two_workers, until_refused
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, stub_server
@@ -143,6 +143,12 @@ def test_waits_grow_with_jitter_up_to_a_ceiling(attempt: int) -> None:
     assert 0.5 * min(0.1 * 2**attempt, 5.0) <= delay_s <= 1.5 * min(0.1 * 2**attempt, 5.0)
     assert policy.delay_s(-1, UnavailableError("gone")) == 0
     assert policy.delay_s(attempt, NoFreeSlotError("full", retry_after_s=8.0)) >= 4.0
+
+
+@pytest.mark.parametrize("attempt", range(12))
+def test_where_a_person_waits_no_wait_is_longer_than_2_s(attempt: int) -> None:
+    for error in (UnavailableError("gone"), NoFreeSlotError("full", retry_after_s=60.0)):
+        assert 0 < LIVE.delay_s(attempt, error) <= 2.0
 
 
 async def test_a_session_goes_on_elsewhere_where_its_workers_card_fails() -> None:

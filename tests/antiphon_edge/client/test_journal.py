@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from antiphon.errors import SequenceError, UnavailableError
+from antiphon.errors import ProtocolError, SequenceError, UnavailableError
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.events import Reply, Totals
@@ -46,6 +46,24 @@ async def test_replies_answer_the_frames_in_their_order() -> None:
     assert [each.sequence for each in heard] == [0, 1, 2]
     assert [None if each.codes is None else int(each.codes[0]) for each in heard] == [None, 101, 102]
     assert log.all_answered
+
+
+async def test_a_reply_says_whether_the_person_has_come_to_a_pause() -> None:
+    log = journal()
+    for number in range(SPEC.delay_steps + 3):
+        log.append(packed(number))
+    for number in range(SPEC.delay_steps):
+        log.answer(reply(number))
+        await taken(log)
+    log.answer(reply(SPEC.delay_steps))
+    assert (await taken(log)).pause is None
+    heard = reply(SPEC.delay_steps + 1)
+    heard.pause = 0.75
+    log.answer(heard)
+    assert (await taken(log)).pause == 0.75
+    heard.pause = float("nan")
+    with pytest.raises(ProtocolError, match="pause: nan is no probability"):
+        log.answer(heard)
 
 
 async def test_room_is_there_again_when_a_reply_is_taken_and_not_before() -> None:

@@ -67,6 +67,18 @@ async def test_pull_repairs_a_damaged_copy_and_sees_a_new_export(served_files: P
     assert contents(second) == contents(served_files)
 
 
+async def test_who_hears_no_model_pulls_no_decoder(served_files: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    async with serving_codec(served_files) as server:
+        half = await pull_codec(server.address, cache, encoder_only=True)
+        assert contents(half).keys() == {"codec.json", "encoder.onnx"}
+        assert await pull_codec(server.address, cache, encoder_only=True) == half
+        whole = await pull_codec(server.address, cache)
+        assert contents(whole) == contents(served_files)
+        (half / "encoder.onnx").unlink()
+        assert await pull_codec(server.address, cache, encoder_only=True) == whole
+
+
 async def test_pull_into_an_unwritable_cache_is_one_sentence(served_files: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

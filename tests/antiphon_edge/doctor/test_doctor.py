@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from antiphon_edge.audio.portaudio import AudioDevice
+from antiphon_edge.audio.devices import AudioDevice
+from antiphon_edge.doctor.advice import advice
 from antiphon_edge.doctor.device import Device, LiveAudio, choose_defaults, find_device
+from antiphon_edge.doctor.echo_path import EchoPath
 from antiphon_edge.doctor.report import Report, Spread, diagnose, format_report, judge
+from antiphon_edge.doctor.sound_check import SoundCheck
 from antiphon_edge.doctor.timing import Timing
+from antiphon_edge.doctor.worker import WorkerCheck, check_worker
+from antiphon_edge.transport.credentials import PLAINTEXT
 from tests.support.commands import one_sentence, run
 from tests.support.ports import unused_address
+from tests.support.servers import StubOptions, stub_server
+from tools.harness.stub_runner import StubRunner
 
 PI = Device("Raspberry Pi 4 Model B Rev 1.4, aarch64", 4, "Linux aarch64", "3.11.2", "1.23.2")
 SILENT = LiveAudio(None, None, "live audio needs PyAudio, which is not here")
@@ -133,7 +141,7 @@ def test_every_device_has_a_name_and_a_core() -> None:
 
 
 def test_a_real_run_on_the_tiny_codec(tiny_codec: Path) -> None:
-    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "1")
+    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "1", "--no-sound")
     verdict = finished.out.splitlines()[-1]
     assert "This device keeps up with" in verdict or "This device does not keep up" in verdict, finished
     assert finished.status == ("does not keep up" in verdict)  # on a machine that is busy with other things
@@ -141,7 +149,7 @@ def test_a_real_run_on_the_tiny_codec(tiny_codec: Path) -> None:
 
 
 def test_json_tells_the_same(tiny_codec: Path) -> None:
-    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "1", "--json")
+    finished = run("antiphon-edge", "doctor", "--codec", tiny_codec, "--seconds", "1", "--no-sound", "--json")
     found = json.loads(finished.out)
     assert found["keeps_up"] is (found["both"]["p95_ms"] <= 80)
     assert finished.status == (not found["keeps_up"]), finished
@@ -150,6 +158,74 @@ def test_json_tells_the_same(tiny_codec: Path) -> None:
     assert 0 < found["encode"]["p50_ms"] <= found["encode"]["p95_ms"] <= found["encode"]["p99_ms"]
     assert found["start_ms"] > found["both"]["p50_ms"]
     assert found["peak_memory_mib"] is None or 10 < found["peak_memory_mib"] < 1000
+
+
+SOUND = SoundCheck(None, "mic", "speaker", -60.0, -30.0, EchoPath(180.0, -12.0, 20.0), 0)
+WORKER = WorkerCheck("a:1", None, "clerk", 20.0, 30.0, 6.0, 3)
+BOTH = LiveAudio("mic", "speaker", None)
+
+
+@pytest.mark.parametrize(
+    ("audio", "sound", "worker", "mend"),
+    [
+        (BOTH, SOUND, WORKER, []),
+        (BOTH, None, None, []),
+        (SILENT, None, None, ["live audio needs PyAudio"]),
+        (BOTH, SoundCheck("speaker 'x' is busy"), None, ["speaker 'x' is busy"]),
+        (BOTH, replace(SOUND, peak_dbfs=None, echo=None), None, ["sends nothing but zeros: unmute it"]),
+        (BOTH, replace(SOUND, peak_dbfs=0.0), None, ["is overdriven: turn its gain"]),
+        (BOTH, replace(SOUND, peak_dbfs=-55.0), None, ["hears little: turn its gain up"]),
+        (BOTH, replace(SOUND, peak_dbfs=-55.0, echo=None), None, []),  # headphones
+        (BOTH, replace(SOUND, losses=3), None, ["sound was lost 3 times"]),
+        (BOTH, replace(SOUND, echo=EchoPath(180.0, -12.0, -400.0)), None, ["400 ppm apart: use one device for both"]),
+        (
+            BOTH,
+            replace(SOUND, echo=EchoPath(500.0, 3.0, 0.0)),
+            None,
+            ["500 ms from the speaker", "echo is louder than"],
+        ),
+        (SILENT, None, WorkerCheck("a:1", "no worker answers at a:1"), ["PyAudio", "no worker answers at a:1"]),
+        (BOTH, SOUND, replace(WORKER, slower_than_real_time=True, step_ms=99.0), ["takes 99 ms for a frame of 80"]),
+        (BOTH, SOUND, replace(WORKER, draining=True, free_slots=0), ["is being shut down"]),
+        (BOTH, SOUND, replace(WORKER, free_slots=0), ["the worker is full"]),
+        (BOTH, SOUND, replace(WORKER, round_trip_ms=200.0, slowest_ms=900.0), ["the network takes 200 ms"]),
+        (BOTH, SOUND, replace(WORKER, slowest_ms=300.0), ["unsteady, 20 to 300 ms: use a cable"]),
+    ],
+)
+def test_what_is_to_mend_is_told_in_order(
+    audio: LiveAudio, sound: SoundCheck | None, worker: WorkerCheck | None, mend: list[str]
+) -> None:
+    found = advice(audio, sound, worker)
+    assert len(found) == len(mend)
+    assert all(words in sentence for words, sentence in zip(mend, found, strict=True)), found
+
+
+def test_the_table_has_the_echo_the_worker_and_what_to_mend() -> None:
+    timing = Timing(512.0, (30.0,) * 50, (20.0,) * 50, None)
+    full = replace(WORKER, free_slots=0)
+    found = diagnose(
+        timing, PI, BOTH, codec="codec", precision="int8", threads=1, frame_ms=80.0, sound=SOUND, worker=full
+    )
+    text = format_report(found)
+    assert "room         -60 dBFS" in text
+    assert "echo         -12 dB, 180 ms from playing to hearing, clocks +20 ppm apart" in text
+    assert "worker       a:1, clerk, 20 ms there and back (at most 30), 6 ms a step, 0 slots free" in text
+    assert "To mend, in this order:\n1. the worker is full: use another, or come back later\n" in text
+    assert text.splitlines()[-1] == "This device keeps up with 37 % to spare."
+
+
+async def test_a_worker_tells_its_room_and_how_fast_it_answers() -> None:
+    async with stub_server(StubOptions(StubRunner(3))) as server:
+        found = await check_worker(server.address, PLAINTEXT)
+    assert (found.problem, found.free_slots, found.draining) == (None, 3, False)
+    assert 0 < found.round_trip_ms <= found.slowest_ms
+
+
+async def test_a_worker_that_does_not_answer_is_a_finding_and_no_error() -> None:
+    address = unused_address()
+    found = await check_worker(address, PLAINTEXT)
+    assert found.problem is not None
+    assert address in found.problem
 
 
 def test_a_missing_codec_is_one_sentence(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_the_encoder_is_restarted_once(codec: Codec, expected: dict[str, npt.NDA
     assert (np.array(heard[1:9]) != expected["codes"][1:9]).any(), "these would be one stream's, never restarted"
 
 
+def test_a_model_that_takes_a_voice_hears_every_frame_so_the_encoder_goes_on(
+    codec: Codec, expected: dict[str, npt.NDArray[Any]]
+) -> None:
+    hearing = Hearing(codec, replace(SPEAKS, takes_voice=True, delay_steps=0))
+    np.testing.assert_array_equal(
+        [hearing.step(frame) for frame in expected["pcm"].reshape(-1, FRAME)], expected["codes"]
+    )
+
+
 def test_a_model_that_listens_hears_all_of_the_sound_as_the_references_transcription_does(
     codec: Codec, expected: dict[str, npt.NDArray[Any]]
 ) -> None:

@@ -87,14 +87,14 @@ async def test_a_worker_that_drains_while_it_rebuilds_a_session_is_left_for_anot
     [
         (lambda m: setattr(m.limits, "max_frames_in_flight", 0), r"limits.max_frames_in_flight 0, which must be 1 to"),
         (lambda m: setattr(m.limits, "history_steps", 2**32 - 1), r"limits.history_steps 4294967295"),
-        (lambda m: setattr(m.model, "user_codebooks", 0), r"model.user_codebooks 0, which must be 1 to 128"),
+        (lambda m: setattr(m.model, "user_codebooks", 129), r"model.user_codebooks 129, which must be 0 to 128"),
         (lambda m: setattr(m.model, "model_codebooks", 5000), r"model.model_codebooks 5000"),
         (lambda m: setattr(m.model, "cardinality", 1), r"model.cardinality 1,"),
         (lambda m: setattr(m.model, "cardinality", 2**31), r"model.cardinality 2147483648"),
         (lambda m: setattr(m.model, "text_cardinality", 2**32 - 1), r"model.text_cardinality"),
         (lambda m: setattr(m.model, "delay_steps", 2**31), r"model.delay_steps"),
         (lambda m: setattr(m.model, "context_steps", 2**31), r"model.context_steps"),
-        (lambda m: m.ClearField("model"), r"model.user_codebooks 0"),
+        (lambda m: m.ClearField("model"), r"model.cardinality 0"),
     ],
 )
 async def test_figures_that_no_worker_can_mean_are_refused(change: Callable[[pb.Opened], Any], words: str) -> None:

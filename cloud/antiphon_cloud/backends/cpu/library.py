@@ -169,11 +169,11 @@ def load(path: Path) -> ctypes.CDLL:
         raise BuildError(f"{path} cannot be loaded ({error}); delete it") from error
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     functions: tuple[tuple[Any, list[Any]], ...] = (
-        (loaded.antiphon_matmul, [pointer, pointer, integer, integer, integer, pointer]),
+        (loaded.antiphon_matmul, [pointer, pointer, pointer, integer, integer, integer, pointer]),
         (loaded.antiphon_embed, [pointer, integer, pointer, integer, integer, pointer]),
-        (loaded.antiphon_layers, [pointer, pointer, pointer, pointer, integer, integer, pointer]),
+        (loaded.antiphon_layers, [*[pointer] * 5, integer, integer, pointer]),
         (loaded.antiphon_draw, [pointer, integer, pointer, pointer, pointer, integer, pointer]),
-        (loaded.antiphon_codes, [*[pointer] * 8, integer, integer, pointer, pointer]),
+        (loaded.antiphon_codes, [*[pointer] * 9, integer, integer, pointer, pointer]),
     )
     for function, arguments in functions:
         function.argtypes, function.restype = arguments, None
@@ -189,6 +189,7 @@ class Matrix(ctypes.Structure):
         ("scale", ctypes.c_void_p),
         ("outputs", ctypes.c_int64),
         ("inputs", ctypes.c_int64),
+        ("beside", ctypes.c_void_p),  # a LowRankPointers; null for none
     )
 
 
@@ -201,6 +202,6 @@ def check(loaded: ctypes.CDLL, path: Path) -> None:
     matrix = Matrix(weight.ctypes.data, scale.ctypes.data, *weight.shape)
     for rows in (1, 3, 7):
         found = np.full((rows, 37), np.nan, np.float32)
-        loaded.antiphon_matmul(ctypes.addressof(matrix), x.ctypes.data, rows, 2, 1, found.ctypes.data)
+        loaded.antiphon_matmul(ctypes.addressof(matrix), None, x.ctypes.data, rows, 2, 1, found.ctypes.data)
         if not np.allclose(found, wanted[:rows], rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max())):
             raise BuildError(f"{path} gives wrong products on this processor; report the compiler and the processor")

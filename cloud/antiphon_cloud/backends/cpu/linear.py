@@ -31,13 +31,19 @@ class CompiledLinear(Int8Linear):
         self._multiply = library.antiphon_matmul
         self._at = ctypes.addressof(self.matrix)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiplies the last dimension of float32 x [..., inputs]."""
+    def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
+        """Multiplies the last dimension of float32 x [..., inputs].
+
+        Args:
+            x: the rows.
+            places: of the rows' adapters, int64 [rows], contiguous; None where none has any.
+        """
         x = x.contiguous()
         outputs, inputs = self.weight.shape
         assert x.dtype == torch.float32
         assert x.shape[-1] == inputs
         y = x.new_empty(*x.shape[:-1], outputs)
         rows = x.numel() // inputs
-        self._multiply(self._at, x.data_ptr(), rows, self.digits, threads(), y.data_ptr())
+        places_at = None if places is None else places.data_ptr()
+        self._multiply(self._at, places_at, x.data_ptr(), rows, self.digits, threads(), y.data_ptr())
         return y

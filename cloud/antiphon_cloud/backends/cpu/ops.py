@@ -6,16 +6,18 @@ import ctypes
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from antiphon_cloud.backends.cpu.library import threads
 from antiphon_cloud.backends.cpu.structs import (
     KINDS,
     depformer_pointers,
     kv_pointers,
+    put_beside,
     stack_pointers,
     table_pointers,
 )
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import Kv
 from antiphon_cloud.model.layers import Transformer
 from antiphon_cloud.model.lm import LanguageModel
@@ -27,8 +29,8 @@ from antiphon_cloud.model.state import DepformerKv
 class CpuOps(Ops):
     """A step in four calls of the library: embeddings, layers, the text's draw, and all codes of the frame.
 
-    The definition takes what the library cannot read: tables of a low rank or of another dtype, and keys and values of
-    another dtype, or of rows that the host does not know.
+    The definition takes what the library cannot read: tables of a low rank, of pairs or of another dtype, layers with
+    cross attention, and keys and values of another dtype, or of rows that the host does not know.
 
     Args:
         model: whose matrices are `CompiledLinear`.
@@ -38,12 +40,20 @@ class CpuOps(Ops):
     def __init__(self, model: LanguageModel, library: ctypes.CDLL) -> None:
         super().__init__(model)
         self._library = library
+        self._beside = put_beside(model.adapters) if model.adapters else []  # before the matrices are copied
         self._tables = table_pointers((model.text_emb, *model.emb))
         self._stacks = {model.transformer: stack_pointers(model.transformer)}
         self._depformer = None
         if model.config.dep_q:
             stacks = self._stacks[model.depformer] = stack_pointers(model.depformer)
             self._depformer = depformer_pointers(model, stacks)
+
+    def product(self, matrix: nn.Module, x: Tensor) -> Tensor:
+        """See `Ops.product`."""
+        places = self._places(x.numel() // x.shape[-1])
+        if places is None:
+            return matrix(x)  # type: ignore[no-any-return]
+        return matrix(x, places)  # type: ignore[no-any-return]
 
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Ops.embed`; T is 1."""
@@ -73,11 +83,19 @@ class CpuOps(Ops):
         self._library.antiphon_draw(logits_at, cardinality, *at, rows, tokens.data_ptr())
         return tokens if forced is None else forced_or_drawn(tokens, forced)
 
-    def layers(self, stack: Transformer, x: Tensor, sets: Sequence[int], rotation: Tensor | None, kv: Kv) -> Tensor:
+    def layers(
+        self,
+        stack: Transformer,
+        x: Tensor,
+        sets: Sequence[int],
+        rotation: Tensor | None,
+        kv: Kv,
+        conditions: RowConditions | None = None,
+    ) -> Tensor:
         """See `Ops.layers`; T is 1."""
         view = kv.view()
-        if view is None or view.keys.dtype not in KINDS:
-            return super().layers(stack, x, sets, rotation, kv)
+        if stack.cross or view is None or view.keys.dtype not in KINDS:
+            return super().layers(stack, x, sets, rotation, kv, conditions)
         assert x.dtype == torch.float32
         assert x.shape[1] == len(sets) == 1
         assert len(view.spans) == len(x)
@@ -85,10 +103,12 @@ class CpuOps(Ops):
         pointers, stacks = kv_pointers(view), self._stacks[stack]
         spans = (ctypes.c_int64 * (4 * len(x)))(*(number for span in view.spans for number in span))
         angles = None if rotation is None else rotation.contiguous()
+        places = self._places(len(x))
         self._library.antiphon_layers(
             ctypes.byref(stacks[sets[0] if len(stacks) > 1 else 0]),
             ctypes.byref(pointers),
             spans,
+            None if places is None else places.data_ptr(),
             None if angles is None else angles.data_ptr(),
             len(x),
             threads(),
@@ -116,9 +136,11 @@ class CpuOps(Ops):
         held = (hidden, text, keys, sampling.audio_temperature, sampling.audio_top_k)
         inputs = [each.contiguous() for each in held]  # as long as the call
         wanted = None if forced is None else forced.contiguous()
+        places = self._places(rows)
         self._library.antiphon_codes(
             ctypes.byref(self._depformer),
             ctypes.byref(pointers),
+            None if places is None else places.data_ptr(),
             *(each.data_ptr() for each in inputs),
             None if wanted is None else wanted.data_ptr(),
             rows,
@@ -127,3 +149,7 @@ class CpuOps(Ops):
             logits.data_ptr(),
         )
         return codes.t(), logits.transpose(0, 1)
+
+    def _places(self, rows: int) -> Tensor | None:
+        """Of the rows' adapters, int64 [rows]; None where none has any."""
+        return None if self._rows is None else self._rows.expand(rows).contiguous()

@@ -13,6 +13,7 @@ from torch import nn
 
 from antiphon_cloud.backends.cpu.library import Matrix
 from antiphon_cloud.backends.cpu.linear import CompiledLinear
+from antiphon_cloud.model.adapters import AdapterStore
 from antiphon_cloud.model.kv_ring import KvView
 from antiphon_cloud.model.layers import Embedding, Layer, SwiGLU, Transformer
 from antiphon_cloud.model.lm import LanguageModel
@@ -62,6 +63,18 @@ class KvPointers(ctypes.Structure):
     )
 
 
+class LowRankPointers(ctypes.Structure):
+    """The factors of adapters beside one matrix."""
+
+    _fields_ = (
+        ("down", ctypes.c_void_p),
+        ("up", ctypes.c_void_p),
+        ("ranks", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),  # of int8; none of float32
+        ("rank", ctypes.c_int64),
+    )
+
+
 class TablePointer(ctypes.Structure):
     """An embedding's vectors."""
 
@@ -78,6 +91,18 @@ class DepformerPointers(ctypes.Structure):
         ("tables", ctypes.POINTER(TablePointer)),
         ("codebooks", ctypes.c_int64),
     )
+
+
+def put_beside(store: AdapterStore) -> list[LowRankPointers]:
+    """Tells each matrix of its factors. Whoever keeps the matrices keeps what is returned."""
+    pointers = []
+    for matrix, factors in store.beside.items():
+        assert factors.down.dtype in (torch.float32, torch.int8)
+        at = (factors.down.data_ptr(), factors.up.data_ptr(), factors.ranks.data_ptr())
+        scales = None if factors.scales is None else factors.scales.data_ptr()
+        pointers.append(LowRankPointers(*at, scales, factors.down.shape[1]))
+        _compiled(matrix).matrix.beside = ctypes.addressof(pointers[-1])
+    return pointers
 
 
 def stack_pointers(stack: Transformer) -> list[StackPointers]:
@@ -103,7 +128,7 @@ def table_pointers(embeddings: Iterable[nn.Module]) -> ctypes.Array[TablePointer
     for embedding in embeddings:
         assert isinstance(embedding, Embedding)
         weight = embedding.weight
-        if embedding.low_rank is not None or weight.dtype not in (torch.float32, torch.bfloat16):
+        if embedding.low_rank or embedding.out1 or weight.dtype not in (torch.float32, torch.bfloat16):
             return None
         assert weight.is_contiguous()
         tables.append(TablePointer(weight.data_ptr(), KINDS[weight.dtype]))

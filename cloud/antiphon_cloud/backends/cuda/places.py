@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from antiphon_cloud.model.conditions import RowConditions
 from antiphon_cloud.model.kv_ring import StaticKv
 from antiphon_cloud.model.state import CodebookKv
 
@@ -27,23 +28,28 @@ class Places:
     table: Tensor | None  # int32 [slots, pages of a slot]
     windows: Tensor | None  # int64 [slots]: steps that a slot's pages hold, at most the context
     context: int
-    position: int = 0
+    position: int = 0  # up to which all is read, where the host knows it
+    grows: bool = True  # with the steps of a session: only the device knows how far to read
 
     @classmethod
     def of(cls, kv: StaticKv | CodebookKv, layer: int) -> Places:
         """Those of the layer of that number."""
         if isinstance(kv, CodebookKv):
             keys, values = kv.kv.keys[layer], kv.kv.values[layer]
-            return cls(keys, values, None, None, None, None, None, None, keys.shape[2], kv.codebook)
+            return cls(keys, values, None, None, None, None, None, None, keys.shape[2], kv.codebook, False)
         ring = kv.ring
         of_keys, of_values = (None if each is None else each[layer] for each in (ring.key_scales, ring.value_scales))
         where = (kv.slots, kv.steps, ring.table, ring.windows, ring.context)
         return cls(ring.keys[layer], ring.values[layer], of_keys, of_values, *where)
 
-    @property
-    def by_slot(self) -> bool:
-        """Whether rows are at steps of slots."""
-        return self.table is not None
+    @classmethod
+    def of_cross(cls, conditions: RowConditions, layer: int) -> Places:
+        """Those of what the rows' sessions were told: a ring that is as long as what they were told, and full."""
+        kv = conditions.held.cross
+        assert kv is not None
+        entries = kv.keys.shape[3]
+        where = (conditions.slots, conditions.lengths, kv.table, kv.lengths, entries)
+        return cls(kv.keys[layer], kv.values[layer], None, None, *where, entries - 1, grows=False)
 
     @property
     def page(self) -> int:

@@ -12,14 +12,17 @@ from antiphon_cloud.backends.cuda.launch import Kernel
 from antiphon_cloud.backends.cuda.places import Places
 from antiphon_cloud.backends.cuda.tiling import MOST_ROWS, Tiling, block_rows, power_of_two, readings, tiling
 from antiphon_cloud.backends.int8 import Int8Linear
+from antiphon_cloud.model.adapters import LowRank
 from antiphon_cloud.model.layers import Linear, RMSNorm
 
 LINEAR_ADD, NORM_GATE = Kernel("products", "linear_add"), Kernel("products", "norm_gate")
 NORM_QKV_APPEND = Kernel("products", "norm_qkv_append")
+REDUCE = Kernel("adapters", "reduce")
 
 COUNTERS = 1 << 14  # outputs that programs share: tiles of a matrix times tiles of rows, rows times heads
 FLOAT16_PRESCALE = 2.0**-6  # of a norm's inputs, which are multiplied before the norm: beyond 65,504 is no float16
 STAGES = 4  # of a loop over inputs, that are read ahead
+FACTORS, FACTOR_INPUTS = 8, 1024  # of adapters, that a program takes at a time
 
 
 class Weights(NamedTuple):
@@ -40,6 +43,13 @@ class Rows(NamedTuple):
 
     values: Tensor  # [rows, ...], dense
     numbers: Tensor | None = None
+
+
+class Beside(NamedTuple):
+    """The adapters of a product's rows."""
+
+    factors: LowRank
+    places: Tensor  # int64 [rows], dense
 
 
 class Products:
@@ -65,7 +75,14 @@ class Products:
             self._counters = torch.zeros(2 * outputs, dtype=torch.int32, device=self._counters.device)
         return torch.empty(floats, device=self._counters.device), self._counters
 
-    def linear_add(self, weights: Weights, x: Rows, residual: Rows | None = None, out: Tensor | None = None) -> Tensor:
+    def linear_add(
+        self,
+        weights: Weights,
+        x: Rows,
+        residual: Rows | None = None,
+        out: Tensor | None = None,
+        beside: Beside | None = None,
+    ) -> Tensor:
         """Product of x [rows, inputs] and the matrix, plus the residual [rows, outputs].
 
         Args:
@@ -73,42 +90,56 @@ class Products:
             x: what is multiplied.
             residual: what is added.
             out: where the result goes, [rows, outputs], the last dimension dense; None for a tensor of x's dtype.
+            beside: the rows' adapters, where x is no table; None for none.
         """
         (outputs, inputs), rows = weights.values.shape, len(x.values if x.numbers is None else x.numbers)
         y = torch.empty(rows, outputs, dtype=x.values.dtype, device=x.values.device) if out is None else out
         cut, tile_rows = tiling(outputs, inputs, weights.values.element_size()), block_rows(rows)
+        adapters = self._reduced(x.values, None, beside)
         LINEAR_ADD.launch(
             (-(-rows // tile_rows), cut.tiles, cut.splits),
-            *x, *weights, *(residual or (None, None)), y, *self._shared(cut, rows, cut.block_outputs),
-            rows, outputs, inputs, y.stride(0),
+            *x, *weights, *(residual or (None, None)), y, *adapters.tensors,
+            *self._shared(cut, rows, cut.block_outputs), rows, outputs, inputs, y.stride(0),
             ROWS=tile_rows, OUTPUTS=cut.block_outputs, INPUTS=cut.block_inputs, SPLITS=cut.splits,
-            SPLIT_INPUTS=cut.split_inputs, num_warps=_warps(cut.block_outputs, tile_rows), num_stages=STAGES,
-            reads=(rows * inputs * x.values.element_size(), weights.scale, y if residual else 0), writes=(y,),
+            SPLIT_INPUTS=cut.split_inputs, RANK=adapters.rank, FACTORS=FACTORS,
+            num_warps=_warps(cut.block_outputs, tile_rows), num_stages=STAGES,
+            reads=(
+                rows * inputs * x.values.element_size(), weights.scale, y if residual else 0, adapters.bytes(outputs)
+            ),
+            writes=(y,),
             matrix=readings(rows) * weights.values.nbytes, multiplications=rows * outputs * inputs,
         )  # fmt: skip
         return y
 
-    def norm_gate(self, norm: RMSNorm, weights: Weights, x: Tensor) -> Tensor:
+    def norm_gate(self, norm: RMSNorm, weights: Weights, x: Tensor, beside: Beside | None = None) -> Tensor:
         """SiLU(gates) times values [rows, hidden], of the norm of x [rows, inputs]."""
         (outputs, inputs), rows = weights.values.shape, len(x)
         hidden = outputs // 2
         y = torch.empty(rows, hidden, dtype=x.dtype, device=x.device)
         cut, tile_rows = tiling(hidden, inputs, weights.values.element_size()), block_rows(rows)
+        adapters = self._reduced(x, norm, beside)
         NORM_GATE.launch(
             (-(-rows // tile_rows), cut.tiles, cut.splits),
-            x, norm.alpha, *weights, y, *self._shared(cut, rows, 2 * cut.block_outputs + 1),
+            x, norm.alpha, *weights, y, *adapters.tensors, *self._shared(cut, rows, 2 * cut.block_outputs + 1),
             rows, hidden, inputs, norm.eps,
             ROWS=tile_rows, OUTPUTS=cut.block_outputs, INPUTS=cut.block_inputs, SPLITS=cut.splits,
-            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x),
+            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=FACTORS,
             num_warps=8 if weights.scale is not None else _warps(2 * cut.block_outputs, tile_rows),
             num_stages=3 if tile_rows <= 32 else 2,
-            reads=(x, norm.alpha, weights.scale), writes=(y,), matrix=readings(rows) * weights.values.nbytes,
-            multiplications=rows * outputs * inputs,
+            reads=(x, norm.alpha, weights.scale, adapters.bytes(outputs)), writes=(y,),
+            matrix=readings(rows) * weights.values.nbytes, multiplications=rows * outputs * inputs,
         )  # fmt: skip
         return y
 
     def norm_qkv_append(
-        self, norm: RMSNorm, weights: Weights, x: Tensor, heads: int, rotation: Tensor | None, places: Places
+        self,
+        norm: RMSNorm,
+        weights: Weights,
+        x: Tensor,
+        heads: int,
+        rotation: Tensor | None,
+        places: Places,
+        beside: Beside | None = None,
     ) -> Tensor:
         """Queries [rows, heads, dim] of the norm of x [rows, inputs]; keys and values go to their places.
 
@@ -119,6 +150,7 @@ class Products:
             heads: of the layer.
             rotation: float32 [2, rows, dim / 2], of `rope`; None for none.
             places: of the layer's keys and values.
+            beside: the rows' adapters; None for none.
         """
         (outputs, inputs), rows = weights.values.shape, len(x)
         dim = outputs // 3 // heads
@@ -127,23 +159,59 @@ class Products:
         cut = tiling(3 * heads * width, inputs, weights.values.element_size(), width)
         tile_rows = block_rows(rows)
         entries, floats = rows * 2 * heads * places.entry_bytes, weights.scale is None
+        adapters = self._reduced(x, norm, beside)
         NORM_QKV_APPEND.launch(
             (-(-rows // tile_rows), cut.tiles, cut.splits),
-            x, norm.alpha, *weights, rotation, q, *places.tensors, *self._shared(cut, rows, width + 1),
-            rows, inputs, norm.eps, heads, dim, places.pages, places.position,
+            x, norm.alpha, *weights, rotation, q, *places.tensors, *adapters.tensors,
+            *self._shared(cut, rows, width + 1), rows, inputs, norm.eps, heads, dim, places.pages, places.position,
             ROWS=tile_rows, WIDTH=width, PAGE=places.page, INPUTS=cut.block_inputs, SPLITS=cut.splits,
-            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), num_warps=4 if floats else _warps(width, tile_rows),
+            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=FACTORS,
+            num_warps=4 if floats else _warps(width, tile_rows),
             num_stages=STAGES if tile_rows <= 32 else 3 if floats else 2,
-            reads=(x, norm.alpha, rotation, weights.scale), writes=(q, entries),
+            reads=(x, norm.alpha, rotation, weights.scale, adapters.bytes(outputs)), writes=(q, entries),
             matrix=readings(rows) * weights.values.nbytes, multiplications=rows * outputs * inputs,
         )  # fmt: skip
         return q
+
+    def _reduced(self, x: Tensor, norm: RMSNorm | None, beside: Beside | None) -> Reduced:
+        """What a product's kernel needs of the adapters of the rows of x, of their norm where one is given."""
+        if beside is None:
+            return Reduced(None, None, None, 1)
+        (_, rank, inputs), rows = beside.factors.down.shape, len(x)
+        reduced = torch.empty(rows, rank, device=x.device)
+        alpha, eps = (None, None) if norm is None else (norm.alpha, norm.eps)
+        REDUCE.launch(
+            (rows, -(-rank // FACTORS)),
+            x, alpha, beside.places, beside.factors.down, beside.factors.scales, reduced, inputs, eps,
+            RANK=rank, FACTORS=FACTORS, INPUTS=min(FACTOR_INPUTS, power_of_two(inputs)), num_warps=4,
+            reads=(x, alpha, beside.places, rows * rank * inputs * beside.factors.down.element_size()),
+            writes=(reduced,), multiplications=rows * rank * inputs,
+        )  # fmt: skip
+        return Reduced(beside.places, reduced, beside.factors.up, rank)
 
     def _shared(self, cut: Tiling, rows: int, width: int) -> tuple[Tensor | None, Tensor | None]:
         """`shared` of a product, whose splits leave so many rows of sums."""
         tile_rows = block_rows(rows)
         tiles = -(-rows // tile_rows) * cut.tiles
         return self.shared(tiles * cut.splits * width * tile_rows, tiles if cut.splits > 1 else 0)
+
+
+class Reduced(NamedTuple):
+    """Adapters of a product's rows, whose first factors are done."""
+
+    places: Tensor | None
+    reduced: Tensor | None  # float32 [rows, rank]
+    up: Tensor | None  # [places, rank, outputs]
+    rank: int
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """As the kernels take them."""
+        return self[:3]
+
+    def bytes(self, outputs: int) -> int:
+        """Of the second factors, where each row has an adapter of its own."""
+        return 0 if self.reduced is None or self.up is None else self.reduced.numel() * outputs * self.up.element_size()
 
 
 class TritonLinear(Int8Linear):

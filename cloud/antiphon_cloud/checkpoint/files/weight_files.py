@@ -18,7 +18,8 @@ from antiphon_cloud.checkpoint.files.tensor_file import TensorFile
 from antiphon_cloud.errors import CheckpointError
 
 _FLOATS = ("BF16", "F16", "F32")
-_PROJECTION = re.compile(r"(.*\.self_attn\.)(in|out)_projs\.(\d+)\.(.*)")
+_PROJECTION = re.compile(r"(.*\.(?:self_attn|cross_attention)\.)(in|out)_projs\.(\d+)\.(.*)")
+_CROSS = re.compile(r"(.*\.cross_attention\.)([qkv])_proj\.weight")  # in files a third of one tensor each
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class WeightFiles:
         self._files = {name: file for file in files for name in file.tensors}
         self._used: set[str] = set()
         self._known = shapes.keys()
-        self._sets = Counter(match[1] for name in shapes if (match := _PROJECTION.fullmatch(name)) and match[2] == "in")
+        projections = filter(None, map(_PROJECTION.fullmatch, shapes))
+        self._sets = Counter(match[1] for match in projections if match.group(2, 4) == ("out", "weight"))
 
     def has(self, name: str) -> bool:
         """Whether a file holds the tensor, alone or within a fused one."""
@@ -86,6 +88,10 @@ class WeightFiles:
             for fused in (f"{prefix}{kind}_proj.{rest}", f"{prefix}{kind}_proj_{rest}"):
                 if fused in self._files:
                     return fused, int(part), self._sets[prefix]
+        if (match := _CROSS.fullmatch(name)) and name not in self._files:
+            names = [f"{match[1]}{kind}" for kind in ("in_proj_weight", "in_proj.weight", "in_projs.0.weight")]
+            fused = next((each for each in names if each in self._files), names[0])
+            return fused, "qkv".index(match[2]), 3
         return name, 0, 1
 
     def _check(self, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:

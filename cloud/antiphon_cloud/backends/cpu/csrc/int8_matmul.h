@@ -14,10 +14,13 @@
 
 namespace antiphon {
 
+struct LowRank;
+
 struct Matrix {
     const int8_t* weight;  // [outputs, inputs]
     const float* scale;    // [outputs]
     int64_t outputs, inputs;
+    const LowRank* beside;  // of adapters; null where the model has room for none
 };
 
 constexpr int32_t kLevels = 8191;       // of an activation, on either side of zero

@@ -5,6 +5,7 @@
 
 #include "attention.h"
 #include "int8_matmul.h"
+#include "low_rank.h"
 #include "sampling.h"
 #include "thread_pool.h"
 
@@ -33,9 +34,10 @@ constexpr int64_t kWorthSharing = 16384;  // numbers that attention reads: fewer
 
 // Buffers that a thread keeps from call to call.
 struct Workspace {
-    std::vector<float> x, normed, wide, out, scores, scales;
+    std::vector<float> x, normed, wide, out, scores, scales, reduced;
     std::vector<int16_t> values;
     std::vector<KvSpan> spans;
+    RowsByPlace adapted;  // of the call
     Candidates candidates;
 
     Rows rows(int64_t count, int64_t inputs, int64_t digits) {
@@ -55,12 +57,15 @@ inline void norm(const float* x, const float* alpha, float eps, int64_t n, float
     for (int64_t i = 0; i < n; ++i) y[i] = x[i] * (alpha[i] * scale);
 }
 
-// y [rows, outputs] = x [rows, inputs] · weightᵀ · scale.
+// y [rows, outputs] = x [rows, inputs] · weightᵀ · scale, and what adapters add.
 inline void multiply(int64_t threads, const Matrix& matrix, const float* x, int64_t rows, int64_t digits,
                      Workspace& work, float* y) {
     Rows quantized = work.rows(rows, matrix.inputs, digits);
     for (int64_t row = 0; row < rows; ++row) quantize_row(x + row * matrix.inputs, quantized, row);
     int8_matmul(pool(), threads, matrix, quantized, y);
+    if (!matrix.beside || work.adapted.groups.empty()) return;
+    float* reduced = reserve(work.reduced, rows * matrix.beside->rank);
+    add_adapters(pool(), threads, *matrix.beside, work.adapted, x, matrix.inputs, matrix.outputs, reduced, y);
 }
 
 inline void add(float* x, const float* y, int64_t n) {

@@ -12,13 +12,22 @@ Workspace& work() {
     return work;
 }
 
+// For a call over rows that have adapters in these places, see RowsByPlace.
+Workspace& work(const int64_t* places, int64_t rows) {
+    work().adapted.set(places, rows);
+    return work();
+}
+
 }  // namespace
 
 extern "C" {
 
+// Of all calls, `places` [rows] are those of the rows' adapters, −1 for none; null where no row has any.
+
 // y [rows, outputs] = x [rows, inputs] · weightᵀ · scale.
-void antiphon_matmul(const Matrix* matrix, const float* x, int64_t rows, int64_t digits, int64_t threads, float* y) {
-    multiply(threads, *matrix, x, rows, digits, work(), y);
+void antiphon_matmul(const Matrix* matrix, const int64_t* places, const float* x, int64_t rows, int64_t digits,
+                     int64_t threads, float* y) {
+    multiply(threads, *matrix, x, rows, digits, work(places, rows), y);
 }
 
 // x [rows, dim] = the sum of the tables' vectors of tokens [rows, tables]; a negative token has none.
@@ -30,9 +39,9 @@ void antiphon_embed(const Table* tables, int64_t count, const int64_t* tokens, i
 }
 
 // Runs the layers on x [rows, dim], in place; rotation is [2, rows, width / 2] cosines and sines, or null.
-void antiphon_layers(const Stack* stack, const KvPointers* kv, const KvSpan* spans, const float* rotation, int64_t rows,
-                     int64_t threads, float* x) {
-    run(*stack, *kv, spans, rotation, rows, threads, work(), x);
+void antiphon_layers(const Stack* stack, const KvPointers* kv, const KvSpan* spans, const int64_t* places,
+                     const float* rotation, int64_t rows, int64_t threads, float* x) {
+    run(*stack, *kv, spans, rotation, rows, threads, work(places, rows), x);
 }
 
 // tokens [rows], drawn from logits [rows, n]; keys, temperature and top_k are [rows].
@@ -46,10 +55,11 @@ void antiphon_draw(const float* logits, int64_t n, const int64_t* keys, const fl
 // codes [codebooks, rows] after the text tokens [rows], and the logits [codebooks, rows, n] that they are drawn from;
 // hidden is [rows, inputs], keys [rows, codebooks], temperature and top_k [rows]. A code of forced [rows, codebooks]
 // that is not ungenerated takes the place of the drawn one; forced may be null.
-void antiphon_codes(const Depformer* depformer, const KvPointers* kv, const float* hidden, const int64_t* text,
-                    const int64_t* keys, const float* temperature, const int64_t* top_k, const int64_t* forced,
-                    int64_t rows, int64_t threads, int64_t* codes, float* logits) {
-    draw_codes(*depformer, *kv, hidden, text, keys, temperature, top_k, forced, rows, threads, work(), codes, logits);
+void antiphon_codes(const Depformer* depformer, const KvPointers* kv, const int64_t* places, const float* hidden,
+                    const int64_t* text, const int64_t* keys, const float* temperature, const int64_t* top_k,
+                    const int64_t* forced, int64_t rows, int64_t threads, int64_t* codes, float* logits) {
+    draw_codes(*depformer, *kv, hidden, text, keys, temperature, top_k, forced, rows, threads, work(places, rows),
+               codes, logits);
 }
 
 }  // extern "C"

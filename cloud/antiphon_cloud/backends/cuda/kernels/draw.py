@@ -57,11 +57,11 @@ def counts_from(place, first, second, third):
 
 @triton.jit
 def draw(
-    logits, keys, temperatures, top_ks, forced, tokens, cardinality, stride, keys_stride, forced_row, forced_column,
-    new_word, ungenerated, BLOCK: tl.constexpr, SCORES: tl.constexpr, FORCED: tl.constexpr,
+    logits, keys, temperatures, top_ks, forced, tokens, drawn, cardinality, stride, keys_stride, forced_row,
+    forced_column, new_word, ungenerated, BLOCK: tl.constexpr, SCORES: tl.constexpr, FORCED: tl.constexpr,
 ):  # fmt: skip
     """One program a row: a token of logits float32 [rows, cardinality], whose rows begin `stride` apart, or of
-    forced int64 [rows, 2], of these strides; see `sampling.forced_or_drawn`.
+    forced int64 [rows, 2], of these strides; see `sampling.forced_or_drawn`. Then `drawn` gets what was drawn.
 
     BLOCK logits are counted at a time, and SCORES are scored; there are fewer than 2²¹.
     """
@@ -107,6 +107,7 @@ def draw(
         equals -= tl.sum(equal, 0)
     token = token.to(tl.int64)
     if FORCED:
+        tl.store(drawn + row + tl.arange(0, 1), token)
         other = tl.where(token == new_word, 0, forced_column)
         wanted = tl.load(forced + row * forced_row + other)
         token = tl.where(wanted == ungenerated, token, wanted)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from antiphon_cloud.backends.cuda.kernels.adapters import adapted
 from antiphon_cloud.backends.cuda.kernels.joining import is_last_of
 
 
@@ -69,13 +70,16 @@ def scaled(total, scale, squares, n, outputs, inputs, eps, PRESCALE: tl.constexp
 
 @triton.jit(do_not_specialize=["rows"])
 def linear_add(
-    x, x_rows, weight, scale, residual, residual_rows, y, workspace, counters, rows, outputs, inputs, stride,
+    x, x_rows, weight, scale, residual, residual_rows, y, places, reduced, up, workspace, counters, rows, outputs,
+    inputs, stride,
     ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SPLITS: tl.constexpr, SPLIT_INPUTS: tl.constexpr,
+    RANK: tl.constexpr, FACTORS: tl.constexpr,
 ):  # fmt: skip
     """y [rows, outputs] = x [rows, inputs] · (weight [outputs, inputs] · scale [outputs])ᵀ + residual.
 
     Where `x_rows` or `residual_rows` int64 [rows] are given, x and the residual are tables, of which those rows are
-    taken; a row −1 is zeros. Rows of y begin `stride` apart.
+    taken; a row −1 is zeros. Rows of y begin `stride` apart. Here and below, see `adapted` for `places` and what goes
+    with them.
     """
     tile, part, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     m, n = tile * ROWS + tl.arange(0, ROWS), part * OUTPUTS + tl.arange(0, OUTPUTS)
@@ -97,6 +101,7 @@ def linear_add(
             total = summed(workspace + place, at, SPLITS, OUTPUTS * ROWS)
     if last:
         total = scaled(total, scale, squares, n, outputs, inputs, None, 1.0)
+        total = adapted(total, places, reduced, up, m, n, rows, outputs, outputs, RANK, FACTORS)
         inside = (m < rows)[None, :] & (n < outputs)[:, None]
         if residual is not None:
             row = row_numbers(residual_rows, m, rows)
@@ -107,9 +112,9 @@ def linear_add(
 
 @triton.jit(do_not_specialize=["rows"])
 def norm_gate(
-    x, alpha, weight, scale, y, workspace, counters, rows, hidden, inputs, eps,
+    x, alpha, weight, scale, y, places, reduced, up, workspace, counters, rows, hidden, inputs, eps,
     ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SPLITS: tl.constexpr, SPLIT_INPUTS: tl.constexpr,
-    PRESCALE: tl.constexpr,
+    PRESCALE: tl.constexpr, RANK: tl.constexpr, FACTORS: tl.constexpr,
 ):  # fmt: skip
     """y [rows, hidden] = SiLU(g) · v; g and v are halves of norm(x [rows, inputs]) · weight [2 · hidden, inputs]ᵀ."""
     tile, part, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -139,10 +144,15 @@ def norm_gate(
             values = summed(place, OUTPUTS * ROWS + at, SPLITS, SIZE)
             squares = summed(place, at_squares, SPLITS, SIZE)
     if last:
-        gates = scaled(gates, scale, squares, n, hidden, inputs, eps, PRESCALE).to(x.dtype.element_ty).to(tl.float32)
+        gates = scaled(gates, scale, squares, n, hidden, inputs, eps, PRESCALE)
+        gates = adapted(gates, places, reduced, up, m, n, rows, hidden, 2 * hidden, RANK, FACTORS)
+        gates = gates.to(x.dtype.element_ty).to(tl.float32)
         if scale is not None:
             scale += hidden
         values = scaled(values, scale, squares, n, hidden, inputs, eps, PRESCALE)
+        if up is not None:
+            up += hidden
+        values = adapted(values, places, reduced, up, m, n, rows, hidden, 2 * hidden, RANK, FACTORS)
         gated = gates / (1 + tl.exp(-gates)) * values.to(x.dtype.element_ty).to(tl.float32)
         inside = (m < rows)[None, :] & (n < hidden)[:, None]
         tl.store(y + m[None, :] * hidden + n[:, None], gated.to(y.dtype.element_ty), mask=inside)
@@ -166,9 +176,9 @@ def append(store, scales, entry, new, d, dim, inside):
 @triton.jit(do_not_specialize=["rows"])
 def norm_qkv_append(
     x, alpha, weight, scale, rotation, q, keys, values, key_scales, value_scales, slots, steps, table,
-    windows, workspace, counters, rows, inputs, eps, heads, dim, pages, position,
+    windows, places, reduced, up, workspace, counters, rows, inputs, eps, heads, dim, pages, position,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, PAGE: tl.constexpr, INPUTS: tl.constexpr, SPLITS: tl.constexpr,
-    SPLIT_INPUTS: tl.constexpr, PRESCALE: tl.constexpr,
+    SPLIT_INPUTS: tl.constexpr, PRESCALE: tl.constexpr, RANK: tl.constexpr, FACTORS: tl.constexpr,
 ):  # fmt: skip
     """Queries, keys and values of norm(x [rows, inputs]), turned by their rotation; keys and values go to their places.
 
@@ -203,6 +213,7 @@ def norm_qkv_append(
             squares = summed(place, at_squares, SPLITS, SIZE)
     if last:
         total = scaled(total, scale, squares, n, 3 * heads * dim, inputs, eps, PRESCALE)
+        total = adapted(total, places, reduced, up, m, n, rows, 3 * heads * dim, 3 * heads * dim, RANK, FACTORS)
         new = tl.trans(total).to(x.dtype.element_ty).to(tl.float32)  # [M, D]
         if rotation is not None:
             pair = tl.arange(0, WIDTH // 2)

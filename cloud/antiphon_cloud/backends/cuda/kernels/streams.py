@@ -13,17 +13,18 @@ def begin(
     slots, codes, tokens, offsets, delays, initial,
     seeds, text_temperatures, text_top_ks, audio_temperatures, audio_top_ks,
     inputs, steps, keys, row_seeds, row_text_temperatures, row_text_top_ks, row_audio_temperatures, row_audio_top_ks,
-    streams, generated, ring, STREAMS: tl.constexpr,
+    streams, generated, heard, ring, STREAMS: tl.constexpr,
 ):  # fmt: skip
-    """One program a row: see `Ops.begin`. tokens int64 [slots, streams, ring]; keys int64 [rows, generated]."""
+    """One program a row: see `Ops.begin`; `heard` streams after the generated ones are the user's. tokens int64 [slots,
+    streams, ring]; keys int64 [rows, generated]."""
     row = tl.program_id(0)
     slot = tl.load(slots + row)
     step = tl.load(offsets + slot)
     s = tl.arange(0, STREAMS)
-    known, user = s < streams, (s >= generated) & (s < streams)
+    known, user = s < streams, (s >= generated) & (s < generated + heard)
     delay = tl.load(delays + s, mask=known, other=0)
     at = tokens + (slot * streams + s) * ring
-    code = tl.load(codes + row * (streams - generated) + s - generated, mask=user, other=0)
+    code = tl.load(codes + row * heard + s - generated, mask=user, other=0)
     held = tl.load(at + step % ring, mask=known, other=0)
     held = tl.where(user & (delay == 0), code, held)
     first = tl.load(initial + s, mask=known, other=0)
@@ -71,12 +72,13 @@ def rotation(steps, frequencies, out, rows, pairs, PAIRS: tl.constexpr):
 
 
 @triton.jit
-def embed(tables, inputs, like, x, streams, dim, BLOCK: tl.constexpr):
-    """x [rows, dim]: the sum of the streams' vectors; tables int64 [streams]: addresses, of numbers as in `like`."""
+def embed(tables, inputs, like, x, streams, stride, dim, BLOCK: tl.constexpr):
+    """x [rows, dim]: the sum of the vectors of inputs int64 [rows, streams], whose rows begin `stride` apart; tables
+    int64 [streams]: addresses, of numbers as in `like`."""
     row, d = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float32)
     for stream in range(streams):
-        token = tl.load(inputs + row * streams + stream)
+        token = tl.load(inputs + row * stride + stream)
         table = tl.load(tables + stream).to(tl.pointer_type(like.dtype.element_ty))
         vector = tl.load(table + token * dim + d, mask=d < tl.where(token >= 0, dim, 0), other=0.0)
         total = (total + vector.to(x.dtype.element_ty).to(tl.float32)).to(x.dtype.element_ty).to(tl.float32)

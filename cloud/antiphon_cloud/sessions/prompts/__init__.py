@@ -1,0 +1,1 @@
+"""What a session begins with, as the rows of a history: a strategy for each family."""

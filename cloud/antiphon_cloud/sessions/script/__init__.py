@@ -1,0 +1,1 @@
+"""What a session is given to say: its words, and when the text stream holds them."""

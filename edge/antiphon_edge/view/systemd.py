@@ -1,0 +1,52 @@
+"""Tells systemd that the conversation runs (`Type=notify`), how it goes, and that it has not hung (`WatchdogSec=`)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
+
+
+class Systemd:
+    """Speaks to the service manager that has started this process; silent where none has.
+
+    Args:
+        environment: where the manager says how to be reached.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        microseconds, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+        meant = pid in ("", str(os.getpid()))
+        self.watchdog_s = int(microseconds) / 1e6 if meant and microseconds.isdecimal() else None
+        """The manager restarts a service that gives no sign for so long; None where it does not."""
+
+    def ready(self, status: str) -> None:
+        """The service has started."""
+        self._say("READY=1", f"STATUS={status}")
+
+    def status(self, status: str) -> None:
+        """What `systemctl status` shows."""
+        self._say(f"STATUS={status}")
+
+    def alive(self) -> None:
+        """A sign for the watchdog."""
+        if self.watchdog_s is not None:
+            self._say("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The service ends by itself."""
+        self._say("STOPPING=1")
+
+    def _say(self, *lines: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+                out.sendto("\n".join(lines).encode(), self._address)
+        except OSError as error:
+            logger.info("systemd does not listen at %s: %s", self._address, error)

@@ -1,0 +1,55 @@
+"""What systemd is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon_edge.view.systemd import Systemd
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.setblocking(False)
+        yield listening
+
+
+def test_a_service_says_when_it_is_ready_how_it_goes_and_when_it_ends(manager: socket.socket) -> None:
+    systemd = Systemd({"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "30000000"})
+    systemd.ready("in conversation")
+    systemd.status("reconnecting")
+    systemd.alive()
+    systemd.stopping()
+    said = [manager.recv(1024).decode() for _ in range(4)]
+    assert said == ["READY=1\nSTATUS=in conversation", "STATUS=reconnecting", "WATCHDOG=1", "STOPPING=1"]
+    assert systemd.watchdog_s == 30.0
+
+
+def test_without_a_manager_nothing_is_said() -> None:
+    systemd = Systemd({})
+    systemd.ready("in conversation")
+    systemd.alive()
+    assert systemd.watchdog_s is None
+
+
+@pytest.mark.parametrize(
+    ("pid", "watchdog_s"), [(str(os.getpid()), 2.0), ("1", None)], ids=["for us", "for another process"]
+)
+def test_the_watchdog_is_for_the_process_that_the_manager_names(pid: str, watchdog_s: float | None) -> None:
+    assert Systemd({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": pid}).watchdog_s == watchdog_s
+
+
+def test_no_sign_is_given_where_the_manager_does_not_watch(manager: socket.socket) -> None:
+    Systemd({"NOTIFY_SOCKET": manager.getsockname()}).alive()
+    with pytest.raises(BlockingIOError):
+        manager.recv(1024)
+
+
+def test_a_manager_that_is_gone_is_no_error(tmp_path: Path) -> None:
+    Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready("in conversation")
