@@ -8,14 +8,14 @@ from antiphon_edge.audio.pcm import Pcm
 
 MARGIN = 8.0  # times (9 dB) what is left of the echo: more than that is a person
 OUTLIER = 8.0  # times the usual leak: such a block says nothing about the leak
-RISE, FALL = 0.2, 0.05  # of the leak, a block: near the top of what is usual
+RISE, FALL = 0.1, 0.025  # of the leak, a block: near the top of what is usual
 MOST_LEAK = 0.15  # so that a person who speaks on is not taken for it
-DECAY = 0.3  # of the echo's power, a block: a room rings on
+DECAY = 0.55  # of the echo's power, a block: a room rings on
 AUDIBLE = 1e-5  # power: −50 dBFS
 ECHO = 1e-6  # power of an echo that tells anything
 CLIPPED = 0.98  # of full scale; no filter knows what is beyond
-HOLD_BLOCKS = 5  # after the last sign: the end of a word is soft
-NOISE_RISE = 1.02  # a block
+HOLD_BLOCKS = 10  # after the last sign: the end of a word is soft
+NOISE_RISE = 1.01  # a block
 
 
 class DoubleTalkDetector:
@@ -55,5 +55,5 @@ class DoubleTalkDetector:
         if leak < OUTLIER * self._leak:
             self._leak += (RISE if leak > self._leak else FALL) * (leak - self._leak)
         else:
-            self._leak *= 1.01
+            self._leak *= 1.005
         self._leak = min(self._leak, MOST_LEAK)
