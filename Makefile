@@ -1,5 +1,5 @@
 # Everything runs in .venv, which `make install` builds; demo, test, check and bench see to it themselves.
-# `make test` also installs PortAudio, PulseAudio and espeak-ng from Debian's packages where it may (as root, or with sudo),
+# `make test` also installs PortAudio, PulseAudio, systemd and espeak-ng from Debian's packages where it may (as root, or with sudo),
 # and Node into .venv where there is none.
 PYTHON ?= python3
 BIN := .venv/bin

@@ -18,6 +18,7 @@ from antiphon_cloud.model.config import MAX_TOP_K
 from antiphon_edge import Codec, Hearing, WavReader, WavWriter, connect
 from antiphon_edge.transport.channel import open_channel
 from tests.support.commands import COMMAND_TIMEOUT_S, call, environment, one_sentence, run, worker
+from tests.support.golden import GOLDEN
 from tools.harness.worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"  # by espeak-ng 1.51: `espeak-ng -v en-gb -s 150`
@@ -101,7 +102,7 @@ def test_talk_answers_a_wav_with_a_wav(served: Worker, codec: Codec, tiny_codec:
     with WavWriter(with_a_silent_frame, codec.spec.sample_rate_hz) as writer:
         writer.write(np.concatenate([*frames_of(SENTENCE, codec), silence]))
     assert run("antiphon-edge", "encode", "--restart", "--codec", tiny_codec, with_a_silent_frame, codes).status == 0
-    model = Path(__file__).parent / "golden/moshi-tiny"
+    model = GOLDEN / "moshi-tiny"
     replayed = call("antiphon-cloud", "replay", "--model", model, "--user-codes", codes, "--out", out, "--seed", "1")
     assert replayed.status == 0, replayed.err
     np.save(codes, np.load(out)["tokens"][:, 1:])

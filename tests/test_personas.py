@@ -79,6 +79,34 @@ async def test_a_session_with_a_prompt_goes_on_elsewhere_with_the_same_words(kin
     np.testing.assert_array_equal(said, EXPECTED[f"tokens_{kind}"])
 
 
+@pytest.mark.parametrize("mode", ["text", "dialogue"])
+async def test_a_session_with_a_prompt_and_words_to_say_goes_on_elsewhere_with_the_same_words(mode: str) -> None:
+    assert await told(mode, broken_at=5) == await told(mode)
+
+
+async def told(mode: str, broken_at: int = -1) -> list[tuple[int | None, bool, int | None]]:
+    """Text, and what of the script begins, of the replies to a session that is given words and perhaps moves."""
+    rows = []
+    async with (
+        personaplex(load_runner()) as first,
+        personaplex(load_runner()) as second,
+        connect(
+            [first.address, second.address], CODEC, sampling=GREEDY, reconnect=AT_ONCE, mode=mode, persona=TEXT
+        ) as session,
+    ):
+        await session.say("hello moshi speaks")
+        await session.finish_saying()
+        for number, frame in enumerate(user_codes()[:BROKEN_AT]):
+            if number == broken_at:
+                await first.server.stop()
+            await session.send(frame if session.listens else ())
+            reply = await session.receive()
+            assert reply is not None
+            assert (reply.codes is not None) is session.listens
+            rows.append((reply.text_token, reply.all_begun, None if reply.codes is None else int(reply.codes[0])))
+    return rows
+
+
 async def test_the_worker_lists_its_voices_and_names_them_to_whoever_asks_for_another() -> None:
     async with personaplex(load_runner()) as worker:
         described = await describe(worker.address)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 from antiphon.v1 import dialogue_pb2 as pb
 
@@ -79,9 +80,16 @@ class ScriptLog:
         """For `Open`, in a session that has taken so many steps."""
         known = self.known(steps) - self._left_out
         script = pb.Script(start=self._start)
-        for number, part in enumerate(self._parts):
-            if number < known:
-                script.says.append(part.to_message())
+        turns = groupby(islice(self._parts, known), lambda part: part.speaker)
+        for speaker, parts in turns:  # each part by itself would take more room than its text, where it is a token
+            texts: list[str] = []
+            for part in parts:
+                texts.append(part.text)
+                if part.end:
+                    script.says.add(text="".join(texts), speaker=speaker, end=True)
+                    texts = []
+            if texts:
+                script.says.add(text="".join(texts), speaker=speaker)
         script.begun.extend(pb.BegunWord(said=said, step=step) for said, step in self._begun)
         return script
 

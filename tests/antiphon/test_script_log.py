@@ -16,8 +16,23 @@ def test_another_worker_is_given_all_and_when_it_began() -> None:
     given(log, "o", end=True)
     log.begin(3, 2, first_step=0)
     assert log.to_message(10) == pb.Script(
-        says=[pb.Say(text="one tw"), pb.Say(text="o", end=True)], begun=[pb.BegunWord(said=3, step=2)]
+        says=[pb.Say(text="one two", end=True)], begun=[pb.BegunWord(said=3, step=2)]
     )
+
+
+def test_parts_are_given_together_up_to_the_end_of_a_text_or_of_a_turn() -> None:
+    """A language model's tokens, each by itself, would be more than a worker reads in one message."""
+    log = ScriptLog()
+    for text, speaker, end in [("a", 0, False), (" b", 0, False), ("", 0, True), ("c", 0, False), (" d", 1, False)]:
+        log.append(Given(text, speaker, end, 0))
+    assert list(log.to_message(0).says) == [
+        pb.Say(text="a b", end=True),
+        pb.Say(text="c"),
+        pb.Say(text=" d", speaker=1),
+    ]
+    for _ in range(10_000):
+        given(log, "ab ")
+    assert log.to_message(0).ByteSize() < 31_000
 
 
 def test_what_a_later_frame_brings_is_not_given_before_it() -> None:

@@ -18,8 +18,10 @@ from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.runner.runner import ModelRunner
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.server.worker import ServedModel
+from antiphon_cloud.serving.load import SAY_BYTES
 from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.sessions.prompts.families import strategy
+from antiphon_cloud.sessions.script.script import ScriptRules
 from tests.support.language_models import GOLDEN, expected
 from tools.harness.stepper_thread import StepperThread
 
@@ -53,9 +55,10 @@ async def personaplex(runner: ModelRunner, history_steps: int = 1000) -> AsyncIt
         Engine(StepperThread(runner), metrics=server.worker.metrics),
         CodecFolder(CODEC, ()),
         (tokenizer := Tokenizer(DIRECTORY.tokenizer)).piece,
-        Limits(runner.slots, history_steps=history_steps),
+        Limits(runner.slots, history_steps=history_steps, say_bytes=SAY_BYTES),
         prompts=strategy(runner.spec, tokenizer.encode, facts),
         voices=tuple(voice.name for voice in facts),
+        rules=ScriptRules(tokenizer.encode, code_delays=runner.config.delays[1 : 1 + runner.config.dep_q]),
     )
     await server.serve(served)
     try:

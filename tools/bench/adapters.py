@@ -27,7 +27,8 @@ from antiphon_cloud.checkpoint.load import load_model
 from antiphon_cloud.model.adapters import NONE, AdapterRoom, AdapterStore
 from antiphon_cloud.runner.device import named_dtype
 from antiphon_cloud.runner.footprint import footprint
-from antiphon_cloud.runner.runner import ModelRunner, model_spec
+from antiphon_cloud.runner.model_spec import model_spec
+from antiphon_cloud.runner.runner import ModelRunner
 from tools.bench.step import processor
 from tools.harness import random_checkpoint
 

@@ -33,7 +33,8 @@ from antiphon_cloud.runner.cost import cost, number_of_products
 from antiphon_cloud.runner.device import named_dtype
 from antiphon_cloud.runner.footprint import check_fits, footprint
 from antiphon_cloud.runner.gpus import Hardware
-from antiphon_cloud.runner.runner import ModelRunner, model_spec
+from antiphon_cloud.runner.model_spec import model_spec
+from antiphon_cloud.runner.runner import ModelRunner
 from tools.harness.process_memory import memory_bytes
 
 WARM_UP = 3

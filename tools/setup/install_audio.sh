@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a microphone and a speaker need from the system, before `pip install .[edge,audio]`:
-# PortAudio's headers and a compiler (PyAudio has no Linux wheels); with --test a PulseAudio to test against, and espeak-ng,
+# PortAudio's headers and a compiler (PyAudio has no Linux wheels); with --test a PulseAudio to test against, systemd,
+# whose analyzer reads the unit of a box, and espeak-ng,
 # whose voices train the number clerk.
 #
 #   tools/setup/install_audio.sh [--test]
@@ -12,7 +13,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 packages=(portaudio19-dev python3-dev gcc)
 case "${1-}" in
     "") ;;
-    --test) packages+=(pulseaudio libasound2-plugins pulseaudio-utils espeak-ng) ;;
+    --test) packages+=(pulseaudio libasound2-plugins pulseaudio-utils espeak-ng systemd) ;;
     *) echo "usage: tools/setup/install_audio.sh [--test]" >&2; exit 2 ;;
 esac
 

@@ -82,8 +82,8 @@ def replay_command(
     from antiphon_cloud.checkpoint.load import is_int8
     from antiphon_cloud.codec.silence import with_silence
     from antiphon_cloud.runner.device import named_dtype, step_dtype
+    from antiphon_cloud.runner.model_spec import model_spec
     from antiphon_cloud.runner.replay import replay
-    from antiphon_cloud.runner.runner import model_spec
     from antiphon_cloud.runner.settings import DEFAULT
     from antiphon_cloud.serving.cpu_quota import usable_cpus
     from antiphon_cloud.serving.prompts import offline_prompt

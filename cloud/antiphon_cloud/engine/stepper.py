@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +189,8 @@ class Stepper:
                 ready.append((slot, frame))
             except DeviceLostError:
                 raise
+            except PreconditionError as error:
+                self._socket.send(Failed(begin.generation, str(error), unmet=True))
             except Exception as error:  # of any kind: only this session ends
                 logger.exception("starting a session in slot %d failed", begin.row)
                 self._socket.send(Failed(begin.generation, f"the session could not be started: {error}"))
@@ -289,8 +291,11 @@ class Stepper:
             if slot.prefill is None:
                 assert begin.history is not None, "only such a session is queued"
                 slot.fresh = False
+                settings = begin.settings
+                if slot.loading is not None:
+                    settings = replace(settings, adapter_sha256=slot.loading.sha256)
                 slot.prefill = self._runner.resume(
-                    begin.row, begin.seed, begin.sampling, begin.history.tokens(), begin.settings
+                    begin.row, begin.seed, begin.sampling, begin.history.tokens(), settings
                 )
                 self._adapt(begin)
                 begin.history = None
@@ -303,6 +308,9 @@ class Stepper:
                 return
         except DeviceLostError:
             raise
+        except PreconditionError as error:
+            self._socket.send(Failed(begin.generation, str(error), unmet=True))
+            self._prefills.discard(begin.owner, slot)
         except Exception as error:  # of any kind: only this session ends
             logger.exception("rebuilding a session in slot %d failed", begin.row)
             self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {error}"))

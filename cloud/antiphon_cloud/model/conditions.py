@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from antiphon_cloud.model.conditioners import MAX_VOICES, VOICE_STEPS, Conditioner
 from antiphon_cloud.model.config import LMConfig
-from antiphon_cloud.model.layers import attention
+from antiphon_cloud.model.layers import Embedding, attention
 
 MAX_PERIOD = 10_000.0  # of the positions of what is attended to
 
@@ -25,7 +25,7 @@ class ConditionWeights(nn.Module):
 
     def __init__(self, conditioner: Conditioner, dim: int) -> None:
         super().__init__()
-        self.embed = nn.Embedding(conditioner.lut.n_bins + 1, conditioner.dim) if conditioner.lut else None
+        self.embed = Embedding(conditioner.lut.n_bins + 1, conditioner.dim) if conditioner.lut else None
         self.output_proj = nn.Linear(conditioner.dim, dim, bias=False)  # not in int8: it is used once a session
         self.learnt_padding = nn.Parameter(torch.empty(1, 1, dim))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,33 +31,15 @@ from antiphon_cloud.runner import card
 from antiphon_cloud.runner.adapters import AdapterLoading, Adapters
 from antiphon_cloud.runner.conditions import SlotConditions
 from antiphon_cloud.runner.footprint import check_fits, footprint, pool_that_fits
-from antiphon_cloud.runner.graphs import PACKED_HEAD, GraphRunner, pack_outputs
+from antiphon_cloud.runner.graphs import GraphRunner, pack_outputs
+from antiphon_cloud.runner.model_spec import model_spec
 from antiphon_cloud.runner.page_pool import PagePool, PoolShape
 from antiphon_cloud.runner.prefill import Prefill, PromptPrefill
 from antiphon_cloud.runner.prompt_cache import PromptCache
 from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
+from antiphon_cloud.runner.step_result import StepResult
 
 PREFILL_KINDS = (1, 2, 17, 33, MOST_ROWS + 1)  # steps of chunks: one for each way in which a GPU multiplies them
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """A step's aligned output, one row for each slot that stepped; −2 while the delays hold it back."""
-
-    text: npt.NDArray[np.int32]  # [n]
-    codes: npt.NDArray[np.int32]  # [n, model_codebooks]
-    finite: npt.NDArray[np.bool_]  # [n]: whether the logits were numbers; if not, the row means nothing
-    fed: npt.NDArray[np.int32]  # [n]: the text token that the step put into its stream, before any delay
-    drawn_text: npt.NDArray[np.int32]  # [n]: the token that was drawn for it
-    heads: npt.NDArray[np.float32]  # [n, heads]: the probability of each extra head's first class
-
-    @classmethod
-    def unpack(cls, packed: npt.NDArray[np.int32], codebooks: int) -> StepResult:
-        """The result that `pack_outputs` holds."""
-        end = PACKED_HEAD + codebooks
-        heads = np.ascontiguousarray(packed[:, end:]).view(np.float32)
-        finite, fed, drawn, text = packed[:, :PACKED_HEAD].T
-        return cls(text, packed[:, PACKED_HEAD:end], finite.astype(np.bool_), fed, drawn, heads)
 
 
 class ModelRunner:
@@ -262,7 +244,7 @@ class ModelRunner:
         steps = settings.prompt_steps - self.config.max_delay
         if not 0 < steps <= self.window(slot):
             return PromptPrefill(embedded=embedded)
-        key = (settings.prompt_sha256, settings.adapter, tuple(sorted(settings.conditions.items())))
+        key = (settings.prompt_sha256, settings.adapter_sha256, tuple(sorted(settings.conditions.items())))
         ring, kept = self.state.ring, self.prompts.get(key)
         with card.faults(self._device), torch.inference_mode():
             if kept is not None:
@@ -395,31 +377,3 @@ class ModelRunner:
         value: Tensor = getattr(output, name)
         tapped: npt.NDArray[np.float32] = value.cpu().numpy()[:count]
         return tapped
-
-
-def model_spec(directory: ModelDirectory, dtype: torch.dtype, random_weights: bool = False) -> ModelSpec:
-    """The directory's model as sessions see it, with weights held in `dtype`."""
-    config = directory.config
-    personaplex = config.model_type == PERSONAPLEX
-    return ModelSpec(
-        name=directory.name,
-        model_type=config.model_type,
-        user_codebooks=config.lm.user_codebooks,
-        model_codebooks=config.lm.dep_q,
-        cardinality=config.lm.card,
-        text_cardinality=config.lm.text_card,
-        delay_steps=0 if personaplex else config.lm.max_delay,  # a prompt has come before the first frame, always
-        context_steps=config.lm.context,
-        sampling=config.sampling,
-        weights=str(dtype).removeprefix("torch."),
-        random_weights=random_weights,
-        text_padding_token=config.lm.existing_text_padding_id,
-        silence_before_ms=round(1000 * config.silence_before_s),
-        silence_after_ms=round(1000 * config.silence_after_s),
-        text_delay_ms=round(1000 * config.text_delay_s),
-        hears_pauses=config.lm.hears_pauses,
-        sound_delay_steps=config.sound_delay_steps,
-        speakers=config.speakers,
-        takes_voice=personaplex or bool(config.lm.fuser.cross),
-        takes_text=personaplex or config.model_type == "stt",
-    )

@@ -13,6 +13,7 @@ class SessionSettings:
     conditions: Mapping[str, str] = field(default_factory=dict)  # name → value
     voices: tuple[str, ...] = ()  # of the speakers of a script
     adapter: str = ""
+    adapter_sha256: bytes = b""  # of what is there under that name; the stepper knows it
     prompt_steps: int = 0  # at the beginning of its history, before frame 0
     prompt_sha256: bytes = b""  # of all that the prompt stands for
 

@@ -63,7 +63,10 @@ class OpenRequested:
     @property
     def past(self) -> HistoryTokens | None:
         """The session's tokens with its prompt's before them; None for a session that begins with nothing."""
-        return self.prompt.before(self.history) if self.prompt is not None and self.prompt.steps else self.history
+        if self.prompt is None or not self.prompt.steps:
+            return self.history
+        past = self.prompt.before(self.history)
+        return past if self.script is None else self.script.after_prompt(past)
 
     @property
     def settings(self) -> SessionSettings:

@@ -66,6 +66,8 @@ class Session:
         self._newest = (history.steps if history is not None else 0) - 1  # frame that was submitted
         self._frames: deque[tuple[int, Codes, Forcing]] = deque(maxlen=replies_kept)
         self._replies: deque[Reply] = deque(maxlen=replies_kept)
+        self.settings = request.settings
+        """What the model was told."""
         self.script = request.script
         """What it is given to say; None where the model only listens."""
         self._failure: AntiphonError | None = None
@@ -149,4 +151,5 @@ class Session:
 
     def _frame(self, sequence: int) -> tuple[Codes, Forcing]:
         """A frame that was stepped, and what its step was forced to."""
-        return next((codes, forcing) for number, codes, forcing in self._frames if number == sequence)
+        _, codes, forcing = self._frames[sequence - self._frames[0][0]]  # they follow one another
+        return codes, forcing

@@ -75,7 +75,7 @@ class SessionTable:
             raise PermissionDeniedError("open.resume_token: the session belongs to another client: open a new one")
         if session.call is not None:
             session.take_over(self._clock())
-        if not session.can_resume(request.history.steps):
+        if not session.can_resume(request.history.steps) or session.settings != request.settings:
             self._end(session)
             return None
         if session in self._detached:

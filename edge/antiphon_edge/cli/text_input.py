@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import io
 import os
 import sys
 import threading
@@ -15,7 +16,7 @@ READ_AHEAD = 4  # parts of a pipe: the rest waits in it
 
 async def standard_input() -> AsyncIterator[str]:
     """The text of standard input in whatever parts it comes, read by a thread of its own; what is no UTF-8 becomes
-    U+FFFD. The thread outlives this where nothing more comes: it ends with the program."""
+    U+FFFD, and each end of line "\\n". The thread outlives this where nothing more comes: it ends with the program."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[bytes] = asyncio.Queue()  # bounded by `room`
     room = threading.Semaphore(READ_AHEAD)
@@ -32,7 +33,8 @@ async def standard_input() -> AsyncIterator[str]:
                 return
 
     threading.Thread(target=read, name="antiphon-text", daemon=True).start()
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    # An end of line in two characters may come in two parts, and is one.
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
     while data := await queue.get():
         room.release()
         yield decoder.decode(data)
@@ -48,5 +50,5 @@ async def turns(parts: AsyncIterator[str], speakers: int) -> AsyncIterator[tuple
             continue
         for line in part.splitlines(keepends=True):
             yield line, speaker
-            if line.endswith(("\n", "\r")):
+            if line.endswith("\n"):
                 speaker = (speaker + 1) % speakers

@@ -144,7 +144,7 @@ class Journal:
         said = self._begin_word(message)
         # uvloop's clock counts whole milliseconds
         reply = self._reply(message, time.perf_counter() - frame.appended_s, said, all_begun)
-        self.history.append(frame.codes, reply.text_token, message.codes)
+        self.history.append(frame.codes, reply.text_token, b"" if reply.codes is None else message.codes)
         self._replies.append(reply)
         self._news.set()
         self._check_finished()

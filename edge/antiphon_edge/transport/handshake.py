@@ -84,7 +84,9 @@ def check_opened(opened: pb.Opened, request: pb.Open, address: str) -> None:
             f"the worker at {address} does not run its model with the adapter {request.adapter!r}: connect to another "
             "worker"
         )
-    if request.HasField("prompt") and not opened.prompt_sha256:
+    prompt = request.prompt
+    asked = prompt.voices or prompt.voice_codes or prompt.text.strip() or prompt.sha256
+    if asked and not opened.prompt_sha256:
         raise PreconditionError(
             f"the worker at {address} is of an earlier version and takes neither voice nor persona: connect to another "
             "worker"

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -59,14 +60,15 @@ def controls(mute: Mute, feed: Callable[[bytes], None], standard_input: int | No
         standard_input: its descriptor; None where something else reads it.
     """
     loop = asyncio.get_running_loop()
-    if hasattr(signal, "SIGUSR1"):
+    hears_signals = hasattr(signal, "SIGUSR1") and threading.current_thread() is threading.main_thread()
+    if hears_signals:
         loop.add_signal_handler(signal.SIGUSR1, mute.toggle)
     stop = _read(loop, feed, standard_input) if standard_input is not None else _nothing
     try:
         yield
     finally:
         stop()
-        if hasattr(signal, "SIGUSR1"):
+        if hears_signals:
             loop.remove_signal_handler(signal.SIGUSR1)
 
 

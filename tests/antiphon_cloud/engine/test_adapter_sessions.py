@@ -77,6 +77,17 @@ async def test_a_resumed_session_has_its_adapter_or_is_refused(server: StubServe
     assert "open.adapter_sha256" in (error.details() or "")
 
 
+async def test_what_is_kept_of_a_prompt_is_of_the_adapter_that_is_there_now(server: StubServer, tmp_path: Path) -> None:
+    """A file that changes is another adapter, under the same name."""
+    request, kept_for = resuming(4), []
+    request.open.adapter = "a"
+    for text in ("a", "another a"):
+        (tmp_path / "a.safetensors").write_text(text)
+        await converse(server.address, request, frame(4))
+        kept_for.append(server.runner.settings.adapter_sha256)
+    assert kept_for == [SHA256, hashlib.sha256(b"another a").digest()]
+
+
 async def test_the_sdk_asks_by_name_and_hears_of_those_that_are_there(server: StubServer) -> None:
     with pytest.raises(PreconditionError, match="no adapter 'x' is here; there are a, b"):
         async with connect(server.address, CODEC, adapter="x"):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from antiphon.errors import AntiphonError, UnavailableError
+from antiphon.errors import AntiphonError, PreconditionError, UnavailableError
 from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine.engine import Engine
@@ -178,6 +178,27 @@ async def test_a_prefill_that_fails_ends_its_session_alone(caplog: pytest.LogCap
         engine.submit(good, 0, CODES)
         assert (await receive(outbox)).sequence == 0
     assert "rebuilding a session" in caplog.text
+
+
+@pytest.mark.parametrize("steps", [0, 1], ids=["new", "rebuilt"])
+async def test_a_session_that_asks_for_what_is_not_there_hears_so_itself(
+    steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    history = HistoryTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
+    outbox: Outbox = asyncio.Queue()
+    async with running(StubRunner(fail_on_seed=13, fault=PreconditionError)) as engine:
+        slot = engine.take(13, Sampling(), outbox.put_nowait, "anyone", history if steps else None)
+        if not steps:
+            engine.submit(slot, 0, CODES)
+        told = await asyncio.wait_for(outbox.get() if not steps else _error_of(slot), 10)
+    assert isinstance(told, PreconditionError)
+    assert str(told) == "the stub was told to fail"
+    assert "Traceback" not in caplog.text
+
+
+async def _error_of(slot: Slot) -> BaseException | None:
+    await asyncio.wait((slot.ready,))
+    return slot.ready.exception()
 
 
 async def test_a_session_that_leaves_amid_its_prefill_is_forgotten() -> None:

@@ -88,8 +88,8 @@ def test_steps_and_teacher_forcing_agree(changes: dict[str, object]) -> None:
 
 def test_the_zero_token_embeds_to_zeros_and_is_masked() -> None:
     model = random_model(replace(MICRO, depformer_low_rank_embeddings=4))
-    assert not model.text_emb(torch.tensor([[ZERO]])).any()
-    assert not model.depformer_text_emb(torch.tensor([[ZERO]])).any()
+    assert not model.text_emb(torch.tensor([[ZERO]]), model.dtype).any()
+    assert not model.depformer_text_emb(torch.tensor([[ZERO]]), model.dtype).any()
     tokens = torch.zeros(1, MICRO.streams, 8, dtype=torch.int64)
     tokens[:, 0, 3] = tokens[:, 1, 4] = ZERO
     forced = forced_output(model, tokens)

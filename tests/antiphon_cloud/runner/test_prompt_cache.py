@@ -67,7 +67,7 @@ def test_another_prompt_another_adapter_and_another_condition_are_computed() -> 
     runner = micro_runner(2, ROOMY, prompt_cache_bytes=1 << 20)
     begin(runner, 0)
     assert begin(runner, 1, b"two", seed=1) == STEPS
-    settings = SessionSettings(adapter="a", prompt_steps=STEPS, prompt_sha256=b"one")
+    settings = SessionSettings(adapter="a", adapter_sha256=b"a", prompt_steps=STEPS, prompt_sha256=b"one")
     assert runner.resume(1, 7, GREEDY, prompt(runner), settings).left == STEPS
 
 
@@ -87,7 +87,7 @@ def test_without_memory_for_them_prompts_are_computed_each_time() -> None:
 def test_what_is_kept_takes_as_much_as_was_planned_for_it() -> None:
     runner = micro_runner(2, ROOMY, torch.int8, prompt_cache_bytes=1 << 20)
     begin(runner, 0)
-    entries = runner.prompts.get((b"one", "", ()))
+    entries = runner.prompts.get((b"one", b"", ()))
     assert entries is not None
     assert runner.prompts.size_bytes == sum(tensor.nbytes for tensor in entries) == (STEPS - 2) * runner._step_bytes
 

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,12 +62,13 @@ async def sessions(
         await engine.stop()
 
 
+def past(step: int) -> HistoryTokens:
+    return HistoryTokens(step, np.zeros((step, 8), np.int32), np.zeros(step, np.int32), np.zeros((step, 8), np.int32))
+
+
 def again(session: Session, step: int) -> OpenRequested:
     """What the edge of a session that stands at `step` sends when it comes back."""
-    history = HistoryTokens(
-        step, np.zeros((step, 8), np.int32), np.zeros(step, np.int32), np.zeros((step, 8), np.int32)
-    )
-    return OpenRequested(seed=3, sampling=Sampling(), history=history, resume_token=session.resume_token)
+    return OpenRequested(seed=3, sampling=Sampling(), history=past(step), resume_token=session.resume_token)
 
 
 async def talk(session: Session, *steps: int) -> None:
@@ -90,6 +92,17 @@ async def test_a_session_whose_stream_broke_goes_on_in_its_slot_at_any_step_that
             await talk(session, *range(step, 6))
         assert len(runner.batches) == 6  # no frame was stepped twice
         await talk(session, 6)
+
+
+@pytest.mark.parametrize(
+    "other", [{"adapter": "a"}, {"conditions": {"mood": "glad"}}, {"prompt": Prompt(past(0), b"two")}]
+)
+async def test_an_edge_that_asks_for_another_model_than_it_began_with_starts_from_its_history(other: Any) -> None:
+    async with sessions(slots=1) as table:
+        session = table.open(NEW, KITCHEN, call := Call())
+        await talk(session, 0, 1)
+        table.leave(session, call, detach=True)
+        assert table.resume(replace(again(session, 2), **other), KITCHEN, Call()) is None
 
 
 async def test_frames_that_come_again_must_be_the_same() -> None:

@@ -36,6 +36,14 @@ async def taken(log: Journal) -> Reply:
     return found
 
 
+async def test_codes_that_a_reply_cannot_have_are_not_kept() -> None:
+    """A row of another length would make the rest of the history mean something else."""
+    log = journal()
+    log.append(packed(0))
+    log.answer(pb.ConverseResponse(codes=b"\x01" * 5))
+    assert len(log.history.row(0)) == len(log.history.to_message().rows) == log.history.layout.size_bytes
+
+
 async def test_replies_answer_the_frames_in_their_order() -> None:
     log = journal()
     assert [log.append(packed(number)) for number in range(3)] == [0, 1, 2]

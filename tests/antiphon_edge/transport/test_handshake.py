@@ -29,3 +29,8 @@ def test_a_worker_that_begins_without_the_persona_is_refused() -> None:
     """One of an earlier version does not know the field, and would talk as somebody else."""
     with pytest.raises(PreconditionError, match="worker at here is of an earlier version and takes neither voice nor"):
         check_opened(pb.Opened(), pb.Open(prompt=pb.Prompt(text="You are kind")), "here")
+
+
+def test_a_prompt_without_anything_in_it_is_nothing_that_a_worker_could_miss() -> None:
+    opened = pb.Opened(model=SPEC.to_message(), limits=pb.Limits(max_frames_in_flight=1))
+    check_opened(opened, pb.Open(prompt=pb.Prompt(text=" \n")), "here")

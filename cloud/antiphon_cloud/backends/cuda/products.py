@@ -22,7 +22,7 @@ REDUCE = Kernel("adapters", "reduce")
 COUNTERS = 1 << 14  # outputs that programs share: tiles of a matrix times tiles of rows, rows times heads
 FLOAT16_PRESCALE = 2.0**-6  # of a norm's inputs, which are multiplied before the norm: beyond 65,504 is no float16
 STAGES = 4  # of a loop over inputs, that are read ahead
-FACTORS, FACTOR_INPUTS = 8, 1024  # of adapters, that a program takes at a time
+FACTORS, FACTOR_INPUTS = 8, 1024  # of adapters, that a program reduces at a time
 
 
 class Weights(NamedTuple):
@@ -101,7 +101,7 @@ class Products:
             *x, *weights, *(residual or (None, None)), y, *adapters.tensors,
             *self._shared(cut, rows, cut.block_outputs), rows, outputs, inputs, y.stride(0),
             ROWS=tile_rows, OUTPUTS=cut.block_outputs, INPUTS=cut.block_inputs, SPLITS=cut.splits,
-            SPLIT_INPUTS=cut.split_inputs, RANK=adapters.rank, FACTORS=FACTORS,
+            SPLIT_INPUTS=cut.split_inputs, RANK=adapters.rank, FACTORS=_factors(tile_rows),
             num_warps=_warps(cut.block_outputs, tile_rows), num_stages=STAGES,
             reads=(
                 rows * inputs * x.values.element_size(), weights.scale, y if residual else 0, adapters.bytes(outputs)
@@ -123,7 +123,7 @@ class Products:
             x, norm.alpha, *weights, y, *adapters.tensors, *self._shared(cut, rows, 2 * cut.block_outputs + 1),
             rows, hidden, inputs, norm.eps,
             ROWS=tile_rows, OUTPUTS=cut.block_outputs, INPUTS=cut.block_inputs, SPLITS=cut.splits,
-            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=FACTORS,
+            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=_factors(tile_rows),
             num_warps=8 if weights.scale is not None else _warps(2 * cut.block_outputs, tile_rows),
             num_stages=3 if tile_rows <= 32 else 2,
             reads=(x, norm.alpha, weights.scale, adapters.bytes(outputs)), writes=(y,),
@@ -160,13 +160,16 @@ class Products:
         tile_rows = block_rows(rows)
         entries, floats = rows * 2 * heads * places.entry_bytes, weights.scale is None
         adapters = self._reduced(x, norm, beside)
+        warps = 4 if floats else _warps(width, tile_rows)
+        if beside is not None and width * tile_rows >= 64 * 64:
+            warps = 8
         NORM_QKV_APPEND.launch(
             (-(-rows // tile_rows), cut.tiles, cut.splits),
             x, norm.alpha, *weights, rotation, q, *places.tensors, *adapters.tensors,
             *self._shared(cut, rows, width + 1), rows, inputs, norm.eps, heads, dim, places.pages, places.position,
             ROWS=tile_rows, WIDTH=width, PAGE=places.page, INPUTS=cut.block_inputs, SPLITS=cut.splits,
-            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=FACTORS,
-            num_warps=4 if floats else _warps(width, tile_rows),
+            SPLIT_INPUTS=cut.split_inputs, PRESCALE=_prescale(x), RANK=adapters.rank, FACTORS=_factors(tile_rows),
+            num_warps=warps,
             num_stages=STAGES if tile_rows <= 32 else 3 if floats else 2,
             reads=(x, norm.alpha, rotation, weights.scale, adapters.bytes(outputs)), writes=(q, entries),
             matrix=readings(rows) * weights.values.nbytes, multiplications=rows * outputs * inputs,
@@ -229,6 +232,11 @@ class TritonLinear(Int8Linear):
 
 def _prescale(x: Tensor) -> float:
     return FLOAT16_PRESCALE if x.dtype == torch.float16 else 1.0
+
+
+def _factors(rows: int) -> int:
+    """Of adapters, whose reads do not wait for each other in a program of so many rows; likewise by its registers."""
+    return max(1, 64 // rows)
 
 
 def _warps(outputs: int, rows: int) -> int:

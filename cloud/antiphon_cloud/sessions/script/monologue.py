@@ -64,7 +64,7 @@ class MonologueMachine:
             return not (state.rest or state.queued or state.forced) and bool(
                 state.active or text.entries or text.complete
             )
-        return state.padded < HOLD_STEPS
+        return bool(state.forced) or state.padded < HOLD_STEPS
 
     def begin_midway(self) -> None:
         """See `Machine`."""

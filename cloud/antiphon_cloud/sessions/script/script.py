@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from antiphon_cloud.sessions.script.machine import Chance, Machine, Outcome
 from antiphon_cloud.sessions.script.monologue import MonologueMachine
 from antiphon_cloud.sessions.script.speech import SpeechMachine
 from antiphon_cloud.sessions.script.writing import WritingMachine
+
+LONGEST_START = 2**53  # characters: no session says as many, and all that is counted on from there fits 64 bits
+MOST_REPLAYED = 2**17  # steps; an edge keeps 64 words and pauses from before its history, a pause of 750 steps at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,14 @@ class Script:
         mode: of the session, which decides the rules by which words begin.
         say_bytes: UTF-8 that may wait to be said.
         start: characters that came before and are left out.
+
+    Raises:
+        ProtocolError: more characters than any session says.
     """
 
     def __init__(self, model: ModelSpec, rules: ScriptRules, mode: pb.Mode, say_bytes: int, start: int = 0) -> None:
+        if start > LONGEST_START:
+            raise ProtocolError(f"open.script.start: {start} is more than any session says ({LONGEST_START})")
         self._model = model
         self._rules = rules
         self._say_bytes = say_bytes
@@ -84,6 +92,7 @@ class Script:
         delays = rules.code_delays or (0,) * model.model_codebooks
         sound_delay = model.sound_delay_steps if speaks_only else 0
         self._drawn_from = np.array([sound_delay and sound_delay + delay for delay in delays], np.int32)  # [K]
+        self._sounds_from = int(self._drawn_from.max(initial=0))  # the step from which all are drawn
         self._step = 0  # the next one
 
     @property
@@ -114,7 +123,7 @@ class Script:
         """What the next step is forced to."""
         machine, chance = self._machine, self._machine.chance
         text = (machine.fed(chance is not Chance.NEVER), machine.fed(chance is Chance.ALWAYS))
-        free = text == (UNGENERATED, UNGENERATED) and not self._written and (self._step >= self._drawn_from).all()
+        free = text == (UNGENERATED, UNGENERATED) and not self._written and self._step >= self._sounds_from
         return Forcing(None if free else self._row(self._step, *text), chance)
 
     def advance(self, event: bool, text_token: int) -> Outcome:
@@ -154,6 +163,16 @@ class Script:
             )
         return self._held(history, fed)
 
+    def after_prompt(self, past: HistoryTokens) -> HistoryTokens:
+        """The tokens of a session that began with a prompt: in writing, the frame that the prompt leaves half made has
+        no more codes, as the edge is told none that another worker could go on with."""
+        hidden = past.forced if past.forced is not None else self._row(0, UNGENERATED, UNGENERATED)[None][:0]
+        missing = self._delay - len(hidden)
+        if not self._written or missing <= 0:
+            return past
+        silent = np.tile(self._row(0, UNGENERATED, UNGENERATED), (missing, 1))
+        return replace(past, forced=np.concatenate((silent, hidden)))
+
     def _check_speaker(self, say: pb.Say) -> None:
         if say.speaker and say.speaker >= self._model.speakers:
             raise ProtocolError(
@@ -170,7 +189,7 @@ class Script:
         known."""
         machine, fed, delay = self._machine, dict[int, int](), self._delay
         events = sorted(begun)
-        step = 0
+        step = replayed = 0
         if not from_start:
             step = events[0] if events else history.steps
             machine.begin_midway()
@@ -192,6 +211,12 @@ class Script:
                 )
             at += event
             step += 1
+            replayed += 1
+            if replayed > MOST_REPLAYED:
+                raise ProtocolError(
+                    f"open.script.begun: more than {MOST_REPLAYED} steps of it to take again: leave out what began "
+                    "long before open.history.rows"
+                )
         self._step = history.steps
         return fed
 
@@ -205,7 +230,7 @@ class Script:
         if self._written:
             codes = np.full((len(history), model.model_codebooks), ZERO, np.int32)
             user = np.full((len(history), model.user_codebooks), ZERO, np.int32)
-        elif len(self._drawn_from) and self._drawn_from.any():
+        elif self._sounds_from:
             codes[: max(0, model.sound_delay_steps - frames.start)] = ZERO
         hidden = range(max(history.first, history.steps - delay), history.steps)
         rows = [self._row(step, *[fed.get(step, UNGENERATED)] * 2) for step in hidden]

@@ -13,6 +13,7 @@ from antiphon_cloud.model.kv_ring import Paging
 from antiphon_cloud.model.ops import Ops
 from antiphon_cloud.model.state import BatchState
 from antiphon_cloud.runner.graphs import GraphRunner
+from antiphon_cloud.runner.step_result import StepResult
 from tests.support.language_models import MICRO, in_int8, micro_runner, random_model
 
 STEPS = 7  # the ring of 6 wraps
@@ -38,7 +39,11 @@ def test_it_draws_the_runners_tokens(int8: bool, kv_dtype: torch.dtype | None) -
         step = GraphRunner(CudaOps(model), state)
         for frame, result in zip(codes, wanted, strict=True):
             step.run(SLOTS, frame.astype(np.int64))
-            np.testing.assert_array_equal(step.wait()[:, :-1], np.column_stack((result.text, result.codes)))
+            found = StepResult.unpack(step.wait(), MICRO.dep_q)
+            np.testing.assert_array_equal(found.text, result.text)
+            np.testing.assert_array_equal(found.codes, result.codes)
+            np.testing.assert_array_equal(found.drawn_text, result.drawn_text)
+            assert found.finite.all()
 
 
 @pytest.mark.parametrize("window", [9, 3], ids=["whole context", "closed ring"])

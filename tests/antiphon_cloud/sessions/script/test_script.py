@@ -11,6 +11,7 @@ from antiphon.errors import ProtocolError
 from antiphon.history import HistoryTokens
 from antiphon.spec import ModelSpec, Sampling
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.sessions.script.machine import Chance
 from antiphon_cloud.sessions.script.script import Script
 from tests.support.speakers import SOUND_DELAY, rules
 
@@ -78,3 +79,37 @@ def test_a_session_of_years_takes_no_longer_to_go_on_with(mode: pb.Mode) -> None
 def test_too_much_may_not_wait_elsewhere_either() -> None:
     with pytest.raises(ProtocolError, match=r"^open\.script\.says: 101 bytes wait to be said"):
         script().go_on(pb.Script(says=[pb.Say(text="x" * 101)]), history(0))
+
+
+def live(given: Script, steps: int) -> list[tuple[int, int]]:
+    """What begins in so many steps in which the model draws nothing but padding."""
+    events = []
+    for step in range(steps):
+        event = given.forcing().chance is Chance.ALWAYS
+        if (said := given.advance(event, 3).said) is not None:
+            events.append((said, step))
+    return events
+
+
+@pytest.mark.parametrize("steps", [20, 60, 110])
+def test_another_worker_goes_on_amid_a_long_pause_of_a_dialogue_and_after_it(steps: int) -> None:
+    say, first = pb.Say(text='one <break time="5s"/> two', end=True), script(TALKER, pb.MODE_DIALOGUE)
+    first.add(say)
+    events = live(first, steps)
+    second = script(TALKER, pb.MODE_DIALOGUE)
+    second.go_on(pb.Script(says=[say], begun=begun(*events)), history(steps, model=TALKER))
+    assert live(second, 100) == live(first, 100)
+
+
+def test_pauses_of_hours_are_not_taken_again_step_by_step() -> None:
+    """Whoever claims that they came before the history would hold up everybody else."""
+    count, given = 200, Script(TALKER, rules(), pb.MODE_DIALOGUE, 10_000)
+    given.add(say := pb.Say(text="one" + '<break time="60s"/>' * count, end=True))
+    events = live(given, steps := 752 * count)
+    with pytest.raises(ProtocolError, match=r"^open\.script\.begun: more than 131072 steps"):
+        script(TALKER, pb.MODE_DIALOGUE).go_on(pb.Script(says=[say], begun=begun(*events)), history(steps, 50, TALKER))
+
+
+def test_a_script_that_claims_more_characters_than_can_be_counted_is_refused() -> None:
+    with pytest.raises(ProtocolError, match=r"^open\.script\.start: 18446744073709551615 is more than any"):
+        script(start=2**64 - 1)
