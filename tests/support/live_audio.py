@@ -23,7 +23,7 @@ import numpy as np
 import pyaudio
 
 from antiphon_edge import DeviceChange, Microphone, Speaker, list_devices
-from antiphon_edge.audio.far_end import FarEnd
+from antiphon_edge.audio.echo.far_end import FarEnd
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.errors import AudioDeviceError
 

@@ -1,4 +1,4 @@
-"""A conversation through a loudspeaker, in lockstep: codec, worker, canceller and playout are real, room and time are not.
+"""A conversation through a loudspeaker, in lockstep: codec, worker, canceller and playout are real, room and time not.
 
 The clocks of the microphone and the speaker are simulated, so that a conversation runs as fast as the machine computes,
 and its outcome is the same each time.
@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from antiphon_edge import Codec, EchoCanceller, connect
-from antiphon_edge.audio.canceller import VoiceProcessing, VoiceProcessor
-from antiphon_edge.audio.far_end import FarEnd
-from antiphon_edge.audio.interpolation import TAPS, interpolate
+from antiphon_edge.audio.echo.far_end import FarEnd
+from antiphon_edge.audio.echo.interpolation import TAPS, interpolate
+from antiphon_edge.audio.echo.processor import VoiceProcessing, VoiceProcessor
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm
 from antiphon_edge.audio.playout import PlayoutBuffer
-from antiphon_edge.audio.tuning import tuning_sound
 from antiphon_edge.talk.hearing import Hearing
 from tools.demo.conversation import Heard, Listener, frames_of
 from tools.talk.room import RATE, Echo, Room
@@ -30,7 +29,7 @@ FRAME = 1920
 
 @dataclass(frozen=True)
 class Sounds:
-    """What a canceller was given and what it gave, [n] each, after the room was learnt."""
+    """What a canceller was given and what it gave, [n] each."""
 
     person: Pcm
     echo: Pcm
@@ -78,17 +77,9 @@ class Box:
             kept.append(pcm)
         return near
 
-    def tune(self) -> None:
-        """Learns the room, as a conversation does before it begins."""
-        for frame in frames_of(tuning_sound(RATE), FRAME):
-            self.hear(np.zeros(FRAME, np.float32))
-            self.play(frame)
-        for kept in (self._person, self._echo, self._near):
-            kept.clear()
-
     @property
     def sounds(self) -> Sounds:
-        """All since the room was learnt."""
+        """All so far."""
         return Sounds(np.concatenate(self._person), np.concatenate(self._echo), np.concatenate(self._near))
 
     def _speak(self) -> Pcm:
@@ -122,8 +113,6 @@ async def converse(
         seed: of the room.
     """
     box = Box(echo, None if processing is None else VoiceProcessor(RATE, processing), seed)
-    if processing is not None:
-        box.tune()
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as thread:
         async with connect(address, codec.spec, seed=0) as session:

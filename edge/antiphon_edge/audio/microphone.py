@@ -16,8 +16,8 @@ import numpy as np
 from antiphon_edge.audio.changes import DeviceChange, OnDeviceChange, State, ignore
 from antiphon_edge.audio.devices import AudioDevice
 from antiphon_edge.audio.digital_silence import SILENT_S, DigitalSilence
-from antiphon_edge.audio.echo import EchoCanceller
-from antiphon_edge.audio.far_end import FarEnd
+from antiphon_edge.audio.echo.canceller import EchoCanceller
+from antiphon_edge.audio.echo.far_end import FarEnd
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, one_channel, resampler
 from antiphon_edge.audio.portaudio import Callback
 from antiphon_edge.audio.streams import DeviceStream, HandOver
@@ -136,14 +136,19 @@ class Microphone:
         resample = resampler(rate_hz, self._rate_hz)
         buffer = BlockBuffer()
         silence = DigitalSilence(rate_hz)
+        begun = False
 
         def deliver(data: bytes | None, status: int, at_s: float) -> None:
+            nonlocal begun
             assert data is not None, "an input stream brings samples"
             self._stream.heard()
             if self._stream.misled:
                 return
             self.overflows += bool(status & INPUT_OVERFLOW)
             block = np.frombuffer(data, np.float32).reshape(-1, channels)
+            if not begun:
+                self._far_end.microphone_began()
+                begun = True
             self._far_end.heard(len(block) / rate_hz, at_s)
             heard = one_channel(block, self._channel)
             if silence.put(heard):

@@ -18,7 +18,7 @@ import numpy as np
 
 from antiphon_edge.audio.changes import OnDeviceChange, ignore
 from antiphon_edge.audio.devices import AudioDevice
-from antiphon_edge.audio.far_end import FarEnd
+from antiphon_edge.audio.echo.far_end import FarEnd
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, resampler
 from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, PlayoutBuffer, PlayoutStats
 from antiphon_edge.audio.portaudio import CALLBACK_MS, Callback
@@ -131,11 +131,16 @@ class Speaker:
         resample = resampler(self.rate_hz, rate_hz)
         step_samples = self.rate_hz * CALLBACK_MS // 1000
         ready = BlockBuffer()  # at the device's rate
+        begun = False
 
         def played(blocks: list[Pcm], duration_s: float, status: int, at_s: float) -> None:
+            nonlocal begun
             self._stream.heard()
             self.underflows += bool(status & OUTPUT_UNDERFLOW)
             if self._far_end is not None:
+                if not begun:
+                    self._far_end.speaker_began()
+                    begun = True
                 self._far_end.played(blocks, duration_s, at_s)
             if self._playout.empty:
                 self._idle.set()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from antiphon.cli.command_line import different_files, option
 from antiphon.spec import GREEDY
-from antiphon_edge.audio.canceller import VoiceProcessing
+from antiphon_edge.audio.echo.processor import VoiceProcessing
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
-from antiphon_edge.cli.talk_io import Room, check_speaker, loudspeaker, person, say, transcript
+from antiphon_edge.cli.room_options import Room, room_options
+from antiphon_edge.cli.talk_io import check_speaker, loudspeaker, person, say, transcript
 from antiphon_edge.cli.talk_view import has_screen, talk_view
 from antiphon_edge.cli.view_options import ViewOptions, view_options
 from antiphon_edge.client.connect import connect
@@ -49,10 +51,7 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option("--input-device", metavar="INDEX|NAME", help="Microphone; the system's default where absent.")
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
 @channel_option
-@option("--headphones", is_flag=True, help="Nothing of the speaker reaches the microphone: cancel no echo.")
-@option("--no-aec", is_flag=True, help="Cancel no echo of the speaker; the same as --headphones.")
-@option("--no-ns", is_flag=True, help="Leave noise in what the microphone hears.")
-@option("--agc/--no-agc", default=False, show_default=True, help="Raise a soft voice, and what is left of an echo.")
+@room_options
 @pull_options
 @pulled_codec_option
 @threads_option
@@ -87,10 +86,7 @@ def talk_command(
     input_device: str | None,
     output_device: str | None,
     channel: int,
-    headphones: bool,
-    no_aec: bool,
-    no_ns: bool,
-    agc: bool,
+    processing: VoiceProcessing,
     pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
@@ -126,8 +122,8 @@ def talk_command(
         codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
         watcher.parts.frame_s = codec.spec.frame_s
         sampling = GREEDY if greedy else None
-        aec = not (headphones or no_aec) and output_wav is None
-        room = Room(VoiceProcessing(aec, not no_ns, agc), codec.spec.sample_rate_hz) if input_wav is None else None
+        done = processing if output_wav is None else replace(processing, echo_cancellation=False)
+        room = Room(done, codec.spec.sample_rate_hz) if input_wav is None else None
         spoken = voice if voice_wav is None else encode_voice(codec, voice_wav)
         waiting = None
         if spoken is not None or persona is not None:

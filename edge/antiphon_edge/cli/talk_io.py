@@ -14,15 +14,13 @@ from tqdm import tqdm
 
 from antiphon.cli.output_file import OutputFileError
 from antiphon.spec import CodecSpec, ModelSpec
-from antiphon_edge.audio.canceller import VoiceProcessing, VoiceProcessor
-from antiphon_edge.audio.far_end import FarEnd
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.portaudio import check_device
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
-from antiphon_edge.audio.tuning import tune
 from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.cli.room_options import Room
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
 from antiphon_edge.view.watcher import Watcher
 
@@ -31,27 +29,9 @@ T = TypeVar("T")
 Frames = Callable[[ModelSpec, bool], AsyncIterator[Pcm]]
 """What the person says to this model; the flag: whether a person listens live."""
 
-
 LONG_FILE_FRAMES = 125  # 10 s: from here on a file gets a progress line
 PIPE_AHEAD_S = 2.0  # what a pipe may hold from before the conversation: it is said at once, or would always stay behind
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Room:
-    """What the speaker of a talk does to its microphone, and what is done about it.
-
-    Args:
-        processing: what is done.
-        sample_rate_hz: of both.
-
-    Raises:
-        AudioDeviceError: pywebrtc-audio is not installed.
-    """
-
-    def __init__(self, processing: VoiceProcessing, sample_rate_hz: int) -> None:
-        self.processing = processing
-        self.far_end = FarEnd(sample_rate_hz)
-        self.canceller = VoiceProcessor(sample_rate_hz, processing) if processing else None
 
 
 def progress(items: Iterable[T], frames: int | None, what: str) -> Iterator[T]:
@@ -152,9 +132,6 @@ async def loudspeaker(
         far_end = None if room is None else room.far_end
         async with Speaker(spec.sample_rate_hz, device, far_end=far_end, on_change=watcher.on_device_change) as speaker:
             watcher.parts.speaker = speaker
-            microphone = watcher.parts.microphone
-            if room is not None and room.processing.echo_cancellation and microphone is not None:
-                await tune(microphone, speaker.write, spec.sample_rate_hz)
 
             def play(pcm: Pcm) -> None:
                 watcher.played(pcm)

@@ -40,7 +40,6 @@ class LinearEchoFilter:
 
     def echo(self, mic: Pcm, far: Pcm) -> Pcm:
         """The echo in one block of the microphone; `mic`, `far` and it [block_samples]."""
-        size = self.block_samples
         self._far[1:] = self._far[:-1]
         self._far[0] = np.fft.rfft(np.concatenate((self._last, far)))
         self._last = far

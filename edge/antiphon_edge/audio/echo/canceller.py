@@ -5,7 +5,7 @@ heard (with the echo in it) and what the speaker played, the far end. Three choi
 
 - The far end is taken where samples leave the playout buffer, at 24 kHz, with the silence of underruns in it: the
   room echoes what was played, not what the model sent.
-- Both signals meet by time (`audio.far_end`), as the two devices' clocks have it. From then on sample stands beside
+- Both signals meet by time (`far_end`), as the two devices' clocks have it. From then on sample stands beside
   sample, apart by a constant delay (what both devices hold, and the air), which every canceller can follow.
 - They meet in the event loop. A canceller takes some milliseconds a frame: too slow for an audio callback, no matter
   here.
@@ -16,7 +16,6 @@ heard (with the echo in it) and what the speaker played, the far end. Three choi
         Speaker(24_000, far_end=far_end) as speaker,
         Microphone(24_000, 1920, canceller=canceller, far_end=far_end) as microphone,
     ):
-        await tune(microphone, speaker.write, 24_000)
         async for near in microphone: ...
 """
 
@@ -30,7 +29,7 @@ from antiphon_edge.audio.pcm import Pcm
 class EchoCanceller(Protocol):
     """Removes from the microphone's signal what the speaker played. Holds state: one for each conversation.
 
-    `audio.canceller.VoiceProcessor` is the one that `talk` uses.
+    `processor.VoiceProcessor` is the one that `talk` uses.
     """
 
     def process(self, mic: Pcm, far: Pcm) -> Pcm:

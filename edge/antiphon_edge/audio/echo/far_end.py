@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from antiphon_edge.audio.clock import DeviceClock
-from antiphon_edge.audio.interpolation import TAPS, interpolate
+from antiphon_edge.audio.echo.clock import DeviceClock
+from antiphon_edge.audio.echo.interpolation import TAPS, interpolate
 from antiphon_edge.audio.pcm import Pcm
 
 KEPT_S = 2.0
@@ -45,6 +45,14 @@ class FarEnd:
     def drift_ppm(self) -> float:
         """By how many millionths the speaker's clock is faster than the microphone's."""
         return (self._microphone.skew - self._speaker.skew) * 1e6
+
+    def speaker_began(self) -> None:
+        """The speaker begins, or begins anew: what it had taken before and not played is never heard."""
+        self._speaker.samples = float(self._dropped + len(self._samples))
+
+    def microphone_began(self) -> None:
+        """The microphone begins, or begins anew: what it had brought before and made no whole frame is never taken."""
+        self._taken = round(self._microphone.samples)
 
     def played(self, blocks: Iterable[Pcm], duration_s: float, time_s: float) -> None:
         """The speaker took these samples, [N] each.
