@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from antiphon_edge import blocking
     from antiphon_edge.audio.changes import DeviceChange
     from antiphon_edge.audio.devices import AudioDevice
-    from antiphon_edge.audio.echo import EchoCanceller
+    from antiphon_edge.audio.echo.canceller import EchoCanceller
     from antiphon_edge.audio.microphone import Microphone
     from antiphon_edge.audio.portaudio import list_devices
     from antiphon_edge.audio.speaker import Speaker
@@ -138,7 +138,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
         "antiphon.spec": ["GREEDY", "CodecSpec", "Sampling"],
         "antiphon_edge.audio.changes": ["DeviceChange"],
         "antiphon_edge.audio.devices": ["AudioDevice"],
-        "antiphon_edge.audio.echo": ["EchoCanceller"],
+        "antiphon_edge.audio.echo.canceller": ["EchoCanceller"],
         "antiphon_edge.audio.microphone": ["Microphone"],
         "antiphon_edge.audio.portaudio": ["list_devices"],
         "antiphon_edge.audio.speaker": ["Speaker"],

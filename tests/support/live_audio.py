@@ -23,6 +23,7 @@ import numpy as np
 import pyaudio
 
 from antiphon_edge import DeviceChange, Microphone, Speaker, list_devices
+from antiphon_edge.audio.echo.far_end import FarEnd
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.errors import AudioDeviceError
 
@@ -90,10 +91,10 @@ class Listener:
 async def duplex(source: Path, out: Path) -> dict[str, Any]:
     """Speaks frame by frame as a conversation does: one frame heard, one frame played."""
     pcm = np.load(source)
-    listener = Listener()
+    listener, far_end = Listener(), FarEnd(RATE_HZ)
     async with (
-        Speaker(RATE_HZ) as speaker,
-        Microphone(RATE_HZ, FRAME_SAMPLES, canceller=listener, speaker=speaker) as microphone,
+        Speaker(RATE_HZ, far_end=far_end) as speaker,
+        Microphone(RATE_HZ, FRAME_SAMPLES, canceller=listener, far_end=far_end) as microphone,
     ):
         say("ready")
         for start in range(0, len(pcm), FRAME_SAMPLES):

@@ -7,6 +7,7 @@ async with Microphone(24_000, 1920) as microphone:
 from __future__ import annotations
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,12 +17,11 @@ from antiphon_edge.audio.changes import DeviceChange, OnDeviceChange, State, ign
 from antiphon_edge.audio.crossing import HandOver
 from antiphon_edge.audio.devices import AudioDevice
 from antiphon_edge.audio.digital_silence import SILENT_S, DigitalSilence
-from antiphon_edge.audio.echo import EchoCanceller
+from antiphon_edge.audio.echo.canceller import EchoCanceller
+from antiphon_edge.audio.echo.far_end import FarEnd
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, one_channel, resampler
 from antiphon_edge.audio.portaudio import Callback
-from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.streams import DeviceStream
-from antiphon_edge.errors import AudioDeviceError
 
 QUEUE_FRAMES = 4
 INPUT_OVERFLOW = 2  # PortAudio's paInputOverflow
@@ -39,8 +39,8 @@ class Microphone:
         device: index or part of the name; None for the system's default.
         channel: which one is heard, from 1; the others are left out.
         queue_frames: frames that wait for a slow reader; full: the oldest is dropped.
-        canceller: removes from each frame what `speaker` played; None with headphones.
-        speaker: an open speaker; needed with a canceller.
+        canceller: removes from each frame what the speaker played.
+        far_end: what the speaker played; a speaker that is given the same one writes to it.
         on_change: called when the device is lost, back, another one, silent or heard again.
 
     Raises:
@@ -57,16 +57,14 @@ class Microphone:
         channel: int = 1,
         queue_frames: int = QUEUE_FRAMES,
         canceller: EchoCanceller | None = None,
-        speaker: Speaker | None = None,
+        far_end: FarEnd | None = None,
         on_change: OnDeviceChange = ignore,
     ) -> None:
-        if canceller is not None and speaker is None:
-            raise AudioDeviceError("canceller: needs a speaker, to know what was played")
         self._rate_hz = sample_rate_hz
         self._frame_samples = frame_samples
         self._channel = channel
         self._canceller = canceller
-        self._speaker = speaker
+        self._far_end = far_end or FarEnd(sample_rate_hz)
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue(queue_frames)  # full: drop the oldest frame
         self._stream = DeviceStream("input", device, sample_rate_hz, self._attach, channel, on_change)
         self._on_change = on_change
@@ -139,14 +137,20 @@ class Microphone:
         resample = resampler(rate_hz, self._rate_hz)
         buffer = BlockBuffer()
         silence = DigitalSilence(rate_hz)
+        begun = False
 
-        def deliver(data: bytes | None, status: int) -> None:
+        def deliver(data: bytes | None, status: int, at_s: float) -> None:
+            nonlocal begun
             assert data is not None, "an input stream brings samples"
             self._stream.heard()
             if self._stream.misled:
                 return
             self.overflows += bool(status & INPUT_OVERFLOW)
             block = np.frombuffer(data, np.float32).reshape(-1, channels)
+            if not begun:
+                self._far_end.microphone_began()
+                begun = True
+            self._far_end.heard(len(block) / rate_hz, at_s)
             heard = one_channel(block, self._channel)
             if silence.put(heard):
                 self._tell_silence(silence.silent)
@@ -155,7 +159,7 @@ class Microphone:
                 self._put(self._clean(frame))
 
         def callback(data: bytes | None, samples: int, times: Any, status: int) -> tuple[None, int]:
-            return None, hand_over(deliver, data, status)
+            return None, hand_over(deliver, data, status, time.monotonic())
 
         return callback
 
@@ -164,9 +168,9 @@ class Microphone:
         self._on_change(DeviceChange("input", state, self.device.name, after_s=SILENT_S))
 
     def _clean(self, frame: Pcm) -> Pcm:
-        if self._canceller is None or self._speaker is None:
+        if self._canceller is None:
             return frame
-        return self._canceller.process(frame, self._speaker.take_played(len(frame)))
+        return self._canceller.process(frame, self._far_end.take(len(frame)))
 
     def _put(self, frame: Pcm | None) -> None:
         if self._queue.full():

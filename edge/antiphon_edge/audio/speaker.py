@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ import numpy as np
 from antiphon_edge.audio.changes import OnDeviceChange, ignore
 from antiphon_edge.audio.crossing import HandOver
 from antiphon_edge.audio.devices import AudioDevice
+from antiphon_edge.audio.echo.far_end import FarEnd
 from antiphon_edge.audio.jitter.underflows import Underflows
 from antiphon_edge.audio.pcm import BlockBuffer, Pcm, Samples, as_pcm, resampler
 from antiphon_edge.audio.playout import CAPACITY_MS, PREFILL_MS, TICK_MS, PlayoutBuffer, PlayoutStats
@@ -26,7 +28,6 @@ from antiphon_edge.audio.stall import LOOK_S, STALL_S, Stall
 from antiphon_edge.audio.streams import DeviceStream
 
 SETTLE_S = 0.04  # what the resampler and the callback before last still hold
-PLAYED_MS = 400  # of what was played, kept for the echo canceller
 OUTPUT_UNDERFLOW = 4  # PortAudio's paOutputUnderflow
 
 
@@ -44,6 +45,7 @@ class Speaker:
         capacity_ms: how much may wait; full: the oldest is dropped.
         exact: play what is written sample for sample, as a measurement needs it; else what waits too long is made
             shorter, in silences first.
+        far_end: told what is played, for an echo canceller.
         on_change: called when the device is lost, back, or another one.
 
     Raises:
@@ -58,13 +60,13 @@ class Speaker:
         prefill_ms: float = PREFILL_MS,
         capacity_ms: float = CAPACITY_MS,
         exact: bool = False,
+        far_end: FarEnd | None = None,
         on_change: OnDeviceChange = ignore,
     ) -> None:
         self.rate_hz = sample_rate_hz
         """Of what is written."""
         self._playout = PlayoutBuffer(sample_rate_hz, prefill_ms=prefill_ms, capacity_ms=capacity_ms, exact=exact)
-        self._played = BlockBuffer()  # full: drop the oldest samples
-        self._taken = False
+        self._far_end = far_end
         self._idle = asyncio.Event()
         self._stream = DeviceStream("output", device, sample_rate_hz, self._attach, on_change=on_change)
         self._many_underflows: Underflows | None = None
@@ -136,21 +138,6 @@ class Speaker:
                 return
         await asyncio.sleep(self.latency_s + SETTLE_S)
 
-    def take_played(self, samples: int) -> Pcm:
-        """The far end of an echo canceller: the next `samples` samples of what went to the device.
-
-        The first call starts at the newest; from then on every sample is handed out once, in order. Where fewer have
-        been played, zeros stand before them.
-        """
-        if not self._taken:
-            self._taken = True
-            self._forget_played(samples)
-        far = self._played.take(min(samples, len(self._played)))
-        return np.pad(far, (samples - len(far), 0))
-
-    def _forget_played(self, keep: int) -> None:
-        self._played.take(max(0, len(self._played) - keep))
-
     def _underflow(self) -> None:
         self.underflows += 1
         callback_ms = None if self._many_underflows is None else self._many_underflows.another()
@@ -161,14 +148,18 @@ class Speaker:
         resample = resampler(self.rate_hz, rate_hz)
         step_samples = self.rate_hz * TICK_MS // 1000
         ready = BlockBuffer()  # at the device's rate
+        begun = False
 
-        def played(blocks: list[Pcm], status: int) -> None:
+        def played(blocks: list[Pcm], duration_s: float, status: int, at_s: float) -> None:
+            nonlocal begun
             self._stream.heard()
             if status & OUTPUT_UNDERFLOW:
                 self._underflow()
-            for block in blocks:
-                self._played.put(block)
-            self._forget_played(self.rate_hz * PLAYED_MS // 1000)
+            if self._far_end is not None:
+                if not begun:
+                    self._far_end.speaker_began()
+                    begun = True
+                self._far_end.played(blocks, duration_s, at_s)
             if self._playout.empty:
                 self._idle.set()
 
@@ -178,6 +169,6 @@ class Speaker:
                 blocks.append(self._playout.read(step_samples))
                 ready.put(resample(blocks[-1]))
             out = np.repeat(ready.take(samples), channels).tobytes()  # interleaved
-            return out, hand_over(played, blocks, status)
+            return out, hand_over(played, blocks, samples / rate_hz, status, time.monotonic())
 
         return callback

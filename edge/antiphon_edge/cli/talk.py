@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import click
 
 from antiphon.cli.command_line import Address, different_files, option
 from antiphon.spec import GREEDY
+from antiphon_edge.audio.echo.processor import VoiceProcessing
 from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
+from antiphon_edge.cli.room_options import Room, room_options
 from antiphon_edge.cli.sound_options import volume_option
 from antiphon_edge.cli.talk_io import check_speaker, loudspeaker, person, say, transcript
 from antiphon_edge.cli.talk_view import has_screen, talk_view
@@ -52,6 +55,7 @@ TOLD_S = 1.0  # so long an opening is nothing to speak of
 @option("--output-device", metavar="INDEX|NAME", help="Speaker; the system's default where absent.")
 @volume_option
 @channel_option
+@room_options
 @pull_options
 @pulled_codec_option
 @threads_option
@@ -93,6 +97,7 @@ def talk_command(
     output_device: str | None,
     volume: float,
     channel: int,
+    processing: VoiceProcessing,
     pulling: Pulling,
     codec_folder: Path | None,
     threads: int,
@@ -131,6 +136,8 @@ def talk_command(
         codec = Codec.load(codec_folder or await pulling.pull(server, credentials), threads=threads)
         watcher.parts.frame_s = codec.spec.frame_s
         sampling = GREEDY if greedy else None
+        done = processing if output_wav is None else replace(processing, echo_cancellation=False)
+        room = Room(done, codec.spec.sample_rate_hz) if input_wav is None else None
         spoken = voice if voice_wav is None else encode_voice(codec, voice_wav)
         waiting = None
         if spoken is not None or persona is not None:
@@ -141,7 +148,7 @@ def talk_command(
             listener = Listener(transcriber, credentials, pull, codec.spec.sample_rate_hz, threads)
         async with (  # the output last: nothing is written where the input or the worker fails
             written_down(listener, watcher) as written,
-            person(input_wav, input_device, channel, codec.spec, as_fast_as_possible, watcher) as said,
+            person(input_wav, input_device, channel, codec.spec, as_fast_as_possible, watcher, room=room) as said,
             connect(
                 [server, *other_servers],
                 codec.spec,
@@ -157,7 +164,7 @@ def talk_command(
                 on_change=watcher.on_change,
             ) as session,
             loudspeaker(
-                output_wav, output_device, volume, codec.spec, session.model, as_fast_as_possible, watcher
+                output_wav, output_device, volume, codec.spec, session.model, as_fast_as_possible, watcher, room
             ) as speaker,
         ):
             if waiting is not None:

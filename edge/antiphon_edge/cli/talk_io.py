@@ -21,6 +21,7 @@ from antiphon_edge.audio.sound_source import STANDARD_INPUT
 from antiphon_edge.audio.speaker import Speaker
 from antiphon_edge.audio.volume import gain
 from antiphon_edge.audio.wav import WavReader, WavWriter
+from antiphon_edge.cli.room_options import Room
 from antiphon_edge.talk.sources import in_thread, paced, with_silence
 from antiphon_edge.view.watcher import Watcher
 
@@ -55,6 +56,7 @@ async def person(
     as_fast_as_possible: bool,
     watcher: Watcher,
     raw_rate_hz: int | None = None,
+    room: Room | None = None,
 ) -> AsyncIterator[Frames]:
     """Where the person is heard: a wav file, with silence after it while the model's delays run out; a pipe, as it
     brings its wav or, with `raw_rate_hz`, its bare samples, until it ends or Ctrl-C; or a microphone until Ctrl-C."""
@@ -64,7 +66,13 @@ async def person(
 
     if wav is None:
         async with Microphone(
-            spec.sample_rate_hz, spec.frame_samples, device, channel=channel, on_change=watcher.on_device_change
+            spec.sample_rate_hz,
+            spec.frame_samples,
+            device,
+            channel=channel,
+            canceller=None if room is None else room.canceller,
+            far_end=None if room is None else room.far_end,
+            on_change=watcher.on_device_change,
         ) as microphone:
             watcher.parts.microphone = microphone
             yield lambda model, live: live_frames(microphone)
@@ -106,6 +114,7 @@ async def loudspeaker(
     model: ModelSpec,
     as_fast_as_possible: bool,
     watcher: Watcher,
+    room: Room | None = None,
 ) -> AsyncIterator[Callable[[Pcm], None]]:
     """Where the reply goes: a wav file, or a speaker that is heard to its end; nowhere where the model only listens.
 
@@ -122,7 +131,8 @@ async def loudspeaker(
     elif as_fast_as_possible:
         raise click.UsageError("--as-fast-as-possible needs --output-wav too: this model speaks")
     else:
-        async with Speaker(spec.sample_rate_hz, device, on_change=watcher.on_device_change) as speaker:
+        far_end = None if room is None else room.far_end
+        async with Speaker(spec.sample_rate_hz, device, far_end=far_end, on_change=watcher.on_device_change) as speaker:
             watcher.parts.speaker = speaker
             loudness = gain(volume)
 

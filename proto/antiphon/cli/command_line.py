@@ -32,7 +32,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 def option(*declarations: str, **kwargs: Any) -> Callable[[F], F]:
     """A flag that shows its default and can be set by `ANTIPHON_<FLAG>`."""
-    flag = next(name for name in declarations if name.startswith("--"))
+    flag = next(name for name in declarations if name.startswith("--")).partition("/")[0]
     kwargs.setdefault("envvar", "ANTIPHON" + flag.removeprefix("-").upper().replace("-", "_"))
     told = "default" in kwargs or kwargs.get("required") or kwargs.get("is_flag") or "absent" in kwargs["help"]
     kwargs.setdefault("show_default", True if told else "none")

@@ -1,0 +1,1 @@
+"""The speaker's sound, taken out of the microphone's."""

@@ -1,0 +1,96 @@
+"""What the speaker played, to be had by the time of the microphone: the reference of an echo canceller.
+
+A microphone and a speaker have a clock each, and both lose samples. To count samples would part the two by 300 ms in an
+hour, and by some more at each loss; no canceller works with that. So each block has a time, and the far end of a frame
+is what went to the speaker while the frame came from the microphone. It is then early by what both devices hold, which
+stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from antiphon_edge.audio.echo.clock import DeviceClock
+from antiphon_edge.audio.echo.interpolation import TAPS, interpolate
+from antiphon_edge.audio.pcm import Pcm
+
+KEPT_S = 2.0
+MARGIN_S = 0.01  # the speaker's last callback may be as late
+JUMP_S = 0.005  # so far off, it begins anew where it should be
+CORRECT_S = 30.0  # a smaller error is taken out over so long:
+MOST_CORRECTION = 3e-5  # a canceller follows that; faster, it would have to learn anew
+
+
+class FarEnd:
+    """The way from what a speaker plays to what a canceller is given. It belongs to the event loop.
+
+    Args:
+        sample_rate_hz: of both.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._rate_hz = sample_rate_hz
+        self._speaker = DeviceClock(sample_rate_hz)
+        self._microphone = DeviceClock(sample_rate_hz)
+        self._samples: Pcm = np.zeros(0, np.float32)  # the last that were played; older ones are dropped
+        self._dropped = 0  # before them
+        self._taken = 0  # of the microphone
+        self._position: float | None = None  # the next one of the speaker's
+        self.recentred = 0
+        """Times that it began anew, since a device lost samples."""
+
+    @property
+    def drift_ppm(self) -> float:
+        """By how many millionths the speaker's clock is faster than the microphone's."""
+        return (self._microphone.skew - self._speaker.skew) * 1e6
+
+    def speaker_began(self) -> None:
+        """The speaker begins, or begins anew: what it had taken before and not played is never heard."""
+        self._speaker.samples = float(self._dropped + len(self._samples))
+
+    def microphone_began(self) -> None:
+        """The microphone begins, or begins anew: what it had brought before and made no whole frame is never taken."""
+        self._taken = round(self._microphone.samples)
+
+    def played(self, blocks: Iterable[Pcm], duration_s: float, time_s: float) -> None:
+        """The speaker took these samples, [N] each.
+
+        Args:
+            blocks: all that left the playout buffer.
+            duration_s: of what the device took, by its own rate; a resampler between the two holds some back.
+            time_s: when it did.
+        """
+        self._samples = np.concatenate((self._samples, *blocks))
+        surplus = len(self._samples) - round(KEPT_S * self._rate_hz)
+        if surplus > 0:
+            self._samples = self._samples[surplus:]
+            self._dropped += surplus
+        self._speaker.passed(duration_s * self._rate_hz, time_s)
+
+    def heard(self, duration_s: float, time_s: float) -> None:
+        """The microphone brought so much, by its own rate, at `time_s`."""
+        self._microphone.passed(duration_s * self._rate_hz, time_s)
+
+    def take(self, samples: int) -> Pcm:
+        """What was played beside the microphone's next `samples` samples; silence where nothing was."""
+        first = self._taken
+        self._taken += samples
+        if not (self._speaker.known and self._microphone.known):
+            return np.zeros(samples, np.float32)
+        due = self._due(first)
+        if self._position is None or abs(due - self._position) > JUMP_S * self._rate_hz:
+            self.recentred += self._position is not None
+            self._position = due
+        error = (due - self._position) / self._rate_hz / CORRECT_S
+        advance = 1 + self._microphone.skew - self._speaker.skew + np.clip(error, -MOST_CORRECTION, MOST_CORRECTION)
+        positions = self._position + advance * np.arange(samples) - self._dropped
+        self._position += float(advance) * samples
+        if positions[0] < -TAPS and positions[-1] < -TAPS:
+            return np.zeros(samples, np.float32)
+        return interpolate(self._samples, positions)
+
+    def _due(self, sample: int) -> float:
+        """Where the speaker was when the microphone was at `sample`."""
+        return self._speaker.sample_at(self._microphone.time_of(sample) - MARGIN_S)
