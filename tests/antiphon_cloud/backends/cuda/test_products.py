@@ -186,8 +186,8 @@ def test_queries_are_the_definitions_and_keys_and_values_are_where_they_belong(
     rings = [allocate_ring(config, rows + 1, kv_dtype, DEVICE) for _ in range(2)]
     rotation = rope(steps[:, None], dim // heads, 10_000.0)
     every = F.linear(norm(x), as_floats(weights))[0].view(rows, heads + 2 * kv_heads, 1, -1)
-    turned, v = every.split((heads + kv_heads, kv_heads), 1)
-    q, k = rotate(turned, rotation).split((heads, kv_heads), 1)
+    turned, v = torch.split(every, [heads + kv_heads, kv_heads], 1)
+    q, k = torch.split(rotate(turned, rotation), [heads, kv_heads], 1)
     rings[0].write(1, slots, steps % 10, k, v)
     places = Places.of(StaticKv(rings[1], slots, steps), 1)
     found = PRODUCTS.norm_qkv_append(norm, weights, x, heads, rotation, places)
