@@ -24,7 +24,7 @@ import torch
 from moshi.models import loaders
 from moshi.models.lm import LMGen
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 STEPS, SEED = 100, 0
 HEARD, SPOKEN = 16, 64  # codes that the user says, and that the model may say, of each codebook
@@ -77,7 +77,12 @@ def tokens_of(model: Any, heard: Tensor) -> tuple[Tensor, dict[int, set[int]]]:
     for stream, codes in enumerate(heard.T.tolist(), start=1 + model.dep_q):
         streams[stream] |= set(codes)
     generated.on_text_hook = lambda drawn: streams[0].update(drawn.tolist())
-    generated.on_audio_hook = lambda drawn: [streams[k + 1].add(code) for k, code in enumerate(drawn[0].tolist())]
+
+    def note(drawn: Tensor) -> None:
+        for stream, code in enumerate(drawn[0].tolist(), start=1):
+            streams[stream].add(code)
+
+    generated.on_audio_hook = note
     with torch.no_grad(), generated.streaming(1):
         for codes in heard:
             step = generated.step(codes[None, :, None])
@@ -88,7 +93,7 @@ def tokens_of(model: Any, heard: Tensor) -> tuple[Tensor, dict[int, set[int]]]:
 
 def forget_unread(model: Any, streams: dict[int, set[int]]) -> None:
     """Zeros in all rows of tables that no step reads."""
-    tables: list[tuple[nn.Module, int]] = [(model.text_emb, 0), (model.depformer_text_emb, 0)]
+    tables: list[tuple[Any, int]] = [(model.text_emb, 0), (model.depformer_text_emb, 0)]
     tables += [(table, stream) for stream, table in enumerate(model.emb, start=1)]
     tables += [(table, stream) for stream, table in enumerate(model.depformer_emb, start=1)]
     for table, stream in tables:

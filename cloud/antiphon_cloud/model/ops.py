@@ -123,9 +123,9 @@ class Ops:
         attention = layer.self_attn
         projected = per_position(self._each(attention.in_projs), sets, layer.norm1(x))
         heads, kv_heads = attention.heads, attention.kv_heads
-        every = projected.unflatten(2, (heads + 2 * kv_heads, -1)).transpose(1, 2)  # [B, H + 2 K, T, D]
-        turned, v = every.split((heads + kv_heads, kv_heads), 1)
-        q, k = (turned if rotation is None else rotate(turned, rotation)).split((heads, kv_heads), 1)
+        every = projected.view(*x.shape[:2], heads + 2 * kv_heads, -1).transpose(1, 2)  # [B, H + 2 K, T, D]
+        turned, v = torch.split(every, [heads + kv_heads, kv_heads], 1)
+        q, k = torch.split(turned if rotation is None else rotate(turned, rotation), [heads, kv_heads], 1)
         return q, k, v
 
     def attend(self, kv: Kv, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

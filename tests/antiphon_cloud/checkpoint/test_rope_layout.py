@@ -47,8 +47,8 @@ def test_scores_are_those_of_the_files_pairs() -> None:
     x = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(0))
     rotation = rope(torch.arange(3, 8)[None], WIDTH, ops.model.config.max_period)
     q, k, v = ops.qkv(layer, x, (0,), rotation)
-    heads = F.linear(layer.norm1(x), file[PUBLISHED].float()).unflatten(2, (-1, WIDTH)).transpose(1, 2)
-    wanted_q, wanted_k, wanted_v = heads.split((HEADS, KV_HEADS, KV_HEADS), 1)
+    heads = F.linear(layer.norm1(x), file[PUBLISHED].float()).view(1, 5, -1, WIDTH).transpose(1, 2)
+    wanted_q, wanted_k, wanted_v = torch.split(heads, [HEADS, KV_HEADS, KV_HEADS], 1)
     group = HEADS // KV_HEADS
     for h in range(HEADS):
         found = q[0, h] @ k[0, h // group].T

@@ -12,7 +12,7 @@ from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.runner.cost import GpuCost, cost
 from antiphon_cloud.runner.gpus import GPUS, Hardware
 from antiphon_cloud.runner.step_launches import step_launches
-from tools.gpu.configs import CONFIGS, SEVEN_B
+from tools.gpu.configs import CONFIGS, HIBIKI_ZERO_3B, SEVEN_B
 
 PARTS = {"embedding": 1, "temporal": 163, "depformer": 256, "draws": 9, "glue": 5}
 LAYER = {"norm_qkv_append": 1, "attend": 1, "linear_add": 2, "norm_gate": 1}
@@ -41,7 +41,7 @@ def test_a_layer_is_five_kernels() -> None:
     assert counts[1] - counts[0] == Counter(LAYER)
 
 
-@pytest.mark.parametrize(("name", "count"), [("stt-1b", 99), ("tts-1.6b", 940)])
+@pytest.mark.parametrize(("name", "count"), [("stt-1b", 99), ("tts-1.6b", 940), ("hibiki-zero-3b", 694)])
 def test_the_other_models_steps(name: str, count: int) -> None:
     assert len(step_launches(CONFIGS[name], torch.bfloat16, 1, int8=True, kv_dtype=None)) == count
 
@@ -53,6 +53,11 @@ def test_a_step_reads_every_matrix_once_and_every_entry_of_keys_and_values() -> 
     assert sum(each.matrix for each in launches) == needed.size.matrices - scales
     assert sum(each.read_per_entry for each in launches) == 32 * 2 * 4096 * 2
     assert sum(each.multiplications for each in launches) == 8 * needed.size.elements
+
+
+def test_heads_that_share_keys_and_values_read_an_entry_once() -> None:
+    launches = step_launches(HIBIKI_ZERO_3B, torch.bfloat16, 8, int8=True, kv_dtype=None)
+    assert sum(each.launch.read_per_entry for each in launches) == 28 * 2 * 8 * 128 * 2
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

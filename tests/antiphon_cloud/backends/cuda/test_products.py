@@ -169,19 +169,25 @@ def test_a_matrix_in_int8_is_multiplied_as_the_definition_does(rows: int) -> Non
 
 
 @pytest.mark.parametrize("kv_dtype", [torch.float32, torch.float16, torch.int8])
-@pytest.mark.parametrize(("dim", "heads", "rows"), [(256, 2, 3), (128, 2, 64), (96, 2, 1)], ids=["128", "64", "48"])
+@pytest.mark.parametrize(
+    ("dim", "heads", "group", "rows"), [(256, 2, 1, 3), (128, 2, 1, 64), (96, 2, 1, 1), (96, 6, 3, 5)],
+    ids=["128", "64", "48", "grouped"],
+)  # fmt: skip
 def test_queries_are_the_definitions_and_keys_and_values_are_where_they_belong(
-    dim: int, heads: int, rows: int, kv_dtype: torch.dtype
+    dim: int, heads: int, group: int, rows: int, kv_dtype: torch.dtype
 ) -> None:
-    """Heads of 128, of 64, and of no power of two; slots in any order, at steps that wrap the ring of 10."""
-    config = LMConfig(dim=dim, num_heads=heads, num_layers=2, context=10)
-    weights, norm, x = in_int8(3 * dim, dim), norm_of(dim), randn(rows, dim, seed=1)
+    """Heads of 128, of 64, and of no power of two, or groups of them; slots in any order, at steps that wrap the ring
+    of 10."""
+    config, kv_heads = LMConfig(dim=dim, num_heads=heads, kv_repeat=group, num_layers=2, context=10), heads // group
+    weights, norm = in_int8(dim + 2 * kv_heads * dim // heads, dim), norm_of(dim)
+    x = randn(rows, dim, seed=1)
     slots = on(torch.randperm(rows + 1, generator=torch.Generator().manual_seed(0))[:rows])
     steps = on(torch.arange(rows) * 7)
     rings = [allocate_ring(config, rows + 1, kv_dtype, DEVICE) for _ in range(2)]
     rotation = rope(steps[:, None], dim // heads, 10_000.0)
-    q, k, v = F.linear(norm(x), as_floats(weights))[0].view(rows, 3, heads, 1, -1).unbind(1)
-    q, k = rotate(torch.stack((q, k)), rotation)
+    every = F.linear(norm(x), as_floats(weights))[0].view(rows, heads + 2 * kv_heads, 1, -1)
+    turned, v = torch.split(every, [heads + kv_heads, kv_heads], 1)
+    q, k = torch.split(rotate(turned, rotation), [heads, kv_heads], 1)
     rings[0].write(1, slots, steps % 10, k, v)
     places = Places.of(StaticKv(rings[1], slots, steps), 1)
     found = PRODUCTS.norm_qkv_append(norm, weights, x, heads, rotation, places)

@@ -16,7 +16,8 @@ from tests.support.devices import DEVICE, on, randn
 SMALL = LMConfig(dim=96, num_heads=2, num_layers=2, context=700)  # heads of 48; two parts of the ring
 SEVEN_B = LMConfig(dim=256, num_heads=2, num_layers=2)  # heads of 128, context 3000: six parts, the last short
 STT_1B = LMConfig(dim=128, num_heads=2, num_layers=2, context=750)  # heads of 64 stand for narrow ones
-WRITTEN = {SMALL: 600, SEVEN_B: 2900, STT_1B: 700}
+GROUPED = LMConfig(dim=144, num_heads=6, kv_repeat=3, num_layers=2, context=700)  # heads of 24; two of keys and values
+WRITTEN = {SMALL: 600, SEVEN_B: 2900, STT_1B: 700, GROUPED: 600}
 SLOTS = on(torch.tensor([2, 0, 1]))
 
 
@@ -39,7 +40,7 @@ def filled(config: LMConfig, dtype: torch.dtype, garbage: float = 0.0) -> Ring:
     """A ring whose layer 1 holds keys and values of three slots, and beyond what they have written, garbage."""
     ring = allocate_ring(config, 4, dtype, DEVICE)
     written = WRITTEN[config]
-    shape = (2, 3, config.num_heads, written, config.dim // config.num_heads)
+    shape = (2, 3, config.kv_heads, written, config.dim // config.num_heads)
     new = randn(*shape)
     for store, scales, entries in zip((ring.keys, ring.values), (ring.key_scales, ring.value_scales), new, strict=True):
         if scales is None:
@@ -51,17 +52,22 @@ def filled(config: LMConfig, dtype: torch.dtype, garbage: float = 0.0) -> Ring:
     return ring
 
 
-def three_rows(config: LMConfig, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Queries, keys and values [3, B, H, 1, D]."""
-    shape = (3, 3, config.num_heads, 1, config.dim // config.num_heads)
-    return randn(*shape, seed=1).to(dtype)
+def three_rows(config: LMConfig, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [B, H, 1, D], keys and values [B, K, 1, D]."""
+    q, k, v = randn(3, 3, config.num_heads, 1, config.dim // config.num_heads, seed=1).to(dtype)
+    return q, k[:, : config.kv_heads], v[:, : config.kv_heads]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
 @pytest.mark.parametrize(
     ("config", "steps"),
-    [(SMALL, (0, 530, 2000)), (STT_1B, (511, 512, 751)), (SEVEN_B, (511, 2800, 9000))],  # new, on the way, wrapped
-    ids=["small", "STT-1B", "7B"],
+    [  # new, on the way, wrapped
+        (SMALL, (0, 530, 2000)),
+        (STT_1B, (511, 512, 751)),
+        (SEVEN_B, (511, 2800, 9000)),
+        (GROUPED, (0, 530, 2000)),
+    ],
+    ids=["small", "STT-1B", "7B", "grouped"],
 )
 def test_it_is_the_rings_own_attention_at_every_age(
     config: LMConfig, steps: tuple[int, ...], dtype: torch.dtype
@@ -105,7 +111,7 @@ def test_a_slot_that_holds_no_numbers_leaves_the_others_every_bit(dtype: torch.d
 
 
 def test_a_new_entry_is_seen_at_once() -> None:
-    q, k, v = three_rows(SMALL)[:, :1]
+    q, k, v = (each[:1] for each in three_rows(SMALL))
     torch.testing.assert_close(
         attend(filled(SMALL, torch.float32), on(torch.tensor([3])), on(torch.tensor([0])), q, k, v), v
     )
