@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from antiphon_edge.audio.devices import Direction
 
 CONTINUE, ABORT = 0, 2  # PortAudio's paContinue, paAbort
-TOGETHER = 4  # callbacks of a speaker at most, where the microphone brings nothing
+TOGETHER = 8  # callbacks of a speaker at most, where the microphone brings nothing
 
 HandOver = Callable[..., int]
 """Called in PortAudio's thread: has the event loop call a function, and returns PortAudio's next move."""
