@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from antiphon_edge.audio.devices import Direction
 
@@ -26,7 +26,7 @@ class Crossing:
     """The way to one loop, for all devices that are open in it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop = ref(loop)
         self._waiting: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()  # until the loop has time
         self.microphones = 0
         """That are open."""
@@ -42,13 +42,16 @@ class Crossing:
         self._waiting.append((receive, arguments))
         if direction == "output" and self.microphones and len(self._waiting) < TOGETHER:
             return CONTINUE
+        loop = self._loop()
+        if loop is None:
+            return ABORT
         try:
-            self._loop.call_soon_threadsafe(self._arrive)
-        except RuntimeError:  # the loop was closed, and nobody closed the device
+            loop.call_soon_threadsafe(self._arrive, loop)
+        except RuntimeError:  # it was closed, and nobody closed the device
             return ABORT
         return CONTINUE
 
-    def _arrive(self) -> None:
+    def _arrive(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting:
             receive, arguments = self._waiting.popleft()
-            self._loop.call_soon(receive, *arguments)  # so that the error of one is not that of the others
+            loop.call_soon(receive, *arguments)  # so that the error of one is not that of the others
