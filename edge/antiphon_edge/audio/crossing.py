@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from antiphon_edge.audio.devices import Direction
 
 CONTINUE, ABORT = 0, 2  # PortAudio's paContinue, paAbort
-TOGETHER = 4  # callbacks of a speaker at most, where the microphone brings nothing
+TOGETHER = 8  # callbacks of a speaker at most, where the microphone brings nothing
 
 HandOver = Callable[..., int]
 """Called in PortAudio's thread: has the event loop call a function, and returns PortAudio's next move."""
@@ -26,7 +26,7 @@ class Crossing:
     """The way to one loop, for all devices that are open in it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop = ref(loop)
         self._waiting: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()  # until the loop has time
         self.microphones = 0
         """That are open."""
@@ -42,13 +42,16 @@ class Crossing:
         self._waiting.append((receive, arguments))
         if direction == "output" and self.microphones and len(self._waiting) < TOGETHER:
             return CONTINUE
+        loop = self._loop()
+        if loop is None:
+            return ABORT
         try:
-            self._loop.call_soon_threadsafe(self._arrive)
-        except RuntimeError:  # the loop was closed, and nobody closed the device
+            loop.call_soon_threadsafe(self._arrive, loop)
+        except RuntimeError:  # it was closed, and nobody closed the device
             return ABORT
         return CONTINUE
 
-    def _arrive(self) -> None:
+    def _arrive(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting:
             receive, arguments = self._waiting.popleft()
-            self._loop.call_soon(receive, *arguments)  # so that the error of one is not that of the others
+            loop.call_soon(receive, *arguments)  # so that the error of one is not that of the others

@@ -22,8 +22,9 @@ Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
 Attach = Callable[[int, int], Callback]
 """Makes the callback for a device that was opened at this rate in Hz and with so many channels."""
 
-CALLBACK_MS: dict[Direction, int] = {"input": 20, "output": 10}
-"""Of sound in a callback. A device holds two of them; a microphone's frame of 80 ms is whole with one anyway."""
+CALLBACK_MS: dict[Direction, int] = {"input": 40, "output": 10}
+"""Of sound in a callback; a device holds two of them. A microphone's frame of 80 ms is whole with one of its callbacks
+anyway, and a rarer one wakes fewer threads."""
 
 # PortAudio's error codes that we answer to; the user reads the rest in PortAudio's words.
 UNAVAILABLE = -9985

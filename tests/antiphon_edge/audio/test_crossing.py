@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -57,5 +58,9 @@ async def test_an_error_of_one_does_not_keep_another_from_its_turn(monkeypatch: 
 
 def test_a_loop_that_was_closed_ends_the_stream() -> None:
     loop = asyncio.new_event_loop()
+    crossing = Crossing(loop)
     loop.close()
-    assert Crossing(loop).hand_over("input", print) == ABORT
+    assert crossing.hand_over("input", print) == ABORT
+    del loop
+    gc.collect()
+    assert crossing.hand_over("input", print) == ABORT

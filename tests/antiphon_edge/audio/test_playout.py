@@ -98,7 +98,8 @@ def test_after_a_stall_the_delay_is_back_within_2_s_of_sound(seconds: int, stopp
 
 def test_frames_that_come_together_after_a_stall_of_the_network_were_all_late() -> None:
     stats = play(after_a_stall(1)).buffer.stats
-    assert (stats.underruns, stats.late_frames) == (1, pytest.approx(1000 / FRAME_MS, abs=1))
+    assert stats.underruns == 1
+    assert stats.late_frames == pytest.approx(1000 / FRAME_MS, abs=1)
     assert stats.gap_ms == pytest.approx(1000, abs=60)
 
 
