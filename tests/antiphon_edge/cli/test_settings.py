@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from antiphon_edge.cli import connection_options
 from antiphon_edge.cli.commands import commands
+from antiphon_edge.transport.credentials import Credentials
 from tests.support.commands import one_sentence, run
 
 Command = Callable[..., Result]
@@ -25,7 +25,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Whom `voices` asks and with which key, instead of asking."""
     asked: list[str] = []
 
-    async def describe(server: str, credentials: connection_options.Credentials) -> None:
+    async def describe(server: str, credentials: Credentials) -> None:
         asked.append(f"{server} {credentials.api_key} {credentials.tls}")
         raise SystemExit(0)
 
