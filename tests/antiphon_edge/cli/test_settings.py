@@ -96,6 +96,13 @@ def test_a_key_file_of_the_file_comes_after_the_variable_with_a_key(path: Path, 
     assert [each.split()[1] for each in reached] == ["filed", "other"]
 
 
+def test_a_flag_takes_the_place_of_the_one_in_the_file_that_it_cannot_stand_beside(path: Path) -> None:
+    path.write_text('voice = "NATF2"\nserver = "worker.example:1"\nsrt = true\n')
+    for command in (["talk", "--voice-wav", "me.wav"], ["transcribe", "--vtt", "in.wav"]):
+        failed = CliRunner().invoke(commands, ["--config", str(path), *command])
+        assert "worker.example:1 is another machine" in str(failed.exception)  # they went on until there
+
+
 BAD = {
     "an unknown key": ('servr = "a:1"', "line 1: there is no setting servr; write server"),
     "an unknown key of a command": (
