@@ -123,6 +123,25 @@ async def test_32_codebooks_cross_the_wire_and_the_words_are_those_of_the_replie
     assert np.load(out)["tokens"][:, 0].tolist() == [reply.text_token for reply in replies]
 
 
+def test_the_words_of_a_conversation_are_those_of_its_transcriber(
+    listening: Worker, cache: Path, text: str, golden: Path, tiny_codec: Path, tmp_path: Path
+) -> None:
+    with worker("--model", golden / "moshi-tiny", "--codec", tiny_codec) as talking:
+        done = run(
+            "antiphon-edge", "talk", "--server", talking.address, "--codec", tiny_codec, "--cache", cache,
+            "--transcriber", listening.address, "--input-wav", SENTENCE, "--output-wav", tmp_path / "reply.wav",
+            "--json-lines",
+        )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    words = [event["text"] for event in events if event["event"] == "word"]
+    said = [event["text"] for event in events if event["event"] == "said"]
+    assert " ".join(said).split() == words
+    lost = events[-1]["lost"]["unwritten_frames"]  # on a machine that is busy with other things
+    *expected, _ = text.split()  # the last word may go on in the silence that the conversation adds
+    assert lost or words[: len(expected)] == expected
+
+
 def test_only_the_encoder_is_pulled(listening: Worker, cache: Path, text: str) -> None:
     (folder,) = (cache / "codecs").iterdir()
     assert {file.name for file in folder.iterdir()} == {"codec.json", "encoder.onnx"}

@@ -1,4 +1,4 @@
-"""The page of the Pi: its five commands, run as they stand there but for the first, which needs root."""
+"""The Pi's page: its five commands, run as they stand there but for the first, which changes the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import shlex
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -45,7 +44,7 @@ def test_the_box_is_installed_where_its_unit_looks_for_it() -> None:
 
 
 @pytest.mark.timeout(900)
-def test_the_other_four_lead_to_talking(sound: SoundServer, tmp_path: Path) -> None:
+def test_the_other_four_lead_to_talking(sound: SoundServer) -> None:
     home = sound.folder / "pi"  # where the sound server lets programs find it
     home.mkdir()
     (home / ".asoundrc").write_text((sound.folder / ".asoundrc").read_text())
@@ -71,8 +70,7 @@ def test_the_other_four_lead_to_talking(sound: SoundServer, tmp_path: Path) -> N
         )
         with talking:
             assert talking.stdout is not None
-            heard = [json.loads(talking.stdout.readline())["event"] for _ in range(2)]
+            listening = any(json.loads(line)["event"] == "listening" for line in talking.stdout)
             os.kill(talking.pid, signal.SIGINT)
             talking.communicate(timeout=COMMAND_TIMEOUT_S)
-        assert heard == ["connected", "listening"]
-        assert talking.returncode == 0
+        assert (listening, talking.returncode) == (True, 0)

@@ -153,6 +153,13 @@ def _unknown(key: str, known: set[str], form: str = "{}", what: str = "setting")
     return f"there is no {what} {form.format(key)}; {meant}"
 
 
+def overruled(name: str, *, by: str) -> bool:
+    """Whether the command has parameter `name` from the file alone, and a flag or a variable says `by` instead."""
+    source = click.get_current_context().get_parameter_source
+    given = source(by) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    return given and source(name) is ParameterSource.DEFAULT_MAP
+
+
 def settings_of(context: click.Context) -> Settings:
     """The file that the group has read.
 

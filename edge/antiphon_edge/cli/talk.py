@@ -18,6 +18,7 @@ from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option,
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
 from antiphon_edge.cli.room_options import Room, room_options
+from antiphon_edge.cli.settings_option import overruled
 from antiphon_edge.cli.sound_options import volume_option
 from antiphon_edge.cli.talk_io import check_speaker, loudspeaker, person, say, transcript
 from antiphon_edge.cli.talk_view import has_screen, talk_view
@@ -120,6 +121,9 @@ def talk_command(
     """
     if as_fast_as_possible and input_wav is None:
         raise click.UsageError("--as-fast-as-possible needs --input-wav and --output-wav")
+    voice = None if overruled("voice", by="voice_wav") else voice
+    voice_wav = None if overruled("voice_wav", by="voice") else voice_wav
+    transcriber = None if overruled("transcriber", by="as_fast_as_possible") else transcriber
     if as_fast_as_possible and transcriber is not None:
         raise click.UsageError("--transcriber hears as you speak: leave --as-fast-as-possible out, or use transcribe")
     if voice is not None and voice_wav is not None:

@@ -13,6 +13,7 @@ from antiphon.errors import PreconditionError
 from antiphon_edge.cli.codec_options import channel_option, pulled_codec_option, threads_option
 from antiphon_edge.cli.connection_options import connection_options, other_servers_option
 from antiphon_edge.cli.pull_options import Pulling, pull_options
+from antiphon_edge.cli.settings_option import overruled
 from antiphon_edge.cli.talk_io import person, say
 from antiphon_edge.cli.talk_view import plain_watcher
 from antiphon_edge.client.connect import connect
@@ -69,7 +70,12 @@ def transcribe_command(
     The worker's model must be one that only listens. A file is transcribed as fast as the worker goes; a pipe and the
     microphone as they bring sound, until they end or Ctrl-C.
     """
-    chosen = [form for form, wanted in ((json_lines, as_json), (subrip, srt), (webvtt, vtt)) if wanted]
+    forms = {"as_json": (json_lines, as_json), "srt": (subrip, srt), "vtt": (webvtt, vtt)}
+    chosen = [
+        form
+        for name, (form, wanted) in forms.items()
+        if wanted and not any(overruled(name, by=other) for other in forms if other != name)
+    ]
     if len(chosen) > 1:
         raise click.UsageError("--json, --srt and --vtt are three ways to write it: choose one")
     if sound is None and raw_rate_hz is not None:

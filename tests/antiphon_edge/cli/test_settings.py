@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from antiphon_edge.cli import connection_options
 from antiphon_edge.cli.commands import commands
+from antiphon_edge.transport.credentials import Credentials
 from tests.support.commands import one_sentence, run
 
 Command = Callable[..., Result]
@@ -25,7 +25,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Whom `voices` asks and with which key, instead of asking."""
     asked: list[str] = []
 
-    async def describe(server: str, credentials: connection_options.Credentials) -> None:
+    async def describe(server: str, credentials: Credentials) -> None:
         asked.append(f"{server} {credentials.api_key} {credentials.tls}")
         raise SystemExit(0)
 
@@ -94,6 +94,13 @@ def test_a_key_file_of_the_file_comes_after_the_variable_with_a_key(path: Path, 
     voices(path)
     voices(path, ANTIPHON_API_KEY="other")
     assert [each.split()[1] for each in reached] == ["filed", "other"]
+
+
+def test_a_flag_takes_the_place_of_the_one_in_the_file_that_it_cannot_stand_beside(path: Path) -> None:
+    path.write_text('voice = "NATF2"\nserver = "worker.example:1"\nsrt = true\n')
+    for command in (["talk", "--voice-wav", "me.wav"], ["transcribe", "--vtt", "in.wav"]):
+        failed = CliRunner().invoke(commands, ["--config", str(path), *command])
+        assert "worker.example:1 is another machine" in str(failed.exception)  # they went on until there
 
 
 BAD = {
