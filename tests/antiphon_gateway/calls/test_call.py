@@ -29,7 +29,7 @@ def voice(frames: float, level: float = 0.5) -> Pcm:
 
 @asynccontextmanager
 async def calling(session: FakeSession, manner: Manner) -> AsyncIterator[Call]:
-    fakes: Any = session, FakeCodec(), NoThreads()
+    fakes: tuple[Any, Any, Any] = session, FakeCodec(), NoThreads()
     call = Call(*fakes, manner)
     call.start()
     try:
