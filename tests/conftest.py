@@ -46,6 +46,7 @@ SLOW = {
     "clerk",
     "cuda",
     "deploy",
+    "doors",
     "fuzz",
     "mimi",
     "telephony",
@@ -61,6 +62,7 @@ SLOW = {
     "test_examples.py",
     "test_export.py",
     "test_exposed.py",
+    "test_gateway_process.py",
     "test_graphs.py",
     "test_home_assistant.py",
     "test_kv_ring.py",
@@ -103,6 +105,8 @@ SHORT_LIMITS = {
     "antiphon_cloud.server.call": ("OPEN_TIMEOUT_S", "READ_TIMEOUT_S"),
     "antiphon_edge.transport.channel": ("REASON_TIMEOUT_S",),
     "antiphon_gateway.doors.telephony.audiosocket": ("IDLE_S",),
+    "antiphon_gateway.calls.call": ("READER_S",),
+    "antiphon_gateway.doors.socket": ("SEND_S", "HEARTBEAT_S"),
 }
 UNHURRIED_S = 60.0
 
