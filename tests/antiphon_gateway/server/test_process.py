@@ -23,7 +23,7 @@ from tests.support.chat_client import chat
 from tests.support.commands import environment, one_sentence, run
 from tests.support.gateways import gateway
 from tests.support.ports import unused_address
-from tests.support.time_travel import NET_S, Clock
+from tests.support.time_travel import NET_S, Clock, until
 from tools.harness.worker_process import BIN, Worker
 
 HERE = "127.0.0.1:0"
@@ -56,8 +56,7 @@ async def test_it_is_ready_once_a_worker_has_answered_and_not_while_it_drains(cl
             await client.greet()
             assert "antiphon_gateway_calls 1.0" in (await look("/metrics"))[1]
             draining = asyncio.create_task(server.drain())
-            while not server.gateway.capacity.draining:
-                await asyncio.sleep(0)
+            await until(lambda: server.gateway.capacity.draining)
             assert await look("/readyz") == (503, "draining\n")
             async with chat(server.address) as late:
                 await late.take()
