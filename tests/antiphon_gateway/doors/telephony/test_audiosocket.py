@@ -190,5 +190,4 @@ async def test_a_gateway_that_ends_hangs_up(clerk: Worker) -> None:
         await peer.send(IDENTITY)
         await talk(peer)
         await server._stack.aclose()
-        while await peer.hear():
-            pass
+        assert await peer.last_words() == hang_up()
