@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,12 @@ FILE_BYTES = 64 << 20  # an hour of mp3, ten minutes of a CD's sound
 BODY = "the body"
 
 
-async def transcribe_file(call: Call, body: StreamReader, fleet: Fleet) -> list[dict[str, Any]]:
-    """The words of a file, as moshi-server has them.
-
-    Args:
-        call: a session that listens, for this alone.
-        body: the file, of any format that libsndfile reads.
-        fleet: whose the session is.
+@asynccontextmanager
+async def received(body: StreamReader) -> AsyncIterator[Path]:
+    """The body as a file, until the block ends.
 
     Raises:
-        MessageError: it is no sound, or a longer file than is taken.
-        AntiphonError: whatever ended the call.
+        MessageError: it is longer than is taken.
     """
     with tempfile.NamedTemporaryFile(prefix="antiphon-") as file:
         taken = 0
@@ -42,15 +39,29 @@ async def transcribe_file(call: Call, body: StreamReader, fleet: Fleet) -> list[
                 raise MessageError(f"a file of more than {FILE_BYTES >> 20} MiB: send it in parts")
             await asyncio.to_thread(file.write, chunk)
         file.flush()
-        try:
-            saying = asyncio.create_task(_say(call, Path(file.name), fleet))
-            try:
-                return await _words(call, fleet, saying)
-            finally:
-                saying.cancel()
-                await asyncio.gather(saying, return_exceptions=True)
-        except AudioFileError as error:
-            raise MessageError(str(error).replace(file.name, BODY)) from None
+        yield Path(file.name)
+
+
+async def transcribe_file(call: Call, path: Path, fleet: Fleet) -> list[dict[str, Any]]:
+    """The words of a file, as moshi-server has them.
+
+    Args:
+        call: a session that listens, for this alone.
+        path: of the file, which may have any format that libsndfile reads.
+        fleet: whose the session is.
+
+    Raises:
+        MessageError: it is no sound.
+        AntiphonError: whatever ended the call.
+    """
+    saying = asyncio.create_task(_say(call, path, fleet))
+    try:
+        return await _words(call, fleet, saying)
+    except AudioFileError as error:
+        raise MessageError(str(error).replace(str(path), BODY)) from None
+    finally:
+        saying.cancel()
+        await asyncio.gather(saying, return_exceptions=True)
 
 
 async def _say(call: Call, path: Path, fleet: Fleet) -> None:

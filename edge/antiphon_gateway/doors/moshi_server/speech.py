@@ -13,7 +13,7 @@ from antiphon_gateway.calls.events import Ended, Frame, Moved
 from antiphon_gateway.calls.fleet import Fleet, Wanted
 from antiphon_gateway.doors.both_ways import both_ways
 from antiphon_gateway.doors.gateway import Gateway
-from antiphon_gateway.doors.moshi_server.errors import keys, sentence
+from antiphon_gateway.doors.moshi_server.clients import keys, sentence
 from antiphon_gateway.doors.requests import admitted
 from antiphon_gateway.doors.socket import Socket, open_socket
 from antiphon_gateway.errors import MessageError

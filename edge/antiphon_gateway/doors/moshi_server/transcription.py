@@ -18,8 +18,8 @@ from antiphon_gateway.calls.events import Ended, Frame, Moved
 from antiphon_gateway.calls.fleet import Wanted
 from antiphon_gateway.doors.both_ways import both_ways
 from antiphon_gateway.doors.gateway import Gateway
-from antiphon_gateway.doors.moshi_server.errors import keys, sentence
-from antiphon_gateway.doors.moshi_server.file import transcribe_file
+from antiphon_gateway.doors.moshi_server.clients import keys, sentence
+from antiphon_gateway.doors.moshi_server.file import received, transcribe_file
 from antiphon_gateway.doors.requests import admitted
 from antiphon_gateway.doors.socket import Socket, open_socket
 from antiphon_gateway.wire.moshi_server.listening import READY, Audio, Marker, OggOpus, Told, error, parse
@@ -53,8 +53,11 @@ def routes(gateway: Gateway) -> list[web.RouteDef]:
     async def whole_file(request: web.Request) -> web.StreamResponse:
         visitor = admitted(gateway, request, *keys(request))
         fleet = gateway.need(gateway.transcription, "speech to text")
-        async with gateway.call(NAME, visitor, fleet, LISTENING, MANNER) as call:
-            return web.json_response(await transcribe_file(call, request.content, fleet))
+        async with (
+            received(request.content) as path,  # whole, before a slot is taken for it
+            gateway.call(NAME, visitor, fleet, LISTENING, MANNER) as call,
+        ):
+            return web.json_response(await transcribe_file(call, path, fleet))
 
     return [web.get(PATH, stream), web.post(PATH, whole_file)]
 

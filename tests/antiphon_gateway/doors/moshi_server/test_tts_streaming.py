@@ -98,7 +98,7 @@ async def test_bare_sound_and_bare_words_are_spoken_too(reader: Worker, tmp_path
         ({}, b"\xc1", "no msgpack"),
         ({}, packed("Weather"), "'Weather' is no message of text to speech"),
         ({}, packed("Voice", embeddings=[0.0], shape=[1]), "a voice's embeddings are not taken here"),
-        ({}, packed("Text", text="x" * 5000), "a word of"),
+        ({}, packed("Text", text="x" * 5000), "more than 512 characters without white space"),
     ],
     ids=["no such voice", "no such cfg", "noise", "an unknown type", "embeddings", "an endless word"],
 )

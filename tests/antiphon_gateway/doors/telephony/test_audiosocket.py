@@ -178,9 +178,7 @@ async def test_a_hang_up_before_any_sound_is_no_call(served: Server) -> None:
 async def test_without_a_free_place_the_dialplan_goes_on(clerk: Worker, caplog: pytest.LogCaptureFixture) -> None:
     async with gateway([clerk.address], doors=DOORS, calls=1) as server, asterisk(server) as first:
         await first.send(IDENTITY)
-        for packet in np.zeros((20, 160), np.float32):
-            await first.send(sound(8_000, packet))
-        await first.hear()
+        await talk(first)
         async with asterisk(server) as second:
             await second.send(IDENTITY + sound(8_000, SILENCE))
             assert await second.hung_up()
@@ -190,9 +188,6 @@ async def test_without_a_free_place_the_dialplan_goes_on(clerk: Worker, caplog: 
 async def test_a_gateway_that_ends_hangs_up(clerk: Worker) -> None:
     async with gateway([clerk.address], doors=DOORS) as server, asterisk(server) as peer:
         await peer.send(IDENTITY)
-        for packet in np.zeros((20, 160), np.float32):
-            await peer.send(sound(8_000, packet))
-        await peer.hear()
+        await talk(peer)
         await server._stack.aclose()
-        while await peer.hear():
-            pass
+        assert await peer.last_words() == hang_up()

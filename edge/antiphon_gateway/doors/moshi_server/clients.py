@@ -1,4 +1,4 @@
-"""What its clients are told where something goes wrong."""
+"""What all of its clients have in common: where their key is, and how they are told of an error."""
 
 from __future__ import annotations
 
