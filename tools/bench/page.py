@@ -4,8 +4,8 @@
 
 The worker behind the gateway has a stub model whose step takes no time, and the codec in DIR (default: the number
 clerk's). Prints the time from opening the page to the session, with nothing in the browser's cache; percentiles of a
-frame's encoding and decoding; and the memory of the page's process and of the gateway while its connection is cut
-again and again.
+frame's encoding and decoding, and the processor's time that both take, which a busy machine does not lengthen; and the
+memory of the page's process and of the gateway while its connection is cut again and again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ RECORD = """
         constructor(...how) {
             super(...how);
             this.addEventListener("message", ({data}) => {
-                if (data.kind === "status") told.statuses.push([data.status.encodeMs, data.status.decodeMs]);
+                if (data.kind === "status") {
+                    const {encodeMs, decodeMs, framesUp, framesDown} = data.status;
+                    told.statuses.push([encodeMs, decodeMs, framesUp, framesDown]);
+                }
                 if (data.kind === "resumed") told.resumed += 1;
             });
         }
@@ -71,37 +74,48 @@ def first_talk(visiting: Visit, began_s: float) -> None:
 
 
 def codec(visiting: Visit, seconds: float) -> None:
-    """Prints the times of the frames of so many seconds."""
+    """Prints the times of the frames of so many seconds, and what they took of a processor."""
+    visiting.page.evaluate("void (told.statuses.length = 0)")
+    before_s = _worker_s()
     visiting.page.wait_for_timeout(1e3 * seconds)
-    table = np.array(visiting.page.evaluate("told.statuses"))  # [T, 2]: encode, decode
-    print(f"{'ms a frame':<12}{'p50':>9}{'p95':>9}{'p99':>9}   ({len(table)} frames)")
-    for name, times in (("encode", table[:, 0]), ("decode", table[:, 1]), ("both", table.sum(1))):
-        print(f"{name:<12}" + "".join(f"{value:>9.1f}" for value in np.percentile(times, (50, 95, 99))))
+    table = np.array(visiting.page.evaluate("told.statuses"))  # [T, 4]: encode, decode, frames up, frames down
+    spent_ms = 1e3 * (_worker_s() - before_s)
+    up, down = table[-1, 2:] - table[0, 2:]
+    decoded = np.diff(table[:, 3], prepend=table[0, 3]) > 0  # the others were skipped as late
+    print(f"{'ms a frame':<12}{'p5':>9}{'p50':>9}{'p95':>9}")
+    for name, times in (("encode", table[:, 0]), ("decode", table[decoded, 1])):
+        print(f"{name:<12}" + "".join(f"{value:>9.1f}" for value in np.percentile(times, (5, 50, 95))))
+    print(f"{spent_ms / up:.1f} ms of a processor for each of {up:.0f} frames up, with {down:.0f} down")
 
 
 def reconnects(visiting: Visit, network: Relay, loop: asyncio.AbstractEventLoop, times: int, gateway: Worker) -> None:
     """Cuts the connection so often, each time once the session has gone on; prints the memory ten times."""
-    print(f"{'reconnects':<12}{'page MB':>9}{'gateway MB':>12}")
+    print(f"{'reconnects':<12}{'page MB':>12}{'gateway MB':>12}")
     for done in range(times + 1):
         if done % max(1, times // 10) == 0:
-            print(f"{done:<12}{_page_mb():>9.0f}{memory_bytes(gateway.process.pid) / 1e6:>12.0f}")
-        frames = visiting.page.evaluate("told.statuses.length = 0, told.resumed")
+            pids = int(_renderer().name), gateway.process.pid
+            print(f"{done:<12}" + "".join(f"{memory_bytes(pid) / 1e6:>12.0f}" for pid in pids))
+        resumed = visiting.page.evaluate("told.statuses.length = 0, told.resumed")
         while not visiting.page.evaluate("told.statuses.length"):
             visiting.page.wait_for_timeout(5)
         if done < times:
             loop.call_soon_threadsafe(network.cut)
-            while visiting.page.evaluate("told.resumed") == frames:
+            while visiting.page.evaluate("told.resumed") == resumed:
                 visiting.page.wait_for_timeout(5)
 
 
-def _page_mb() -> float:
-    """Memory of the browser's largest page, whose process has both the page and the edge's worker."""
-    renderers = (
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if b"--type=renderer" in path.read_bytes()
-    )
-    return max(memory_bytes(pid) for pid in renderers) / 1e6
+def _renderer() -> Path:
+    """The folder in /proc of the largest page's process, which has both the page and the edge's worker."""
+    cmdlines = Path("/proc").glob("[0-9]*/cmdline")
+    renderers = [path.parent for path in cmdlines if b"--type=renderer" in path.read_bytes()]
+    return max(renderers, key=lambda folder: memory_bytes(int(folder.name)))
+
+
+def _worker_s() -> float:
+    """Seconds of a processor that the edge's worker, a thread of that process, has had."""
+    tasks = _renderer().glob("task/*")
+    workers = [task for task in tasks if (task / "comm").read_text().startswith("DedicatedWorker")]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in workers) / 1e9
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
