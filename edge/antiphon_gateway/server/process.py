@@ -78,7 +78,7 @@ class Server:
                 why = f"cannot listen on {config.listen}: {error.strerror or error}"
                 raise AntiphonError(f"{why}; choose another with --listen HOST:PORT") from None
             self.address = join_address(host, runner.addresses[0][1])
-            stack.push_async_callback(self._hang_up)
+            stack.push_async_callback(self.hang_up)
             self._stack = stack.pop_all()
         return self
 
@@ -127,7 +127,7 @@ class Server:
             return "draining"
         return None if self._ready else "no worker has answered yet"
 
-    async def _hang_up(self) -> None:
+    async def hang_up(self) -> None:
         """Says to the clients that are left that the gateway ends."""
         await asyncio.gather(
             *(socket.close(code=1012, message=b"this gateway ends: connect again") for socket in self.gateway.sockets),

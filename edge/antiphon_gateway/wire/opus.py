@@ -20,6 +20,7 @@ PACKET_MS = 20
 LONGEST_PACKET_S = 0.12
 HEAD, TAGS = b"OpusHead", b"OpusTags"
 HEAD_BYTES = 19
+RESAMPLER_S = 0.006  # that it holds back
 VENDOR = b"antiphon"
 
 
@@ -77,6 +78,9 @@ def _encoder(rate_hz: int, bit_rate: int) -> Any:
 class OpusReader:
     """A stream of pages, in pieces of any size, to mono samples. For one thread.
 
+    Silence at its beginning makes up for what decoder and resampler hold back: a packet of 20 ms brings 20 ms, so that
+    a frame of the model is whole when the packet that ends it is there, and does not wait for another.
+
     Channels beyond the first are left out: an average is silent where two are each other's inverse.
 
     Args:
@@ -88,6 +92,7 @@ class OpusReader:
         self._skip_to_head = skip_to_head
         self._pages = PageReader()
         self._decoder: Any = None
+        self._lead: Pcm = np.zeros(0, np.float32)
         self._resample = resampler(DECODED_HZ, rate_hz)
         self._rate_hz = rate_hz
 
@@ -114,8 +119,9 @@ class OpusReader:
             frames = self._decoder.decode(av.Packet(packet))
         except (av.FFmpegError, ValueError):  # a packet that is damaged is lost, as on any network
             return None
-        pcm = [_first_channel(frame) for frame in frames]
-        return self._resample(np.concatenate(pcm)) if pcm else None
+        pcm = [self._resample(_first_channel(frame)) for frame in frames]
+        lead, self._lead = self._lead, self._lead[:0]
+        return np.concatenate([lead, *pcm])
 
     def _begin(self, head: bytes) -> None:
         if len(head) < HEAD_BYTES or not 1 <= head[9] <= 2:
@@ -127,6 +133,8 @@ class OpusReader:
         decoder.open()
         self._decoder = decoder
         self._resample = resampler(DECODED_HZ, self._rate_hz)
+        skipped_s = int.from_bytes(head[10:12], "little") / DECODED_HZ  # FFmpeg drops it, as the head says
+        self._lead = np.zeros(round((skipped_s + RESAMPLER_S) * self._rate_hz), np.float32)
 
 
 def _first_channel(frame: Any) -> Pcm:

@@ -46,6 +46,15 @@ def test_what_is_said_is_heard_within_40_ms() -> None:
     assert alike(heard, speech()) > 0.95
 
 
+def test_a_packet_brings_as_much_as_it_lasts() -> None:
+    head, *pages = written(speech())
+    reader, heard = OpusReader(RATE_HZ), 0
+    reader.feed(head)
+    for number, page in enumerate(pages, 1):
+        heard += len(reader.feed(page))
+        assert number * 1920 <= heard < number * 1920 + 240
+
+
 def test_every_frame_is_a_page_of_its_own_that_comes_at_once() -> None:
     head, *pages = written(speech())
     assert head.count(b"OggS") == 2
