@@ -99,6 +99,8 @@ SHORT_LIMITS = {
     "antiphon_cloud.engine.host": ("END_S",),
     "antiphon_cloud.server.call": ("OPEN_TIMEOUT_S", "READ_TIMEOUT_S"),
     "antiphon_edge.transport.channel": ("REASON_TIMEOUT_S",),
+    "antiphon_gateway.calls.call": ("READER_S",),
+    "antiphon_gateway.doors.socket": ("SEND_S", "HEARTBEAT_S"),
 }
 UNHURRIED_S = 60.0
 

@@ -59,7 +59,11 @@ def utterances() -> list[Utterance]:
 @asynccontextmanager
 async def gateway(addresses: Sequence[str], **config: Any) -> AsyncIterator[Server]:
     """A gateway before workers that answer, until the block ends."""
-    fields = {"workers": Workers(tuple(addresses)), "listen": "127.0.0.1:0", "codec_threads": 2} | config
+    fields: dict[str, Any] = {
+        "workers": Workers(tuple(addresses)),
+        "listen": "127.0.0.1:0",
+        "codec_threads": 2,
+    } | config
     async with Server(GatewayConfig(**fields)) as server:
         await server.find_workers()
         yield server

@@ -147,7 +147,7 @@ async def _numbered(blocks: AsyncIterator[Pcm]) -> AsyncIterator[tuple[int, Pcm]
 @contextmanager
 def gateway(server: str, threads: int) -> Iterator[tuple[str, int]]:
     """The address and the process of a gateway, until the block ends."""
-    command = [BIN / "antiphon-gateway", "serve", "--server", server, "--listen", "127.0.0.1:0"]
+    command: list[str | Path] = [BIN / "antiphon-gateway", "serve", "--server", server, "--listen", "127.0.0.1:0"]
     with subprocess.Popen([*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -51,6 +51,11 @@ class Words:
         self._open: Word | None = None  # written, and its end is not known
         self._now_s = 0.0
 
+    @property
+    def now_s(self) -> float:
+        """How far the sound is written down: seconds in it."""
+        return self._now_s
+
     def add(self, reply: Reply) -> list[Word]:
         """What the reply makes known: a word without its end as soon as it is written, and the same word with its end
         once that is there. One reply may bring both, and of two words."""

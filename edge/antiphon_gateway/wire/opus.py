@@ -17,7 +17,7 @@ from antiphon_gateway.wire.ogg import PageReader, PageWriter
 
 DECODED_HZ = 48_000  # what every Opus stream decodes to
 PACKET_MS = 20
-LONGEST_PACKET_S = 0.12
+COMPLEXITY = "5"  # of 10: a third of the time, and as near to the original at a fifth more bits
 HEAD, TAGS = b"OpusHead", b"OpusTags"
 HEAD_BYTES = 19
 RESAMPLER_S = 0.006  # that it holds back
@@ -70,7 +70,7 @@ class OpusWriter:
 def _encoder(rate_hz: int, bit_rate: int) -> Any:
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = rate_hz, "mono", "s16", bit_rate
-    encoder.options = {"application": "audio", "frame_duration": str(PACKET_MS)}
+    encoder.options = {"application": "audio", "frame_duration": str(PACKET_MS), "compression_level": COMPLEXITY}
     encoder.open()
     return encoder
 

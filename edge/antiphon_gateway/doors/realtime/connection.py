@@ -16,15 +16,16 @@ import msgspec
 
 from antiphon.errors import AntiphonError, NoFreeSlotError, NotSupportedError, PreconditionError, UnavailableError
 from antiphon_gateway.access.visitor import Visitor
-from antiphon_gateway.calls.call import Call, Manner
+from antiphon_gateway.calls.call import Call, Manner, open_call
 from antiphon_gateway.calls.events import Ended, Frame, Moved
-from antiphon_gateway.calls.fleet import Fleet
+from antiphon_gateway.calls.fleet import Fleet, Wanted
 from antiphon_gateway.calls.turns import Turns
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.realtime.dialect import Dialect
 from antiphon_gateway.doors.realtime.person import Person
 from antiphon_gateway.doors.realtime.responses import Event, Ids, Responses
 from antiphon_gateway.doors.realtime.settings import Settings
+from antiphon_gateway.doors.realtime.transcriber import Transcriber
 from antiphon_gateway.doors.socket import Socket
 from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.formats import Reading
@@ -62,6 +63,7 @@ class Connection:
         self._responses: Responses | None = None
         self._call: Call | None = None
         self._read: Reading | None = None
+        self._transcriber: Transcriber | None = None
         self._stack = AsyncExitStack()
         self._listening: asyncio.Task[None] | None = None
         self._failure: AntiphonError | None = None  # of the call
@@ -134,7 +136,24 @@ class Connection:
             speaking = asyncio.create_task(self._speak(call, self._responses))
             self._stack.push_async_callback(_ended, speaking)
             speaking.add_done_callback(self._on_spoken)
+            await self._transcribe(settings)
         return self._call
+
+    async def _transcribe(self, settings: Settings) -> None:
+        """Has what the person says written down, where there is a worker for it and it has a place."""
+        fleet = self._gateway.transcription
+        if fleet is None:
+            return
+        manner = Manner(settings.hears.rate_hz, grace_s=GRACE_S)
+        try:
+            opening = open_call(fleet, self._gateway.threads, Wanted(), manner)
+            call = await self._stack.enter_async_context(opening)
+        except AntiphonError as error:
+            await self._socket.send_json(error_event(error, None, self._ids))
+            return
+        self._transcriber = Transcriber(call, fleet.spec.frame_s, self._person, self._tell)
+        writing = asyncio.create_task(self._transcriber.run())
+        self._stack.push_async_callback(_ended, writing)
 
     def _on_spoken(self, task: asyncio.Task[None]) -> None:
         """The call has ended: so does the connection."""
@@ -167,6 +186,8 @@ class Connection:
         pcm = await self._gateway.threads.run(self._read, data)
         duration_s = len(pcm) / self._settings.hears.rate_hz
         await self._tell(self._person.append(pcm, duration_s, self._settings.detects))
+        if self._transcriber is not None:
+            self._transcriber.hear(pcm)
         await call.send_pcm(pcm)
 
     async def _commit(self, event: Event) -> None:

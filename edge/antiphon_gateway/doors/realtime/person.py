@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from antiphon_edge.audio.pcm import Pcm
@@ -10,6 +12,18 @@ from antiphon_gateway.calls.turns import Speech
 from antiphon_gateway.doors.realtime.dialect import Dialect
 from antiphon_gateway.doors.realtime.responses import Event, Ids
 from antiphon_gateway.errors import MessageError
+
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
+MOST_SAID = 64  # items that wait for their transcripts; full: the oldest gets none
+
+
+@dataclass(slots=True)
+class _Said:
+    """An item that was committed."""
+
+    item: str
+    until_s: float
+    text: list[str]
 
 
 class Person:
@@ -27,11 +41,8 @@ class Person:
         self._item = ids.new("item")  # that what is said now becomes
         self._uncommitted_s = 0.0
         self._last: str | None = None
-
-    @property
-    def item(self) -> str:
-        """The item that what is said now becomes, or what was said last became."""
-        return self._item if self._uncommitted_s else self._last or self._item
+        self._said: deque[_Said] = deque(maxlen=MOST_SAID)  # committed, and not written down yet
+        self._text: list[str] = []  # of what is said now
 
     def append(self, pcm: Pcm, duration_s: float, detects: bool) -> Iterator[Event]:
         """The person says samples [N].
@@ -63,9 +74,27 @@ class Person:
         if not self._uncommitted_s:
             raise MessageError("input_audio_buffer.commit: the buffer is empty: append sound first")
         item, previous = self._item, self._last
+        self._said.append(_Said(item, self._heard_s, self._text))
+        self._text = []
         self._last, self._item, self._uncommitted_s = item, self._ids.new("item"), 0.0
         yield {"type": "input_audio_buffer.committed", "item_id": item, "previous_item_id": previous}
         yield from self._told(item, previous, [{"type": "input_audio", "transcript": None}])
+
+    def heard(self, word: str, start_s: float) -> Iterator[Event]:
+        """A word of the person's was written down; `start_s` is when it began in all that was said."""
+        said = next((said for said in self._said if start_s < said.until_s), None)
+        text, item = (self._text, self._item) if said is None else (said.text, said.item)
+        delta = word if not text else f" {word}"
+        text.append(word)
+        told = {"item_id": item, "content_index": 0, "delta": delta, "start_time": start_s}
+        yield {"type": f"{TRANSCRIPTION}.delta"} | told
+
+    def transcribed(self, until_s: float) -> Iterator[Event]:
+        """All that was said before `until_s` was written down."""
+        while self._said and self._said[0].until_s <= until_s:
+            said = self._said.popleft()
+            told = {"item_id": said.item, "content_index": 0, "transcript": " ".join(said.text)}
+            yield {"type": f"{TRANSCRIPTION}.completed", "usage": None} | told
 
     def clear(self) -> Iterator[Event]:
         """What was said is forgotten."""
