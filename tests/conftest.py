@@ -36,6 +36,8 @@ NOT_MEASURED = {
     "train",
     "test_gpu_check.py",
     "test_live_talk.py",
+    "test_page.py",
+    "test_units.py",
 }
 
 
@@ -72,6 +74,7 @@ SLOW = {
     "test_load_memory.py",
     "test_model.py",
     "test_onnx_rewrites.py",
+    "test_page.py",
     "test_personas.py",
     "test_prefill.py",
     "test_privacy.py",
@@ -79,11 +82,12 @@ SLOW = {
     "test_sound_server.py",
     "test_transcribe.py",
     "test_tts_streaming.py",
+    "test_units.py",
 }
 
 
 # Begun first where two processes share the files, so that none is left alone with a long one at the end.
-LONGEST = ("test_edge_only_install.py", "test_end_to_end.py", "test_clerk.py", "test_chaos.py")
+LONGEST = ("test_page.py", "test_edge_only_install.py", "test_end_to_end.py", "test_clerk.py", "test_chaos.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -107,6 +111,7 @@ SHORT_LIMITS = {
     "antiphon_gateway.calls.call": ("READER_S",),
     "antiphon_gateway.doors.peer": ("SEND_S",),
     "antiphon_gateway.doors.socket": ("SEND_S", "HEARTBEAT_S"),
+    "antiphon_gateway.doors.telephony.audiosocket": ("IDLE_S",),
 }
 UNHURRIED_S = 60.0
 

@@ -35,7 +35,8 @@ if (testing) {
   for (const name of ["index.html", "style.css"]) copyFileSync(join(here, "src", name), join(out, name));
   // The smallest that onnxruntime-web has, without WebGPU. Compressed alone: every browser takes it so.
   const wasm = "ort-wasm-simd-threaded.wasm";
-  writeFileSync(join(out, `${wasm}.gz`), gzipSync(readFileSync(join(packages, "onnxruntime-web/dist", wasm)), { level: 9 }));
+  const bytes = readFileSync(join(packages, "onnxruntime-web/dist", wasm));
+  writeFileSync(join(out, `${wasm}.gz`), gzipSync(bytes, { level: 9 }));
   const notices = ["onnxruntime-web", "@bufbuild/protobuf"].map((name) => {
     const { version, license } = JSON.parse(readFileSync(join(packages, name, "package.json"), "utf8"));
     return `${name} ${version}: ${license}, https://www.npmjs.com/package/${name}\n`;

@@ -197,7 +197,7 @@ def test_voice_and_persona_are_the_workers_and_what_it_refuses_is_said_in_its_wo
         here.page.locator("#state", has_text="open.prompt.text: ").wait_for()
         here.page.fill("#persona", "hello moshi listens and speaks")
         here.talk()
-        assert here.page.locator("#choices").is_disabled()
+        assert here.page.locator("#voice").is_disabled()
 
 
 def test_a_gateway_that_is_away_is_said_in_a_sentence(chromium: Browser, clerk: Worker) -> None:

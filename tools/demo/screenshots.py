@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
@@ -42,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         gateway = start("--server", clerk.address, "--cache", folder, program=GATEWAY)
         stack.callback(gateway.end)
         chromium = stack.enter_context(browser(wav))
-        for name, context in {
+        contexts: dict[str, dict[str, Any]] = {
             "phone": {"viewport": PHONE, "device_scale_factor": 2},
             "dark": {"viewport": SCREEN, "color_scheme": "dark"},
-        }.items():
+        }
+        for name, context in contexts.items():
             with visit(chromium, gateway.address, **context) as visiting:
                 visiting.talk()
                 visiting.reads("you said")

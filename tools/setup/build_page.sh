@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the gateway's page into edge/antiphon_gateway/page, from its sources and the npm packages that its
-# package-lock.json pins; the messages of the contract come from the .proto. Needs node and npm, of the system or of .venv.
+# package-lock.json pins; the messages of the contract come from the .proto. Needs node and npm, the system's or .venv's.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH="$PWD/.venv/bin:$PATH"

@@ -80,7 +80,8 @@ async def ask_model(fleet: Fleet) -> pb.GetModelResponse:
     for address in fleet.addresses:
         try:
             async with open_channel(address, fleet.credentials, CONNECT_TIMEOUT_S) as stub:
-                return await stub.GetModel(pb.GetModelRequest(), timeout=MODEL_TIMEOUT_S)
+                told: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest(), timeout=MODEL_TIMEOUT_S)
+                return told
         except PASSING as error:
             refused = error
     assert refused is not None, "there is an address"

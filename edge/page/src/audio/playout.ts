@@ -1,9 +1,9 @@
 /**
  * The playout buffer between the network, which is late at times, and the speaker, which never waits.
  *
- * The first audio waits for a prefill: so much later than it any following frame may come and still be in time. A buffer
- * that runs dry fades to silence, counts an underrun and waits again. A full one drops the oldest audio, and so does one
- * in which more than a spare frame stood unneeded for `STANDING_S`. Every cut is faded. No I/O and no clock.
+ * The first audio waits for a prefill: so much later than it any following frame may come and still be in time. A
+ * buffer that runs dry fades to silence, counts an underrun and waits again. A full one drops the oldest audio, and so
+ * does one in which more than a spare frame stood unneeded for `STANDING_S`. Every cut is faded. No I/O and no clock.
  */
 const PREFILL_S = 0.08; // one frame hides Wi-Fi jitter
 const CAPACITY_S = 0.4; // what comes at once after a stall; more would only be latency for the rest of the talk

@@ -1,8 +1,8 @@
 /**
  * A stream of samples from one rate to another: a windowed sinc, evaluated at each output sample.
  *
- * The kernel is tabulated at `PHASES` places between two samples and interpolated linearly between them, as in Julius O.
- * Smith, "Digital Audio Resampling" (https://ccrma.stanford.edu/~jos/resample/). It is a state machine without I/O.
+ * The kernel is tabulated at `PHASES` places between two samples and interpolated linearly between them, as in Julius
+ * O. Smith, "Digital Audio Resampling" (https://ccrma.stanford.edu/~jos/resample/). It is a state machine without I/O.
  */
 const HALF_WIDTH = 24; // zero crossings on each side: 1 ms at 24 kHz
 const PHASES = 256;

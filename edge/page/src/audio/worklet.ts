@@ -1,6 +1,6 @@
 /**
- * The browser's audio thread: the microphone's samples go to the edges' workers, the model's come from one. They cross by
- * ports of their own, so that neither waits for the page.
+ * The browser's audio thread: the microphone's samples go to the edges' workers, the model's come from one. They cross
+ * by ports of their own, so that neither waits for the page.
  */
 import { FrameBuffer } from "./frames.ts";
 import { Playout } from "./playout.ts";

@@ -1,4 +1,4 @@
-/** Codes as bits: `ceil(log2(cardinality))` bits each, codebook by codebook, high bit first, zero bits to the next byte. */
+/** Codes as bits: `ceil(log2(cardinality))` each, codebook by codebook, high bit first, zero bits to the next byte. */
 import { brokenContract } from "./errors.ts";
 
 export class CodePacker {

@@ -20,7 +20,7 @@ export class Reconnect {
     this.untilMs = this.nowMs() + PATIENCE_MS;
   }
 
-  /** Counts a failure; returns the milliseconds until the next attempt, or throws `error` where the patience is over. */
+  /** Counts a failure and returns the milliseconds to the next attempt; throws `error` where the patience is over. */
   failed(error: EdgeError): number {
     const leftMs = this.untilMs - this.nowMs();
     if (leftMs <= 0) throw error;

@@ -53,7 +53,7 @@ export class Codec {
     return new Codec(manifest, ...(await Promise.all(halves)));
   }
 
-  /** The browser compiles a second time what it sees run: no conversation should wait for that. Ends with new streams. */
+  /** The browser compiles again what it sees run: no conversation should wait for that. Ends with new streams. */
   async warmUp(): Promise<void> {
     for (let i = 0; i < WARM_UP_FRAMES; i++) {
       const codes = await this.encode(new Float32Array(this.manifest.frame_samples));

@@ -63,7 +63,8 @@ async function fetchServed(): Promise<Served> {
   return { model: name, voices, takesVoice, takesText, randomWeights, transcribed: response.headers.has(TRANSCRIBER) };
 }
 
-async function talk({ microphone, speaker, rateHz, choices, muted }: Extract<Request, { kind: "talk" }>): Promise<void> {
+async function talk(request: Extract<Request, { kind: "talk" }>): Promise<void> {
+  const { microphone, speaker, rateHz, choices, muted } = request;
   const talking = new Conversation(
     codec,
     rateHz,
@@ -105,7 +106,8 @@ function opening({ voice, persona }: Choices) {
 
 function checkCodec(heard: number): void {
   if (codec.manifest.codebooks >= heard) return;
-  throw new EdgeError("FAILED_PRECONDITION", `the codec makes ${codec.manifest.codebooks} codebooks, the model hears ${heard}`);
+  const made = codec.manifest.codebooks;
+  throw new EdgeError("FAILED_PRECONDITION", `the codec makes ${made} codebooks, the model hears ${heard}`);
 }
 
 async function end(): Promise<void> {

@@ -8,7 +8,14 @@ export interface Choices {
 
 export type Request =
   | { kind: "load"; root: string; path: string; key: string; listens: boolean }
-  | { kind: "talk"; microphone: MessagePort; speaker: MessagePort | null; rateHz: number; choices: Choices; muted: boolean }
+  | {
+      kind: "talk";
+      microphone: MessagePort;
+      speaker: MessagePort | null;
+      rateHz: number;
+      choices: Choices;
+      muted: boolean;
+    }
   | { kind: "mute"; muted: boolean }
   | { kind: "end" };
 

@@ -15,7 +15,9 @@ export class Edge {
     onEvent: (event: Event) => void,
   ) {
     this.worker.onmessage = ({ data }: MessageEvent<Event>) => onEvent(data);
-    this.worker.onerror = ({ message }) => onEvent({ kind: "failed", message: message || "the page's files are not whole" });
+    this.worker.onerror = ({ message }) => {
+      onEvent({ kind: "failed", message: message || "the page's files are not whole" });
+    };
   }
 
   load(key: string): void {

@@ -16,6 +16,8 @@ const WORDS: Record<State, string> = {
   broken: "",
 };
 
+const NO_MICROPHONE = "The microphone is gone: connect one.";
+
 const find = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
 const talkButton = find<HTMLButtonElement>("talk");
 const muteButton = find<HTMLButtonElement>("mute");
@@ -95,7 +97,7 @@ async function talk(): Promise<void> {
   transcript.clear();
   enter("connecting");
   try {
-    const opened = await Sound.open((there) => enter(state, there ? WORDS[state] : "The microphone is gone: connect one."));
+    const opened = await Sound.open((there) => enter(state, there ? WORDS[state] : NO_MICROPHONE));
     if (state !== "connecting") return await opened.close(); // stopped meanwhile
     sound = opened;
   } catch (error) {

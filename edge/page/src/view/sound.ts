@@ -1,6 +1,6 @@
 /** The browser's microphone and speaker, with ports that go to the edges' workers. */
 
-/** The browser cancels the echo: it knows what it plays. It may not clean more than that: the model hears people, too. */
+/** The browser cancels the echo: it knows what it plays. It cleans no more than that: the model knows noise. */
 const MICROPHONE: MediaTrackConstraints = {
   echoCancellation: true,
   noiseSuppression: false,

@@ -97,7 +97,7 @@ async def test_a_gateway_that_is_full_says_so(worker: StubServer) -> None:
         assert (await second.status())[0] == "RESOURCE_EXHAUSTED"
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[str | bytes, str]] = {
     "text": ("what?", "a text message: send the messages of the contract as binary ones"),
     "no message": (b"\xff\xff", "2 bytes that are no ConverseRequest"),
     "a frame before Open": (pb.ConverseRequest(codes=CODES).SerializeToString(), "the first message must be Open"),
