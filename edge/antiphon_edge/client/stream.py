@@ -11,7 +11,8 @@ from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.events import GoAway, Totals
 from antiphon_edge.client.journal import Journal
-from antiphon_edge.transport.call import LEAVE_S, Call
+from antiphon_edge.transport.call import Call
+from antiphon_edge.transport.messages import LEAVE_S
 
 logger = logging.getLogger(__name__)
 

@@ -117,12 +117,13 @@ async def test_a_worker_that_answers_something_else_may_be_another_version() -> 
 
 
 async def test_a_worker_that_never_answers_open_is_unavailable(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call, "OPEN_TIMEOUT_S", 500.0)
+    timeout_s = 500.0
+    monkeypatch.setattr(call, "OPEN_TIMEOUT_S", timeout_s)
     worker = Worker(None)
     async with serving(worker) as address:
         dialling = asyncio.create_task(Call.dial(address, OPENING))
         await asyncio.wait_for(worker.asked.wait(), NET_S)
-        await clock.outlast(call.OPEN_TIMEOUT_S)
+        await clock.outlast(timeout_s)
         with pytest.raises(UnavailableError, match="did not answer Open"):
             await dialling
 
