@@ -65,13 +65,13 @@ def write(folder: Path, config: dict[str, object], seed: int = 0) -> None:
 
 
 def tensors(shapes: dict[str, tuple[int, ...]], seed: int) -> Iterator[torch.Tensor]:
-    """The tensors' values, flat and in order; those of norms are ones."""
+    """The tensors' values, flat and in order; those of norms are ones, and zeros."""
     generator = torch.Generator().manual_seed(seed)
     pool = torch.randn(POOL, generator=generator)
     for name, shape in shapes.items():
         count = prod(shape)
-        if name.endswith("alpha"):
-            yield torch.ones(count, dtype=torch.bfloat16)
+        if "norm" in name:
+            yield torch.full((count,), 0.0 if name.endswith("bias") else 1.0, dtype=torch.bfloat16)
             continue
         start = int(torch.randint(POOL, (), generator=generator))
         turned = torch.cat((pool[start : start + count], pool[: max(0, min(count, POOL) - POOL + start)]))

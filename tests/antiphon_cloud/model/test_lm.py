@@ -15,7 +15,7 @@ from antiphon_cloud.model.forced import forced_output
 from antiphon_cloud.model.lm import LanguageModel
 from antiphon_cloud.model.tokens import ZERO
 from antiphon_cloud.runner.replay import replay
-from tests.support.language_models import GOLDEN, MICRO, expected, micro_runner, random_model, relative_error
+from tests.support.language_models import GOLDEN, LIKE_ZERO, MICRO, expected, micro_runner, random_model, relative_error
 
 
 @pytest.mark.parametrize("case", ["moshi-tiny", "moshi-tiny-q8", "stt-tiny"])
@@ -69,6 +69,7 @@ def greedy_conversation(config: LMConfig, steps: int) -> tuple[torch.Tensor, np.
         {"norm": "rms_norm"},
         {"delays": (0, 1, 1, 2, 0, 3)},
         {"dep_q": 0, "extra_heads_num_heads": 2},
+        LIKE_ZERO,
     ],
     ids=lambda changes: "-".join(changes) or "plain",
 )

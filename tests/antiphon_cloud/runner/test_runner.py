@@ -104,11 +104,14 @@ def test_a_golden_session_is_exact_among_others() -> None:
             np.testing.assert_array_equal([result.text[-1], *result.codes[-1]], wanted["tokens"][step - 1])
 
 
+@pytest.mark.parametrize("case", ["moshi-tiny", "hibiki-zero-tiny"])
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(threads: int, quantize: str) -> None:
+def test_logits_are_the_same_to_the_bit_whatever_the_batch_and_its_threads(
+    threads: int, quantize: str, case: str
+) -> None:
     # wide enough that BLAS and attention would split the work by thread
-    directory = ModelDirectory.open(GOLDEN / "moshi-tiny")
+    directory = ModelDirectory.open(GOLDEN / case)
     runners = [ModelRunner.load(directory, slots, torch.float32, "cpu", quantize=quantize) for slots in (1, 2, 5)]
     user = np.random.default_rng(0).integers(0, 2048, (12, 5, 8), dtype=np.int32)
     torch.set_num_threads(threads)
