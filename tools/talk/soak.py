@@ -116,6 +116,7 @@ def main(minutes: int, codec: Path, stops_s: tuple[float, ...]) -> None:
             print(one_minute(minute, edge, said, heard), flush=True)
             if minute <= len(stops_s):
                 print(stopped(edge, said, heard, stops_s[minute - 1]), flush=True)
+        speaking.join()
 
 
 def speak(sound: SoundServer, seconds: float) -> None:
