@@ -22,7 +22,7 @@ from tools.harness.worker_process import BIN, Worker
 from tools.talk.sound_server import SoundServer
 
 SENTENCE = Path(__file__).parent / "sentence.wav"
-LATE = r"((lost( in all)?:|replies are) .*\n|\n)*"  # what a machine that is busy with other things is told
+LATE = r"((lost( in all)?:|replies (are|come)) .*\n|\n)*"  # what a machine that is busy with other things is told
 AUDIBLE = 0.01  # of full scale; the golden codec's noise is near 0.1
 
 

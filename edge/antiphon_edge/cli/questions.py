@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from antiphon.cli.command_line import Address, Number
+from antiphon.cli.command_line import Address, Number, in_flags
 from antiphon.plain_text import plain_line
 from antiphon.tls import is_loopback
 from antiphon_edge.audio.devices import WORDS, AudioDevice, Direction, choose_device
@@ -80,8 +80,8 @@ def ask_worker(answers: Answers, given: Set[str]) -> None:
         if worker.problem is None:
             click.echo(f"  {worker.model} answers in {worker.round_trip_ms:.0f} ms; {worker.free_slots} slots are free")
             break
-        click.echo(f"  {plain_line(worker.problem)}")
-        if not confirm("Answer again?", True):
+        click.echo(f"  {plain_line(in_flags(worker.problem, click.get_current_context().command))}")
+        if {"server", "api_key_file"} <= given or not confirm("Answer again?", True):
             break
     if "transcriber" not in given:
         kept = answers.transcriber or NONE

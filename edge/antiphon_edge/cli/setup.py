@@ -55,7 +55,10 @@ def setup_command(
         except click.Abort:  # amid a line
             click.echo()
             raise
-    write_settings(settings, _changes(answers, given, everything=asks))
+    changes = _changes(answers, given, everything=asks)
+    if server != settings.values.get("server", server) and API_KEY in settings.values and not asks:
+        changes |= {API_KEY: credentials.api_key}  # the old one is the other worker's
+    write_settings(settings, changes)
     click.echo(f"{settings.path} is written. Next: antiphon-edge talk; antiphon-edge doctor says what is to mend.")
 
 

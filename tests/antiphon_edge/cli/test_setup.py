@@ -91,6 +91,27 @@ def test_without_a_terminal_nothing_is_asked_and_flags_are_written(world: World)
     assert "hush" not in done.output
 
 
+def test_another_worker_does_not_get_the_key_of_the_last_one(world: World) -> None:
+    world.path.write_text('server = "localhost:1"\napi-key = "hush"\n')
+    world.path.chmod(0o600)
+    world.setup("--server", "localhost:1", "--volume", "5")
+    assert world.written == {"server": "localhost:1", "api-key": "hush", "volume": 5}
+    world.setup("--server", "localhost:2")
+    assert world.written == {"server": "localhost:2", "volume": 5}
+
+
+@pytest.mark.usefixtures("at_terminal")
+def test_a_worker_that_flags_name_and_that_does_not_answer_is_told_once(world: World, tmp_path: Path) -> None:
+    world.workers = {"localhost:1": "no worker answers: it may ask for TLS (`tls`)"}
+    (tmp_path / "key").write_text("hush\n")
+    done = world.setup(
+        "--server", "localhost:1", "--api-key-file", str(tmp_path / "key"), "--no-sound", says=lines("", "", "", "")
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.count("it may ask for TLS (--tls)") == 1
+    assert world.written["api-key"] == "hush"
+
+
 @pytest.mark.usefixtures("at_terminal")
 def test_enter_alone_keeps_every_default(world: World) -> None:
     done = world.setup(says=lines("", "", "", "n", "", "", ""))
