@@ -15,8 +15,8 @@ from antiphon_edge.client.carrier import Carrier
 from antiphon_edge.client.events import Change, Reconnecting
 from antiphon_edge.client.reconnect import Reconnect
 from antiphon_edge.client.session import Session
-from antiphon_edge.transport.messages import LEAVE_S
 from antiphon_edge.transport.handshake import Opening
+from antiphon_edge.transport.messages import LEAVE_S
 from tests.support.fake_workers import FakeNetwork
 from tests.support.servers import CODEC
 from tests.support.virtual_time import VirtualTimeLoop
