@@ -110,7 +110,6 @@ SHORT_LIMITS = {
     "antiphon_cloud.server.call": ("OPEN_TIMEOUT_S", "READ_TIMEOUT_S"),
     "antiphon_edge.transport.channel": ("REASON_TIMEOUT_S",),
     "antiphon_gateway.calls.call": ("READER_S",),
-    "antiphon_gateway.doors.peer": ("SEND_S",),
     "antiphon_gateway.doors.socket": ("SEND_S", "HEARTBEAT_S"),
     "antiphon_gateway.doors.telephony.audiosocket": ("IDLE_S",),
 }

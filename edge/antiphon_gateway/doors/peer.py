@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from antiphon.errors import SessionTimeoutError
 from antiphon_gateway.access.visitor import Visitor
-from antiphon_gateway.doors.socket import CLOSE_S, SEND_S
+from antiphon_gateway.doors import socket
 from antiphon_gateway.errors import SlowClientError
 
 READ_BYTES = 1 << 16
@@ -49,21 +49,21 @@ class Peer:
         """Sends all of it.
 
         Raises:
-            SlowClientError: the client has not read for `SEND_S`.
+            SlowClientError: the client has not read for `socket.SEND_S`.
             ConnectionError: it is gone.
         """
         self._writer.write(data)
         try:
-            async with asyncio.timeout(SEND_S):
+            async with asyncio.timeout(socket.SEND_S):
                 await self._writer.drain()
         except TimeoutError:
-            raise SlowClientError(f"the client has read nothing for {SEND_S:g} s: connection ended") from None
+            raise SlowClientError(f"the client has read nothing for {socket.SEND_S:g} s: connection ended") from None
 
     async def close(self) -> None:
         """Closes the connection; what was not read by then is lost."""
         self._writer.close()
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(socket.CLOSE_S):
                 with suppress(ConnectionError):
                     await self._writer.wait_closed()
         except TimeoutError:

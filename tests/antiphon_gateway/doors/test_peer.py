@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from antiphon.errors import SessionTimeoutError
-from antiphon_gateway.doors import peer as module
+from antiphon_gateway.doors import socket
 from antiphon_gateway.doors.peer import Peer
 from antiphon_gateway.errors import SlowClientError
 from tests.support.time_travel import Clock
@@ -61,9 +61,7 @@ async def test_a_client_that_is_silent_for_long_is_gone(clock: Clock) -> None:
             await waiting
 
 
-async def test_a_client_that_never_reads_is_cut_off(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit_s = 500.0
-    monkeypatch.setattr(module, "SEND_S", limit_s)
+async def test_a_client_that_never_reads_is_cut_off(clock: Clock) -> None:
     async with connected() as (peer, _, _):
 
         async def send() -> None:
@@ -71,6 +69,6 @@ async def test_a_client_that_never_reads_is_cut_off(clock: Clock, monkeypatch: p
                 await peer.send(bytes(1 << 20))
 
         sending = asyncio.create_task(send())
-        await clock.outlast(limit_s)
-        with pytest.raises(SlowClientError, match=f"the client has read nothing for {limit_s:g} s"):
+        await clock.outlast(socket.SEND_S)
+        with pytest.raises(SlowClientError, match=f"the client has read nothing for {socket.SEND_S:g} s"):
             await asyncio.wait_for(sending, 60)
