@@ -98,6 +98,8 @@ async def chat(address: str, codec: Codec, frames: int) -> list[float]:
 
         async def listen() -> None:
             async for message in socket:
+                if message.data[0] == 5:
+                    sys.exit(message.data[1:].decode())
                 if message.data[0] == 1:
                     clock.hear(len(reader.feed(message.data[1:])))
 
@@ -122,6 +124,8 @@ async def realtime(address: str, codec: Codec, frames: int) -> list[float]:
         async def listen() -> None:
             async for message in socket:
                 event = json.loads(message.data)
+                if event["type"] == "error":
+                    sys.exit(event["error"]["message"])
                 if event["type"] == "response.output_audio.delta":
                     clock.hear(len(pcm_from_bytes(base64.b64decode(event["delta"]))))
 
@@ -194,7 +198,7 @@ def main() -> None:
     frames = round(arguments.seconds / FRAME_S)
     codec = Codec.load(arguments.model / "codec")
     model = () if arguments.model == NUMBER_CLERK else ("--model", arguments.model)
-    slots = ("--slots", str(max(arguments.sessions, 2)), "--threads", "1", "--step-budget", "1e9")
+    slots = ("--slots", str(2 * arguments.sessions), "--threads", "1", "--step-budget", "1e9")
     with worker(*model, *slots) as served, gateway(served.address, arguments.threads) as (address, pid):
         print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.model.name}, {arguments.seconds:g} s each")
         print(f"\n{'1 session (ms)':<16}{'p50':>9}{'p95':>9}{'p99':>9}{'added':>10}")
@@ -202,13 +206,16 @@ def main() -> None:
         ways: dict[str, Conversation] = {"/api/chat": chat, "/v1/realtime": realtime}
         for name, way in ways.items():
             row(name, asyncio.run(measure(way, address, codec, frames, 1)), beside)
-        print(f"\n{arguments.sessions} sessions (ms){'p50':>11}{'p95':>9}{'p99':>9}{'sessions a core':>18}")
+        print(f"\n{f'{arguments.sessions} sessions (ms)':<16}{'p50':>9}{'p95':>9}{'p99':>9}{'added':>10}")
+        many = asyncio.run(measure(direct, served.address, codec, frames, arguments.sessions))
+        beside = row("direct edges", many, None)
         for name, way in ways.items():
             begun_s = processor_s(pid)
-            latencies_ms = asyncio.run(measure(way, address, codec, frames, arguments.sessions))
-            used = (processor_s(pid) - begun_s) / arguments.seconds
-            p50, p95, p99 = np.percentile(latencies_ms, [50, 95, 99])
-            print(f"{name:<16}{p50:>9.1f}{p95:>9.1f}{p99:>9.1f}{arguments.sessions / used:>18.1f}", flush=True)
+            row(name, asyncio.run(measure(way, address, codec, frames, arguments.sessions)), beside)
+            used_ms = 1e3 * (processor_s(pid) - begun_s) / arguments.sessions / frames
+            print(
+                f"{'':<16}{used_ms:.2f} ms of a core a frame: {1e3 * FRAME_S / used_ms:.0f} sessions a core", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from antiphon.codes import Codes
 from antiphon.errors import AntiphonError
 from antiphon_edge.audio.pcm import Pcm, as_pcm, resampler
 from antiphon_edge.client.events import Change, Reconnecting, Resumed
 from antiphon_edge.client.session import Session
-from antiphon_edge.codec.codec import Codec
+from antiphon_edge.codec.codec import Codec, Decoder
 from antiphon_edge.talk.hearing import Hearing
 from antiphon_edge.talk.late_replies import LateReplyFilter
 from antiphon_gateway.calls.codec_threads import CodecThreads
@@ -48,12 +49,14 @@ class Manner:
         hears_hz: of those that it is sent; None for the same.
         grace_s: how late its samples may be before the model hears silence instead; None lets the model wait.
         live: a person listens: after an outage, sound that comes too late is left out, its text is not.
+        pack: makes bytes of a frame's sound in the thread that decodes it, where that takes long.
     """
 
     rate_hz: int = 24_000
     hears_hz: int | None = None
     grace_s: float | None = None
     live: bool = False
+    pack: Callable[[Pcm], bytes] | None = None
 
 
 class Call:
@@ -197,12 +200,18 @@ class Call:
         late = LateReplyFilter()
         async for reply in self.session:
             self._behind = late.is_late(reply.round_trip_s) and self._behind
-            too_late, pcm = self._behind and self._live, None
-            if decoder is not None and reply.codes is not None and not too_late:
-                pcm = await self._threads.run(decoder.step, reply.codes[: self._codec.spec.codebooks])
-                pcm = self._resample_down(pcm)
-            await self._tell(Frame(reply, pcm))
+            too_late = self._behind and self._live
+            if decoder is None or reply.codes is None or too_late:
+                await self._tell(Frame(reply, None))
+            else:
+                codes = reply.codes[: self._codec.spec.codebooks]
+                await self._tell(Frame(reply, *await self._threads.run(self._sound, decoder, codes)))
         await self._tell(Ended())
+
+    def _sound(self, decoder: Decoder, codes: Codes) -> tuple[Pcm, bytes]:
+        """A frame's sound at the caller's rate, and packed; in a thread."""
+        pcm = self._resample_down(decoder.step(codes))
+        return pcm, self._manner.pack(pcm) if self._manner.pack else b""
 
     async def _tell(self, event: Event) -> None:
         try:

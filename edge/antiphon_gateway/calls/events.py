@@ -17,6 +17,8 @@ class Frame:
     """As the SDK has it: text and token, the probability of a pause, the given word that begins, if all is said."""
     pcm: Pcm | None
     """Its sound [N] at the caller's rate, from which a resampler may hold a little back; None where it made none."""
+    data: bytes = b""
+    """The same as `Manner.pack` makes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from antiphon.errors import ArgumentError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+DEFAULT = ("localhost:50051",)
 API_KEY_VARIABLE = "ANTIPHON_WORKER_API_KEY"
 
 
@@ -43,9 +44,9 @@ _options = (
         "--server",
         "dialogue",
         type=Addresses(),
-        default="localhost:50051",
         metavar="HOST:PORT[,HOST:PORT]",
-        help="Addresses of the workers of one model; sessions are spread over them, and go on at any.",
+        help="Addresses of the workers of one model; sessions are spread over them, and go on at any. localhost:50051 "
+        "where absent, and no other worker is named.",
     ),
     option(
         "--transcriber",
@@ -85,7 +86,7 @@ def worker_options(command: F) -> F:
     @wraps(command)
     def with_workers(
         *args: Any,
-        dialogue: tuple[str, ...],
+        dialogue: tuple[str, ...] | None,
         transcription: tuple[str, ...] | None,
         speech: tuple[str, ...] | None,
         worker_tls: bool,
@@ -110,7 +111,9 @@ def worker_options(command: F) -> F:
             api_key=_api_key(worker_api_key_file),
             insecure=worker_insecure,
         )
-        workers = Workers(dialogue, transcription or (), speech or (), credentials, cache)
+        if not (dialogue or transcription or speech):
+            dialogue = DEFAULT
+        workers = Workers(dialogue or (), transcription or (), speech or (), credentials, cache)
         return command(*args, workers=workers, **kwargs)
 
     decorated: Any = with_workers

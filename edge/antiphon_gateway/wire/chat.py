@@ -19,10 +19,6 @@ class Kind(enum.IntEnum):
     PING = 6
 
 
-IGNORED = frozenset({Kind.HANDSHAKE, Kind.TEXT, Kind.CONTROL, Kind.METADATA, Kind.ERROR, Kind.PING})
-"""What clients may send and no published server acts on."""
-
-
 def pack(kind: Kind, payload: bytes = b"") -> bytes:
     """A message."""
     return bytes((kind,)) + payload

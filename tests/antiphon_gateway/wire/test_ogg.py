@@ -80,7 +80,7 @@ def test_a_packet_without_an_end_is_refused_before_it_fills_the_memory() -> None
 def test_ffmpeg_takes_the_pages_for_an_ogg_file() -> None:
     writer = OpusWriter(24_000)
     stream = writer.head() + b"".join(writer.write(np.zeros(1920, np.float32)) for _ in range(10))
-    with av.open(io.BytesIO(stream)) as file:
+    with av.open(io.BytesIO(stream), "r") as file:
         assert (file.format.name, file.streams.audio[0].codec_context.name) == ("ogg", "opus")
         decoded = sum(frame.samples for frame in file.decode(audio=0))
     assert 38_400 - 960 <= decoded <= 38_400

@@ -22,7 +22,7 @@ from antiphon_gateway.wire.opus import OpusReader, OpusWriter
 RATE_HZ = 24_000
 PATH = "/api/chat"
 PING_S = 5.0  # the page hangs up after 10 s without a message
-MANNER = Manner(live=True)
+SHORT_BYTES = 2048  # of Opus: a third of a second, which takes a millisecond to decode; longer ones go to a thread
 
 
 def routes(gateway: Gateway) -> list[web.RouteDef]:
@@ -34,11 +34,15 @@ def routes(gateway: Gateway) -> list[web.RouteDef]:
             try:
                 fleet = gateway.need(gateway.dialogue, "a dialogue")
                 asked = fleet.fitting(wanted(request.query, fleet.model.sampling))
-                async with gateway.call("chat", visitor, fleet, asked, MANNER) as call:
+                writer = OpusWriter(RATE_HZ)
+                head = writer.head()
+                manner = Manner(RATE_HZ, live=True, pack=writer.write)
+                async with gateway.call("chat", visitor, fleet, asked, manner) as call:
                     await socket.send(pack(Kind.HANDSHAKE))
                     if request.query:  # pages take it; the command line, which asks for nothing, would warn of it
                         told = msgspec.json.encode(_metadata(call))
                         await socket.send(pack(Kind.METADATA, told))
+                    await socket.send(pack(Kind.AUDIO, head))
                     await _Conversation(gateway, socket, call).run()
             except AntiphonError as error:
                 with suppress(AntiphonError, ConnectionError):
@@ -79,23 +83,24 @@ class _Conversation:
         reader = OpusReader(RATE_HZ)
         async for message in self._socket.messages():
             kind, payload = unpack(message)
-            if kind is Kind.AUDIO:
-                await self._call.send_pcm(await self._gateway.threads.run(reader.feed, payload))
+            if kind is not Kind.AUDIO:
+                continue
+            if len(payload) <= SHORT_BYTES:
+                pcm = reader.feed(payload)
+            else:
+                pcm = await self._gateway.threads.run(reader.feed, payload)
+            await self._call.send_pcm(pcm)
 
     async def _down(self) -> None:
-        writer = OpusWriter(RATE_HZ)
-        await self._socket.send(pack(Kind.AUDIO, writer.head()))
         events = self._call.events()
         pinging = asyncio.create_task(self._ping())
         try:
             async for event in events:
                 self._quiet = False
                 match event:
-                    case Frame(reply, pcm):
-                        if pcm is not None:
-                            page = await self._gateway.threads.run(writer.write, pcm)
-                            if page:
-                                await self._socket.send(pack(Kind.AUDIO, page))
+                    case Frame(reply, _, page):
+                        if page:
+                            await self._socket.send(pack(Kind.AUDIO, page))
                         if reply.text:
                             await self._socket.send(pack(Kind.TEXT, reply.text.encode()))
                     case Moved():

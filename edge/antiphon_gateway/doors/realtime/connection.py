@@ -34,6 +34,7 @@ from antiphon_gateway.wire.pcm16 import from_base64
 logger = logging.getLogger(__name__)
 
 GRACE_S = 0.16  # two frames: how late a client's sound may be
+SHORT_BYTES = 16_384  # of sound, read at once; longer ones go to a thread
 ROLES = ("user", "assistant", "system")
 TEXTS = ("input_text", "output_text", "text")
 
@@ -183,7 +184,7 @@ class Connection:
         data = from_base64(audio)
         call = await self._open()
         assert self._read is not None, "opened with the call"
-        pcm = await self._gateway.threads.run(self._read, data)
+        pcm = self._read(data) if len(data) <= SHORT_BYTES else await self._gateway.threads.run(self._read, data)
         duration_s = len(pcm) / self._settings.hears.rate_hz
         await self._tell(self._person.append(pcm, duration_s, self._settings.detects))
         if self._transcriber is not None:

@@ -130,7 +130,16 @@ async def test_a_page_is_served_with_what_lies_beside_it_and_nothing_else(tmp_pa
 
 
 def test_the_command_serves_until_sigterm(clerk: Worker, tmp_path: Path) -> None:
-    command = [BIN / "antiphon-gateway", "serve", "--server", clerk.address, "--listen", HERE, "--cache", tmp_path]
+    command: list[str | Path] = [
+        BIN / "antiphon-gateway",
+        "serve",
+        "--server",
+        clerk.address,
+        "--listen",
+        HERE,
+        "--cache",
+        tmp_path,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as it:
         assert it.stdout is not None
         assert it.stderr is not None
