@@ -32,9 +32,7 @@ MAX_SECONDS = 86_400
 @option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain to show to clients (PEM).")
 @option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is.")
-@option(
-    "--static", type=click.Path(path_type=Path), help="Folder of a page to serve at /; Antiphon's own where absent."
-)
+@option("--static", type=click.Path(path_type=Path), help="Folder of a page to serve at /; our own where absent.")
 @option(
     "--metrics-listen",
     type=Address(),
