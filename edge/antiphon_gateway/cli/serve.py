@@ -34,7 +34,7 @@ MAX_SECONDS = 86_400
 @option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is.")
 @door_options
-@option("--static", type=click.Path(path_type=Path), help="Folder of a page to serve at /; none where absent.")
+@option("--static", type=click.Path(path_type=Path), help="Folder of a page to serve at /; our own where absent.")
 @option(
     "--metrics-listen",
     type=Address(),

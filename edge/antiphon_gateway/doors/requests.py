@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -35,6 +36,8 @@ async def sentences(request: web.Request, handler: Handler) -> web.StreamRespons
     """Answers a request that fails with its status and one sentence of JSON."""
     try:
         return await handler(request)
+    except ConnectionError:  # the client has gone: nobody reads this
+        return web.Response(status=HTTPStatus.BAD_REQUEST)
     except AntiphonError as error:
         headers = {"Retry-After": f"{error.retry_after_s:.0f}"} if isinstance(error, NoFreeSlotError) else {}
         told = {"error": {"message": str(error), "type": error.status.lower()}}

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_gateway.doors.page import door
+from antiphon_gateway.doors.requests import sentences
 from antiphon_gateway.server import application
 from antiphon_gateway.server.config import Workers
 from antiphon_gateway.server.process import Server
@@ -81,6 +84,13 @@ async def test_where_there_is_no_transcriber_it_is_said_in_a_sentence(served: Se
     answer = await get(served, "/v1/transcriber/model")
     assert answer.status == 503
     assert b"no worker for transcripts" in answer.body
+
+
+async def test_a_client_that_is_gone_before_it_was_answered_is_no_error_of_the_gateway() -> None:
+    async def gone(request: web.Request) -> web.StreamResponse:
+        raise ConnectionResetError
+
+    assert (await sentences(make_mocked_request("GET", "/v1/frames"), gone)).status == 400
 
 
 async def test_the_page_may_ask_nobody_else(
