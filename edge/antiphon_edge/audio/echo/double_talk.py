@@ -12,7 +12,9 @@ from antiphon_edge.audio.pcm import Pcm
 BLOCK = 240  # samples: 10 ms
 KEPT = 112  # blocks, by which the leak is known
 LOW = 25  # percent of them that leak less: most may be a person's
-RISE = 1.05  # of the leak, a frame at most
+RISE = 1.15  # of the leak, a frame at most
+FEWEST = 16  # blocks that tell the leak
+BEST_LEAK = 1e-5
 MARGIN = 8.0  # times (9 dB) what is left of the echo: more than that is a person
 LEAST_LEAK = 0.004  # as it may be again at once, after a person has spoken into what is learnt
 WEIGHT_MARGIN = 4.0
@@ -49,17 +51,19 @@ class DoubleTalkDetector:
         self._hold = 0
         self._shut = 0
 
-    def learn(self, before: Powers, echo: Powers) -> None:
+    def learn(self, mic: Powers, before: Powers, echo: Powers) -> None:
         """A frame in which the speaker was heard.
 
         Args:
+            mic: what was heard, [B].
             before: what the filter left of it before it learnt from it, [B].
             echo: what it is now taken for, [B].
         """
-        heard = echo > ECHO
+        heard = np.minimum(mic, echo) > ECHO
         self._ratios.extend(np.minimum(1, before[heard] / echo[heard]).tolist())
-        if self._ratios:
-            self.leak = min(self.leak * RISE, float(np.percentile(self._ratios, LOW)))
+        if len(self._ratios) >= FEWEST:
+            usual = float(np.percentile(self._ratios, LOW))
+            self.leak = max(BEST_LEAK, min(self.leak * RISE, usual))
 
     def weights(self, mic: Powers, rest: Powers, echo: Powers) -> Powers:
         """How much each block tells about the room, [B] from 0 to 1: little where a person speaks.
@@ -68,7 +72,8 @@ class DoubleTalkDetector:
         """
         ringing = np.maximum(echo, DECAY * np.concatenate((echo[:1], echo[:-1])))
         usual = WEIGHT_MARGIN * self.leak * np.maximum(ringing, self.leak * mic) + FLOOR
-        return (usual / (usual + rest)).astype(np.float32)
+        weights: Powers = (usual / (usual + rest)).astype(np.float32)
+        return weights
 
     def is_near(self, rest: Powers, echo: Powers, clipped: Flags) -> Flags:
         """Whether a person is in each block.

@@ -86,7 +86,7 @@ class FarEnd:
         advance = 1 + self._microphone.skew - self._speaker.skew
         if abs(due - self._position) > LEFT_S * self._rate_hz:
             advance += CORRECTION if due > self._position else -CORRECTION
-        positions = self._position + advance * np.arange(samples) - self._dropped
+        positions = self._position + advance * np.arange(samples, dtype=np.float64) - self._dropped
         self._position += advance * samples
         if positions[0] < -TAPS and positions[-1] < -TAPS:
             return np.zeros(samples, np.float32)

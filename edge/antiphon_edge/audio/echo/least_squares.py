@@ -6,10 +6,14 @@ matrix is two convolutions, so that nothing larger than the signals is ever kept
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from antiphon_edge.audio.pcm import Pcm
+
+Spectrum = npt.NDArray[Any]  # complex64, as numpy 2 has it of float32
 
 EMPHASIS = np.float32(0.9)  # speech falls by 6 dB an octave; without this its high pitches would be learnt last
 PRIOR = 1e-2  # of the far end's power: what it tells nothing about stays as it is
@@ -35,7 +39,7 @@ class LeastSquares:
 
     def residual(self, response: Pcm, mic: Pcm, far: Pcm) -> Pcm:
         """What the response [L] leaves of `mic` [M]; `far` is [L + M]."""
-        return mic - self._apply(np.fft.rfft(far, self._size), response)
+        return _pcm(mic - self._apply(np.fft.rfft(far, self._size), response))
 
     def refine(self, response: Pcm, mic: Pcm, far: Pcm, weights: Pcm, steps: int) -> Pcm:
         """A better response [L] than `response`.
@@ -49,7 +53,7 @@ class LeastSquares:
         """
         mic, far = _emphasise(mic), _emphasise(far)
         spectrum = np.fft.rfft(far, self._size)
-        prior = self._prior * np.float32((far**2).sum())
+        prior = _pcm(self._prior * float((far**2).sum()))
         inverse = self._preconditioner(spectrum)
         descent = self._transposed(spectrum, weights * (mic - self._apply(spectrum, response)))
         ahead = self._precondition(descent, inverse)
@@ -60,23 +64,23 @@ class LeastSquares:
             if curvature <= 0 or progress <= 0:  # silence, or nothing left to learn
                 break
             step = np.float32(progress / curvature)
-            response = response + step * direction
-            descent = descent - step * image
+            response = _pcm(response + step * direction)
+            descent = _pcm(descent - step * image)
             ahead = self._precondition(descent, inverse)
             before, progress = progress, float(descent @ ahead)
-            direction = ahead + np.float32(progress / before) * direction
+            direction = _pcm(ahead + np.float32(progress / before) * direction)
         return response
 
-    def _apply(self, far: npt.NDArray[np.complex64], response: Pcm) -> Pcm:
+    def _apply(self, far: Spectrum, response: Pcm) -> Pcm:
         line = np.fft.irfft(far * np.fft.rfft(response, self._size), self._size)
         return _pcm(line[self._response : self._response + self._mic])
 
-    def _transposed(self, far: npt.NDArray[np.complex64], error: Pcm) -> Pcm:
+    def _transposed(self, far: Spectrum, error: Pcm) -> Pcm:
         late = np.zeros(self._size, np.float32)
         late[self._response : self._response + self._mic] = error
         return _pcm(np.fft.irfft(far.conj() * np.fft.rfft(late), self._size)[: self._response])
 
-    def _preconditioner(self, far: npt.NDArray[np.complex64]) -> Pcm:
+    def _preconditioner(self, far: Spectrum) -> Pcm:
         power = np.abs(far) ** 2
         bins = np.arange(self._small // 2 + 1) * (len(power) - 1) / (self._small // 2)
         around = np.convolve(power, np.full(5, 0.2, np.float32), "same")
@@ -88,13 +92,15 @@ class LeastSquares:
 
 
 def _emphasise(pcm: Pcm) -> Pcm:
-    return np.concatenate((pcm[:1], pcm[1:] - EMPHASIS * pcm[:-1]))
+    return _pcm(np.concatenate((pcm[:1], pcm[1:] - EMPHASIS * pcm[:-1])))
 
 
-def _pcm(values: npt.NDArray[np.floating]) -> Pcm:
-    return values.astype(np.float32, copy=False)
+def _pcm(values: npt.NDArray[Any]) -> Pcm:
+    pcm: Pcm = values.astype(np.float32, copy=False)
+    return pcm
 
 
 def _fast(least: int) -> int:
     """The next length from `least` on whose Fourier transform is fast."""
-    return min(size for power in range(4, 24) for size in (2**power, 9 * 2 ** (power - 3)) if size >= least)
+    sizes = [size for power in range(4, 24) for size in (1 << power, 9 << power - 3)]
+    return min(size for size in sizes if size >= least)

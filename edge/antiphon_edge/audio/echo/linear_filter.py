@@ -56,7 +56,7 @@ class LinearEchoFilter:
         self._learn()
         echo = mic - self._now.residual(self._response, mic, line)
         if self._quiet <= self._lasts:
-            self._detector.learn(powers(before), powers(echo))
+            self._detector.learn(powers(mic), powers(before), powers(echo))
         return echo
 
     def _learn(self) -> None:

@@ -39,7 +39,7 @@ class VoiceProcessor:
     """
 
     def __init__(self, sample_rate_hz: int, frame_samples: int, processing: VoiceProcessing | None = None) -> None:
-        processing = processing or VoiceProcessing()
+        processing = VoiceProcessing() if processing is None else processing
         self._canceller = EchoRemover(sample_rate_hz, frame_samples) if processing.echo_cancellation else None
         self._cleaner: Any = None
         if processing.noise_suppression or processing.gain_control:

@@ -49,9 +49,10 @@ class Devices:
 
     def early_s(self, far: Pcm) -> float:
         """How long before the frame of the microphone the speaker was given what stands beside it."""
-        began_s = (self.callbacks - 1) * CALLBACK_S
-        there = (began_s - self.lost_s) * (1 + self.ppm * 1e-6) * RATE_HZ
-        return float((there - float(far[0]) / SLOPE + PERIOD / 2) % PERIOD - PERIOD / 2) / RATE_HZ
+        at = 0 if np.ptp(np.diff(far[:20])) < SLOPE / 2 else 80  # not where the ramp begins again
+        since_s = (self.callbacks - 1) * CALLBACK_S + at / RATE_HZ - self.lost_s
+        there = since_s * (1 + self.ppm * 1e-6) * RATE_HZ
+        return float((there - float(far[at]) / SLOPE + PERIOD / 2) % PERIOD - PERIOD / 2) / RATE_HZ
 
 
 def minutes(devices: Devices, count: float) -> list[float]:
@@ -96,7 +97,7 @@ def test_before_anything_is_played_the_far_end_is_silent() -> None:
 
 def test_between_two_samples_a_tone_goes_on() -> None:
     tone = np.sin(np.arange(2_000) * 0.8).astype(np.float32)
-    positions = 100.25 + 1.0001 * np.arange(1_000)
+    positions = 100.25 + 1.0001 * np.arange(1_000, dtype=np.float64)
     right = np.sin(positions * 0.8)
     assert np.abs(interpolate(tone, positions) - right).max() < 0.002
 

@@ -81,7 +81,7 @@ def test_samples_without_weight_do_not_count() -> None:
     mic[500:900] += 10
     weights[500:900] = 0
     found = LeastSquares(32, 2_000, RATE_HZ).refine(np.zeros(32, np.float32), mic, far, weights, 40)
-    assert found == pytest.approx(response, abs=0.02)
+    assert found == pytest.approx(response, abs=0.05)
 
 
 def test_silence_teaches_nothing() -> None:
