@@ -164,7 +164,16 @@ def main() -> None:
     parser.add_argument("--no-ns", action="store_true", help="without noise suppression")
     parser.add_argument("--json", type=Path, help="file for the table")
     arguments = parser.parse_args()
-    options = ["--model", NUMBER_CLERK, "--slots", str(AT_ONCE), "--threads", "1", "--step-budget", "10000"]
+    options: list[str | Path] = [
+        "--model",
+        NUMBER_CLERK,
+        "--slots",
+        str(AT_ONCE),
+        "--threads",
+        "1",
+        "--step-budget",
+        "10000",
+    ]
     processing = VoiceProcessing(noise_suppression=not arguments.no_ns)
     rows: dict[str, dict[str, object]] = {}
     try:

@@ -84,7 +84,7 @@ class Box:
 
     def _speak(self) -> Pcm:
         """What the speaker plays during the microphone's next frame, by the microphone's clock."""
-        positions = self._position + self._rate * np.arange(FRAME)
+        positions = self._position + self._rate * np.arange(FRAME, dtype=np.float64)
         while len(self._played) < positions[-1] + TAPS:
             block = self._playout.read(CALLBACK)
             self._played.put(block)
@@ -112,7 +112,7 @@ async def converse(
         processing: what is done to the microphone's signal; None for nothing.
         seed: of the room.
     """
-    box = Box(echo, None if processing is None else VoiceProcessor(RATE, processing), seed)
+    box = Box(echo, None if processing is None else VoiceProcessor(RATE, FRAME, processing), seed)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as thread:
         async with connect(address, codec.spec, seed=0) as session:
@@ -122,6 +122,7 @@ async def converse(
                 codes = await loop.run_in_executor(thread, lambda frame: hearing.step(box.hear(frame)), frame)
                 await session.send(codes)
                 reply = await session.receive()
+                assert reply is not None, "the worker answers each frame"
                 listener.on_reply(reply)
                 if reply.codes is not None:
                     pcm = await loop.run_in_executor(thread, decoder.step, reply.codes)

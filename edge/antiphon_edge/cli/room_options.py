@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from antiphon.cli.command_line import option
+from antiphon.spec import CodecSpec
 from antiphon_edge.audio.echo.far_end import FarEnd
 from antiphon_edge.audio.echo.processor import VoiceProcessing, VoiceProcessor
 from antiphon_edge.errors import AudioDeviceError
@@ -43,14 +44,14 @@ class Room:
 
     Args:
         processing: what is done.
-        sample_rate_hz: of both.
+        codec: whose frames are heard and played.
     """
 
-    def __init__(self, processing: VoiceProcessing, sample_rate_hz: int) -> None:
-        self.far_end = FarEnd(sample_rate_hz)
+    def __init__(self, processing: VoiceProcessing, codec: CodecSpec) -> None:
+        self.far_end = FarEnd(codec.sample_rate_hz)
         self.canceller: VoiceProcessor | None = None
         if processing:
             try:
-                self.canceller = VoiceProcessor(sample_rate_hz, processing)
+                self.canceller = VoiceProcessor(codec.sample_rate_hz, codec.frame_samples, processing)
             except AudioDeviceError as error:
                 click.echo(f"antiphon-edge: {error}", err=True)

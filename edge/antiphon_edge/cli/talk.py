@@ -141,7 +141,7 @@ def talk_command(
         watcher.parts.frame_s = codec.spec.frame_s
         sampling = GREEDY if greedy else None
         done = processing if output_wav is None else replace(processing, echo_cancellation=False)
-        room = Room(done, codec.spec.sample_rate_hz) if input_wav is None else None
+        room = Room(done, codec.spec) if input_wav is None else None
         spoken = voice if voice_wav is None else encode_voice(codec, voice_wav)
         waiting = None
         if spoken is not None or persona is not None:

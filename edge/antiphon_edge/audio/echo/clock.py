@@ -11,8 +11,10 @@ import numpy as np
 
 BIN_S = 0.25  # of callbacks: the earliest of them counts, since a busy machine makes them late and never early
 KEPT_BINS = 480  # 2 minutes: the rate is then known to a few millionths
-SLOPE_BINS = 20  # fewer tell nothing about the rate
+KNOWN_BINS = 4  # fewer tell nothing about how they scatter,
+LEAST_SPREAD_S = 2e-5  # which is at least so much
 JUMP_S = 0.004  # two bins in a row so far off: samples were lost, or a device began anew
+USUAL_SKEW = 1e-4  # of a crystal
 MOST_SKEW = 2e-3  # of a clock that is none
 
 
@@ -94,16 +96,17 @@ class DeviceClock:
         self._fit()
 
     def _fit(self) -> None:
+        """A line through the bins: ridge regression, for which crystals are near their rate until the bins say more."""
         at_s, late_s = np.array(self._bins).T
         self._middle_s = float(at_s.mean())
-        if len(at_s) < SLOPE_BINS:
-            self._offset_s = float(np.median(late_s))
-            return
         around = at_s - self._middle_s
-        level = float(np.median(late_s - self._slope * around))
-        usual = np.abs(late_s - self._slope * around - level) < JUMP_S
-        if usual.sum() < SLOPE_BINS:
-            usual[:] = True
-        slope, offset = np.polyfit(around[usual], late_s[usual], 1)
+        off = late_s - self._slope * around
+        off -= np.median(off)
+        usual = np.abs(off) < JUMP_S
+        around, late_s = around[usual], late_s[usual]
+        spread_s = max(LEAST_SPREAD_S, 1.5 * float(np.median(np.abs(off)))) if len(off) >= KNOWN_BINS else JUMP_S / 4
+        offset, mean = float(late_s.mean()), float(around.mean())
+        covered = float(((around - mean) ** 2).sum()) + (spread_s / USUAL_SKEW) ** 2
+        slope = float(((around - mean) * (late_s - offset)).sum()) / covered
         self._slope = float(np.clip(slope, -MOST_SKEW, MOST_SKEW))
-        self._offset_s = float(offset)
+        self._offset_s = offset - self._slope * mean

@@ -19,8 +19,8 @@ from antiphon_edge.audio.pcm import Pcm
 KEPT_S = 2.0
 MARGIN_S = 0.01  # the speaker's last callback may be as late
 JUMP_S = 0.005  # so far off, it begins anew where it should be
-CORRECT_S = 30.0  # a smaller error is taken out over so long:
-MOST_CORRECTION = 3e-5  # a canceller follows that; faster, it would have to learn anew
+LEFT_S = 0.003  # so small an error is left: a canceller has learnt it, and would lose by a change
+CORRECTION = 2e-5  # a larger one is taken out no faster than a canceller follows
 
 
 class FarEnd:
@@ -83,10 +83,11 @@ class FarEnd:
         if self._position is None or abs(due - self._position) > JUMP_S * self._rate_hz:
             self.recentred += self._position is not None
             self._position = due
-        error = (due - self._position) / self._rate_hz / CORRECT_S
-        advance = 1 + self._microphone.skew - self._speaker.skew + np.clip(error, -MOST_CORRECTION, MOST_CORRECTION)
-        positions = self._position + advance * np.arange(samples) - self._dropped
-        self._position += float(advance) * samples
+        advance = 1 + self._microphone.skew - self._speaker.skew
+        if abs(due - self._position) > LEFT_S * self._rate_hz:
+            advance += CORRECTION if due > self._position else -CORRECTION
+        positions = self._position + advance * np.arange(samples, dtype=np.float64) - self._dropped
+        self._position += advance * samples
         if positions[0] < -TAPS and positions[-1] < -TAPS:
             return np.zeros(samples, np.float32)
         return interpolate(self._samples, positions)

@@ -16,7 +16,8 @@ def _table() -> Pcm:
     distance = np.arange(TAPS)[None] - BEFORE - np.arange(PHASES + 1)[:, None] / PHASES  # [phases, taps]
     window = np.cos(np.pi * distance / (TAPS + 2)) ** 2
     table = np.sinc(distance) * window
-    return (table / table.sum(1, keepdims=True)).astype(np.float32)
+    normal: Pcm = (table / table.sum(1, keepdims=True)).astype(np.float32)
+    return normal
 
 
 _TABLE = _table()

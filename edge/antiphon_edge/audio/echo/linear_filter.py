@@ -1,24 +1,23 @@
 """What the room does to the speaker's sound, as a linear filter that is learnt while the two are heard.
 
-A Kalman filter in the frequency domain, over partitions of a block each (Enzner and Vary 2006; Kuech and others 2014).
-Its gain falls by itself while a person speaks, so that it needs no detector of double talk to stay as it is.
+It explains the last second in which the speaker played, by least squares, and begins each time where it ended before.
+What a person says is no part of that: moments in which one is heard count little, and clipped samples nothing.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from antiphon_edge.audio.echo.double_talk import DoubleTalkDetector, powers
+from antiphon_edge.audio.echo.least_squares import LeastSquares
 from antiphon_edge.audio.pcm import Pcm
 
-BLOCK_MS = 10  # with longer ones an echo that ends a block is learnt badly
 SPAN_MS = 240  # devices, air and reverberation
-FORGET = 0.99997  # a block: rooms change slowly, and the clocks' drift is taken out before
-SMOOTH = 0.5  # of the near end's spectrum, a block
-REACH_BLOCKS = 10.0  # a priori the response decays by e in so many
-FLOOR = 1e-6  # of the near end's spectrum, for each sample of a block: below what a microphone hears
-
-Spectra = npt.NDArray[np.complex64]
+KEPT_MS = 1120  # of the time in which the speaker played
+STEPS = 8  # a frame
+LINGER = 12  # frames for which it goes on learning when the speaker falls silent
+AUDIBLE = 1e-6  # power of a far end that teaches anything
+CLIPPED = 0.98  # of full scale; no filter knows what is beyond
 
 
 class LinearEchoFilter:
@@ -26,39 +25,42 @@ class LinearEchoFilter:
 
     Args:
         sample_rate_hz: of both signals.
+        frame_samples: of each call.
+        detector: of persons.
     """
 
-    def __init__(self, sample_rate_hz: int) -> None:
-        self.block_samples = sample_rate_hz * BLOCK_MS // 1000
-        partitions, bins = SPAN_MS // BLOCK_MS, self.block_samples + 1
-        self._far = np.zeros((partitions, bins), np.complex64)  # spectra of the far end, the newest first
-        self._weights = np.zeros((partitions, bins), np.complex64)
-        prior = np.exp(-np.arange(partitions, dtype=np.float32) / REACH_BLOCKS)
-        self._doubt = np.repeat(prior[:, None], bins, 1)  # variance of each weight
-        self._near = np.full(bins, 1e-4, np.float32)  # power spectrum of what is not the echo
-        self._last: Pcm = np.zeros(self.block_samples, np.float32)
+    def __init__(self, sample_rate_hz: int, frame_samples: int, detector: DoubleTalkDetector) -> None:
+        span = sample_rate_hz * SPAN_MS // 1000
+        kept = sample_rate_hz * KEPT_MS // 1000 // frame_samples * frame_samples
+        self._detector = detector
+        self._now = LeastSquares(span, frame_samples, sample_rate_hz)
+        self._problem = LeastSquares(span, kept, sample_rate_hz)
+        self._response: Pcm = np.zeros(span, np.float32)
+        self._far: Pcm = np.zeros(span + kept, np.float32)  # while the speaker played, and for the span after it
+        self._mic: Pcm = np.zeros(kept, np.float32)
+        self._line: Pcm = np.zeros(span, np.float32)  # the far end before this frame
+        self._lasts, self._lingers = -(-span // frame_samples), LINGER
+        self._quiet = self._lasts + self._lingers  # frames since the far end was audible
 
     def echo(self, mic: Pcm, far: Pcm) -> Pcm:
-        """The echo in one block of the microphone; `mic`, `far` and it [block_samples]."""
-        self._far[1:] = self._far[:-1]
-        self._far[0] = np.fft.rfft(np.concatenate((self._last, far)))
-        self._last = far
-        self._learn(mic - self._filter())
-        return self._filter()  # with what this block has taught: 7 dB better
+        """The echo in a frame of the microphone; `mic`, `far` and it [frame_samples]."""
+        line = np.concatenate((self._line, far))
+        self._line = line[len(far) :]
+        before = self._now.residual(self._response, mic, line)
+        self._quiet = 0 if float(np.mean(far**2)) > AUDIBLE else self._quiet + 1
+        if self._quiet >= self._lasts + self._lingers:
+            return mic - before
+        if self._quiet <= self._lasts:
+            self._far = np.concatenate((self._far[len(far) :], far))
+            self._mic = np.concatenate((self._mic[len(mic) :], mic))
+        self._learn()
+        echo = mic - self._now.residual(self._response, mic, line)
+        if self._quiet <= self._lasts:
+            self._detector.learn(powers(mic), powers(before), powers(echo))
+        return echo
 
-    def _filter(self) -> Pcm:
-        size = self.block_samples
-        return np.fft.irfft((self._far * self._weights).sum(0), 2 * size)[size:].astype(np.float32)
-
-    def _learn(self, error: Pcm) -> None:
-        size = self.block_samples
-        spectrum = np.fft.rfft(np.concatenate((np.zeros(size, np.float32), error))).astype(np.complex64)  # [bins]
-        self._near = SMOOTH * self._near + (1 - SMOOTH) * np.abs(spectrum) ** 2
-        far_power = np.abs(self._far) ** 2  # [partitions, bins]
-        seen = 0.5 * (far_power * self._doubt).sum(0) + self._near + FLOOR * size  # half: zeros stand before a block
-        gain = self._doubt / seen
-        step = np.fft.irfft(gain * self._far.conj() * spectrum, 2 * size, axis=1)
-        step[:, size:] = 0  # a partition is no longer than a block
-        self._weights = (FORGET * (self._weights + np.fft.rfft(step, axis=1))).astype(np.complex64)
-        self._doubt *= FORGET**2 * (1 - 0.5 * gain * far_power)
-        self._doubt += (1 - FORGET**2) * np.abs(self._weights) ** 2
+    def _learn(self) -> None:
+        rest = self._problem.residual(self._response, self._mic, self._far)
+        weights = self._detector.weights(powers(self._mic), powers(rest), powers(self._mic - rest))
+        every = np.repeat(weights, len(rest) // len(weights)) * (np.abs(self._mic) < CLIPPED)
+        self._response = self._problem.refine(self._response, self._mic, self._far, every.astype(np.float32), STEPS)

@@ -31,15 +31,16 @@ class VoiceProcessor:
 
     Args:
         sample_rate_hz: of both signals.
+        frame_samples: of each call.
         processing: what it does.
 
     Raises:
         AudioDeviceError: pywebrtc-audio is not installed.
     """
 
-    def __init__(self, sample_rate_hz: int, processing: VoiceProcessing | None = None) -> None:
-        processing = processing or VoiceProcessing()
-        self._canceller = EchoRemover(sample_rate_hz) if processing.echo_cancellation else None
+    def __init__(self, sample_rate_hz: int, frame_samples: int, processing: VoiceProcessing | None = None) -> None:
+        processing = VoiceProcessing() if processing is None else processing
+        self._canceller = EchoRemover(sample_rate_hz, frame_samples) if processing.echo_cancellation else None
         self._cleaner: Any = None
         if processing.noise_suppression or processing.gain_control:
             self._cleaner = audio_processor()(
