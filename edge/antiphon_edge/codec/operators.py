@@ -198,6 +198,11 @@ def _reduce(call: NodeCall) -> Iterator[Shape]:
     yield tuple(1 if axis in axes else dim for axis, dim in enumerate(shape) if keep or axis not in axes)
 
 
+def _quantize(call: NodeCall) -> Iterator[Shape]:
+    """Bytes, their scale and their zero point."""
+    yield from (call.shapes[0], (), ())
+
+
 def _gather(call: NodeCall) -> Iterator[Shape]:
     shape, indices = call.shapes
     axis = call.axis(call.integer("axis", 0), len(shape))
@@ -209,6 +214,12 @@ def _matmul(call: NodeCall) -> Iterator[Shape]:
     if min(len(left), len(right)) < 2 or left[-1] != right[-2]:
         raise GraphError(f"a product of {list(left)} and {list(right)}")
     yield (*_together((left[:-2], right[:-2])), left[-2], right[-1])
+
+
+def _matmul_bytes(call: NodeCall) -> Iterator[Shape]:
+    if any(shape != () for shape in (call.shapes[2], call.shapes[4])):
+        raise GraphError("a product of bytes with more than one scale")
+    yield from _matmul(call)
 
 
 def _gemm(call: NodeCall) -> Iterator[Shape]:
@@ -232,6 +243,7 @@ _OPERATORS: dict[str, tuple[set[int], set[str], Callable[[NodeCall], Iterator[Sh
     "ArgMax": ({1}, {"axis", "keepdims", "select_last_index"}, _reduce),
     "Cast": ({1}, {"to"}, _same),
     "Concat": (set(range(1, 33)), {"axis"}, _concat),
+    "DynamicQuantizeLinear": ({1}, set(), _quantize),
     "Expand": (_TWO, set(), _expand),
     "Gather": (_TWO, {"axis"}, _gather),
     "Gelu": ({1}, {"approximate"}, _same),
@@ -250,4 +262,5 @@ _OPERATORS: dict[str, tuple[set[int], set[str], Callable[[NodeCall], Iterator[Sh
     "Unsqueeze": (_TWO, set(), _unsqueeze),
     "Where": ({3}, set(), _broadcast),
     "com.microsoft:DynamicQuantizeMatMul": ({4, 5}, set(), _matmul),
+    "com.microsoft:MatMulIntegerToFloat": ({6, 7}, set(), _matmul_bytes),
 }
