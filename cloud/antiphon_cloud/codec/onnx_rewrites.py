@@ -5,8 +5,6 @@ docs/codec.md has the measurements behind them. They depend only on matrix produ
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
-
-from antiphon.codec_manifest import OPSETS
 
 Floats = npt.NDArray[np.float32]
 

@@ -139,4 +139,3 @@ def _resample(pcm: npt.NDArray[np.float64], from_hz: int, to_hz: int) -> npt.NDA
         return pcm
     samples = len(pcm) * to_hz // from_hz
     return np.fft.irfft(np.fft.rfft(pcm), samples) * (samples / len(pcm))
-

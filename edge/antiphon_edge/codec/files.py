@@ -24,6 +24,7 @@ from antiphon.codec_manifest import (
     CodecManifest,
 )
 from antiphon.regular_file import open_regular, read_regular
+from antiphon_edge.codec.byte_products import has_vnni
 from antiphon_edge.codec.graph_rules import check_graph
 from antiphon_edge.codec.onnx_file import GraphError, TensorType, read_graph, size
 from antiphon_edge.errors import CodecFilesError
@@ -160,8 +161,8 @@ def _options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors arrive as exceptions
-    # Sums of signed and unsigned bytes saturate on AVX2 without VNNI: there, unsigned ones are multiplied instead.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not has_vnni():  # of no effect but on x86
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a Pi has better things to do
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options

@@ -6,7 +6,7 @@ exports and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -216,10 +216,20 @@ def _matmul(call: NodeCall) -> Iterator[Shape]:
     yield (*_together((left[:-2], right[:-2])), left[-2], right[-1])
 
 
-def _matmul_bytes(call: NodeCall) -> Iterator[Shape]:
-    if any(shape != () for shape in (call.shapes[2], call.shapes[4])):
-        raise GraphError("a product of bytes with more than one scale")
-    yield from _matmul(call)
+def _dynamic_matmul(call: NodeCall) -> Iterator[Shape]:
+    yield _int8_product(call, per_column=range(2, len(call.shapes)), single=())
+
+
+def _bytes_matmul(call: NodeCall) -> Iterator[Shape]:
+    yield _int8_product(call, per_column=(3, *range(5, len(call.shapes))), single=(2, 4))
+
+
+def _int8_product(call: NodeCall, per_column: Iterable[int], single: Iterable[int]) -> Shape:
+    """A product whose scales, zero points and bias are as many as it has columns, or one."""
+    (shape,) = _matmul(call)
+    if any(call.shapes[i] != shape[-1:] for i in per_column) or any(call.shapes[i] != () for i in single):
+        raise GraphError(f"a {call.node.operator} whose scales do not fit")
+    return shape
 
 
 def _gemm(call: NodeCall) -> Iterator[Shape]:
@@ -261,6 +271,6 @@ _OPERATORS: dict[str, tuple[set[int], set[str], Callable[[NodeCall], Iterator[Sh
     "Transpose": ({1}, {"perm"}, _transpose),
     "Unsqueeze": (_TWO, set(), _unsqueeze),
     "Where": ({3}, set(), _broadcast),
-    "com.microsoft:DynamicQuantizeMatMul": ({4, 5}, set(), _matmul),
-    "com.microsoft:MatMulIntegerToFloat": ({6, 7}, set(), _matmul_bytes),
+    "com.microsoft:DynamicQuantizeMatMul": ({4, 5}, set(), _dynamic_matmul),
+    "com.microsoft:MatMulIntegerToFloat": ({6, 7}, set(), _bytes_matmul),
 }

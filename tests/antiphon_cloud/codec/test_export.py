@@ -16,11 +16,13 @@ from safetensors.torch import load_file, save_file
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec import export as codec_export
 from antiphon_cloud.codec.export import export_codec
+from antiphon_cloud.codec.int8.quantize import quantize
 from antiphon_cloud.codec.mimi import Decoder, Encoder, MimiConfig
-from antiphon_cloud.codec.onnx_rewrites import quantize
 from antiphon_cloud.codec.report import compare
 from antiphon_cloud.errors import CheckpointError
 from antiphon_edge import Codec
+from antiphon_edge.codec.graph_rules import check_graph
+from antiphon_edge.codec.onnx_file import read_graph
 from tests.support.random_weights import RandomWeights
 
 
@@ -110,7 +112,11 @@ def test_full_widths_stream_alike_in_torch_and_onnx_past_the_context(golden: Pat
         graph = onnx.load(tmp_path / "codec" / name)
         quantize(graph)
         onnx.save(graph, quantized / name)
-        assert (quantized / name).stat().st_size < 0.5 * (tmp_path / "codec" / name).stat().st_size
+        data = (quantized / name).read_bytes()
+        assert len(data) < 0.5 * (tmp_path / "codec" / name).stat().st_size
+        assert {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"} <= {node.op_type for node in graph.graph.node}
+        read = read_graph(memoryview(data))
+        check_graph(read, {name: k for name, k in read.inputs.items() if name not in read.constants}, read.outputs)
     report = compare(codec.manifest, tmp_path / "codec", quantized, pcm[: 25 * 1920].view(25, -1).numpy(), "noise")
     assert report.decoder_snr_db > 30
     assert report.equal_codes[0] > 0.5
@@ -137,7 +143,7 @@ def test_int8_has_the_same_fingerprint_and_a_report(
     names = ["codec-report.json", "codec.json", "decoder.onnx", "encoder.onnx"]
     assert sorted(path.name for path in out.iterdir()) == names
     manifest, exact = (json.loads((folder / "codec.json").read_text()) for folder in (out, tiny_codec))
-    assert manifest["precision"] == "int8"
+    assert (manifest["precision"], manifest["format"], exact["format"]) == ("int8", 2, 1)
     assert manifest["fingerprint"] == exact["fingerprint"]
     assert manifest["encoder"]["states"] == exact["encoder"]["states"]
     assert made.report is not None

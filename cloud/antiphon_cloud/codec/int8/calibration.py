@@ -41,7 +41,9 @@ def make_voice(samples: int, rate_hz: int) -> Floats:
 
     pitch_hz = glide(random.uniform(*_PITCH_HZ, len(syllables)))
     phase = 2 * np.pi * np.cumsum(pitch_hz) / rate_hz
-    formants = [(glide(random.uniform(low, high, len(syllables))), width, gain) for low, high, width, gain in _FORMANTS_HZ]
+    formants = [
+        (glide(random.uniform(low, high, len(syllables))), width, gain) for low, high, width, gain in _FORMANTS_HZ
+    ]
     voiced = np.zeros(samples)
     for harmonic in range(1, 40):
         hz = harmonic * pitch_hz

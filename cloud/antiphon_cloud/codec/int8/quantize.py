@@ -6,7 +6,7 @@ docs/codec.md has the measurements behind it. It depends only on matrix products
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,19 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from antiphon.codec_manifest import OPSETS
-from antiphon_cloud.codec.onnx_rewrites import MICROSOFT, attribute, drop_unused, replace_nodes, tensor_shapes
 from antiphon_cloud.codec.int8.rounding import Floats, round_columns
+from antiphon_cloud.codec.onnx_rewrites import MICROSOFT, attribute, drop_unused, replace_nodes, tensor_shapes
 
 FEW_ROWS = 16
 """Products of more rows are compute-bound: of these, int8 takes those that gather taps, the large ones."""
 
+LEAST_WEIGHTS = 4096
+"""Smaller matrices stay in float32: nothing is gained."""
+
 _VIEWS = {"Reshape", "Slice"}  # a byte takes the same way through them as the float before it was rounded
 
 
-def quantize(model: onnx.ModelProto, inputs: Mapping[str, Floats] | None = None) -> None:
+def quantize(model: onnx.ModelProto, inputs: Mapping[str, Floats] | None = None, exact: Collection[str] = ()) -> None:
     """Gives the large matrix products int8 weights and dynamically quantized 8-bit inputs.
 
     Weights are signed, and inputs unsigned: what cores with VNNI multiply in one instruction. (On AVX2 without it, sums
@@ -34,9 +37,10 @@ def quantize(model: onnx.ModelProto, inputs: Mapping[str, Floats] | None = None)
     Args:
         model: an exported half; modified in place.
         inputs: samples of what a matrix multiplies [samples, K], by its name, to round it by; see `round_columns`.
+        exact: names of matrices that stay in float32.
     """
     graph = model.graph
-    rewriter = _Rewriter(model, inputs or {})
+    rewriter = _Rewriter(model, inputs or {}, exact)
     replace_nodes(graph, [new for node in graph.node for new in rewriter.rewrite(node)])
     drop_unused(graph)
     model.opset_import.append(helper.make_opsetid(MICROSOFT, OPSETS[MICROSOFT]))
@@ -44,15 +48,15 @@ def quantize(model: onnx.ModelProto, inputs: Mapping[str, Floats] | None = None)
 
 def products(model: onnx.ModelProto) -> dict[str, str]:
     """The names of the matrices that `quantize` rounds, each with the name of what it multiplies."""
-    rewriter = _Rewriter(model, {})
+    rewriter = _Rewriter(model, {}, ())
     return {node.input[1]: node.input[0] for node in model.graph.node if rewriter.is_large(node)}
 
 
 class _Rewriter:
     """Replaces nodes one by one."""
 
-    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, Floats]) -> None:
-        self._graph, self._inputs = model.graph, inputs
+    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, Floats], exact: Collection[str]) -> None:
+        self._graph, self._inputs, self._exact = model.graph, inputs, exact
         self._shapes = tensor_shapes(model)
         self._constants = {entry.name: entry for entry in model.graph.initializer}
         self._sources = {name: node for node in model.graph.node for name in node.output}
@@ -61,11 +65,12 @@ class _Rewriter:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         self._merged: set[str] = set()  # outputs of bias additions that were merged into their product
-        self._quantized: set[str] = set()  # tensors whose bytes the graph has
+        self._made: set[str] = set()  # tensors of bytes
 
     def is_large(self, node: NodeProto) -> bool:
         """Whether it is a product with a constant matrix that pays in int8."""
-        if node.op_type != "MatMul" or node.input[1] not in self._constants:
+        weight = self._constants.get(node.input[1]) if node.op_type == "MatMul" else None
+        if weight is None or weight.name in self._exact or math.prod(weight.dims) < LEAST_WEIGHTS:
             return False
         return math.prod(self._shapes[node.input[0]][:-1]) <= FEW_ROWS or self._padded(node.input[0]) is not None
 
@@ -132,26 +137,26 @@ class _Rewriter:
     def _gather_bytes(self, gathered: str, padded: str) -> Iterator[NodeProto]:
         """Quantizes `padded` and gathers its bytes as `gathered` is gathered from it."""
         x = self._sources[padded].input[1]
-        if padded not in self._quantized:
-            self._quantized.add(padded)
+        if f"{padded}.bytes" not in self._made:
             parts = [f"{padded}.{part}" for part in ("bytes", "scale", "zero")]
             yield helper.make_node("DynamicQuantizeLinear", [padded], parts)
-            memory = self._shapes[padded][0] - self._shapes[x][0]
-            bounds = {f"{padded}.{part}": np.array([i], np.int64)
-                for part, i in (("memory", memory), ("end", self._shapes[padded][0]), ("axis", 0), ("step", 1))}  # fmt: skip
-            self._add_constants(bounds)
-            yield helper.make_node("Slice", [f"{padded}.bytes", *bounds], [f"{x}.bytes"])
-        gather = self._sources[gathered]
-        for tap in gather.input:
+            rows = self._shapes[padded][0]
+            bounds = {"start": rows - self._shapes[x][0], "end": rows, "axis": 0, "step": 1}  # of what is new
+            constants = {f"{padded}.{part}": np.array([value], np.int64) for part, value in bounds.items()}
+            self._add_constants(constants)
+            yield helper.make_node("Slice", [f"{padded}.bytes", *constants], [f"{x}.bytes"])
+            self._made |= {f"{padded}.bytes", f"{x}.bytes"}
+        taps = self._sources[gathered].input
+        for tap in taps:
             yield from self._view_bytes(tap)
-        yield helper.make_node("Concat", [f"{tap}.bytes" for tap in gather.input], [f"{gathered}.bytes"], axis=-1)
+        yield helper.make_node("Concat", [f"{tap}.bytes" for tap in taps], [f"{gathered}.bytes"], axis=-1)
 
     def _view_bytes(self, tensor: str) -> Iterator[NodeProto]:
         """The bytes of a view, by the same way."""
-        source = self._sources[tensor]
-        if source.op_type not in _VIEWS or f"{tensor}.bytes" in self._quantized:
+        if f"{tensor}.bytes" in self._made:
             return
-        self._quantized.add(f"{tensor}.bytes")
+        self._made.add(f"{tensor}.bytes")
+        source = self._sources[tensor]
         yield from self._view_bytes(source.input[0])
         view = NodeProto()
         view.CopyFrom(source)

@@ -178,8 +178,8 @@ class Attention(nn.Module):
             k, v = k.transpose(-3, -2), v.transpose(-3, -2)  # [*, H, T, D] each
             k, v = torch.cat([state[self.keys], k], -2), torch.cat([state[self.values], v], -2)
             scores = q.transpose(-3, -2) @ k.transpose(-2, -1) + window.bias[:, 0]  # [*, H, T, S]
-            y = (scores.softmax(-1) @ v).transpose(-3, -2)  # [*, T, H, D]
-        return y.flatten(-2) @ self.out_proj, rings
+            y = (scores.softmax(-1) @ v).transpose(-3, -2).flatten(-2)  # [*, T, d_model]
+        return y @ self.out_proj, rings
 
     def _write(self, ring: Tensor, new: Tensor, window: Window) -> Tensor:
         """The ring [*, H, context, D] with the last positions of `new` [*, T, H, D] written to their slots."""
@@ -192,14 +192,15 @@ class Attention(nn.Module):
 
 
 def _attend_by_vectors(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """Attention of a few queries [*, T, H, D] to rings [*, H, S, D], as products with vectors; [*, T, H, D].
+    """Attention of a few queries [*, T, H, D] to rings [*, H, S, D], as products with vectors; [*, T, H · D].
 
     onnxruntime packs a matrix that is no constant at every call, unless its product has one row or one column; packing
     takes longer than multiplying by a few rows.
     """
-    keys, values = keys.unsqueeze(-4), values.unsqueeze(-4)  # [*, 1, H, S, D] each
+    if keys.dim() > 3:
+        keys, values = keys.unsqueeze(-4), values.unsqueeze(-4)  # [*, 1, H, S, D] each
     scores = (keys @ q.unsqueeze(-1)).squeeze(-1) + bias  # [*, T, H, S]
-    return (scores.softmax(-1).unsqueeze(-2) @ values).squeeze(-2)
+    return (scores.softmax(-1).unsqueeze(-2) @ values).flatten(-3)
 
 
 def linear(weights: Weights, name: str, c_in: int, c_out: int) -> nn.Parameter:
