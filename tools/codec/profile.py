@@ -89,7 +89,7 @@ def run(session: ort.InferenceSession, manifest: CodecManifest, half: Half, fram
 def _node_time(name: str, runs: list[dict[str, object]]) -> NodeTime:
     arguments = runs[0]["args"]
     assert isinstance(arguments, dict)
-    shapes = [list(kind.values())[0] for kind in arguments.get("input_type_shape", [])]
+    shapes = [next(iter(kind.values())) for kind in arguments.get("input_type_shape", [])]
     times = [float(str(event["dur"])) for event in runs[WARM_FRAMES:]]
     return NodeTime(name, str(arguments["op_name"]), " ".join(map(str, shapes)), float(np.percentile(times, 25)))
 

@@ -101,10 +101,8 @@ def convolution(stride: int) -> onnx.ModelProto:
     made = model(nodes, 96, (32, 64), **ints, **weights)
     del made.graph.input[:], made.graph.output[:]
     made.graph.input.extend(inputs)
-    made.graph.output.extend(
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
-        for n, s in (("y", [rows, 64]), ("after", [rows - 2, 32]))
-    )
+    results = {"y": [rows, 64], "after": [rows - 2, 32]}
+    made.graph.output.extend(helper.make_tensor_value_info(n, TensorProto.FLOAT, size) for n, size in results.items())
     return made
 
 
