@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec import export as codec_export
 from antiphon_cloud.codec.export import export_codec
+from antiphon_cloud.codec.int8 import rounding
 from antiphon_cloud.codec.mimi import Decoder, Encoder, MimiConfig
 from antiphon_cloud.codec.report import compare
 from antiphon_cloud.errors import CheckpointError
@@ -107,7 +108,8 @@ def test_full_widths_stream_alike_in_torch_and_onnx_past_the_context(
     assert np.abs(edge_audio - audio.numpy()).max() / np.abs(edge_audio).max() < 1e-4
     quantized = tmp_path / "int8"
     monkeypatch.setattr(codec_export, "trace", lambda frame, x: onnx.load(tmp_path / "codec" / frame.file))
-    monkeypatch.setattr(codec_export, "FRAMES", 25)  # fewer to round by: less time
+    monkeypatch.setattr(codec_export, "FRAMES", 10)  # with fewer inputs, and fewer rows at a time: less time
+    monkeypatch.setattr(rounding, "CHUNK_ROWS", 256)
     export_codec(tmp_path / "mimi.safetensors", tmp_path / "mimi_config.json", quantized, precision="int8")
     Codec.load(quantized)
     for name in ("encoder.onnx", "decoder.onnx"):

@@ -65,4 +65,5 @@ def _spread_of_errors(inputs: Tensor) -> Tensor:
     power = moments.diagonal().mean()
     moments.diagonal().add_(_DAMPING * power if power > 0 else 1.0)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(moments))
-    return torch.linalg.cholesky(inverse, upper=True).float()
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor.float()
