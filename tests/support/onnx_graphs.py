@@ -22,8 +22,8 @@ def model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def run(made: onnx.ModelProto, x: Floats, *, unsigned_on_x86: bool = False, **feeds: Floats) -> Floats:
-    """The y of an x, and of the other inputs by name.
+def run(made: onnx.ModelProto, x: Floats, state: Floats | None = None, *, unsigned_on_x86: bool = False) -> Floats:
+    """The y of an x, and of a state s if the graph has one.
 
     Args:
         unsigned_on_x86: whether onnxruntime makes signed weights unsigned, as for a processor without VNNI.
@@ -31,5 +31,5 @@ def run(made: onnx.ModelProto, x: Floats, *, unsigned_on_x86: bool = False, **fe
     options = ort.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", str(int(unsigned_on_x86)))
     session = ort.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    result: Any = session.run(["y"], {"x": x} | feeds)[0]
+    result: Any = session.run(["y"], {"x": x} if state is None else {"x": x, "s": state})[0]
     return np.asarray(result, np.float32)

@@ -54,7 +54,7 @@ def make_voice(samples: int, rate_hz: int) -> Floats:
     voice = 0.1 * voiced * level((0, 0.15, 0.5, 1), (0.15, 0.2, 0.35, 0.3)) + 0.08 * hiss * level(
         (0, 0.02, 0.3), (0.5, 0.3, 0.2)
     )
-    return (0.6 * voice / np.abs(voice).max()).astype(np.float32)
+    return np.asarray(0.6 * voice / np.abs(voice).max(), np.float32)
 
 
 def sample_inputs(

@@ -109,14 +109,14 @@ def convolution(stride: int) -> onnx.ModelProto:
 @pytest.mark.parametrize("stride", [1, 4])
 def test_a_convolution_gathers_the_bytes_of_its_inputs(stride: int) -> None:
     made = convolution(stride)
-    feeds = {"x": samples(96, 32), "s": samples(2 if stride == 1 else 4, 32)}
-    y = run(made, **feeds)
+    x, state = samples(96, 32), samples(2 if stride == 1 else 4, 32)
+    y = run(made, x, state)
     quantize(made)
     onnx.checker.check_model(made)
     assert {"DynamicQuantizeLinear", "MatMulIntegerToFloat"} <= {*kinds(made)}
     assert "MatMul" not in kinds(made)
     assert kinds(made).count("Concat") == 2  # the floats of state and input, and the bytes of the taps
-    found = run(made, **feeds, unsigned_on_x86=True)
+    found = run(made, x, state, unsigned_on_x86=True)
     assert np.linalg.norm(found - y) / np.linalg.norm(y) < 0.02
 
 
@@ -129,12 +129,11 @@ def test_bytes_are_gathered_as_floats_are(stride: int) -> None:
     integers = random.integers(-127, 128, tuple(weight.dims)).astype(np.float32)
     integers[0] = 127
     weight.CopyFrom(onnx.numpy_helper.from_array(integers, "w"))
-    feeds = {"x": random.integers(0, 256, (96, 32)).astype(np.float32)}
-    feeds["s"] = random.integers(0, 256, (2 if stride == 1 else 4, 32)).astype(np.float32)
-    feeds["x"][0, :2] = 0, 255
-    y = run(made, **feeds)
+    x, state = (random.integers(0, 256, (rows, 32)).astype(np.float32) for rows in (96, 2 if stride == 1 else 4))
+    x[0, :2] = 0, 255
+    y = run(made, x, state)
     quantize(made)
-    np.testing.assert_allclose(run(made, **feeds, unsigned_on_x86=True), y, rtol=1e-6, atol=0.5)
+    np.testing.assert_allclose(run(made, x, state, unsigned_on_x86=True), y, rtol=1e-6, atol=0.5)
 
 
 def test_what_is_rounded_is_listed_with_what_it_multiplies() -> None:
