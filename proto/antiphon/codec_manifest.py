@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 
 from antiphon.spec import CodecSpec
 
-FORMAT = 1
-"""Raised when an older reader would misread the files."""
+FORMAT = 2
+"""The newest format. Raised when an older reader would misread or refuse the files: int8 has signed weights since 2."""
 
 MANIFEST_FILE = "codec.json"
 

@@ -1,1 +1,1 @@
-"""Tools for the codec: comparison with other codecs, operation counts, a Raspberry Pi estimate and a soak test."""
+"""Tools for the codec: comparison with others, operation counts, a profile, a Raspberry Pi estimate and a soak test."""

@@ -5,15 +5,18 @@
 Prints a table with a row for this machine and for each Pi. The bound of a frame is its multiply-accumulates at the
 core's peak rate plus its bytes at the memory's peak rate. This machine's peaks and its time per frame, measured in
 turns on one thread, give the share of the bound that onnxruntime reaches. The estimate applies the same share to the
-Pis' published peaks. docs/raspberry-pi.md discusses its accuracy.
+Pis' published peaks. A processor with VNNI multiplies bytes faster than any Pi 4: with --no-vnni it does not.
+docs/raspberry-pi.md discusses its accuracy.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -50,12 +53,16 @@ PIS = (
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="CODEC_DIR")
+@click.option(
+    "--no-vnni", is_flag=True, help="Multiply bytes as a processor without VNNI: for a Pi 4, which has no dot product."
+)
 @click.option("--rounds", default=100, show_default=True, help="Rounds, each measuring both peaks once and two frames.")
-def main(folder: Path, rounds: int) -> None:
+def main(folder: Path, rounds: int, no_vnni: bool) -> None:
     """Prints the estimate for the codec in CODEC_DIR."""
     if any(os.environ.get(name) != "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")):
         raise click.UsageError("numpy must use one thread: set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1")
-    codec = Codec.load(folder, threads=1)
+    with patch("antiphon_edge.codec.files.has_vnni", return_value=False) if no_vnni else nullcontext():
+        codec = Codec.load(folder, threads=1)
     encoder, decoder = (count(folder / graph.file, graph) for graph in (codec.manifest.encoder, codec.manifest.decoder))
     cost = encoder + decoder
     macs, bytes_read = cost.macs.total(), cost.weight_bytes + cost.state_bytes

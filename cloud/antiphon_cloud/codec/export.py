@@ -10,17 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor, nn
 
 from antiphon.codec_manifest import FORMAT, MANIFEST_FILE, OPSETS, CodecGraph, CodecManifest, GraphState
 from antiphon.errors import AntiphonError
+from antiphon_cloud.codec.int8.calibration import FRAMES, make_voice, sample_inputs
+from antiphon_cloud.codec.int8.quantize import quantize
 from antiphon_cloud.codec.mimi import Checkpoint, Decoder, Encoder, MimiConfig
-from antiphon_cloud.codec.onnx_rewrites import keep_tables_once, multiply_by_vectors, quantize, split_elu
+from antiphon_cloud.codec.onnx_rewrites import keep_tables_once, split_elu
 from antiphon_cloud.codec.report import REPORT_FILE, CodecReport, compare, load_wav
+from antiphon_cloud.codec.run_graph import run_graph
 
 Precision = Literal["fp32", "int8"]
 
@@ -69,13 +74,17 @@ def export_codec(
         out.mkdir(parents=True, exist_ok=True)
         with Checkpoint(checkpoint) as weights, _partial_files(out) as partial:
             # One half after the other: at full size each is 0.2 GB, and its export needs a few times that memory.
-            silence = torch.zeros(sizes.frame_samples)
-            encoder = _export(_EncodeFrame(Encoder(weights, sizes, codebooks)), silence, precision, partial)
-            codes = torch.zeros(codebooks, dtype=torch.int32)
-            decoder = _export(_DecodeFrame(Decoder(weights, sizes, codebooks)), codes, precision, partial)
+            encoder_frame = _EncodeFrame(Encoder(weights, sizes, codebooks))
+            voice = make_voice(FRAMES * sizes.frame_samples, sizes.sample_rate).reshape(FRAMES, -1)
+            encoder = _export(encoder_frame, precision, partial, voice)
+            del encoder_frame
+            codes = np.zeros((1, codebooks), np.int32)
+            if precision == "int8":
+                codes = run_graph(partial / _FLOAT32, encoder, voice)
+            decoder = _export(_DecodeFrame(Decoder(weights, sizes, codebooks)), precision, partial, codes)
             weights.check_all_used()
             manifest = CodecManifest(
-                format=FORMAT,
+                format=FORMAT if precision == "int8" else 1,
                 fingerprint=codec_fingerprint(checkpoint, sizes, codebooks),
                 sample_rate_hz=sizes.sample_rate,
                 frame_samples=sizes.frame_samples,
@@ -103,6 +112,8 @@ class _Frame(nn.Module):
     file: str
     source: str
     result: str
+    exact: tuple[str, ...]
+    """Small matrices whose rounding would cost the most quality for the time that it saves: float32 at int8, too."""
 
     def __init__(self, mimi: Encoder | Decoder) -> None:
         super().__init__()
@@ -119,6 +130,7 @@ class _Frame(nn.Module):
 
 class _EncodeFrame(_Frame):
     file, source, result = "encoder.onnx", "pcm", "codes"
+    exact = ("mimi.seanet.layers.1.layers.1.weight", "mimi.quantizer.input_proj")
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         codes, after = self.mimi(x, state)  # [1, K]
@@ -127,6 +139,7 @@ class _EncodeFrame(_Frame):
 
 class _DecodeFrame(_Frame):
     file, source, result = "decoder.onnx", "codes", "pcm"
+    exact = ("mimi.quantizer.output_proj",)
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pcm, after = self.mimi(x[None], state)  # [frame_samples]
@@ -150,17 +163,33 @@ def trace(frame: _Frame, x: Tensor) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _export(frame: _Frame, x: Tensor, precision: Precision, folder: Path) -> CodecGraph:
-    """Writes one half into `folder`; at int8 also its float32 graph, into the subfolder `_FLOAT32`."""
-    model = trace(frame, x)
+def _export(frame: _Frame, precision: Precision, folder: Path, inputs: npt.NDArray[Any]) -> CodecGraph:
+    """Writes one half into `folder`; at int8 also its float32 graph, into the subfolder `_FLOAT32`.
+
+    Args:
+        frame: the half.
+        precision: of the products.
+        folder: where to.
+        inputs: what it may be given, one frame a row; int8 rounds its matrices for those.
+    """
+    model = trace(frame, torch.zeros_like(torch.from_numpy(inputs[0])))
     _strip(model)
     split_elu(model.graph)
-    multiply_by_vectors(model)
     keep_tables_once(model)
+    states = tuple(
+        GraphState(
+            input=name,
+            output=name + _NEXT,
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tuple(tensor.shape),
+            in_place=_is_written_in_place(model.graph, name),
+        )
+        for name, tensor in frame.mimi.initial_state().items()
+    )
     if precision == "int8":
         (folder / _FLOAT32).mkdir(exist_ok=True)
         (folder / _FLOAT32 / frame.file).write_bytes(model.SerializeToString())
-        quantize(model)
+        quantize(model, sample_inputs(model, frame.source, states, inputs), frame.exact)
     data = model.SerializeToString()
     (folder / frame.file).write_bytes(data)
     return CodecGraph(
@@ -169,16 +198,7 @@ def _export(frame: _Frame, x: Tensor, precision: Precision, folder: Path) -> Cod
         sha256=hashlib.sha256(data).hexdigest(),
         input=frame.source,
         output=frame.result,
-        states=tuple(
-            GraphState(
-                input=name,
-                output=name + _NEXT,
-                dtype=str(tensor.dtype).removeprefix("torch."),
-                shape=tuple(tensor.shape),
-                in_place=_is_written_in_place(model.graph, name),
-            )
-            for name, tensor in frame.mimi.initial_state().items()
-        ),
+        states=states,
     )
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import wave
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from antiphon.codec_manifest import CodecGraph, CodecManifest
+from antiphon.codec_manifest import CodecManifest
 from antiphon.errors import AntiphonError
+from antiphon_cloud.codec.run_graph import run_graph
 
 Floats = npt.NDArray[np.float32]
 
@@ -63,15 +62,12 @@ def compare(manifest: CodecManifest, reference: Path, folder: Path, pcm: Floats,
         folder: folder of the graphs to compare.
         pcm: the speech.
         wav: the speech file's name.
-
-    Raises:
-        AntiphonError: onnxruntime is not installed.
     """
-    codes = _run(reference, manifest.encoder, pcm)
-    audio = _run(reference, manifest.decoder, codes).ravel()
-    found_codes = _run(folder, manifest.encoder, pcm)
-    found_audio = _run(folder, manifest.decoder, codes).ravel()
-    whole = _run(folder, manifest.decoder, found_codes).ravel()
+    codes = run_graph(reference, manifest.encoder, pcm)
+    audio = run_graph(reference, manifest.decoder, codes).ravel()
+    found_codes = run_graph(folder, manifest.encoder, pcm)
+    found_audio = run_graph(folder, manifest.decoder, codes).ravel()
+    whole = run_graph(folder, manifest.decoder, found_codes).ravel()
     rate = manifest.sample_rate_hz
     return CodecReport(
         wav=wav,
@@ -143,25 +139,3 @@ def _resample(pcm: npt.NDArray[np.float64], from_hz: int, to_hz: int) -> npt.NDA
         return pcm
     samples = len(pcm) * to_hz // from_hz
     return np.fft.irfft(np.fft.rfft(pcm), samples) * (samples / len(pcm))
-
-
-def _run(folder: Path, graph: CodecGraph, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Runs one half of a codec over `rows` as one stream."""
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise AntiphonError("the report needs onnxruntime: pip install onnxruntime") from error
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = ort.InferenceSession(str(folder / graph.file), options, providers=["CPUExecutionProvider"])
-    outputs = [graph.output, *(state.output for state in graph.states)]
-
-    def results() -> Iterator[npt.NDArray[Any]]:
-        states = {state.input: np.zeros(state.shape, state.dtype) for state in graph.states}
-        for row in rows:
-            result, *after = session.run(outputs, {graph.input: row} | states)
-            states = dict(zip(states, after, strict=True))
-            yield result
-
-    return np.stack(list(results()))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import mmap
 import os
-import sys
 from io import BufferedReader
 from pathlib import Path
 from typing import Literal
@@ -24,7 +22,9 @@ from antiphon.codec_manifest import (
     CodecManifest,
 )
 from antiphon.regular_file import open_regular, read_regular
+from antiphon_edge.codec.byte_products import has_vnni
 from antiphon_edge.codec.graph_rules import check_graph
+from antiphon_edge.codec.memory import settle_memory
 from antiphon_edge.codec.onnx_file import GraphError, TensorType, read_graph, size
 from antiphon_edge.errors import CodecFilesError
 
@@ -120,7 +120,7 @@ def open_graph(folder: Path, manifest: CodecManifest, half: Half, threads: int) 
             session = _session(path, file, threads)
     except OSError as error:
         raise CodecFilesError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
-    _give_back_memory()
+    settle_memory()
     return session
 
 
@@ -141,25 +141,20 @@ def _session(path: Path, file: BufferedReader, threads: int) -> ort.InferenceSes
     descriptor = f"/dev/fd/{file.fileno()}"
     source = descriptor if os.path.exists(descriptor) else file.read()  # noqa: PTH110 -- no such folder on Windows
     try:
-        return ort.InferenceSession(source, _options(threads), providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(source, session_options(threads), providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         reason = str(error).partition("\n")[0].replace(descriptor, path.name)
         raise CodecFilesError(f"{path}: onnxruntime cannot load it ({reason}); {_AGAIN}") from error
 
 
-def _give_back_memory() -> None:
-    """What onnxruntime freed as it loaded goes back to the system: glibc would keep it, 20 to 60 MiB at full size."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # another libc has none
-        if trim is not None:
-            trim(0)
-
-
-def _options(threads: int) -> ort.SessionOptions:
+def session_options(threads: int) -> ort.SessionOptions:
+    """How onnxruntime runs a half of the codec."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors arrive as exceptions
+    if not has_vnni():  # of no effect but on x86
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a Pi has better things to do
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options

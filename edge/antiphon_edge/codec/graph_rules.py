@@ -13,7 +13,12 @@ from antiphon_edge.codec.operators import NodeCall, Shape, result_shapes
 MAX_ELEMENTS = 1 << 25  # of a tensor
 MAX_RESULTS = 1 << 27  # elements of all results
 MAX_PRODUCTS = 1 << 33  # multiplications in a frame
-PRODUCT_OPERATORS = {"MatMul", "Gemm", "com.microsoft:DynamicQuantizeMatMul"}
+PRODUCT_OPERATORS = {
+    "MatMul",
+    "Gemm",
+    "com.microsoft:DynamicQuantizeMatMul",
+    "com.microsoft:MatMulIntegerToFloat",
+}
 
 
 def check_graph(graph: Graph, given: dict[str, TensorType], results: dict[str, TensorType]) -> None:

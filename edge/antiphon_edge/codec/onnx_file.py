@@ -24,7 +24,7 @@ MAX_NAME_BYTES = 300
 Attribute: TypeAlias = int | float | str | tuple[int, ...]
 Value: TypeAlias = int | memoryview
 
-DTYPES: dict[int, npt.DTypeLike] = {1: "<f4", 2: "<u1", 6: "<i4", 7: "<i8"}  # by ONNX's number
+DTYPES: dict[int, npt.DTypeLike] = {1: "<f4", 2: "<u1", 3: "<i1", 6: "<i4", 7: "<i8"}  # by ONNX's number
 _ONCE, _MANY = False, True
 
 

@@ -6,7 +6,7 @@ exports and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -198,6 +198,11 @@ def _reduce(call: NodeCall) -> Iterator[Shape]:
     yield tuple(1 if axis in axes else dim for axis, dim in enumerate(shape) if keep or axis not in axes)
 
 
+def _quantize(call: NodeCall) -> Iterator[Shape]:
+    """Bytes, their scale and their zero point."""
+    yield from (call.shapes[0], (), ())
+
+
 def _gather(call: NodeCall) -> Iterator[Shape]:
     shape, indices = call.shapes
     axis = call.axis(call.integer("axis", 0), len(shape))
@@ -209,6 +214,22 @@ def _matmul(call: NodeCall) -> Iterator[Shape]:
     if min(len(left), len(right)) < 2 or left[-1] != right[-2]:
         raise GraphError(f"a product of {list(left)} and {list(right)}")
     yield (*_together((left[:-2], right[:-2])), left[-2], right[-1])
+
+
+def _dynamic_matmul(call: NodeCall) -> Iterator[Shape]:
+    yield _int8_product(call, per_column=range(2, len(call.shapes)), single=())
+
+
+def _bytes_matmul(call: NodeCall) -> Iterator[Shape]:
+    yield _int8_product(call, per_column=(3, *range(5, len(call.shapes))), single=(2, 4))
+
+
+def _int8_product(call: NodeCall, per_column: Iterable[int], single: Iterable[int]) -> Shape:
+    """A product whose scales, zero points and bias are as many as it has columns, or one."""
+    (shape,) = _matmul(call)
+    if any(call.shapes[i] != shape[-1:] for i in per_column) or any(call.shapes[i] != () for i in single):
+        raise GraphError(f"a {call.node.operator} whose scales do not fit")
+    return shape
 
 
 def _gemm(call: NodeCall) -> Iterator[Shape]:
@@ -232,6 +253,7 @@ _OPERATORS: dict[str, tuple[set[int], set[str], Callable[[NodeCall], Iterator[Sh
     "ArgMax": ({1}, {"axis", "keepdims", "select_last_index"}, _reduce),
     "Cast": ({1}, {"to"}, _same),
     "Concat": (set(range(1, 33)), {"axis"}, _concat),
+    "DynamicQuantizeLinear": ({1}, set(), _quantize),
     "Expand": (_TWO, set(), _expand),
     "Gather": (_TWO, {"axis"}, _gather),
     "Gelu": ({1}, {"approximate"}, _same),
@@ -249,5 +271,6 @@ _OPERATORS: dict[str, tuple[set[int], set[str], Callable[[NodeCall], Iterator[Sh
     "Transpose": ({1}, {"perm"}, _transpose),
     "Unsqueeze": (_TWO, set(), _unsqueeze),
     "Where": ({3}, set(), _broadcast),
-    "com.microsoft:DynamicQuantizeMatMul": ({4, 5}, set(), _matmul),
+    "com.microsoft:DynamicQuantizeMatMul": ({4, 5}, set(), _dynamic_matmul),
+    "com.microsoft:MatMulIntegerToFloat": ({6, 7}, set(), _bytes_matmul),
 }

@@ -21,7 +21,7 @@ def test_a_whole_codec_is_its_files_and_what_they_speak(tiny_codec: Path) -> Non
 
 def newer(folder: Path) -> None:
     """A manifest of tomorrow: another format, whose keys this version does not know."""
-    (folder / "codec.json").write_text(json.dumps({"format": 2, "halves": []}))
+    (folder / "codec.json").write_text(json.dumps({"format": 3, "halves": []}))
 
 
 def rename(folder: Path, encoder: str) -> None:
@@ -56,7 +56,7 @@ def test_what_was_opened_is_read_whatever_takes_its_place(tiny_codec: Path, tmp_
         (lambda f: (f / "codec.json").unlink(), r"codec\.json: cannot be read .*run antiphon-cloud export-codec"),
         (lambda f: (f / "codec.json").write_text("{"), r"codec\.json: not a codec manifest"),
         (lambda f: (f / "codec.json").write_text('{"format": 1}'), r"codec\.json: not a codec manifest .*fingerprint"),
-        (newer, r"codec\.json: made by a newer version \(format 2, this one reads 1\)"),
+        (newer, r"codec\.json: made by a newer version \(format 3, this one reads 2\)"),
         (lambda f: (f / "decoder.onnx").unlink(), r"decoder\.onnx: cannot be read"),
         (lambda f: rename(f, "../encoder.onnx"), r"codec\.json: not a codec manifest .*leads out of the folder"),
         (lambda f: rename(f, "/etc/passwd"), r"codec\.json: not a codec manifest .*leads out of the folder"),

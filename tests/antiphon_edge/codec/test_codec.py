@@ -218,7 +218,7 @@ def with_external_data_outside(folder: Path) -> None:
         (lambda f: (f / "codec.json").write_text("{"), r"codec\.json: not a codec manifest"),
         (lambda f: (f / "codec.json").write_text('{"format": 1}'), r"codec\.json: not a codec manifest .*fingerprint"),
         (lambda f: (f / "codec.json").write_bytes(b"\xff\xfe"), r"codec\.json: not a codec manifest"),
-        (lambda f: edit(f, lambda m: m.update(format=2)), r"codec\.json: made by a newer version \(format 2"),
+        (lambda f: edit(f, lambda m: m.update(format=3)), r"codec\.json: made by a newer version \(format 3"),
         (lambda f: edit(f, lambda m: m.update(format=0)), r"codec\.json: not a codec manifest"),
         (lambda f: edit(f, lambda m: m.update(codebooks="8")), r"codec\.json: not a codec manifest .*codebooks"),
         (lambda f: edit(f, lambda m: m.update(codebooks=0)), r"codec\.json: not a codec manifest .*codebooks"),

@@ -1,13 +1,14 @@
 """Streaming causal convolutions as matrix products, with their state as an argument and a result.
 
 All tensors are channel-last, `[*, T, C]`, with any batch dimensions in front. A convolution gathers the taps of each
-output, `[*, T, kernel · C_in]`, and multiplies them by one matrix. A frame is then a few large products, and every
-weight is the constant right-hand side of one.
+output, `[*, T, kernel · C_in]`, and multiplies them by one matrix; one to very few channels multiplies first and adds
+the taps of the products. A frame is then a few large products, and every weight is the constant right-hand side of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -47,8 +48,12 @@ class Conv(nn.Module):
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
         self.memory = (kernel - 1) * dilation + 1 - stride
         published = weights.take(f"{name}.{inner}.weight", (c_out, c_in, kernel))
-        matrix = published.permute(2, 1, 0).reshape(kernel * c_in, c_out)
-        self.weight = nn.Parameter(matrix.contiguous())  # [kernel · C_in, C_out]
+        self.adds_taps = stride == 1 and 1 < kernel * c_out <= c_in
+        if self.adds_taps:
+            matrix = published.permute(1, 2, 0).reshape(c_in, kernel * c_out)
+        else:
+            matrix = published.permute(2, 1, 0).reshape(kernel * c_in, c_out)
+        self.weight = nn.Parameter(matrix.contiguous())
         self.bias = nn.Parameter(weights.take(f"{name}.{inner}.bias", (c_out,))) if bias else None
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
@@ -62,8 +67,18 @@ class Conv(nn.Module):
         if self.memory:
             padded = torch.cat([state[self.name], x], -2)  # [*, memory + T, C_in]
             after = {self.name: padded[..., -self.memory :, :]}
-        y = self._taps(padded, x) @ self.weight  # [*, T / stride, C_out]
+        y = self._add_taps(padded) if self.adds_taps else self._taps(padded, x) @ self.weight  # [*, T / stride, C_out]
         return y if self.bias is None else y + self.bias, after
+
+    def _add_taps(self, padded: Tensor) -> Tensor:
+        """The sum of each output's products with its inputs, [*, T, C_out]."""
+        products = padded @ self.weight  # [*, memory + T, kernel · C_out]
+        length = padded.shape[-2] - self.memory
+        taps = [
+            tap[..., i * self.dilation : i * self.dilation + length, :]
+            for i, tap in enumerate(products.chunk(self.kernel, -1))
+        ]
+        return reduce(torch.add, taps)
 
     def _taps(self, padded: Tensor, x: Tensor) -> Tensor:
         """The inputs of each output, concatenated, [*, n, kernel · C_in]; the last taps are views of `x`."""
@@ -114,7 +129,7 @@ class ConvTranspose(nn.Module):
         """`x` [*, T, C_in] to [*, T · stride, C_out]."""
         before = state[self.name]
         if x.shape[-2] > 1:
-            before = torch.cat([before, x[..., :-1, :]], -2)  # [*, T, C_in]
+            before = torch.cat([before, x], -2)[..., :-1, :]  # [*, T, C_in]
         y = torch.cat([before, x], -1) @ self.weight + self.bias  # [*, T, stride · C_out]
         return torch.unflatten(y, -1, (self.stride, -1)).flatten(-3, -2), {self.name: x[..., -1:, :]}
 

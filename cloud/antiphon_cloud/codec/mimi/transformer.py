@@ -19,10 +19,10 @@ from antiphon_cloud.codec.mimi.layers import State
 class Window:
     """What all layers of one call share: the slots of the new positions, and the attention mask."""
 
-    cos: Tensor  # [T, 1, head_dim / 2]
-    sin: Tensor  # [T, 1, head_dim / 2]
+    cos: Tensor  # [T, 1, head_dim]
+    sin: Tensor  # [T, 1, head_dim], negative for the first half
     slots: Tensor  # [min(T, context)], ring slots of the last new positions
-    bias: Tensor  # [T, S], 0 where a query may see a key, −inf elsewhere
+    bias: Tensor  # [T, 1, S], 0 where a query may see a key, −inf elsewhere
 
 
 class Transformer(nn.Module):
@@ -38,7 +38,7 @@ class Transformer(nn.Module):
         positions_per_frame: positions that are written together.
     """
 
-    frequencies: Tensor  # [head_dim / 2]
+    frequencies: Tensor  # [head_dim], negative for the first half of a head
 
     def __init__(self, weights: Weights, name: str, config: TransformerConfig, positions_per_frame: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Transformer(nn.Module):
             self.output_proj = linear(weights, f"{name}.output_projs.0.weight", config.d_model, config.output_dimension)
         exponents = torch.arange(config.head_dim // 2, dtype=torch.float32)
         frequencies = torch.exp(exponents * (-math.log(config.max_period) * 2 / config.head_dim))
-        self.register_buffer("frequencies", frequencies)
+        self.register_buffer("frequencies", torch.cat([-frequencies, frequencies]))
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
         """Empty rings."""
@@ -76,7 +76,7 @@ class Transformer(nn.Module):
         config, device = self.config, position.device
         context, new = config.context, torch.arange(length, device=device)
         positions = position + new  # [T]
-        angles = positions.to(torch.float32)[:, None] * self.frequencies  # [T, head_dim / 2]
+        angles = positions.to(torch.float32)[:, None, None] * self.frequencies  # [T, 1, head_dim]
         slots = positions[-context:] % context
         slot = torch.arange(context, device=device)
         if length == self.positions_per_frame:  # keys are the ring after the write
@@ -89,24 +89,26 @@ class Transformer(nn.Module):
             last_of_frame = positions + self.positions_per_frame - 1 - new % self.positions_per_frame
             visible &= keys > last_of_frame[:, None] - context
         bias = torch.where(visible, 0.0, -math.inf)
-        return Window(angles.cos()[:, None], angles.sin()[:, None], slots, bias)
+        return Window(angles.cos(), angles.sin(), slots, bias[:, None])
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each after a LayerNorm, and scaled before it is added to the residual stream."""
+    """Attention and feed-forward, each after a LayerNorm, and scaled before it is added to the residual stream.
+
+    The scales (LayerScale) are part of the matrices before them.
+    """
 
     def __init__(self, weights: Weights, name: str, config: TransformerConfig) -> None:
         super().__init__()
         d_model = config.d_model
         self.attention = Attention(weights, f"{name}.self_attn", config)
         self.norm1, self.norm2 = (LayerNorm(weights, f"{name}.norm{i}", d_model) for i in (1, 2))
-        self.scale1 = self.scale2 = None
-        if config.layer_scale is not None:
-            self.scale1, self.scale2 = (
-                nn.Parameter(weights.take(f"{name}.layer_scale_{i}.scale", (d_model,))) for i in (1, 2)
-            )
         self.linear1 = linear(weights, f"{name}.linear1.weight", d_model, config.dim_feedforward)
         self.linear2 = linear(weights, f"{name}.linear2.weight", config.dim_feedforward, d_model)
+        if config.layer_scale is not None:
+            with torch.no_grad():
+                for i, matrix in ((1, self.attention.out_proj), (2, self.linear2)):
+                    matrix.mul_(weights.take(f"{name}.layer_scale_{i}.scale", (d_model,)))
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
         """Empty rings."""
@@ -115,9 +117,8 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, window: Window, state: State) -> tuple[Tensor, State]:
         """`x` [*, T, d_model]."""
         y, after = self.attention(self.norm1(x), window, state)
-        x = x + (y if self.scale1 is None else self.scale1 * y)
-        y = functional.gelu(self.norm2(x) @ self.linear1) @ self.linear2
-        return x + (y if self.scale2 is None else self.scale2 * y), after
+        x = x + y
+        return x + functional.gelu(self.norm2(x) @ self.linear1) @ self.linear2, after
 
 
 class LayerNorm(nn.Module):
@@ -137,7 +138,8 @@ class Attention(nn.Module):
     """Causal attention over the ring.
 
     The published model rotates adjacent channels (2i, 2i + 1). Here the query and key columns of a head are stored with
-    its even channels first and its odd ones after them: no score changes, and the rotation works on two halves.
+    its even channels first and its odd ones after them: no score changes, and the rotation works on two halves. The
+    query columns hold the scale of the scores, too.
     """
 
     def __init__(self, weights: Weights, name: str, config: TransformerConfig) -> None:
@@ -152,6 +154,7 @@ class Attention(nn.Module):
         with torch.no_grad():
             columns = torch.unflatten(self.in_proj[:, : 2 * d_model], 1, (2 * self.heads, self.head_dim // 2, 2))
             self.in_proj[:, : 2 * d_model] = columns.transpose(2, 3).flatten(1)
+            self.in_proj[:, :d_model] *= self.head_dim**-0.5
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
         """Empty rings."""
@@ -163,29 +166,41 @@ class Attention(nn.Module):
         heads = torch.unflatten(x @ self.in_proj, -1, (3 * self.heads, self.head_dim))  # [*, T, 3 · H, D]
         turned, v = torch.split(heads, [2 * self.heads, self.heads], -2)
         even, odd = turned.chunk(2, -1)  # [*, T, 2 · H, D / 2] each
-        turned = torch.cat([even * window.cos - odd * window.sin, even * window.sin + odd * window.cos], -1)
-        q, k = turned.transpose(-3, -2).chunk(2, -3)  # [*, H, T, D] each
-        v = v.transpose(-3, -2)  # [*, H, T, D]
+        turned = turned * window.cos + torch.cat([odd, even], -1) * window.sin
+        q, k = turned.chunk(2, -2)  # [*, T, H, D] each
         rings = {
             self.keys: self._write(state[self.keys], k, window),
             self.values: self._write(state[self.values], v, window),
         }
         if window.bias.shape[-1] == self.context:
-            k, v = rings[self.keys], rings[self.values]
+            y = _attend_by_vectors(q, rings[self.keys], rings[self.values], window.bias)
         else:
+            k, v = k.transpose(-3, -2), v.transpose(-3, -2)  # [*, H, T, D] each
             k, v = torch.cat([state[self.keys], k], -2), torch.cat([state[self.values], v], -2)
-        scores = (q @ k.transpose(-2, -1)) * self.head_dim**-0.5 + window.bias  # [*, H, T, S]
-        y = scores.softmax(-1) @ v  # [*, H, T, D]
-        return y.transpose(-3, -2).flatten(-2) @ self.out_proj, rings
+            scores = q.transpose(-3, -2) @ k.transpose(-2, -1) + window.bias[:, 0]  # [*, H, T, S]
+            y = (scores.softmax(-1) @ v).transpose(-3, -2).flatten(-2)  # [*, T, d_model]
+        return y @ self.out_proj, rings
 
     def _write(self, ring: Tensor, new: Tensor, window: Window) -> Tensor:
-        """The ring [*, H, context, D] with the last positions of `new` [*, H, T, D] written to their slots."""
-        new = new[..., -self.context :, :]
+        """The ring [*, H, context, D] with the last positions of `new` [*, T, H, D] written to their slots."""
+        new = new[..., -self.context :, :, :]
         if ring.dim() > 3:
-            return ring.index_copy(-2, window.slots, new)
+            return ring.index_copy(-2, window.slots, new.transpose(-3, -2))
         # For one stream the exporter makes one ScatterND, which can write in place; it does not support index_copy.
-        heads = torch.arange(self.heads, device=ring.device)[:, None]  # [H, 1]
-        return ring.index_put((heads, window.slots), new)
+        heads = torch.arange(self.heads, device=ring.device)  # [H]
+        return ring.index_put((heads, window.slots[:, None]), new)
+
+
+def _attend_by_vectors(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """Attention of a few queries [*, T, H, D] to rings [*, H, S, D], as products with vectors; [*, T, H · D].
+
+    onnxruntime packs a matrix that is no constant at every call, unless its product has one row or one column; packing
+    takes longer than multiplying by a few rows.
+    """
+    if keys.dim() > 3:
+        keys, values = keys.unsqueeze(-4), values.unsqueeze(-4)  # [*, 1, H, S, D] each
+    scores = (keys @ q.unsqueeze(-1)).squeeze(-1) + bias  # [*, T, H, S]
+    return (scores.softmax(-1).unsqueeze(-2) @ values).flatten(-3)
 
 
 def linear(weights: Weights, name: str, c_in: int, c_out: int) -> nn.Parameter:
