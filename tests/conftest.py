@@ -59,6 +59,7 @@ SLOW = {
     "test_examples.py",
     "test_export.py",
     "test_exposed.py",
+    "test_fleet.py",
     "test_gateway_process.py",
     "test_graphs.py",
     "test_home_assistant.py",

@@ -18,9 +18,11 @@ from antiphon_edge import Codec, connect, pull_codec
 from tests.support.commands import COMMAND_TIMEOUT_S, Finished, call, environment, one_sentence, worker
 from tests.support.language_models import copy_model, expected
 from tests.support.shared import made_once
+from tests.support.sound_server import SoundServer
 from tools.harness.worker_process import BIN, Worker
 
 FRAME = 1920  # samples
+AUDIBLE = 0.01  # of full scale
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,24 @@ def test_the_command_writes_the_sound_and_each_word_with_its_time(reader: Worker
     assert rate == 24_000
     assert len(sound) % FRAME == 0
     assert len(sound) / rate > float(times[-1])
+
+
+def test_a_text_is_read_aloud_through_the_loudspeaker(sound: SoundServer, reader: Worker) -> None:
+    command = [str(BIN / "antiphon-edge"), "speak", "--server", reader.address, "--voice", "anna", "--words"]
+    with sound.hear("speaker", 24_000) as heard:
+        done = subprocess.run(
+            command,
+            input="hello moshi listens",
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            env=environment() | sound.child_env(),
+            check=False,
+        )
+        played = np.fromfile(heard, np.float32)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["hello", "moshi", "listens"]
+    assert np.abs(played).max() > AUDIBLE
 
 
 @pytest.mark.parametrize(

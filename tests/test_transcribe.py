@@ -29,6 +29,7 @@ from antiphon_edge.transcript.words import Words
 from tests.support.commands import COMMAND_TIMEOUT_S, Finished, call, environment, one_sentence, run, worker
 from tests.support.language_models import copy_model, random_model
 from tests.support.shared import made_once
+from tests.support.sound_server import SoundServer
 from tools.harness.worker_process import BIN, Worker
 
 SENTENCE = Path(__file__).parent / "sentence.wav"
@@ -244,3 +245,18 @@ def test_a_model_that_speaks_is_for_talk(golden: Path, tiny_codec: Path, tmp_pat
         sentence = one_sentence(transcribe(speaking, tmp_path, SENTENCE))
     assert "moshi-tiny" in sentence
     assert sentence.endswith("or speak to this one with antiphon-edge talk")
+
+
+def test_what_is_said_into_the_microphone_is_written_down_until_ctrl_c(sound: SoundServer, listening: Worker) -> None:
+    command = [str(BIN / "antiphon-edge"), "transcribe", "--server", listening.address]
+    env = environment() | sound.child_env()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as writing:
+        assert writing.stderr is not None
+        assert writing.stderr.readline().startswith("listening")
+        samples, rate_hz = soundfile.read(SENTENCE, dtype="float32")
+        sound.say("micbus", samples, rate_hz)
+        writing.send_signal(signal.SIGINT)
+        out, err = writing.communicate(timeout=COMMAND_TIMEOUT_S)
+    assert writing.returncode == 0, err
+    assert "Traceback" not in err
+    assert len(out.split()) > 5

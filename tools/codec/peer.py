@@ -32,7 +32,7 @@ def moshi(checkpoint: str, codebooks: int) -> tuple[Callable[..., Any], Callable
     """Encode and decode of the reference implementation in PyTorch."""
     os.environ["NO_TORCH_COMPILE"] = os.environ["NO_CUDA_GRAPH"] = "1"
     import torch
-    from moshi.models import loaders  # type: ignore[import-not-found]
+    from moshi.models import loaders
 
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)

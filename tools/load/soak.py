@@ -2,6 +2,7 @@
 
     python -m tools.load.soak                 # 45,000 frames of 80 ms, with the stub model
     python -m tools.load.soak --model DIR     # the same with a real model
+    python -m tools.load.soak --model DIR --script    # with one that reads a script of an hour aloud
 
 Long sessions send frames in lockstep. Short sessions beside them end in three ways: they close, they vanish without a
 Close, or their connection is reset. The tool samples memory, open files and tasks 100 times, of the worker and of this
@@ -38,6 +39,7 @@ from tools.load.load_test import served
 
 SAMPLES = 100
 VISITORS_SLOTS = 16  # a slot stays detached for a while after each short session
+WORDS = ("a", "script", "of", "an", "hour", "takes", "no", "more", "memory", "than", "one", "of", "a", "minute")
 MEMORY_GROWTH_KIB = 2048  # over nine tenths of the run: the allocator's own variation
 
 
@@ -76,12 +78,26 @@ async def talk(session: Session, random: np.random.Generator, frames: int) -> li
     return round_trips_ms
 
 
-async def visit(network: Relay, codec: CodecSpec, random: np.random.Generator) -> None:
+async def read_aloud(session: Session, random: np.random.Generator, frames: int) -> list[float]:
+    """As `talk`, of a model that reads aloud: for each word that begins one more is given."""
+    round_trips_ms = []
+    for _ in range(frames):
+        await session.send()
+        reply = await session.receive()
+        assert reply is not None
+        if reply.said is not None:
+            await session.say(f"{WORDS[random.integers(len(WORDS))]} ")
+        round_trips_ms.append(reply.round_trip_s * 1e3)
+    return round_trips_ms
+
+
+async def visit(network: Relay, codec: CodecSpec, random: np.random.Generator, script: bool) -> None:
     """Runs three short sessions: one closes, one vanishes, and one has its connection reset."""
     for leave in ("close", "vanish", "reset"):
         with suppress(AntiphonError):  # of the session that is reset
             async with connect(network.address, codec, reconnect=NEVER) as session:
-                await talk(session, random, 5)
+                await begin(session, script)
+                await (read_aloud if script else talk)(session, random, 5)
                 match leave:
                     case "close":
                         await session.end()
@@ -91,8 +107,14 @@ async def visit(network: Relay, codec: CodecSpec, random: np.random.Generator) -
                         await session.receive()
 
 
+async def begin(session: Session, script: bool) -> None:
+    """Gives a script's first words, so many that the model never waits for one."""
+    if script:
+        await session.say(f"{' '.join(WORDS)} ")
+
+
 async def soak(
-    address: str, metrics: str, sessions: int, frames: int
+    address: str, metrics: str, sessions: int, frames: int, script: bool
 ) -> tuple[list[Footprint], list[Footprint], list[float]]:
     """Samples the footprints of worker and edges `SAMPLES` times, and the median round trip in ms before each."""
     codec, _ = await served(address)
@@ -101,9 +123,12 @@ async def soak(
     async with AsyncExitStack() as stack:
         network = await stack.enter_async_context(relay(address))
         talking = [await stack.enter_async_context(connect(address, codec, seed=seed)) for seed in range(sessions)]
+        for session in talking:
+            await begin(session, script)
+        go_on = read_aloud if script else talk
         for sample in range(SAMPLES):
-            visiting = asyncio.create_task(visit(network, codec, random))
-            took_ms = await asyncio.gather(*(talk(session, random, frames // SAMPLES) for session in talking))
+            visiting = asyncio.create_task(visit(network, codec, random, script))
+            took_ms = await asyncio.gather(*(go_on(session, random, frames // SAMPLES) for session in talking))
             await visiting
             network.traffic.up.clear()  # the relay logs every chunk
             network.traffic.down.clear()
@@ -143,6 +168,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="model directory (default: the stub model)")
     parser.add_argument("--frames", type=int, default=45_000, help="frames per session; 45,000 are an hour")
     parser.add_argument("--sessions", type=int, default=4)
+    parser.add_argument("--script", action="store_true", help="the model reads aloud what it is given, word by word")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     (metrics,) = unused_addresses(1)
@@ -150,7 +176,9 @@ def main() -> None:
     if arguments.model:
         flags += ["--model", arguments.model, "--step-budget", "1e9"]
     with worker(*flags, program=SERVE if arguments.model else STUB) as started:
-        workers, edges, medians_ms = uvloop.run(soak(started.address, metrics, arguments.sessions, arguments.frames))
+        workers, edges, medians_ms = uvloop.run(
+            soak(started.address, metrics, arguments.sessions, arguments.frames, arguments.script)
+        )
     tenth = SAMPLES // 10
     at = np.arange(tenth, SAMPLES) * (arguments.frames / SAMPLES / 1000)
     figures = {

@@ -26,6 +26,13 @@ from antiphon_cloud.runner.gpus import GPUS, gpu
 @step_budget_option
 @quantize_option
 @cache_option
+@option(
+    "--max-adapters",
+    type=click.IntRange(0, 1024),
+    default=0,
+    help="Adapters that there is to be memory for. What they add to a step is not planned.",
+)
+@option("--adapter-rank", type=click.IntRange(1, 1024), help="Highest rank of an adapter; 64 where absent.")
 @option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan_command(
     model: Path,
@@ -36,6 +43,8 @@ def plan_command(
     step_budget_ms: float,
     quantize: str | None,
     kv_cache: str | None,
+    max_adapters: int,
+    adapter_rank: int | None,
     as_json: bool,
 ) -> None:
     """Print how many sessions of a model a GPU holds and a worker on it would admit, and what a step costs."""
@@ -44,6 +53,8 @@ def plan_command(
 
     from antiphon_cloud.checkpoint.directory import ModelDirectory
     from antiphon_cloud.checkpoint.load import is_int8
+    from antiphon_cloud.model.adapters import AdapterRoom
+    from antiphon_cloud.runner.adapters import USUAL_RANK
     from antiphon_cloud.runner.cost import cost
     from antiphon_cloud.runner.device import named_dtype
     from antiphon_cloud.runner.plan import plan, table
@@ -56,6 +67,8 @@ def plan_command(
         machines.append(gpu("given", memory_gb, bandwidth_gb_s, peak_tflops))
     directory = ModelDirectory.open(model)
     kv_dtype = named_dtype(kv_cache) if kv_cache else None
-    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=is_int8(directory, quantize), kv_dtype=kv_dtype)
+    int8 = is_int8(directory, quantize)
+    room = AdapterRoom(max_adapters, adapter_rank or USUAL_RANK) if max_adapters else None
+    needed = cost(directory.config.lm, torch.bfloat16, "cuda", int8=int8, kv_dtype=kv_dtype, room=room)
     plans = [plan(needed, machine, step_budget_ms) for machine in machines or GPUS.values()]
     click.echo(msgspec.json.encode(plans).decode() if as_json else table(plans))

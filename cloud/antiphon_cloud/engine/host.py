@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from antiphon import logs
 from antiphon.errors import AntiphonError
 from antiphon.spec import ModelSpec
 from antiphon_cloud.engine.messages import Failed, FromStepper, Load, Loaded, Splitter, built, encoded, from_stepper
@@ -76,7 +77,9 @@ class StepperProcess:
             )
         weakref.finalize(self, _end, self._process, self.socket)
         try:
-            self.facts = self._load(Load(loader, dict(arguments), logging.getLogger().getEffectiveLevel()))
+            self.facts = self._load(
+                Load(loader, dict(arguments), logging.getLogger().getEffectiveLevel(), logs.configured())
+            )
             """What the loader found."""
         except AntiphonError:
             self.close()

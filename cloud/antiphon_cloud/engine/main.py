@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from antiphon.cli.command_line import LOG_FORMAT
+from antiphon import logs
 from antiphon.errors import AntiphonError
 from antiphon_cloud.engine.messages import Failed, Load, Loaded
 from antiphon_cloud.engine.stepper import Socket, Stepper
@@ -41,7 +41,7 @@ def main() -> None:
         return
     (load,) = first
     assert isinstance(load, Load), "it comes first"
-    logging.basicConfig(level=load.log_level, format=LOG_FORMAT)
+    logs.configure(load.log_level, load.log_format)
     module, _, function = load.loader.partition(":")
     try:
         runner, facts = getattr(importlib.import_module(module), function)(load.arguments)

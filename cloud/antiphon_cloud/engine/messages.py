@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from antiphon.history import HistoryTokens
+from antiphon.logs import Format
 from antiphon.spec import Sampling
 from antiphon_cloud.model.tokens import FORCED_TEXT
 from antiphon_cloud.runner.settings import SessionSettings
@@ -59,6 +60,7 @@ class Load(msgspec.Struct, array_like=True, tag=0):
     loader: str  # MODULE:FUNCTION
     arguments: dict[str, Any]
     log_level: int
+    log_format: Format = "text"
 
 
 class Adapter(msgspec.Struct, array_like=True):

@@ -12,12 +12,14 @@ SHORTEST_MS, LONGEST_MS = 5.0, 12.0  # of a chunk beside other sessions: so long
 ALONE_MS = 40.0  # of a chunk while no session steps: so long a new session's first frame may wait
 ALONE_S = 1.0  # without a step, after which no session counts as stepping
 RECENT_STEPS = 25  # from which the spare part of a frame is known
-FIRST_STEPS = 16  # of a chunk at most, before one was measured
+FIRST_STEPS = 16  # of a chunk: at most before one was measured, at least while no session steps
 MOST_STEPS = 512
 
 
 class PrefillPacer:
     """Chooses chunks that take at most half of what the steps leave of a frame, and never long; for one thread.
+
+    While nobody waits, a chunk is never so short that a busy machine spends its time on reading weights.
 
     Args:
         clock_s: for tests.
@@ -50,7 +52,8 @@ class PrefillPacer:
             step_ms, most = max(self._step_ms, default=0.0), FIRST_STEPS
         else:  # the last chunk may have been a lucky one
             step_ms, most = self._prefill_step_ms, min(self._last * 2, MOST_STEPS)
-        return int(min(max(self.target_ms / max(step_ms, 1e-6), 1), most))
+        fewest = FIRST_STEPS if self.alone else 1  # a chunk reads all weights: a short one takes about as long
+        return int(min(max(self.target_ms / max(step_ms, 1e-6), fewest), most))
 
     def stepped(self, took_ms: float) -> None:
         """A step of the other sessions took so long."""

@@ -42,7 +42,7 @@ from antiphon_cloud.engine.messages import (
 from antiphon_cloud.engine.pacing import PrefillPacer
 from antiphon_cloud.engine.prefill_queue import PrefillQueue
 from antiphon_cloud.engine.runner import Loading, Prefill, Runner
-from antiphon_cloud.errors import DeviceLostError
+from antiphon_cloud.errors import CheckpointError, DeviceLostError
 from antiphon_cloud.model.tokens import FORCED_TEXT, UNGENERATED
 from antiphon_cloud.timing import FRAME_MS
 
@@ -193,7 +193,7 @@ class Stepper:
                 self._socket.send(Failed(begin.generation, str(error), unmet=True))
             except Exception as error:  # of any kind: only this session ends
                 logger.exception("starting a session in slot %d failed", begin.row)
-                self._socket.send(Failed(begin.generation, f"the session could not be started: {error}"))
+                self._socket.send(Failed(begin.generation, f"the session could not be started: {_told(error)}"))
         return ready
 
     def _step(self, batch: list[tuple[_TakenSlot, Frame]]) -> None:
@@ -313,11 +313,18 @@ class Stepper:
             self._prefills.discard(begin.owner, slot)
         except Exception as error:  # of any kind: only this session ends
             logger.exception("rebuilding a session in slot %d failed", begin.row)
-            self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {error}"))
+            self._socket.send(Failed(begin.generation, f"the session could not be rebuilt: {_told(error)}"))
             self._prefills.discard(begin.owner, slot)
         else:
             self._ready(slot)
         slot.prefill = None
+
+
+def _told(error: Exception) -> object:
+    """What the edge may know of an error: where the worker's files lie is nobody's business."""
+    if isinstance(error, CheckpointError | OSError):
+        return "a file that it needs cannot be used, which the worker's log names; choose another voice, or worker"
+    return error
 
 
 def _forced(batch: Sequence[tuple[_TakenSlot, Frame]], spec: ModelSpec) -> npt.NDArray[np.int32] | None:

@@ -18,6 +18,7 @@ import torch
 
 from antiphon_cloud.backends.cuda.tiling import readings
 from antiphon_cloud.backends.select import select
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.runner.footprint import Footprint, footprint
 from antiphon_cloud.runner.gpus import Hardware
@@ -115,9 +116,17 @@ class GpuCost:
         return np.array([each.launch.multiplications for each in self.one], float)
 
 
-def cost(config: LMConfig, dtype: torch.dtype, device: str, *, int8: bool, kv_dtype: torch.dtype | None) -> Cost:
-    """The cost of a model that is loaded as by `load_model`."""
-    size = footprint(config, select(torch.device(device), dtype, int8), kv_dtype)
+def cost(
+    config: LMConfig,
+    dtype: torch.dtype,
+    device: str,
+    *,
+    int8: bool,
+    kv_dtype: torch.dtype | None,
+    room: AdapterRoom | None = None,
+) -> Cost:
+    """The cost of a model that is loaded as by `load_model`, with `room` in memory for adapters."""
+    size = footprint(config, select(torch.device(device), dtype, int8), kv_dtype, room=room)
     if device == "cuda":
         one, two = (step_launches(config, dtype, batch, int8=int8, kv_dtype=kv_dtype) for batch in (1, 2))
         return GpuCost(size, config.context, one, two)

@@ -61,7 +61,8 @@ def sessions_of(needed: Cost, machine: Hardware, age_s: float, budget_ms: float)
     pages = PoolShape.of(1, needed.context, PAGE, None).needed(round(age_s / FRAME_S))
     session = size.row + pages * size.page
     spare = size.row + size.page  # what pads a graph's batch
-    fit = max(0, int((machine.memory_bytes * USABLE - size.matrices - size.tables - spare) // session))
+    shared = size.matrices + size.tables + size.adapters + spare
+    fit = max(0, int((machine.memory_bytes * USABLE - shared) // session))
     in_time, late = 0, fit + 1
     while late - in_time > 1:
         tried = (in_time + late) // 2

@@ -11,7 +11,7 @@ from contextlib import suppress
 import grpc
 from google.protobuf.message import DecodeError
 
-from antiphon.errors import ProtocolError, UnavailableError
+from antiphon.errors import AntiphonError, ProtocolError, UnavailableError
 from antiphon.history import HistoryTokens
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server.access.limits import STEPS_AN_OPEN
@@ -117,7 +117,7 @@ class Call:
     ) -> bool:
         """Serves the session until the edge closes it, and says whether Closed is still due: after Close the slot is
         free first. A stream that breaks leaves the session to the edge's next call, if the edge knows of it."""
-        broken = False
+        broken, status = False, "OK"
         try:
             rebuilt = 0 if history is None or session.slot.ready.done() else len(history)
             await asyncio.shield(session.slot.ready)
@@ -132,9 +132,13 @@ class Call:
             return False
         except (asyncio.CancelledError, grpc.aio.InternalError):
             broken = self._opened.is_set() and self._evicted is None
+            status = "CANCELLED" if self._evicted is None else UnavailableError.status
+            raise
+        except AntiphonError as error:
+            status = error.status
             raise
         finally:
-            self._served.sessions.leave(session, self, detach=broken)
+            self._served.sessions.leave(session, self, detach=broken, status=status)
             self._place.take()
 
     async def _converse(self, requests: AsyncIterator[pb.ConverseRequest], session: Session) -> bool:

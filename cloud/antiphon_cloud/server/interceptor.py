@@ -29,6 +29,7 @@ from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.access.identity import bearer, caller
 from antiphon_cloud.server.access.limits import CallRate, Shares
 from antiphon_cloud.server.deadline import write
+from antiphon_cloud.server.refusals import Refusals
 from antiphon_cloud.server.statuses import Context, abort, statuses
 from antiphon_cloud.sessions.clients import Allowance, Client
 
@@ -100,7 +101,7 @@ class Gate(grpc.aio.ServerInterceptor):
     ) -> None:
         self._keys = keys
         self._allowance = allowance
-        self._metrics = metrics
+        self._refusals = Refusals(metrics, clock)
         self._clock = clock
         self._rate = CallRate()
         self.dialogues = Shares(CALLS_AWAITING_OPEN, "calls without a session")
@@ -160,7 +161,7 @@ class Gate(grpc.aio.ServerInterceptor):
             self._rate.take(seat.client, seat.shares.what, self._clock())
             seat.shares.check(seat.client)
         except RefusedError as error:
-            self._metrics.refused(error.reason.value)
+            self._refusals.add(error.reason.value, seat.client.name)
             if error.reason is Refusal.CALL_RATE:
                 await _hold(seat)
             raise
@@ -170,8 +171,8 @@ class Gate(grpc.aio.ServerInterceptor):
         """A handler for any method that ends an unauthenticated call with the error's status."""
 
         async def refuse(requests: Any, context: Context) -> None:
-            self._metrics.refused("unauthenticated")
             seat = Place(caller(context, self._allowance), self._strangers)
+            self._refusals.add("unauthenticated", seat.client.name)
             try:
                 try:
                     self._rate.take(seat.client, seat.shares.what, self._clock())

@@ -14,6 +14,7 @@ from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.server.call import Call
 from antiphon_cloud.server.deadline import write
 from antiphon_cloud.server.interceptor import place
+from antiphon_cloud.server.refusals import Refusals
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Phase, Worker
 
@@ -28,14 +29,16 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._refusals = Refusals(worker.metrics)
         self._calls: set[Call] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def Converse(self, requests: AsyncIterator[pb.ConverseRequest], context: Context) -> None:  # noqa: N802
         """One conversation, from Open to Closed."""
-        async with self._counted():
-            call = Call(self._worker, context, place())
+        seat = place()
+        async with self._counted(seat.client.name):
+            call = Call(self._worker, context, seat)
             self._calls.add(call)
             self._idle.clear()
             try:
@@ -46,16 +49,16 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
                     self._idle.set()
 
     @asynccontextmanager
-    async def _counted(self) -> AsyncIterator[None]:
-        """Counts how the call ended."""
+    async def _counted(self, client: str) -> AsyncIterator[None]:
+        """Counts how a client's call ended."""
         metrics = self._worker.metrics
         try:
             yield
         except AntiphonError as error:
             if isinstance(error, RefusedError):
-                metrics.refused(error.reason.value)
+                self._refusals.add(error.reason.value, client)
             elif isinstance(error, PermissionDeniedError):
-                metrics.refused("permission_denied")
+                self._refusals.add("permission_denied", client)
             metrics.ended(error.status)
             raise
         except asyncio.CancelledError:

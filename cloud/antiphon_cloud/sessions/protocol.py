@@ -9,6 +9,8 @@ other room only checks the number. A message that breaks the contract raises; th
 from __future__ import annotations
 
 import enum
+import re
+import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +33,7 @@ from antiphon_cloud.sessions.script.script import Script, ScriptRules
 from antiphon_cloud.sessions.text_stream import TextStream
 
 MAX_TEMPERATURE = 100.0  # beyond it every token is as likely as the next
+CONVERSATION = re.compile("[0-9a-f]{32}")
 TIMINGS_KEPT = 1024  # frames whose timings Closed reports: 8 KiB at the most
 
 
@@ -59,6 +62,8 @@ class OpenRequested:
     conditions: Mapping[str, str] = field(default_factory=dict)  # that it chose
     adapter: str = ""  # that it chose
     adapter_sha256: bytes = b""  # of the adapter that the session began with
+    mode: pb.Mode = pb.MODE_UNSPECIFIED
+    conversation: str = field(default="", compare=False)  # its name in all workers' logs, which decides nothing
 
     @property
     def past(self) -> HistoryTokens | None:
@@ -67,6 +72,11 @@ class OpenRequested:
             return self.history
         past = self.prompt.before(self.history)
         return past if self.script is None else self.script.after_prompt(past)
+
+    @property
+    def beginning(self) -> tuple[object, ...]:
+        """What makes the session's tokens beside what is heard and said: it is the same in each of its calls."""
+        return self.seed, self.sampling, self.mode, self.settings
 
     @property
     def settings(self) -> SessionSettings:
@@ -228,6 +238,7 @@ class CallProtocol:
                 f"{self._codec.fingerprint.hex()[:16]}; run antiphon-edge pull to fetch the worker's"
             )
         mode = self._mode(message.mode)
+        conversation = conversation_of(message)
         sampling = self._sampling(message.sampling) if message.HasField("sampling") else self._model.sampling
         if message.timings:
             self._timings = deque(maxlen=TIMINGS_KEPT)
@@ -254,6 +265,8 @@ class CallProtocol:
             dict(message.conditions),
             message.adapter,
             message.adapter_sha256,
+            mode,
+            conversation,
         )
 
     def _mode(self, asked: pb.Mode) -> pb.Mode:
@@ -323,3 +336,17 @@ class CallProtocol:
         if packed:
             raise CodesError(f"codes: expected none in writing, got {len(packed)} bytes")
         return np.full(self._model.user_codebooks, ZERO, np.int32)
+
+
+def conversation_of(message: pb.Open) -> str:
+    """The conversation's name, drawn where the edge gave none.
+
+    Raises:
+        ProtocolError: it is none: a log is no place for whatever an edge would write there.
+    """
+    name = message.conversation
+    if not name:
+        return secrets.token_hex(16)
+    if not CONVERSATION.fullmatch(name):
+        raise ProtocolError(f"open.conversation: expected 32 hexadecimal digits, got {len(name)} characters")
+    return name

@@ -15,12 +15,14 @@ import numpy as np
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, PreconditionError, SequenceError
+from antiphon.logs import event
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.sessions.protocol import OpenRequested
 from antiphon_cloud.sessions.script.machine import Outcome
 from antiphon_cloud.sessions.script.script import FREE, Forcing
+from antiphon_cloud.timing import FRAME_MS
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,11 @@ class Session:
     ) -> None:
         history = request.history
         self.id = secrets.token_hex(8)
+        self.conversation = request.conversation
+        self.frames = 0
+        """That were stepped here."""
+        self.misses = 0
+        """Of those, that were answered later than a frame lasts."""
         self.resume_token = secrets.token_bytes(16)
         self.client = client
         self.call: Carrier | None = call
@@ -66,8 +73,8 @@ class Session:
         self._newest = (history.steps if history is not None else 0) - 1  # frame that was submitted
         self._frames: deque[tuple[int, Codes, Forcing]] = deque(maxlen=replies_kept)
         self._replies: deque[Reply] = deque(maxlen=replies_kept)
-        self.settings = request.settings
-        """What the model was told."""
+        self.beginning = request.beginning
+        """What an edge that comes back asks for again."""
         self.script = request.script
         """What it is given to say; None where the model only listens."""
         self._failure: AntiphonError | None = None
@@ -90,7 +97,14 @@ class Session:
             self._failure = reply
         else:
             self._replies.append(reply)
+            self.frames += 1
+            self.misses += reply.wait_us + reply.step_us > FRAME_MS * 1000
         self._news.set()
+
+    def log(self, level: int, what: str, **fields: str | float) -> None:
+        """Says in the log what became of the session."""
+        named = {"conversation": self.conversation, "session": self.id, "client": self.client.name}
+        event(logger, level, what, **named, **fields)
 
     def take_over(self, now_s: float) -> None:
         """Counts that a call takes the session from another, which still carries it.
@@ -102,7 +116,7 @@ class Session:
         just = bool(taken_s) and now_s - taken_s[-1] < TAKEN_AGAIN_S
         if just or (len(taken_s) == TAKEN_A_MINUTE and now_s - taken_s[0] < MINUTE_S):
             if not self._fought_over:
-                logger.warning("session %s: two edges hold its token; it stays with the one that took it", self.id)
+                self.log(logging.WARNING, "two edges hold a session's token; it stays with the one that took it")
             self._fought_over = True
             raise PreconditionError(
                 "open.resume_token: another edge holds this session and has just taken it: open a new one"

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from antiphon.errors import PermissionDeniedError
 from antiphon.spec import Limits
@@ -21,8 +22,6 @@ from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.sessions.protocol import OpenRequested
 from antiphon_cloud.sessions.session import Carrier, Session
-
-logger = logging.getLogger(__name__)
 
 OPENED_GRACE_S = 0.25  # an edge reads Opened at once; the worker notices a moment later, with many at the same time
 
@@ -75,7 +74,7 @@ class SessionTable:
             raise PermissionDeniedError("open.resume_token: the session belongs to another client: open a new one")
         if session.call is not None:
             session.take_over(self._clock())
-        if not session.can_resume(request.history.steps) or session.settings != request.settings:
+        if not session.can_resume(request.history.steps) or session.beginning != request.beginning:
             self._end(session)
             return None
         if session in self._detached:
@@ -85,7 +84,7 @@ class SessionTable:
         session.call = call
         session.script = request.script  # where the edge knows it to be: it is followed through the replies kept here
         session.client = client  # its limits may be new, and so may an address
-        logger.info("session %s goes on in slot %d at step %d", session.id, session.slot.row, request.history.steps)
+        session.log(logging.INFO, "session goes on", slot=session.slot.row, step=request.history.steps)
         return session
 
     def open(self, request: OpenRequested, client: Client, call: Carrier) -> Session:
@@ -105,7 +104,8 @@ class SessionTable:
         session = Session(self._engine, request, client, call, self._replies_kept)
         self._by_token[session.resume_token] = session
         first_step = request.history.steps if request.history is not None else 0
-        logger.info("session %s took slot %d at step %d", session.id, session.slot.row, first_step)
+        what = "session is rebuilt" if request.history is not None else "session opened"
+        session.log(logging.INFO, what, slot=session.slot.row, step=first_step)
         return session
 
     @contextmanager
@@ -117,22 +117,25 @@ class SessionTable:
         finally:
             self._opening.pop(session, None)
 
-    def leave(self, session: Session, call: Carrier, *, detach: bool) -> None:
+    def leave(self, session: Session, call: Carrier, *, detach: bool, status: str = "OK") -> None:
         """A call has ended; nothing happens where another one carries the session by now.
 
         Args:
             session: what it carried.
             call: which has ended.
             detach: the stream broke, and the edge may come back.
+            status: with which the call has ended.
         """
         if session.call is not call:
             return
         session.call = None
         if not detach or not self._keep_s or not session.slot.ready.done():
-            self._end(session)
+            self._end(session, status=status)
             return
-        logger.info("session %s lost its stream; its slot is kept for %g s", session.id, self._keep_s)
-        self._detached[session] = asyncio.get_running_loop().call_later(self._keep_s, self._end, session)
+        session.log(logging.INFO, "session lost its stream", kept_s=self._keep_s)
+        self._detached[session] = asyncio.get_running_loop().call_later(
+            self._keep_s, partial(self._end, session, status="CANCELLED")
+        )
 
     def end_detached(self) -> None:
         """Gives back the slots of all sessions that no call carries."""
@@ -205,8 +208,9 @@ class SessionTable:
         too_long = self._opening[session] <= self._clock() - OPENED_GRACE_S
         return too_long and session.client.name != client.name
 
-    def _end(self, session: Session, reason: str = "the session was opened again") -> None:
+    def _end(self, session: Session, reason: str = "the session was opened again", status: str = "UNAVAILABLE") -> None:
         """Gives the slot back, and ends the call that still carries the session."""
+        session.log(logging.INFO, "session ended", status=status, frames=session.frames, misses=session.misses)
         self._by_token.pop(session.resume_token, None)
         self._opening.pop(session, None)
         if session in self._detached:

@@ -82,6 +82,11 @@ class Session:
         return self._carrier.stream.call.opened.session_id
 
     @property
+    def conversation(self) -> str:
+        """Its name in the logs of all workers that carry it, 32 hexadecimal digits."""
+        return self._carrier.opening.conversation
+
+    @property
     def prompt_steps(self) -> int:
         """Steps that the model took before the first frame, for its voice and persona."""
         return self._carrier.stream.call.opened.prompt_steps

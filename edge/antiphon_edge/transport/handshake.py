@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +27,7 @@ class Opening:
     conditions: Mapping[str, str] = field(default_factory=dict)
     adapter: str = ""  # that the model is run with; none where empty
     adapter_sha256: bytes = b""  # of that one, once the session has begun
+    conversation: str = field(default_factory=lambda: secrets.token_hex(16))  # its name in workers' logs
 
     def settled(self, opened: pb.Opened) -> Opening:
         """The same for the calls after the first: with the sampling that the model chose, where none was asked for, and
@@ -48,6 +50,7 @@ class Opening:
             conditions=self.conditions,
             adapter=self.adapter,
             adapter_sha256=self.adapter_sha256,
+            conversation=self.conversation,
         )
         if self.sampling is not None:
             message.sampling.CopyFrom(self.sampling.to_message())

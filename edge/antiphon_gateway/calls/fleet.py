@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from antiphon.errors import PreconditionError
 from antiphon.spec import CodecSpec, ModelSpec, Sampling
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.describe import describe
@@ -20,6 +21,7 @@ from antiphon_edge.codec.codec import Codec
 from antiphon_edge.codec.pull import pull_codec
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
 
+OTHER_CODEC = "open.codec_fingerprint"  # what a worker's refusal begins with that serves another model since
 PATIENCE_S = 60.0  # of a caller for a worker that goes on
 
 
@@ -52,6 +54,7 @@ class Fleet:
         voices: the names that a session may begin with.
         conditions: what a session may be told, by name, with the values of each.
         credentials: TLS and API key.
+        cache: root of what is kept of codecs.
         reconnect: how long a session looks for another worker.
     """
 
@@ -61,6 +64,7 @@ class Fleet:
     voices: tuple[str, ...] = ()
     credentials: Credentials = PLAINTEXT
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cache: Path | None = None
     reconnect: Reconnect = field(default_factory=lambda: replace(LIVE, patience_s=PATIENCE_S))
     _turn: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -83,7 +87,15 @@ class Fleet:
                     raise
             else:
                 codec = await asyncio.to_thread(Codec.load, folder)
-                return cls(tuple(addresses), told.model, codec, told.voices, credentials, told.conditions)
+                return cls(
+                    tuple(addresses),
+                    told.model,
+                    codec,
+                    told.voices,
+                    credentials,
+                    conditions=told.conditions,
+                    cache=cache,
+                )
         raise AssertionError("there is an address")
 
     @property
@@ -117,12 +129,25 @@ class Fleet:
         """A session on one of the workers; errors as `connect`."""
         first = next(self._turn) % len(self.addresses)
         turned = self.addresses[first:] + self.addresses[:first]
-        async with connect(
-            turned,
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(self._connect(turned, wanted, on_change))
+            except PreconditionError as error:
+                if not str(error).startswith(OTHER_CODEC):
+                    raise
+                found = await Fleet.find(turned, self.credentials, self.cache)
+                self.model, self.codec, self.voices = found.model, found.codec, found.voices
+                session = await stack.enter_async_context(self._connect(turned, wanted, on_change))
+            yield session
+
+    def _connect(
+        self, addresses: Sequence[str], wanted: Wanted, on_change: Callable[[Change], None]
+    ) -> AbstractAsyncContextManager[Session]:
+        return connect(
+            addresses,
             self.spec,
             credentials=self.credentials,
             reconnect=self.reconnect,
             on_change=on_change,
             **wanted.arguments(),
-        ) as session:
-            yield session
+        )

@@ -17,7 +17,6 @@ HEADER = struct.Struct("<4sBBqIIIB")  # capture, version, flags, granule, serial
 CONTINUED, FIRST, LAST = 1, 2, 4
 MOST_SEGMENTS = 255
 FULL = 255  # a segment that another one of its packet follows
-LONGEST_PAGE = HEADER.size + MOST_SEGMENTS + MOST_SEGMENTS * FULL
 LONGEST_PACKET = 1 << 16  # far beyond Opus' 1,275 bytes a frame
 _MIRRORED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 

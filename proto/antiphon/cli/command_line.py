@@ -6,7 +6,6 @@ Needs click, which the `edge` and `cloud` extras bring; nothing else of this pac
 from __future__ import annotations
 
 import io
-import logging
 import math
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from antiphon import __version__
+from antiphon import __version__, logs
 from antiphon.address import split_address
 from antiphon.errors import AntiphonError, ArgumentError
 from antiphon.plain_text import plain_line
@@ -27,7 +26,6 @@ from antiphon.plain_text import plain_line
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 F = TypeVar("F", bound=Callable[..., Any])
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 THREADS = click.IntRange(1, 256)  # far beyond that the libraries hang or crash
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -93,7 +91,7 @@ def in_flags(message: str, command: click.Command) -> str:
 
 
 def group(help_text: str) -> click.Group:
-    """An empty group with --version and --log-level."""
+    """An empty group with --version, --log-level and --log-format."""
 
     @click.group(cls=_Group, help=help_text, context_settings=CONTEXT)
     @click.version_option(__version__)
@@ -103,8 +101,14 @@ def group(help_text: str) -> click.Group:
         default="warning",
         help="How much to say on standard error.",
     )
-    def root(log_level: str) -> None:
-        logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT)
+    @option(
+        "--log-format",
+        type=click.Choice(logs.FORMATS),
+        default="text",
+        help="Say it in lines of text, or of JSON for programs.",
+    )
+    def root(log_level: str, log_format: logs.Format) -> None:
+        logs.configure(log_level.upper(), log_format)
 
     return root
 

@@ -69,7 +69,7 @@ class Say(_message.Message):
     def __init__(self, text: _Optional[str] = ..., end: _Optional[bool] = ..., speaker: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings", "history", "resume_token", "prompt", "conditions", "adapter", "script", "adapter_sha256")
+    __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings", "history", "resume_token", "prompt", "conditions", "adapter", "script", "adapter_sha256", "conversation")
     class ConditionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class Open(_message.Message):
     ADAPTER_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_SHA256_FIELD_NUMBER: _ClassVar[int]
+    CONVERSATION_FIELD_NUMBER: _ClassVar[int]
     codec_fingerprint: bytes
     mode: Mode
     sampling: Sampling
@@ -101,7 +102,8 @@ class Open(_message.Message):
     adapter: str
     script: Script
     adapter_sha256: bytes
-    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., conditions: _Optional[_Mapping[str, str]] = ..., adapter: _Optional[str] = ..., script: _Optional[_Union[Script, _Mapping]] = ..., adapter_sha256: _Optional[bytes] = ...) -> None: ...
+    conversation: str
+    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., conditions: _Optional[_Mapping[str, str]] = ..., adapter: _Optional[str] = ..., script: _Optional[_Union[Script, _Mapping]] = ..., adapter_sha256: _Optional[bytes] = ..., conversation: _Optional[str] = ...) -> None: ...
 
 class Prompt(_message.Message):
     __slots__ = ("voices", "voice_codes", "text", "sha256")

@@ -12,7 +12,7 @@ from antiphon.history import HistoryTokens
 from antiphon.spec import Sampling
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Reply, Slot
-from antiphon_cloud.errors import DeviceLostError
+from antiphon_cloud.errors import CheckpointError, DeviceLostError
 from tools.harness.stepper_thread import StepperThread
 from tools.harness.stub_runner import StubRunner, expected
 
@@ -194,6 +194,26 @@ async def test_a_session_that_asks_for_what_is_not_there_hears_so_itself(
     assert isinstance(told, PreconditionError)
     assert str(told) == "the stub was told to fail"
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("steps", [0, 1], ids=["new", "rebuilt"])
+async def test_the_log_names_a_damaged_file_and_the_edge_does_not_hear_where_it_lies(
+    steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    class DamagedError(CheckpointError):
+        def __init__(self, _: str) -> None:
+            super().__init__("/srv/models/voices/NATF2.pt: a damaged file")
+
+    history = HistoryTokens(steps, *(np.zeros(shape, np.int32) for shape in ((steps, 8), steps, (steps, 8))))
+    outbox: Outbox = asyncio.Queue()
+    async with running(StubRunner(fail_on_seed=13, fault=DamagedError)) as engine:
+        slot = engine.take(13, Sampling(), outbox.put_nowait, "anyone", history if steps else None)
+        if not steps:
+            engine.submit(slot, 0, CODES)
+        told = await asyncio.wait_for(outbox.get() if not steps else _error_of(slot), 10)
+    assert "choose another voice, or worker" in str(told)
+    assert "/srv" not in str(told)
+    assert "/srv/models/voices/NATF2.pt" in caplog.text
 
 
 async def _error_of(slot: Slot) -> BaseException | None:

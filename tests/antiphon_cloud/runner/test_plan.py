@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from antiphon_cloud.cli.commands import commands
 from antiphon_cloud.engine.forecast import StepForecast
 from antiphon_cloud.errors import RefusedError
+from antiphon_cloud.model.adapters import AdapterRoom
 from antiphon_cloud.model.config import LMConfig
 from antiphon_cloud.runner.cost import Cost, cost, number_of_products
 from antiphon_cloud.runner.gpus import GPUS, Hardware
@@ -97,6 +98,15 @@ def test_a_model_that_does_not_fit_says_so() -> None:
     bfloat16 = cost(LMConfig(), torch.bfloat16, "cuda", int8=False, kv_dtype=None)
     found = plan(bfloat16, Hardware("small", 12e9, 300e9, 1e14, 0.0))
     assert [(each.fit, each.in_time) for each in found.by_age] == 3 * [(0, 0)]
+
+
+def test_room_for_adapters_leaves_memory_for_fewer_sessions() -> None:
+    room = AdapterRoom(places=16, rank=64)
+    adapted = cost(LMConfig(), torch.bfloat16, "cuda", int8=True, kv_dtype=None, room=room)
+    size = SEVEN_B.size
+    free = 24e9 * 0.92 - size.matrices - size.tables - size.row - size.page - adapted.size.adapters
+    assert adapted.size.adapters > 3e9
+    assert plan(adapted, GPUS["A10G"]).by_age[-1].fit == int(free // (size.row + 12 * size.page))
 
 
 def test_the_table_has_a_line_for_each_machine() -> None:

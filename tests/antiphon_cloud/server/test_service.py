@@ -67,6 +67,11 @@ BAD_CALLS = {
         "FAILED_PRECONDITION",
         "open.mode",
     ),
+    "a conversation whose name is none": (
+        [pb.ConverseRequest(open=pb.Open(codec_fingerprint=CODEC.fingerprint, conversation="a\nforged line"))],
+        "INVALID_ARGUMENT",
+        "open.conversation: expected 32 hexadecimal digits",
+    ),
     "4 MiB in a frame": ([OPEN, frame(0, bytes(4 << 20))], "RESOURCE_EXHAUSTED", str(MAX_MESSAGE_BYTES)),
 }
 

@@ -48,7 +48,7 @@ def engine_reply(sequence: int, text_token: int = 5) -> Reply:
 def test_a_conversation_goes_open_frames_close() -> None:
     protocol = new_protocol()
     opened = protocol.receive(open_request(seed=42))
-    assert opened == OpenRequested(42, MODEL.sampling)
+    assert opened == OpenRequested(42, MODEL.sampling, mode=pb.MODE_DIALOGUE)
     assert ModelSpec.from_message(protocol.opened("s1", b"").opened.model) == MODEL
 
     event = protocol.receive(frame(0))
@@ -108,7 +108,7 @@ def test_timings_are_kept_only_for_those_who_ask() -> None:
 
 def test_sampling_takes_the_models_own_top_k_for_zero() -> None:
     event = new_protocol().receive(open_request(sampling=pb.Sampling(audio_temperature=0.5, text_top_k=7)))
-    assert event == OpenRequested(0, Sampling(0.0, 7, 0.5, 250))
+    assert event == OpenRequested(0, Sampling(0.0, 7, 0.5, 250), mode=pb.MODE_DIALOGUE)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from antiphon.errors import AntiphonError, NoFreeSlotError, PermissionDeniedError, PreconditionError, SequenceError
 from antiphon.history import HistoryTokens
 from antiphon.spec import Limits, Sampling
+from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.runner.page_pool import PoolShape
@@ -95,9 +96,17 @@ async def test_a_session_whose_stream_broke_goes_on_in_its_slot_at_any_step_that
 
 
 @pytest.mark.parametrize(
-    "other", [{"adapter": "a"}, {"conditions": {"mood": "glad"}}, {"prompt": Prompt(past(0), b"two")}]
+    "other",
+    [
+        {"adapter": "a"},
+        {"conditions": {"mood": "glad"}},
+        {"prompt": Prompt(past(0), b"two")},
+        {"seed": 4},
+        {"sampling": Sampling(text_temperature=0.1)},
+        {"mode": pb.MODE_TEXT},
+    ],
 )
-async def test_an_edge_that_asks_for_another_model_than_it_began_with_starts_from_its_history(other: Any) -> None:
+async def test_an_edge_that_asks_for_something_else_than_it_began_with_starts_from_its_history(other: Any) -> None:
     async with sessions(slots=1) as table:
         session = table.open(NEW, KITCHEN, call := Call())
         await talk(session, 0, 1)

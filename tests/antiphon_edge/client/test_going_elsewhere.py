@@ -20,7 +20,7 @@ from antiphon_edge.client.reconnect import LIVE, NEVER, Reconnect
 from tests.support.conversations import LONG_S, QUICK, SEED, check_unbroken, exchange, said, two_workers, until_refused
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, stub_server
-from tests.support.time_travel import Clock
+from tests.support.time_travel import Clock, until
 from tools.harness.relay import relay
 from tools.harness.stub_runner import SPEC
 
@@ -56,6 +56,32 @@ async def test_the_sampling_that_a_model_chose_goes_along_to_a_worker_with_anoth
             between.cut()
             await exchange(session, 2)
         assert second.runner.sampling == SPEC.sampling
+
+
+async def test_both_workers_logs_have_the_conversation_by_one_name_with_what_became_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    conversation = ""
+
+    def events(sentence: str) -> list[dict[str, object]]:
+        told = [getattr(each, "antiphon_fields", {}) for each in caplog.records if each.getMessage() == sentence]
+        return [fields for fields in told if fields["conversation"] == conversation]
+
+    async with two_workers() as (first, second), relay(first.address) as between:
+        async with connect(between.address, CODEC, seed=SEED, reconnect=QUICK) as session:
+            await exchange(session, 2)
+            between.target = second.address
+            between.cut()
+            await exchange(session, 3)
+            conversation = session.conversation
+        await until(lambda: events("session ended"), "the end of the session")
+    (opened,), (rebuilt,) = events("session opened"), events("session is rebuilt")
+    assert (opened["step"], rebuilt["step"]) == (0, 2)
+    assert opened["session"] != rebuilt["session"]
+    ended = {fields["session"]: fields for fields in events("session ended")}
+    assert ended[rebuilt["session"]]["status"] == "OK"
+    assert ended[rebuilt["session"]]["frames"] == 3
 
 
 async def test_patience_ends_and_the_last_error_is_told(clock: Clock) -> None:

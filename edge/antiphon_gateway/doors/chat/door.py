@@ -35,13 +35,14 @@ def routes(gateway: Gateway) -> list[web.RouteDef]:
                 fleet = gateway.need(gateway.dialogue, "a dialogue")
                 asked = fleet.fitting(wanted(request.query, fleet.model.sampling))
                 writer = OpusWriter(RATE_HZ)
+                head = writer.head()
                 manner = Manner(RATE_HZ, live=True, pack=writer.write)
                 async with gateway.call("chat", visitor, fleet, asked, manner) as call:
                     await socket.send(pack(Kind.HANDSHAKE))
                     if request.query:  # pages take it; the command line, which asks for nothing, would warn of it
                         told = msgspec.json.encode(_metadata(call))
                         await socket.send(pack(Kind.METADATA, told))
-                    await socket.send(pack(Kind.AUDIO, writer.head()))
+                    await socket.send(pack(Kind.AUDIO, head))
                     await _Conversation(gateway, socket, call).run()
             except AntiphonError as error:
                 with suppress(AntiphonError, ConnectionError):

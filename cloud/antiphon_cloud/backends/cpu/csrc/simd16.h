@@ -52,7 +52,10 @@ inline Int16s load_int16s(const int16_t* x) { return _mm512_loadu_si512(x); }
 inline Int16s load_int16s(const int8_t* x) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
 }
-inline Int32s add_products(Int32s sum, Int16s x, Int16s y) { return _mm512_dpwssd_epi32(sum, x, y); }
+inline Int32s add_products(Int32s sum, Int16s x, Int16s y) {  // GCC 12 copies what the intrinsic returns, and spills
+    asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+    return sum;
+}
 inline int64_t total(Int32s sum) {
     return _mm512_reduce_add_epi64(_mm512_add_epi64(_mm512_cvtepi32_epi64(_mm512_castsi512_si256(sum)),
                                                     _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sum, 1))));
