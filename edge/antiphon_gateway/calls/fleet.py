@@ -90,17 +90,7 @@ class Fleet:
             else:
                 codec = await asyncio.to_thread(Codec.load, folder)
                 return cls(
-<<<<<<< HEAD
                     tuple(addresses), told.model, codec, folder, told.voices, credentials, told.conditions, cache
-=======
-                    tuple(addresses),
-                    told.model,
-                    codec,
-                    told.voices,
-                    credentials,
-                    conditions=told.conditions,
-                    cache=cache,
->>>>>>> wires
                 )
         raise AssertionError("there is an address")
 

@@ -16,11 +16,7 @@ from antiphon.errors import ArgumentError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-<<<<<<< HEAD
-DEFAULT_SERVER = "localhost:50051"
-=======
 DEFAULT = ("localhost:50051",)
->>>>>>> wires
 API_KEY_VARIABLE = "ANTIPHON_WORKER_API_KEY"
 
 
@@ -116,11 +112,7 @@ def worker_options(command: F) -> F:
             insecure=worker_insecure,
         )
         if not (dialogue or transcription or speech):
-<<<<<<< HEAD
-            dialogue = (DEFAULT_SERVER,)
-=======
             dialogue = DEFAULT
->>>>>>> wires
         workers = Workers(dialogue or (), transcription or (), speech or (), credentials, cache)
         return command(*args, workers=workers, **kwargs)
 

@@ -114,19 +114,11 @@ class Server:
         gateway.dialogue, gateway.transcription, gateway.speech = await asyncio.gather(
             self._find(workers.dialogue), self._find(workers.transcription), self._find(workers.speech)
         )
-<<<<<<< HEAD
-        for fleet in (gateway.dialogue,):  # a server may serve a model of another kind
-            if fleet is not None and not fleet.speaks:
-                gateway.dialogue, gateway.transcription = None, gateway.transcription or fleet
-            elif fleet is not None and not fleet.listens:
-                gateway.dialogue, gateway.speech = None, gateway.speech or fleet
-=======
         fleet = gateway.dialogue
         if fleet is not None and not fleet.speaks:  # whoever names one server may serve any model
             gateway.dialogue, gateway.transcription = None, gateway.transcription or fleet
         elif fleet is not None and not fleet.listens:
             gateway.dialogue, gateway.speech = None, gateway.speech or fleet
->>>>>>> wires
         self._ready = True
 
     async def _find(self, addresses: Sequence[str]) -> Fleet | None:
