@@ -17,7 +17,7 @@ from antiphon_edge.audio.echo.interpolation import TAPS, interpolate
 from antiphon_edge.audio.pcm import Pcm
 
 KEPT_S = 2.0
-MARGIN_S = 0.01  # the speaker's last callback may be as late
+MARGIN_S = 0.03  # the speaker is given 20 ms at a time, and its last callback may be 10 ms late
 JUMP_S = 0.005  # so far off, it begins anew where it should be
 LEFT_S = 0.003  # so small an error is left: a canceller has learnt it, and would lose by a change
 CORRECTION = 2e-5  # a larger one is taken out no faster than a canceller follows

@@ -10,7 +10,8 @@ from antiphon_edge.audio.echo.interpolation import interpolate
 from antiphon_edge.audio.pcm import Pcm
 
 RATE_HZ = 2_400  # low, so that minutes pass soon
-CALLBACK = 192  # samples
+CALLBACK = 192  # samples of the microphone
+PLAYED = 48  # samples that the speaker takes
 CALLBACK_S = CALLBACK / RATE_HZ
 SLOPE = 1e-3  # of the ramp that is played: its value tells which sample it is
 PERIOD = 1_600  # samples, after which it begins again
@@ -37,19 +38,20 @@ class Devices:
         """80 ms of both; the far end of them."""
         self.callbacks += 1
         self.far_end.heard(CALLBACK_S, self.callbacks * CALLBACK_S + self._late.exponential(0.001))
-        while self._next_s() < self.callbacks * CALLBACK_S + 0.02:
-            time_s = self._next_s() + self._late.exponential(0.001)
-            ramp = (self.played + np.arange(CALLBACK)) % PERIOD * SLOPE
-            self.played += CALLBACK
-            self.far_end.played([ramp.astype(np.float32)], CALLBACK_S, time_s)
+        while self._next_s() < self.callbacks * CALLBACK_S:
+            time_s = self._next_s() + min(0.008, self._late.exponential(0.001))
+            ramp = (self.played + np.arange(PLAYED)) % PERIOD * SLOPE
+            self.played += PLAYED
+            self.far_end.played([ramp.astype(np.float32)], PLAYED / RATE_HZ, time_s)
         return self.far_end.take(CALLBACK)
 
     def _next_s(self) -> float:
-        return (self.played + CALLBACK) / RATE_HZ / (1 + self.ppm * 1e-6) + self.lost_s
+        return (self.played + PLAYED) / RATE_HZ / (1 + self.ppm * 1e-6) + self.lost_s
 
     def early_s(self, far: Pcm) -> float:
         """How long before the frame of the microphone the speaker was given what stands beside it."""
-        at = 0 if np.ptp(np.diff(far[:20])) < SLOPE / 2 else 80  # not where the ramp begins again
+        straight = [at for at in (20, 90, 160) if np.ptp(np.diff(far[at - 20 : at + 20])) < SLOPE / 10]
+        at = straight[0]  # not where the ramp begins again
         since_s = (self.callbacks - 1) * CALLBACK_S + at / RATE_HZ - self.lost_s
         there = since_s * (1 + self.ppm * 1e-6) * RATE_HZ
         return float((there - float(far[at]) / SLOPE + PERIOD / 2) % PERIOD - PERIOD / 2) / RATE_HZ
