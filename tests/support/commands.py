@@ -80,8 +80,7 @@ TOLD = ("sessions fall behind", "call refused", "calls were refused")
 
 @contextmanager
 def worker(*arguments: str | Path) -> Iterator[Worker]:
-    """`antiphon-cloud serve` on a port of its own, until the block ends; it must leave nothing on standard error but whom
-    it has refused.
+    """`antiphon-cloud serve` on a port of its own, until the block ends; of standard error it may say whom it refused.
 
     However slow a busy machine makes its steps, it admits as many sessions as it has slots.
     """
