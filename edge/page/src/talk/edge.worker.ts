@@ -99,7 +99,8 @@ async function talk(request: Extract<Request, { kind: "talk" }>): Promise<void> 
 
 function opening({ voice, persona }: Choices) {
   const seed = crypto.getRandomValues(new BigUint64Array(1))[0]! >> 1n;
-  const open = create(OpenSchema, { codecFingerprint: codec.fingerprint, seed });
+  const conversation = crypto.randomUUID().replaceAll("-", ""); // for the logs of all workers that carry it
+  const open = create(OpenSchema, { codecFingerprint: codec.fingerprint, seed, conversation });
   if (voice || persona) open.prompt = create(PromptSchema, { voices: voice ? [voice] : [], text: persona });
   return open;
 }
