@@ -1,6 +1,6 @@
 """Measures what an echo does to a conversation, with and without a canceller, in a simulated room.
 
-    python -m tools.talk.echo [--utterances 20] [--json FILE]
+    python -m tools.talk.echo [--utterances 20] [--room NAME]... [--cancelled] [--json FILE]
 
 The number clerk hears people of the test set through a microphone beside its own loudspeaker. For each room a row with
 the canceller and one without: exact answers; conversations in which it answers itself; right second answers after an
@@ -161,6 +161,10 @@ def main() -> None:
     """Prints the table, and writes it as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=positive, default=20, help="people in each row (default: %(default)s)")
+    parser.add_argument(
+        "--room", action="append", choices=[str(echo) for echo in ROOMS], help="this one; several times"
+    )
+    parser.add_argument("--cancelled", action="store_true", help="no rows without a canceller")
     parser.add_argument("--no-ns", action="store_true", help="without noise suppression")
     parser.add_argument("--json", type=Path, help="file for the table")
     arguments = parser.parse_args()
@@ -183,7 +187,10 @@ def main() -> None:
             asyncio.Runner() as loop,
         ):
             for echo in ROOMS:
-                for name, done in ((str(echo), processing), (f"{echo}, no canceller", None)):
+                if arguments.room and str(echo) not in arguments.room:
+                    continue
+                both = ((str(echo), processing), (f"{echo}, no canceller", None))
+                for name, done in both[: 1 if arguments.cancelled else 2]:
                     rows[name] = loop.run(measure(started.address, arguments.utterances, echo, done))
                     print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in rows[name].items()), flush=True)
             if file:
