@@ -117,7 +117,7 @@ def test_full_widths_stream_alike_in_torch_and_onnx_past_the_context(
         operators = {node.op_type for node in onnx.load(quantized / name).graph.node}
         assert {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"} <= operators
     report = compare(codec.manifest, tmp_path / "codec", quantized, pcm[: 25 * 1920].view(25, -1).numpy(), "noise")
-    assert report.decoder_snr_db > 29  # of noise, and rounded by little
+    assert report.decoder_snr_db > 28.5  # of noise, and rounded by little
     assert report.equal_codes[0] > 0.5
 
 

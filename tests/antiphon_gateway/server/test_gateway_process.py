@@ -71,9 +71,10 @@ async def test_who_is_left_when_the_drain_is_over_is_told_to_connect_again(clerk
         draining = asyncio.create_task(server.drain())
         await clock.outlast(70.0)
         await draining
-        await server.hang_up()
+        ending = asyncio.create_task(server.hang_up())
         while (message := await client.socket.receive()).type is aiohttp.WSMsgType.BINARY:
             pass
+        await ending
     assert (message.data, message.extra) == (1012, "this gateway ends: connect again")
 
 

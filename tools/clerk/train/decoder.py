@@ -118,7 +118,7 @@ def train(arguments: argparse.Namespace) -> None:
     config = MimiConfig.load(arguments.config)
 
     def build(weights: Weights) -> Decoder:
-        return Decoder(weights, config)
+        return Decoder(weights, config, fold=False)
 
     encoder, trained = load_encoder(arguments.out, config), load(encoder_file(arguments.out))
     start = Initial(arguments.seed)

@@ -128,7 +128,7 @@ def train(arguments: argparse.Namespace) -> None:
     config = MimiConfig.load(arguments.config)
 
     def build(weights: Weights) -> Encoder:
-        return Encoder(weights, config)
+        return Encoder(weights, config, fold=False)
 
     encoder, published = build(Initial(arguments.seed)), Published(build)
     codebooks = Codebooks(encoder.quantizer)

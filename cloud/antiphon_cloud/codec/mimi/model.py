@@ -26,19 +26,20 @@ class Encoder(nn.Module):
     Args:
         weights: where the tensors come from.
         codebooks: how many of the checkpoint's codebooks to use.
+        fold: multiply scales into the matrices beside them; not for training, where parameters are those of the file.
 
     Raises:
         CheckpointError: a tensor is missing or has another shape.
         ConfigError: `codebooks` is less than the number of semantic ones, or more than the model has.
     """
 
-    def __init__(self, weights: Weights, config: MimiConfig, codebooks: int = 8) -> None:
+    def __init__(self, weights: Weights, config: MimiConfig, codebooks: int = 8, *, fold: bool = True) -> None:
         super().__init__()
         _check_codebooks(config, codebooks)
         self.config = config
         dimension, stride = config.seanet.dimension, config.positions_per_frame
         self.seanet = seanet_encoder(weights, config.seanet)
-        self.transformer = Transformer(weights, "encoder_transformer", config.transformer, stride)
+        self.transformer = Transformer(weights, "encoder_transformer", config.transformer, stride, fold)
         self.downsample = None
         if stride > 1:
             self.downsample = Conv(
@@ -82,7 +83,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """`pcm, state = decoder(codes, state)`; arguments and errors as for `Encoder`."""
 
-    def __init__(self, weights: Weights, config: MimiConfig, codebooks: int = 8) -> None:
+    def __init__(self, weights: Weights, config: MimiConfig, codebooks: int = 8, *, fold: bool = True) -> None:
         super().__init__()
         _check_codebooks(config, codebooks)
         self.config = config
@@ -91,7 +92,7 @@ class Decoder(nn.Module):
         self.upsample = None
         if stride > 1:
             self.upsample = DepthwiseUpsample(weights, "upsample", dimension, stride, inner="convtr.convtr.convtr")
-        self.transformer = Transformer(weights, "decoder_transformer", config.transformer, stride)
+        self.transformer = Transformer(weights, "decoder_transformer", config.transformer, stride, fold)
         self.seanet = seanet_decoder(weights, config.seanet)
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:

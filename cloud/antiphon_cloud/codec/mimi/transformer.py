@@ -36,17 +36,20 @@ class Transformer(nn.Module):
         weights: source of the tensors below `{name}.`.
         name: `encoder_transformer` or `decoder_transformer`; also the prefix of the states' names.
         positions_per_frame: positions that are written together.
+        fold: multiply the scales, of layers and of scores, into the matrices before them.
     """
 
     frequencies: Tensor  # [head_dim], negative for the first half of a head
 
-    def __init__(self, weights: Weights, name: str, config: TransformerConfig, positions_per_frame: int) -> None:
+    def __init__(
+        self, weights: Weights, name: str, config: TransformerConfig, positions_per_frame: int, fold: bool = True
+    ) -> None:
         super().__init__()
         self.config, self.positions_per_frame = config, positions_per_frame
         self.input_proj = self.output_proj = None
         if config.input_dimension != config.d_model:
             self.input_proj = linear(weights, f"{name}.input_proj.weight", config.input_dimension, config.d_model)
-        layers = (Layer(weights, f"{name}.transformer.layers.{i}", config) for i in range(config.num_layers))
+        layers = (Layer(weights, f"{name}.transformer.layers.{i}", config, fold) for i in range(config.num_layers))
         self.layers = nn.ModuleList(layers)
         if config.output_dimension != config.d_model:
             self.output_proj = linear(weights, f"{name}.output_projs.0.weight", config.d_model, config.output_dimension)
@@ -95,20 +98,25 @@ class Transformer(nn.Module):
 class Layer(nn.Module):
     """Attention and feed-forward, each after a LayerNorm, and scaled before it is added to the residual stream.
 
-    The scales (LayerScale) are part of the matrices before them.
+    The scales (LayerScale) are part of the matrices before them, where they are folded.
     """
 
-    def __init__(self, weights: Weights, name: str, config: TransformerConfig) -> None:
+    def __init__(self, weights: Weights, name: str, config: TransformerConfig, fold: bool) -> None:
         super().__init__()
         d_model = config.d_model
-        self.attention = Attention(weights, f"{name}.self_attn", config)
+        self.attention = Attention(weights, f"{name}.self_attn", config, fold)
         self.norm1, self.norm2 = (LayerNorm(weights, f"{name}.norm{i}", d_model) for i in (1, 2))
         self.linear1 = linear(weights, f"{name}.linear1.weight", d_model, config.dim_feedforward)
         self.linear2 = linear(weights, f"{name}.linear2.weight", config.dim_feedforward, d_model)
+        self.scale1 = self.scale2 = None
         if config.layer_scale is not None:
-            with torch.no_grad():
-                for i, matrix in ((1, self.attention.out_proj), (2, self.linear2)):
-                    matrix.mul_(weights.take(f"{name}.layer_scale_{i}.scale", (d_model,)))
+            scales = [weights.take(f"{name}.layer_scale_{i}.scale", (d_model,)) for i in (1, 2)]
+            if fold:
+                with torch.no_grad():
+                    self.attention.out_proj.mul_(scales[0])
+                    self.linear2.mul_(scales[1])
+            else:
+                self.scale1, self.scale2 = (nn.Parameter(scale) for scale in scales)
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
         """Empty rings."""
@@ -117,8 +125,9 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, window: Window, state: State) -> tuple[Tensor, State]:
         """`x` [*, T, d_model]."""
         y, after = self.attention(self.norm1(x), window, state)
-        x = x + y
-        return x + functional.gelu(self.norm2(x) @ self.linear1) @ self.linear2, after
+        x = x + (y if self.scale1 is None else self.scale1 * y)
+        y = functional.gelu(self.norm2(x) @ self.linear1) @ self.linear2
+        return x + (y if self.scale2 is None else self.scale2 * y), after
 
 
 class LayerNorm(nn.Module):
@@ -139,10 +148,10 @@ class Attention(nn.Module):
 
     The published model rotates adjacent channels (2i, 2i + 1). Here the query and key columns of a head are stored with
     its even channels first and its odd ones after them: no score changes, and the rotation works on two halves. The
-    query columns hold the scale of the scores, too.
+    query columns hold the scale of the scores, too, where it is folded.
     """
 
-    def __init__(self, weights: Weights, name: str, config: TransformerConfig) -> None:
+    def __init__(self, weights: Weights, name: str, config: TransformerConfig, fold: bool) -> None:
         super().__init__()
         self.keys, self.values = f"{name}.keys", f"{name}.values"
         self.heads, self.head_dim, self.context = config.num_heads, config.head_dim, config.context
@@ -154,7 +163,9 @@ class Attention(nn.Module):
         with torch.no_grad():
             columns = torch.unflatten(self.in_proj[:, : 2 * d_model], 1, (2 * self.heads, self.head_dim // 2, 2))
             self.in_proj[:, : 2 * d_model] = columns.transpose(2, 3).flatten(1)
-            self.in_proj[:, :d_model] *= self.head_dim**-0.5
+            self.scale = None if fold else self.head_dim**-0.5  # of queries
+            if fold:
+                self.in_proj[:, :d_model] *= self.head_dim**-0.5
 
     def initial_state(self, batch: tuple[int, ...] = ()) -> State:
         """Empty rings."""
@@ -168,6 +179,7 @@ class Attention(nn.Module):
         even, odd = turned.chunk(2, -1)  # [*, T, 2 · H, D / 2] each
         turned = turned * window.cos + torch.cat([odd, even], -1) * window.sin
         q, k = turned.chunk(2, -2)  # [*, T, H, D] each
+        q = q if self.scale is None else q * self.scale
         rings = {
             self.keys: self._write(state[self.keys], k, window),
             self.values: self._write(state[self.values], v, window),

@@ -103,6 +103,8 @@ class DeviceClock:
         off = late_s - self._slope * around
         off -= np.median(off)
         usual = np.abs(off) < JUMP_S
+        if not usual.any():  # two bins that are far apart: the machine stood still between them
+            return
         around, late_s = around[usual], late_s[usual]
         spread_s = max(LEAST_SPREAD_S, 1.5 * float(np.median(np.abs(off)))) if len(off) >= KNOWN_BINS else JUMP_S / 4
         offset, mean = float(late_s.mean()), float(around.mean())

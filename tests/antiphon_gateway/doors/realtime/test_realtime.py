@@ -250,15 +250,6 @@ async def test_ten_minutes_of_sound_in_one_message_are_too_many(served: Server) 
         assert (await client.answer(utterances()[0].samples)).says(utterances()[0])
 
 
-async def test_a_message_that_is_a_little_too_long_is_told_so(served: Server) -> None:
-    async with realtime(served.address) as client:
-        await client.until("session.created")
-        await client.send("input_audio_buffer.append", audio="A" * MESSAGE_BYTES)
-        ended = await client.socket.receive()
-    assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.MESSAGE_TOO_BIG)
-    assert ended.extra == f"a message of more than {MESSAGE_BYTES} bytes: send sound in shorter ones"
-
-
 async def test_a_client_that_never_reads_is_let_go_and_others_are_not_disturbed(served: Server, clock: Clock) -> None:
     loop = asyncio.get_running_loop()
     host, port = served.address.split(":")
