@@ -66,10 +66,10 @@ async def test_it_is_ready_once_a_worker_has_answered_and_not_while_it_drains(cl
 
 
 async def test_who_is_left_when_the_drain_is_over_is_told_to_connect_again(clerk: Worker, clock: Clock) -> None:
-    async with gateway([clerk.address], drain_s=70.0) as server, chat(server.address) as client:
+    async with gateway([clerk.address], drain_s=500.0) as server, chat(server.address) as client:
         await client.greet()
         draining = asyncio.create_task(server.drain())
-        await clock.outlast(70.0)
+        await clock.outlast(500.0)
         await draining
         ending = asyncio.create_task(server.hang_up())
         while (message := await client.socket.receive()).type is aiohttp.WSMsgType.BINARY:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from antiphon_edge.audio.echo.clock import DeviceClock
+from antiphon_edge.audio.echo.clock import BIN_S, JUMP_S, DeviceClock
 
 RATE_HZ = 24_000
 CALLBACK = 2_400  # samples
@@ -58,3 +58,12 @@ def test_a_machine_that_was_busy_once_has_lost_nothing() -> None:
         clock.passed(CALLBACK, clock.samples / RATE_HZ + CALLBACK / RATE_HZ + late_s)
     assert clock.jumps == 0
     assert clock.time_of(11 * RATE_HZ) == pytest.approx(before_s, abs=0.001)
+
+
+def test_bins_of_which_none_is_like_another_leave_the_line_as_it_was() -> None:
+    clock = DeviceClock(1000.0)
+    samples = 1000 * BIN_S
+    for number, late_s in enumerate((0.0, JUMP_S * 1.25, JUMP_S * 7.5), 1):  # the machine stood still, and again
+        clock.passed(samples, number * BIN_S + late_s)
+    assert clock.skew == 0.0
+    assert clock.time_of(clock.samples) == 3 * BIN_S
