@@ -10,8 +10,7 @@ import pytest
 import soundfile
 
 from antiphon.errors import UnavailableError
-from antiphon.tls import CertificateError
-from antiphon_cloud.errors import ExposedError
+from antiphon.tls import CertificateError, ExposedError
 from antiphon_cloud.server.access.tls import TlsFiles
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_edge import Credentials, connect, pull_codec

@@ -19,10 +19,6 @@ class DeviceLostError(AntiphonError):
     """What a model is stepped on has failed for good: only another process can use it again."""
 
 
-class ExposedError(AntiphonError):
-    """An address that other machines reach, without TLS."""
-
-
 class Refusal(enum.Enum):
     """Why a session is not admitted; the label of the refusals metric."""
 

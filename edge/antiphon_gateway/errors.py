@@ -2,8 +2,7 @@
 
 AntiphonError
 ├── MessageError        a client's message that is none of its protocol's, or is too large
-├── SlowClientError     a client that does not read what it is sent
-└── ExposedError        the gateway would be reached from other machines in plaintext
+└── SlowClientError     a client that does not read what it is sent
 """
 
 from __future__ import annotations
@@ -19,7 +18,3 @@ class SlowClientError(AntiphonError):
     """A client that does not read what it is sent."""
 
     status = "DEADLINE_EXCEEDED"
-
-
-class ExposedError(AntiphonError):
-    """The gateway would be reached from other machines in plaintext."""

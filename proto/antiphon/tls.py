@@ -17,6 +17,23 @@ class CertificateError(AntiphonError):
     """An unusable certificate, key or authority."""
 
 
+class ExposedError(AntiphonError):
+    """An address that other machines reach, without TLS."""
+
+
+def check_private(address: str, *, insecure: bool) -> None:
+    """Returns where plaintext at HOST:PORT stays on this machine, or may leave it.
+
+    Raises:
+        ExposedError: others can reach the address.
+    """
+    if not insecure and not is_loopback(address):
+        raise ExposedError(
+            f"--listen {address} is reached from other machines, and conversations would cross the network in "
+            "plaintext: give --tls-cert and --tls-key, or --insecure on a network that you trust"
+        )
+
+
 def is_loopback(address: str) -> bool:
     """Whether HOST:PORT is a loopback address. Of names, only localhost counts as one."""
     try:

@@ -24,7 +24,6 @@ from grpc_health.v1 import health
 from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.errors import Refusal, RefusedError
-from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.access.identity import bearer, caller
 from antiphon_cloud.server.access.limits import CallRate, Shares
@@ -88,7 +87,7 @@ class Gate(grpc.aio.ServerInterceptor):
     Args:
         keys: accepted keys; None accepts everyone.
         allowance: of clients without a key.
-        metrics: counts refusals.
+        refusals: of the worker.
         clock: seconds.
     """
 
@@ -96,12 +95,12 @@ class Gate(grpc.aio.ServerInterceptor):
         self,
         keys: ApiKeys | None,
         allowance: Allowance,
-        metrics: Metrics,
+        refusals: Refusals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = keys
         self._allowance = allowance
-        self._refusals = Refusals(metrics, clock)
+        self._refusals = refusals
         self._clock = clock
         self._rate = CallRate()
         self.dialogues = Shares(CALLS_AWAITING_OPEN, "calls without a session")

@@ -83,7 +83,7 @@ class Server:
         self._config = config
         self._service = DialogueService(self.worker)
         self._health = HealthService("", SERVICE_NAME)
-        self._gate = Gate(self.keys, config.allowance, self.worker.metrics)
+        self._gate = Gate(self.keys, config.allowance, self.worker.refusals)
         connections = descriptors.connections(descriptors.raise_limit())
         options = (*CHANNEL_OPTIONS, ("grpc.max_allowed_incoming_connections", connections))
         self._server = grpc.aio.server(interceptors=[self._gate], options=options)

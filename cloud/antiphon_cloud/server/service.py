@@ -14,7 +14,6 @@ from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.server.call import Call
 from antiphon_cloud.server.deadline import write
 from antiphon_cloud.server.interceptor import place
-from antiphon_cloud.server.refusals import Refusals
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Phase, Worker
 
@@ -29,7 +28,6 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._refusals = Refusals(worker.metrics)
         self._calls: set[Call] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -56,9 +54,9 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
             yield
         except AntiphonError as error:
             if isinstance(error, RefusedError):
-                self._refusals.add(error.reason.value, client)
+                self._worker.refusals.add(error.reason.value, client)
             elif isinstance(error, PermissionDeniedError):
-                self._refusals.add("permission_denied", client)
+                self._worker.refusals.add("permission_denied", client)
             metrics.ended(error.status)
             raise
         except asyncio.CancelledError:

@@ -16,6 +16,7 @@ from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.limits import OpenRate
 from antiphon_cloud.server.recent_steps import RecentSteps
+from antiphon_cloud.server.refusals import Refusals
 from antiphon_cloud.sessions.admission import Admission
 from antiphon_cloud.sessions.clients import Allowance
 from antiphon_cloud.sessions.prompts.prompt import Strategy, no_prompt
@@ -73,6 +74,7 @@ class Worker:
 
     def __init__(self, allowance: Allowance | None = None) -> None:
         self.metrics = Metrics()
+        self.refusals = Refusals(self.metrics)
         self.allowance = allowance or Allowance()
         self.open_rate = OpenRate()
         self.phase = Phase.STARTING

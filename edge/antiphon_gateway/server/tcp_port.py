@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
-from antiphon.tls import is_loopback
-from antiphon_gateway.errors import ExposedError
+from antiphon.tls import ExposedError, is_loopback
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.tls import is_loopback, read_pair
-from antiphon_gateway.errors import ExposedError
+from antiphon.tls import check_private, read_pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,8 @@ def server_context(address: str, files: TlsFiles | None, insecure: bool) -> ssl.
         CertificateError: a file cannot be used.
     """
     if files is None:
-        if insecure or is_loopback(address):
-            return None
-        raise ExposedError(
-            f"{address} is reached from other machines, and conversations would cross the network in plaintext: give "
-            "--tls-cert and --tls-key, or --insecure on a network that you trust"
-        )
+        check_private(address, insecure=insecure)
+        return None
     read_pair(files.certificate, files.key, "server")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from antiphon.errors import AntiphonError
-from antiphon_gateway.errors import ExposedError
+from antiphon.tls import ExposedError
 from antiphon_gateway.server.config import GatewayConfig, Workers
 from antiphon_gateway.server.process import Server
 from antiphon_gateway.server.tls import TlsFiles

@@ -10,7 +10,7 @@ import pytest
 
 from antiphon.address import split_address
 from antiphon.errors import AntiphonError
-from antiphon_gateway.errors import ExposedError
+from antiphon.tls import ExposedError
 from antiphon_gateway.server.tcp_port import TcpPort
 
 

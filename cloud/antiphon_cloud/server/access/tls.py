@@ -9,8 +9,7 @@ from pathlib import Path
 import grpc
 
 from antiphon.errors import AntiphonError
-from antiphon.tls import is_loopback, read_authorities, read_pair
-from antiphon_cloud.errors import ExposedError
+from antiphon.tls import check_private, read_authorities, read_pair
 
 logger = logging.getLogger(__name__)
 
@@ -92,12 +91,8 @@ def server_credentials(address: str, files: TlsFiles | None, insecure: bool) -> 
         CertificateError: a file cannot be used.
     """
     if files is None:
-        if insecure or is_loopback(address):
-            return None
-        raise ExposedError(
-            f"--listen {address} is reached from other machines, and conversations would cross the network in "
-            "plaintext: give --tls-cert and --tls-key, or --insecure on a network that you trust"
-        )
+        check_private(address, insecure=insecure)
+        return None
     rotation = _Rotation(files)
     return grpc.dynamic_ssl_server_credentials(
         rotation.first(),

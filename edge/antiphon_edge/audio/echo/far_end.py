@@ -35,7 +35,9 @@ class FarEnd:
         self._speaker = DeviceClock(sample_rate_hz)
         self._microphone = DeviceClock(sample_rate_hz)
         self._samples: Pcm = np.zeros(0, np.float32)  # the last that were played; older ones are dropped
+        self._latest: list[Pcm] = []  # after them, not joined yet
         self._dropped = 0  # before them
+        self._given = 0  # all that were played
         self._taken = 0  # of the microphone
         self._position: float | None = None  # the next one of the speaker's
         self.recentred = 0
@@ -48,7 +50,7 @@ class FarEnd:
 
     def speaker_began(self) -> None:
         """The speaker begins, or begins anew: what it had taken before and not played is never heard."""
-        self._speaker.samples = float(self._dropped + len(self._samples))
+        self._speaker.samples = float(self._given)
 
     def microphone_began(self) -> None:
         """The microphone begins, or begins anew: what it had brought before and made no whole frame is never taken."""
@@ -62,11 +64,11 @@ class FarEnd:
             duration_s: of what the device took, by its own rate; a resampler between the two holds some back.
             time_s: when it did.
         """
-        self._samples = np.concatenate((self._samples, *blocks))
-        surplus = len(self._samples) - round(KEPT_S * self._rate_hz)
-        if surplus > 0:
-            self._samples = self._samples[surplus:]
-            self._dropped += surplus
+        for block in blocks:
+            self._latest.append(block)
+            self._given += len(block)
+        if self._given - self._dropped > 2 * KEPT_S * self._rate_hz:  # nobody takes any
+            self._join()
         self._speaker.passed(duration_s * self._rate_hz, time_s)
 
     def heard(self, duration_s: float, time_s: float) -> None:
@@ -75,6 +77,7 @@ class FarEnd:
 
     def take(self, samples: int) -> Pcm:
         """What was played beside the microphone's next `samples` samples; silence where nothing was."""
+        self._join()
         first = self._taken
         self._taken += samples
         if not (self._speaker.known and self._microphone.known):
@@ -91,6 +94,12 @@ class FarEnd:
         if positions[0] < -TAPS and positions[-1] < -TAPS:
             return np.zeros(samples, np.float32)
         return interpolate(self._samples, positions)
+
+    def _join(self) -> None:
+        """Puts the latest blocks to the samples, once a frame, and drops what is too old."""
+        self._samples = np.concatenate((self._samples, *self._latest))[-round(KEPT_S * self._rate_hz) :]
+        self._latest.clear()
+        self._dropped = self._given - len(self._samples)
 
     def _due(self, sample: int) -> float:
         """Where the speaker was when the microphone was at `sample`."""

@@ -12,6 +12,7 @@ from aiohttp import web
 from antiphon.errors import AntiphonError
 from antiphon_gateway.calls.call import Call, Manner
 from antiphon_gateway.calls.events import Ended, Frame, Moved
+from antiphon_gateway.doors.both_ways import both_ways
 from antiphon_gateway.doors.chat.query import wanted
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.requests import admitted
@@ -65,19 +66,7 @@ class _Conversation:
         Raises:
             AntiphonError: why it ended.
         """
-        down = asyncio.create_task(self._down())
-        up = asyncio.create_task(self._up())
-        try:
-            await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (down, up):  # the call's own reason first
-                if task.done():
-                    task.result()
-        except ConnectionError:
-            return  # the client is gone
-        finally:
-            for task in (down, up):
-                task.cancel()
-            await asyncio.gather(down, up, return_exceptions=True)
+        await both_ways(self._up(), self._down())
 
     async def _up(self) -> None:
         reader = OpusReader(RATE_HZ)

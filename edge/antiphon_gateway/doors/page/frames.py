@@ -19,6 +19,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.calls.fleet import Fleet
 from antiphon_gateway.calls.passage import Passage, open_passage
+from antiphon_gateway.doors.both_ways import both_ways
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.socket import Socket, open_socket
 from antiphon_gateway.errors import MessageError
@@ -87,16 +88,7 @@ async def _relay(socket: Socket, messages: AsyncIterator[bytes | str], passage: 
             closed = response.HasField("closed")
             await socket.send(response.SerializeToString())
 
-    tasks = [asyncio.create_task(down()), asyncio.create_task(up())]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:  # the worker's own reason first: a failed write only follows from it
-            if task in done:
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await both_ways(up(), down())
 
 
 def _request(message: bytes | str) -> pb.ConverseRequest:

@@ -1,5 +1,6 @@
 """The speaker's sound stands beside the microphone's, whatever the two clocks do."""
 
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,3 +109,17 @@ def test_a_whole_position_gives_the_sample_as_it_is() -> None:
     samples = np.random.default_rng(0).standard_normal(100).astype(np.float32)
     assert interpolate(samples, np.arange(100.0)) == pytest.approx(samples, abs=1e-6)
     assert not interpolate(samples, np.arange(200.0, 210.0)).any()
+
+
+def test_a_speaker_that_plays_while_no_microphone_is_there_leaves_no_more_than_seconds_behind() -> None:
+    far_end = FarEnd(RATE_HZ)
+    far_end.speaker_began()
+    block = np.zeros(CALLBACK, np.float32)
+    held = []
+    tracemalloc.start()
+    for number in range(1, 10_001):
+        far_end.played([block.copy()], CALLBACK_S, number * CALLBACK_S)
+        if number in (5_000, 10_000):
+            held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert held[1] - held[0] < 500 * block.nbytes  # of 5,000 blocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,13 @@ import pytest
 from antiphon_edge import Codec, pull_codec
 from antiphon_gateway.doors.moshi_server import speech
 from antiphon_gateway.server.config import Workers
-from tests.support.commands import call, worker
 from tests.support.gateways import gateway
-from tests.support.language_models import copy_model, expected
-from tests.support.shared import made_once
+from tests.support.language_models import expected
 from tools.harness.worker_process import Worker
 
 CASE = json.loads((Path(__file__).parents[3] / "golden/tts-tiny/expected.json").read_text())["one_voice"]
 QUERY = {"format": "PcmMessagePack", "temperature": "0", "cfg_alpha": str(CASE["cfg"]), "voice": CASE["voices"][0]}
 WORDS = " ".join(CASE["script"]).split()
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A worker with the golden model that reads aloud, and its codec."""
-
-    def make(folder: Path) -> None:
-        copied = copy_model("tts-tiny", folder / "reader")
-        assert call("antiphon-cloud", "export-codec", "--model", copied, "--codebooks", "12").status == 0
-
-    model = made_once(tmp_path_factory, "reading", make) / "reader"
-    with worker("--model", model, "--slots", "1") as started:
-        yield started
 
 
 @asynccontextmanager

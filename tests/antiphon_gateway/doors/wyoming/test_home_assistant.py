@@ -30,10 +30,8 @@ from wyoming.tts import (
 from antiphon.address import split_address
 from antiphon_gateway.doors.wyoming.info import NAME
 from antiphon_gateway.server.config import Doors, Workers
-from tests.support.commands import call, worker
+from tests.support.commands import worker
 from tests.support.gateways import gateway
-from tests.support.language_models import copy_model
-from tests.support.shared import made_once
 from tools.harness.worker_process import Worker
 
 SENTENCE = Path(__file__).parents[3] / "sentence.wav"
@@ -43,19 +41,6 @@ DOORS = Doors(wyoming="127.0.0.1:0", languages=("en", "fr"))
 @pytest.fixture(scope="module")
 def ears(golden: Path, tiny_codec: Path) -> Iterator[Worker]:
     with worker("--model", golden / "stt-tiny", "--codec", tiny_codec, "--slots", "1") as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A worker with the golden model that reads aloud, and its codec."""
-
-    def make(folder: Path) -> None:
-        copied = copy_model("tts-tiny", folder / "reader")
-        assert call("antiphon-cloud", "export-codec", "--model", copied, "--codebooks", "12").status == 0
-
-    model = made_once(tmp_path_factory, "reading", make) / "reader"
-    with worker("--model", model, "--slots", "1") as started:
         yield started
 
 
