@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from tools.talk.sound_server import SoundServer
 
 RATE_HZ = 24_000
 FRAME_SAMPLES = 1920
+PIECE_SAMPLES = RATE_HZ // 4
 PROGRAM = ROOT / "tests/support/live_audio.py"
 
 
@@ -63,32 +63,37 @@ def speech(seconds: float) -> Pcm:
 
 
 def align(heard: Pcm, said: Pcm) -> tuple[float, float]:
-    """The lag in samples at which `heard` is most like `said`, and the correlation there over all of `said`.
+    """The lag in samples at which `heard` is most like `said`, and the correlation there: medians over quarter seconds.
+
+    A sound server on a busy machine loses or repeats some milliseconds, which no driver counts. That spoils the pieces
+    in which it happens; what the program itself does wrong is in all of them.
+    """
+    starts = range(PIECE_SAMPLES, len(said) - 2 * PIECE_SAMPLES + 1, PIECE_SAMPLES)  # silence stands before and after
+    found = np.array([_align_piece(heard, said[start : start + PIECE_SAMPLES]) for start in starts])
+    return float(np.median(found[:, 0] - np.array(starts))), float(np.median(found[:, 1]))
+
+
+def _align_piece(heard: Pcm, piece: Pcm) -> tuple[float, float]:
+    """Where in `heard` the piece stands, and the correlation there.
 
     To an eighth of a sample, for resamplers delay by fractions: half a sample alone costs 0.03 of correlation.
     """
-    size = 1 << (len(heard) + len(said)).bit_length()
-    spectrum = np.conj(np.fft.rfft(said, size)) * np.fft.rfft(heard, size)
+    size = 1 << (len(heard) + len(piece)).bit_length()
+    spectrum = np.conj(np.fft.rfft(piece, size)) * np.fft.rfft(heard, size)
     best = (0.0, 0.0)
     for fraction in np.arange(-4, 4) / 8:
         product = np.fft.irfft(spectrum * np.exp(2j * np.pi * np.fft.rfftfreq(size) * fraction), size)
-        lag = int(product.argmax())
-        peak = float(product[lag])
-        lag -= size if lag > size // 2 else 0  # PulseAudio may lose the first moments, which are silent
-        part = heard[max(0, lag) : max(0, lag + len(said))]
-        energy = float(np.sum(part**2) * np.sum(said**2))
-        best = max(best, (peak / np.sqrt(energy + 1e-12), lag + fraction))
+        start = int(product[: len(heard) - len(piece) + 1].argmax())
+        energy = float(np.sum(heard[start : start + len(piece)] ** 2) * np.sum(piece**2))
+        best = max(best, (float(product[start]) / np.sqrt(energy + 1e-12), start + fraction))
     return best[1], best[0]
 
 
-def undisturbed(attempt: Callable[[], tuple[float, int]]) -> float:
-    """The likeness of an attempt; what a busy machine may have spoilt is made again.
-
-    The sound server loses some too, which no driver counts: it is a process like others.
-    """
+def undisturbed(attempt: Callable[[], float]) -> float:
+    """The likeness of an attempt; what a busy machine may have spoilt is made again."""
     for _ in range(6):
-        likeness, losses = attempt()
-        if likeness > 0.99 or not (losses or os.getloadavg()[0] > (os.cpu_count() or 1)):
+        likeness = attempt()
+        if likeness > 0.99:
             break
     return likeness
 
@@ -105,12 +110,11 @@ def test_the_microphone_hears_what_was_said(
     out = tmp_path / "heard.npy"
     options = ["--only", *only] if only else []
 
-    def attempt() -> tuple[float, int]:
+    def attempt() -> float:
         with program(sound.child_env(source=source), "record", out, 24, *options) as process:
             sound.say(bus, said, RATE_HZ)
-            counts = result(process)
-        assert counts["dropped"] == 0
-        return align(np.load(out), said)[1], counts["overflows"]
+            assert result(process)["dropped"] == 0
+        return align(np.load(out), said)[1]
 
     assert undisturbed(attempt) > 0.99
 
@@ -128,7 +132,7 @@ def test_the_speaker_plays_what_was_written(
     np.save(source, said)
     options = ["--only", *only] if only else []
 
-    def attempt() -> tuple[float, int]:
+    def attempt() -> float:
         with (
             sound.hear(sink, RATE_HZ) as heard,
             program(sound.child_env(sink=sink), "play", source, *options) as process,
@@ -136,7 +140,7 @@ def test_the_speaker_plays_what_was_written(
             stats = result(process)
         assert stats["underruns"] == 0
         assert stats["dropped_samples"] == 0
-        return align(np.fromfile(heard, np.float32), said)[1], stats["underflows"]
+        return align(np.fromfile(heard, np.float32), said)[1]
 
     assert undisturbed(attempt) > 0.99
 
@@ -145,14 +149,14 @@ def test_the_far_end_stands_beside_the_microphone_at_a_constant_delay(sound: Sou
     source, out = tmp_path / "said.npy", tmp_path / "heard.npz"
     np.save(source, speech(2))
 
-    def attempt() -> tuple[float, int]:
+    def attempt() -> float:
         with program(sound.child_env(), "duplex", source, out) as process:
-            counts = result(process)
+            result(process)
         with np.load(out) as arrays:
             mic, far = arrays["mic"], arrays["far"]
         assert len(mic) == len(far)
         lag, likeness = align(mic, far[: len(far) - RATE_HZ // 2])  # the echo of the end is still on its way
-        return likeness if 0 < lag < RATE_HZ // 2 else 0.0, counts["underflows"] + counts["overflows"]
+        return likeness if 0 < lag < RATE_HZ // 2 else 0.0
 
     echo = sound.control("load-module", "module-loopback", "source=speaker.monitor", "sink=micbus", "adjust_time=0")
     try:
