@@ -16,7 +16,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,22 @@ class Edge:
     process: subprocess.Popen[str]
     lost: dict[str, int] = field(default_factory=dict)
     frames: int = 0
+    text: list[str] = field(default_factory=list)
     connected: threading.Event = field(default_factory=threading.Event)
 
-    def follow(self) -> None:
-        """Reads its lines until it ends."""
+    @contextmanager
+    def following(self) -> Iterator[Edge]:
+        """Reads its lines while the body runs, which begins when it is heard; ends it then."""
+        follower = threading.Thread(target=self._follow)
+        follower.start()
+        try:
+            self.connected.wait()
+            yield self
+        finally:
+            self.process.terminate()
+            follower.join()
+
+    def _follow(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             event: dict[str, Any] = json.loads(line)
@@ -53,6 +66,8 @@ class Edge:
                     self.connected.set()
                 case "status":
                     self.frames = event["frames_down"]
+                case "text":
+                    self.text.append(event["text"])
                 case "lost":
                     for name in set(event) - {"version", "at_s"}:
                         self.lost[name] = self.lost.get(name, 0) + event[name]
@@ -61,6 +76,11 @@ class Edge:
         """What was lost since the last call."""
         lost, self.lost = self.lost, {}
         return ", ".join(f"{name} {count}" for name, count in sorted(lost.items()) if count) or "nothing"
+
+    def take_text(self) -> str:
+        """What the model has written since the last call, its words one space apart."""
+        text, self.text = self.text, []
+        return " ".join("".join(text).split())
 
     @property
     def cpu_s(self) -> float:
@@ -102,12 +122,7 @@ def main(minutes: int, codec: Path, stops_s: tuple[float, ...]) -> None:
                 text=True,
             )
         )
-        edge = Edge(process)
-        follower = threading.Thread(target=edge.follow)
-        follower.start()
-        stack.callback(follower.join)
-        stack.callback(process.terminate)
-        edge.connected.wait()
+        edge = stack.enter_context(Edge(process).following())
         spoken_s = minutes * MINUTE_S + sum(stops_s) + 3 * BACK_S * len(stops_s) + 5
         speaking = threading.Thread(target=speak, args=(sound, spoken_s), daemon=True)
         speaking.start()
