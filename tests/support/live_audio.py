@@ -78,6 +78,8 @@ async def play(source: Path) -> dict[str, Any]:
 class Listener:
     """An echo canceller that cancels nothing and remembers what it was given."""
 
+    timing = None
+
     def __init__(self) -> None:
         self.mic: list[Pcm] = []
         self.far: list[Pcm] = []

@@ -50,7 +50,13 @@ class Turns:
 
 def loop_back(sound: SoundServer, gain_db: float) -> None:
     """Brings what the speaker plays to the microphone, `gain_db` louder."""
-    loopback = ["module-loopback", "source=speaker.monitor", "sink=micbus", f"latency_msec={ECHO_DELAY_MS}", "adjust_time=0"]
+    loopback = [
+        "module-loopback",
+        "source=speaker.monitor",
+        "sink=micbus",
+        f"latency_msec={ECHO_DELAY_MS}",
+        "adjust_time=0",
+    ]
     sound.control("load-module", *loopback)
     number = sound.control("list", "short", "sink-inputs").split()[0]
     sound.control("set-sink-input-volume", number, f"{gain_db}dB")

@@ -72,7 +72,11 @@ class Box:
         for number in range(FRAME // CALLBACK):
             self._far_end.heard(CALLBACK / RATE, (self._frames * FRAME + (number + 1) * CALLBACK) / RATE)
         self._frames += 1
-        near = mic if self._canceller is None else self._canceller.process(mic, self._far_end.take(FRAME))
+        near = mic
+        if self._canceller is not None:
+            near = self._canceller.process(mic, self._far_end.take(FRAME))
+            if self._canceller.timing is not None:
+                self._far_end.heard_echo(self._canceller.timing)
         for kept, pcm in ((self._person, person), (self._echo, echo), (self._near, near)):
             kept.append(pcm)
         return near

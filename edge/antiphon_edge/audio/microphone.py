@@ -170,7 +170,10 @@ class Microphone:
     def _clean(self, frame: Pcm) -> Pcm:
         if self._canceller is None:
             return frame
-        return self._canceller.process(frame, self._far_end.take(len(frame)))
+        near = self._canceller.process(frame, self._far_end.take(len(frame)))
+        if self._canceller.timing is not None:
+            self._far_end.heard_echo(self._canceller.timing)
+        return near
 
     def _put(self, frame: Pcm | None) -> None:
         if self._queue.full():

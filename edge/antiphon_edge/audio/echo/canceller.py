@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from antiphon_edge.audio.echo.timing import EchoTiming
 from antiphon_edge.audio.pcm import Pcm
 
 
@@ -31,6 +32,11 @@ class EchoCanceller(Protocol):
 
     `processor.VoiceProcessor` is the one that `talk` uses.
     """
+
+    @property
+    def timing(self) -> EchoTiming | None:
+        """When the echo in the last frame came; None where it does not tell."""
+        ...
 
     def process(self, mic: Pcm, far: Pcm) -> Pcm:
         """The near end alone, as many samples as `mic`; `mic` and `far` [N] have one length and stay as they are."""

@@ -14,6 +14,7 @@ KEPT_BINS = 480  # 2 minutes: the rate is then known to a few millionths
 KNOWN_BINS = 4  # fewer tell nothing about how they scatter,
 LEAST_SPREAD_S = 2e-5  # which is at least so much
 JUMP_S = 0.004  # two bins in a row so far off: samples were lost, or a device began anew
+TOGETHER = 5.0  # times as far off as bins that are late independently of each other
 USUAL_SKEW = 1e-4  # of a crystal
 MOST_SKEW = 2e-3  # of a clock that is none
 
@@ -35,6 +36,7 @@ class DeviceClock:
         self._bin_end_s = BIN_S
         self._offset_s, self._slope = 0.0, 0.0  # late by `_offset_s + _slope · (nominal seconds − _middle_s)`
         self._middle_s = 0.0
+        self._slope_error = USUAL_SKEW
         self._off: list[float] = []
         self.samples = 0.0
         """That have passed."""
@@ -50,6 +52,11 @@ class DeviceClock:
     def skew(self) -> float:
         """By how much longer its samples last than its rate says: 1e-6 for a millionth."""
         return self._slope
+
+    @property
+    def skew_error(self) -> float:
+        """The standard error of `skew`; a busy machine is late for seconds on end, so it is no small one."""
+        return self._slope_error
 
     def passed(self, samples: float, time_s: float) -> None:
         """So many more samples have passed by `time_s`."""
@@ -110,5 +117,6 @@ class DeviceClock:
         offset, mean = float(late_s.mean()), float(around.mean())
         covered = float(((around - mean) ** 2).sum()) + (spread_s / USUAL_SKEW) ** 2
         slope = float(((around - mean) * (late_s - offset)).sum()) / covered
+        self._slope_error = TOGETHER * spread_s / float(np.sqrt(covered))
         self._slope = float(np.clip(slope, -MOST_SKEW, MOST_SKEW))
         self._offset_s = offset - self._slope * mean

@@ -4,6 +4,9 @@ A microphone and a speaker have a clock each, and both lose samples. To count sa
 hour, and by some more at each loss; no canceller works with that. So each block has a time, and the far end of a frame
 is what went to the speaker while the frame came from the microphone. It is then early by what both devices hold, which
 stays the same.
+
+Callbacks tell the time, and on a busy machine they are late. Where the echo itself is heard it knows better: it tells
+how fast the two clocks part (`skew`), and that the far end is where it should be, whatever callbacks say.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import numpy as np
 
 from antiphon_edge.audio.echo.clock import DeviceClock
 from antiphon_edge.audio.echo.interpolation import TAPS, interpolate
+from antiphon_edge.audio.echo.skew import EchoSkew
+from antiphon_edge.audio.echo.timing import EchoTiming
 from antiphon_edge.audio.pcm import Pcm
 
 KEPT_S = 2.0
@@ -40,13 +45,21 @@ class FarEnd:
         self._given = 0  # all that were played
         self._taken = 0  # of the microphone
         self._position: float | None = None  # the next one of the speaker's
+        self._echo_skew = EchoSkew()
+        self._frame_samples = 0  # of the last call
+        self._beside = 0.0  # samples from where the callbacks place it to where the echo does
         self.recentred = 0
         """Times that it began anew, since a device lost samples."""
 
     @property
     def drift_ppm(self) -> float:
         """By how many millionths the speaker's clock is faster than the microphone's."""
-        return (self._microphone.skew - self._speaker.skew) * 1e6
+        return self._skew * 1e6
+
+    @property
+    def _skew(self) -> float:
+        error = float(np.hypot(self._microphone.skew_error, self._speaker.skew_error))
+        return self._echo_skew.beside(self._microphone.skew - self._speaker.skew, error)
 
     def speaker_began(self) -> None:
         """The speaker begins, or begins anew: what it had taken before and not played is never heard."""
@@ -75,6 +88,12 @@ class FarEnd:
         """The microphone brought so much, by its own rate, at `time_s`."""
         self._microphone.passed(duration_s * self._rate_hz, time_s)
 
+    def heard_echo(self, timing: EchoTiming) -> None:
+        """The echo of what was taken last came at this time, and so was about where it was expected."""
+        if self._position is not None:
+            self._echo_skew.learn(timing, self._frame_samples)
+            self._beside = self._position - self._due(self._taken)
+
     def take(self, samples: int) -> Pcm:
         """What was played beside the microphone's next `samples` samples; silence where nothing was."""
         self._join()
@@ -82,13 +101,15 @@ class FarEnd:
         self._taken += samples
         if not (self._speaker.known and self._microphone.known):
             return np.zeros(samples, np.float32)
-        due = self._due(first)
+        due = self._due(first) + self._beside
         if self._position is None or abs(due - self._position) > JUMP_S * self._rate_hz:
             self.recentred += self._position is not None
             self._position = due
-        advance = 1 + self._microphone.skew - self._speaker.skew
+        advance = 1 + self._skew
         if abs(due - self._position) > LEFT_S * self._rate_hz:
             advance += CORRECTION if due > self._position else -CORRECTION
+        self._frame_samples = samples
+        self._echo_skew.ran(self._position - first)
         positions = self._position + advance * np.arange(samples, dtype=np.float64) - self._dropped
         self._position += advance * samples
         if positions[0] < -TAPS and positions[-1] < -TAPS:

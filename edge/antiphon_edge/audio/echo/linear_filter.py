@@ -6,10 +6,13 @@ What a person says is no part of that: moments in which one is heard count littl
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from antiphon_edge.audio.echo.double_talk import DoubleTalkDetector, powers
 from antiphon_edge.audio.echo.least_squares import LeastSquares
+from antiphon_edge.audio.echo.timing import EchoTiming, echo_timing
 from antiphon_edge.audio.pcm import Pcm
 
 SPAN_MS = 240  # devices, air and reverberation
@@ -39,14 +42,25 @@ class LinearEchoFilter:
         self._far: Pcm = np.zeros(span + kept, np.float32)  # while the speaker played, and for the span after it
         self._mic: Pcm = np.zeros(kept, np.float32)
         self._line: Pcm = np.zeros(span, np.float32)  # the far end before this frame
+        self.timing: EchoTiming | None = None
+        """When the echo in the last frame came; None where it does not tell."""
+        self._frame = 0
+        self._told: deque[tuple[int, float]] = deque(maxlen=kept // frame_samples)  # number and power of kept frames
         self._lasts, self._lingers = -(-span // frame_samples), LINGER
         self._quiet = self._lasts + self._lingers  # frames since the far end was audible
 
+    @property
+    def learnt(self) -> list[tuple[int, float]]:
+        """How many frames ago those were that it has learnt from, and how much each told."""
+        return [(self._frame - number, power) for number, power in self._told if power > 0]
+
     def echo(self, mic: Pcm, far: Pcm) -> Pcm:
         """The echo in a frame of the microphone; `mic`, `far` and it [frame_samples]."""
+        self._frame += 1
         line = np.concatenate((self._line, far))
         self._line = line[len(far) :]
         before = self._now.residual(self._response, mic, line)
+        self.timing = echo_timing(mic, mic - before, self.learnt)
         self._quiet = 0 if float(np.mean(far**2)) > AUDIBLE else self._quiet + 1
         if self._quiet >= self._lasts + self._lingers:
             return mic - before
@@ -56,6 +70,7 @@ class LinearEchoFilter:
         self._learn()
         echo = mic - self._now.residual(self._response, mic, line)
         if self._quiet <= self._lasts:
+            self._told.append((self._frame, float((echo**2).mean())))
             self._detector.learn(powers(mic), powers(before), powers(echo))
         return echo
 

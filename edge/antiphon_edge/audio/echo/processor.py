@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from antiphon_edge.audio.echo.remover import EchoRemover
+from antiphon_edge.audio.echo.timing import EchoTiming
 from antiphon_edge.audio.echo.webrtc import audio_processor
 from antiphon_edge.audio.pcm import Pcm
 
@@ -50,6 +51,11 @@ class VoiceProcessor:
                 auto_gain_control=processing.gain_control,
                 agc_max_gain_db=MOST_GAIN_DB,
             )
+
+    @property
+    def timing(self) -> EchoTiming | None:
+        """When the echo in the last frame came; None where it does not tell."""
+        return None if self._canceller is None else self._canceller.timing
 
     def process(self, mic: Pcm, far: Pcm) -> Pcm:
         """The near end alone, as many samples as `mic`; `mic` and `far` [N] have one length and stay as they are."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from antiphon_edge.audio.echo.double_talk import BLOCK, DoubleTalkDetector, Flags, powers
 from antiphon_edge.audio.echo.linear_filter import CLIPPED, LinearEchoFilter
+from antiphon_edge.audio.echo.timing import EchoTiming
 from antiphon_edge.audio.echo.webrtc import audio_processor
 from antiphon_edge.audio.pcm import Pcm
 
@@ -39,6 +40,11 @@ class EchoRemover:
         self._line: Pcm = np.zeros(round(WEBRTC_DELAY_S * sample_rate_hz), np.float32)  # as late as WebRTC's
         self._fade = sample_rate_hz * FADE_MS // 1000
         self._share = 0.0  # of the linear filter in what is heard
+
+    @property
+    def timing(self) -> EchoTiming | None:
+        """When the echo in the last frame came; None where it does not tell."""
+        return self._linear.timing
 
     def process(self, mic: Pcm, far: Pcm) -> Pcm:
         """The near end alone, as many samples as `mic`; `mic` and `far` [N] are a frame each."""
