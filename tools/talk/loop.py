@@ -72,7 +72,7 @@ class Box:
         for number in range(FRAME // CALLBACK):
             self._far_end.heard(CALLBACK / RATE, (self._frames * FRAME + (number + 1) * CALLBACK) / RATE)
         self._frames += 1
-        near = mic
+        near: Pcm = mic
         if self._canceller is not None:
             near = self._canceller.process(mic, self._far_end.take(FRAME))
             if self._canceller.timing is not None:

@@ -42,8 +42,7 @@ def echo_timing(mic: Pcm, expected: Pcm, learnt: Sequence[tuple[int, float]]) ->
     """
     if not learnt or float((expected**2).mean()) < AUDIBLE:
         return None
-    mic, expected = (np.convolve(pcm, SMOOTH, "same") for pcm in (mic, expected))  # a difference is a slope then
-    inner = mic[REACH:-REACH]
+    inner, expected = _smooth(mic)[REACH:-REACH], _smooth(expected)
     lags = np.correlate(expected, inner, "valid")  # [2 · REACH + 1], the latest first
     shift = REACH - int(lags.argmax())
     moved = expected[REACH - shift : len(expected) - REACH - shift]
@@ -55,3 +54,8 @@ def echo_timing(mic: Pcm, expected: Pcm, learnt: Sequence[tuple[int, float]]) ->
     told = float((slope**2).sum())
     error = float(np.sqrt(ALIKE * left_energy / len(left) / told))
     return EchoTiming(shift - float((left * slope).sum()) / told, error + LEAST_ERROR, learnt)
+
+
+def _smooth(pcm: Pcm) -> Pcm:
+    """Without the highest pitches, of which the difference of samples is no slope."""
+    return np.convolve(pcm, SMOOTH, "same").astype(np.float32, copy=False)
