@@ -32,7 +32,7 @@ bench: .venv/installed
 clean:
 	rm -rf .venv
 
-.venv/installed: pyproject.toml constraints.txt tools/setup/install.sh
+.venv/installed: $(wildcard pyproject.toml */pyproject.toml) constraints.txt tools/setup/install.sh
 	PYTHON=$(PYTHON) tools/setup/install.sh
 	touch $@
 
@@ -54,7 +54,7 @@ clean:
 
 # The page that the gateway serves; without it the gateway does all else.
 .venv/page: .venv/node tools/setup/build_page.sh proto/antiphon/v1/dialogue.proto \
-		$(wildcard edge/page/*.json edge/page/*.mjs edge/page/src/* edge/page/src/*/*)
+		$(wildcard gateway/page/*.json gateway/page/*.mjs gateway/page/src/* gateway/page/src/*/*)
 	tools/setup/build_page.sh
 	touch $@
 

@@ -28,9 +28,9 @@ from pathlib import Path
 
 from antiphon.cli.output_file import output_file
 from antiphon.errors import AntiphonError
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import rows
 from tools.clerk.scores import answers, false_starts, interruptions

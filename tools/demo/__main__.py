@@ -24,12 +24,12 @@ import numpy as np
 from antiphon.cli.output_file import output_file
 from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.errors import AntiphonError
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec, Reply, WavReader, WavWriter, connect
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.talk.conversation import Conversation, talk
 from antiphon_edge.talk.latency import format_table
 from antiphon_edge.talk.sources import paced, with_silence
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.demo.conversation import Heard, Listener
 from tools.demo.picture import Words, draw, picture_type
 from tools.harness.relay import Traffic, relay

@@ -46,10 +46,10 @@ EOF
 fi
 cat <<EOF
 Antiphon's set-up downloads $size into .venv: torch $torch, onnxruntime, onnx, mypy, gRPC and others.
-The edge alone needs no torch: pip install '.[edge]' brings 211 MB on disk, 22 of them the model.
+The edge alone needs no torch: pip install . (docs/packages.md says what each distribution takes).
 EOF
 
-extras=edge,gateway,voice,cloud,tools,dev
+extras=voice
 # Live voice: PyAudio compiles against PortAudio.
 if [ -e /usr/include/portaudio.h ] && command -v gcc >/dev/null &&
     "$python" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then
@@ -59,4 +59,6 @@ fi
 "$python" -m venv .venv
 .venv/bin/pip install --quiet --upgrade pip
 .venv/bin/pip install --quiet "${torch_arguments[@]}"
-.venv/bin/pip install --quiet --constraint constraints.txt --editable ".[$extras]"
+.venv/bin/pip install --quiet --constraint constraints.txt --group tools --group dev \
+    --editable ".[$extras]" --editable ./cloud --editable ./gateway --editable ./clerk
+.venv/bin/pip install --quiet --no-deps --upgrade --target .venv/protoc --constraint constraints.txt grpcio-tools

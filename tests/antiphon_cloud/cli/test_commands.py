@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_number_clerk import NUMBER_CLERK
 from tests.support.commands import call, one_sentence, run
 
 ANYWHERE = ("--listen", "127.0.0.1:0")  # no port is this machine's alone
