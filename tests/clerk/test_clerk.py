@@ -1,4 +1,4 @@
-"""The number clerk hears, answers aloud and else keeps silent: the embedded model through edge codec, gRPC, worker.
+"""The number clerk hears, answers aloud and else keeps silent: the installed model through edge codec, gRPC, worker.
 
 The people are twenty utterances by voices that training never heard, made by `tools/clerk/train/data/examples.py`. What
 the thresholds are worth is shown by breaking one part after the other: none of the broken ones passes.

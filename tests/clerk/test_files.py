@@ -1,4 +1,4 @@
-"""The embedded model's files: small, and laid out as a published checkpoint's download."""
+"""The number clerk's files: small, and laid out as a published checkpoint's download."""
 
 import pytest
 from safetensors import safe_open

@@ -43,7 +43,7 @@ from tools.harness.worker_process import worker
 def main() -> None:
     """Prints the table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
+    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the number clerk)")
     parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
     parser.add_argument("--quantize", choices=["none", "int8"], help="weights (default: as in the model)")
     parser.add_argument(

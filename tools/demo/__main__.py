@@ -1,4 +1,4 @@
-"""`make demo`: a conversation with the embedded model, with edge and worker on this machine, in real time.
+"""`make demo`: a conversation with the number clerk, with edge and worker on this machine, in real time.
 
     python -m tools.demo [--input-wav FILE] [--output-wav demo.wav] [--picture demo.png]
 
@@ -70,7 +70,7 @@ def main() -> None:
         AntiphonError: a file cannot be read or written (checked before the conversation), or the session ended early.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
+    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the number clerk)")
     parser.add_argument("--input-wav", type=Path, default=PERSON, help="the person's side (default: %(default)s)")
     parser.add_argument("--output-wav", type=Path, default=Path("demo.wav"), help="both sides (default: %(default)s)")
     parser.add_argument("--picture", type=Path, default=Path("demo.png"), help="both sides (default: %(default)s)")

@@ -50,7 +50,7 @@ class Number(click.FloatRange):
         return number
 
 
-class Address(click.ParamType[str]):
+class Address(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """HOST:PORT, checked before anything is started."""
 
     name = "host:port"
