@@ -4,8 +4,8 @@
 
 Builds sdists and wheels twice, in clones of the commit that is checked out, in two folders and with other permissions,
 and compares the files. Asks twine whether PyPI would take them. Installs the wheels into bare environments in a
-temporary folder, prints what each takes on disk (as `du` counts it, without pip), and holds a conversation there:
-digits in, digits out. Exits with status 1 and a sentence where anything is wrong.
+temporary folder, prints what each takes on disk (as `du` counts it, without pip and bytecode), and holds a conversation
+there: digits in, digits out. Exits with status 1 and a sentence where anything is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from tools import ROOT
-from tools.release.conversation import converse, look_at_page
+from tools.release.conversation import converse
 from tools.release.distributions import (
     Built,
     ReleaseError,
@@ -29,9 +29,9 @@ from tools.release.distributions import (
     clone,
     differences,
 )
-from tools.release.environment import MIB, Environment
+from tools.release.environment import MB, Environment
 
-EDGE_MIB, WHEEL_MIB, WORKER_MIB = 190, 1, 1600
+EDGE_MB, WHEEL_MB, WORKER_MB = 190, 1, 1600
 """An edge and a worker on disk, and the wheel of the edge, take at most this."""
 
 
@@ -63,9 +63,9 @@ def release(out: Path, scratch: Path) -> None:
     check_metadata(files)
     print(f"twine: PyPI would take all {len(files)} files")
     for built in builds.values():
-        print(f"  {built.name:24} wheel {mib(built.wheel):6.2f} MiB, sdist {mib(built.sdist):6.2f} MiB")
-    if mib(builds["antiphon"].wheel) >= WHEEL_MIB:
-        raise ReleaseError(f"the wheel of antiphon has {WHEEL_MIB} MiB or more")
+        print(f"  {built.name:24} wheel {mb(built.wheel):6.2f} MB, sdist {mb(built.sdist):6.2f} MB")
+    if mb(builds["antiphon"].wheel) >= WHEEL_MB:
+        raise ReleaseError(f"the wheel of antiphon has {WHEEL_MB} MB or more")
     try_out(builds, scratch)
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(scratch / "dist", out)
@@ -73,7 +73,7 @@ def release(out: Path, scratch: Path) -> None:
 
 
 def try_out(builds: Mapping[str, Built], scratch: Path) -> None:
-    """Installs the wheels alone, as each kind of user would, and uses them.
+    """Installs the wheels alone, as an edge, a gateway and a worker would, and lets them talk with each other.
 
     Raises:
         ReleaseError: an installation is too large, or does not do what it is for.
@@ -83,25 +83,25 @@ def try_out(builds: Mapping[str, Built], scratch: Path) -> None:
 
     def install(environment: Environment, *names: str) -> float:
         wanted = [f"{name}=={builds[name].version}" for name in names]
-        environment.install("--find-links", scratch / "dist", *wanted)
-        print(f"  {' '.join(names):48} {environment.disk_mib():7.0f} MiB on disk")
-        return environment.disk_mib()
+        environment.install("--no-compile", "--find-links", scratch / "dist", *wanted)
+        size = environment.disk_mb()
+        print(f"  {' '.join(names):46} {size:6.0f} MB on disk")
+        return size
 
     edge = Environment(scratch / "edge")
-    if install(edge, "antiphon") > EDGE_MIB:
-        raise ReleaseError(f"an edge takes more than {EDGE_MIB} MiB")
+    if install(edge, "antiphon") > EDGE_MB:
+        raise ReleaseError(f"an edge takes more than {EDGE_MB} MB")
     install(edge, "antiphon-gateway")
-    print(f"antiphon-gateway serves its page, {look_at_page(edge.bin, elsewhere)} bytes")
     worker = Environment(scratch / "worker")
     worker.install_torch()
-    if install(worker, "antiphon-cloud", "antiphon-number-clerk") > WORKER_MIB:
-        raise ReleaseError(f"a worker takes more than {WORKER_MIB} MiB")
-    print(f"the number clerk answers: {converse(worker.bin, elsewhere)}")
+    if install(worker, "antiphon-cloud", "antiphon-number-clerk") > WORKER_MB:
+        raise ReleaseError(f"a worker takes more than {WORKER_MB} MB")
+    print(f"the number clerk answers: {converse(worker.bin, edge.bin, elsewhere)}; the gateway shows its page")
 
 
-def mib(file: Path) -> float:
+def mb(file: Path) -> float:
     """The size of a file."""
-    return file.stat().st_size / MIB
+    return file.stat().st_size / MB
 
 
 if __name__ == "__main__":

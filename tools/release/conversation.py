@@ -17,23 +17,25 @@ from tools.release.distributions import ReleaseError
 
 UTTERANCE = 7  # of the number clerk's test: four digits
 TIMEOUT_S = 300.0  # for a conversation of 9 s, on the busiest machine
+LOUD = 0.01  # of full scale: speech is louder at its loudest
 
 
-def converse(programs: Path, scratch: Path) -> str:
-    """Says digits to a worker, and returns the sentence in which it answers.
+def converse(worker_programs: Path, edge_programs: Path, scratch: Path) -> str:
+    """Says digits to a worker, looks at the page of a gateway before it, and returns the sentence of its answer.
 
     Args:
-        programs: the folder of the commands.
+        worker_programs: the folder of the commands of a worker.
+        edge_programs: the folder of the commands of an edge and a gateway, which may be another installation.
         scratch: a folder to work in; nothing of the checkout can be imported from there.
 
     Raises:
-        ReleaseError: it answers something else, the reply has no sound, or a command fails.
+        ReleaseError: the worker answers something else, its answer has no sound, or the gateway has no page.
     """
-    digits = _say_digits(scratch / "digits.wav")
-    serve, environment = (programs / "antiphon-cloud", "serve"), _bare_environment(scratch)
+    digits, environment = _say_digits(scratch / "digits.wav"), _bare_environment(scratch)
     patient = ("--threads", "1", "--step-budget", "1e9")
-    with worker(*patient, program=serve, cwd=scratch, env=environment) as at:
-        talk = [programs / "antiphon-edge", "talk", "--server", at.address, "--as-fast-as-possible"]
+    serve, gateway = (worker_programs / "antiphon-cloud", "serve"), (edge_programs / "antiphon-gateway", "serve")
+    with worker(*patient, program=serve, cwd=scratch, env=environment) as clerk:
+        talk = [edge_programs / "antiphon-edge", "talk", "--server", clerk.address, "--as-fast-as-possible"]
         files = ["--input-wav", "digits.wav", "--output-wav", "reply.wav"]
         said = subprocess.run(
             [*talk, *files],
@@ -44,31 +46,24 @@ def converse(programs: Path, scratch: Path) -> str:
             cwd=scratch,
             env=environment,
         )
+        with worker("--server", clerk.address, program=gateway, cwd=scratch, env=environment) as doors:
+            _look_at_page(doors.address)
     answer = " ".join(re.findall("[a-z]+", said.stdout))
     if f"you said {digits}" not in answer:
         raise ReleaseError(f"the number clerk was told {digits}, and answered: {said.stdout}{said.stderr}")
     reply, _ = soundfile.read(scratch / "reply.wav")
-    if abs(reply).max() < 0.01:
+    if abs(reply).max() < LOUD:
         raise ReleaseError("the number clerk's answer is silence")
     return f"you said {digits}"
 
 
-def look_at_page(programs: Path, scratch: Path) -> int:
-    """Serves the gateway's page, and returns how long it is in bytes.
-
-    Raises:
-        ReleaseError: the gateway has no page.
-    """
-    serve = (programs / "antiphon-gateway", "serve")
-    nobody = ("--server", "127.0.0.1:1")
-    with worker(*nobody, program=serve, cwd=scratch, env=_bare_environment(scratch)) as at:
-        connection = http.client.HTTPConnection(at.address, timeout=60)
-        connection.request("GET", "/")
-        page = connection.getresponse().read()
-        connection.close()
+def _look_at_page(address: str) -> None:
+    connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
+    connection.request("GET", "/")
+    page = connection.getresponse().read()
+    connection.close()
     if b"<html" not in page:
         raise ReleaseError("the gateway serves something else than its page")
-    return len(page)
 
 
 def _say_digits(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tools import ROOT
 
 TORCH_ARGUMENTS = ROOT / "tools/setup/torch_arguments.sh"
-MIB = 1024 * 1024
+MB = 1_000_000
 
 
 class Environment:
@@ -23,7 +23,7 @@ class Environment:
 
     def install(self, *arguments: str | Path) -> None:
         """Runs pip install."""
-        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "--quiet"]
+        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "-qq"]
         subprocess.run([*pip, *map(str, arguments)], check=True)
 
     def install_torch(self) -> None:
@@ -31,9 +31,9 @@ class Environment:
         printed = subprocess.run([TORCH_ARGUMENTS, sys.executable], check=True, capture_output=True, text=True).stdout
         self.install(*printed.splitlines()[0].split())
 
-    def disk_mib(self) -> float:
+    def disk_mb(self) -> float:
         """What `du` says of the packages: whole blocks, each file once."""
         printed = subprocess.run(
             ["du", "--summarize", "--block-size=1", self.packages], check=True, capture_output=True, text=True
         ).stdout
-        return int(printed.split()[0]) / MIB
+        return int(printed.split()[0]) / MB
