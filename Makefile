@@ -8,7 +8,7 @@ EDGE := $(wildcard edge/antiphon_edge/*/__init__.py edge/antiphon_edge/[a-z]*.py
 DOCUMENTED := antiphon antiphon_edge '!antiphon_edge[.].*' \
 	$(sort $(subst /,.,$(patsubst edge/%,%,$(basename $(EDGE:/__init__.py=))))) '!antiphon[.]v1[.].*'
 
-.PHONY: install demo page test check docs bench clean
+.PHONY: install demo page test check docs bench release lowest clean
 install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
@@ -29,11 +29,22 @@ docs: .venv/installed
 	$(BIN)/python -W error -m pdoc --docformat google --no-show-source --output-directory build/docs $(DOCUMENTED)
 bench: .venv/installed
 	$(BIN)/python -m tools.bench.service
+release: .venv/packaging .venv/page
+	$(BIN)/python -m tools.release
+lowest: .venv/packaging
+	$(BIN)/python -m tools.release.lowest
 clean:
 	rm -rf .venv
 
-.venv/installed: pyproject.toml constraints.txt tools/setup/install.sh
+.venv/installed: $(wildcard pyproject.toml */pyproject.toml) constraints.txt tools/setup/install.sh
 	PYTHON=$(PYTHON) tools/setup/install.sh
+	touch $@
+
+# What builds distributions, apart from what it builds.
+.venv/packaging: .venv/installed
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --upgrade pip
+	$@/bin/pip install --quiet --group release
 	touch $@
 
 # A sound system without hardware for the tests of live voice, where this user may install packages.
@@ -54,7 +65,7 @@ clean:
 
 # The page that the gateway serves; without it the gateway does all else.
 .venv/page: .venv/node tools/setup/build_page.sh proto/antiphon/v1/dialogue.proto \
-		$(wildcard edge/page/*.json edge/page/*.mjs edge/page/src/* edge/page/src/*/*)
+		$(wildcard gateway/page/*.json gateway/page/*.mjs gateway/page/src/* gateway/page/src/*/*)
 	tools/setup/build_page.sh
 	touch $@
 

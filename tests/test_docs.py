@@ -20,7 +20,7 @@ from antiphon_edge.cli.settings_option import defaults
 from antiphon_edge.settings.file import Settings
 from antiphon_gateway.cli.commands import commands as gateway
 from tests.support.commands import worker
-from tools import ROOT
+from tools import ROOT, SOURCES
 from tools.harness.worker_process import Worker
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/sdk.md").read_text(), re.DOTALL)
@@ -83,7 +83,9 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
-    ROOT / "cloud/antiphon_cloud/models/number-clerk/README.md",
+    ROOT / "cloud/README.md",
+    ROOT / "gateway/README.md",
+    ROOT / "clerk/antiphon_number_clerk/number-clerk/README.md",
     ROOT / "tools/clerk/train/README.md",
     ROOT / "tests/golden/README.md",
 ]
@@ -137,10 +139,11 @@ def sentence(room: Path) -> str:
 
 
 def test_the_rooms_are_those_of_the_tree_and_say_what_they_are() -> None:
-    roots = [ROOT / "proto", ROOT / "edge", ROOT / "cloud", ROOT / "tools"]
+    roots = [ROOT / root for root in (*SOURCES, "tools")]
     rooms = [room for root in roots for room in sorted(file.parent for file in root.rglob("__init__.py"))]
     rows = [f"| `{room.relative_to(ROOT)}/` | {sentence(room)} |" for room in rooms]
-    assert re.findall(r"^\| `(?:proto|edge|cloud|tools)/.*$", ARCHITECTURE, re.MULTILINE) == rows, "\n".join(rows)
+    table = rf"^\| `(?:{'|'.join((*SOURCES, 'tools'))})/.*$"
+    assert re.findall(table, ARCHITECTURE, re.MULTILINE) == rows, "\n".join(rows)
 
 
 @pytest.mark.parametrize("page", [ROOT / "docs/architecture.md", *DECISIONS.glob("*.md")], ids=lambda page: page.name)
@@ -150,7 +153,7 @@ def test_the_rooms_that_a_page_names_are_there(page: Path) -> None:
         ROOT,
         ROOT / "proto",
         ROOT / "edge/antiphon_edge",
-        ROOT / "edge/antiphon_gateway",
+        ROOT / "gateway/antiphon_gateway",
         ROOT / "cloud/antiphon_cloud",
     ]
     for name in re.findall(r"`([a-z_]+/[\w/.-]*)`", page.read_text()):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_number_clerk import NUMBER_CLERK
 from tests.support.commands import COMMAND_TIMEOUT_S, environment, run, worker
 from tools import ROOT
 from tools.clerk.train.data.examples import PERIOD_S, TEST

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tools import ROOT
+from tools import ROOT, SOURCES
 
 CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated service stub
-OF_BOTH_EXTRAS = {
+SHARED = {
     "command_line.py": {"click"},
     "cache_folder.py": {"platformdirs"},
     "key_file.py": {"msgspec"},
@@ -38,7 +38,7 @@ def files(folder: str) -> list[Path]:
 
 @pytest.mark.parametrize("path", files("proto"), ids=str)
 def test_the_contract_needs_protobuf_and_numpy_only(path: Path) -> None:
-    assert imports(path) <= CONTRACT | OF_BOTH_EXTRAS.get(path.name, set())
+    assert imports(path) <= CONTRACT | SHARED.get(path.name, set())
 
 
 @pytest.mark.parametrize("module", ["antiphon_edge.cli.commands", "antiphon_gateway.server.process"])
@@ -56,4 +56,4 @@ def test_neither_the_event_loop_nor_the_batch_needs_torch(module: str) -> None:
 
 
 def test_source_roots_are_not_packages() -> None:
-    assert not [root for root in ("proto", "edge", "cloud") if (ROOT / root / "__init__.py").exists()]
+    assert not [root for root in SOURCES if (ROOT / root / "__init__.py").exists()]

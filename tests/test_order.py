@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LONGEST, NOT_MEASURED, SHORT_LIMITS, SLOW
+from tools import SOURCES
 
 TESTS = Path(__file__).parent
-PACKAGES = {
-    folder.name: folder for root in ("proto", "edge", "cloud") for folder in (TESTS.parent / root).glob("antiphon*")
-}
+PACKAGES = {folder.name: folder for root in SOURCES for folder in (TESTS.parent / root).glob("antiphon*")}
 RUN_BY_NAME = {
     "antiphon_cloud.cli",
     "antiphon_edge.cli",

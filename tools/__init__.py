@@ -3,3 +3,5 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("proto", "edge", "gateway", "cloud", "clerk")
+"""The source roots: folders of packages, no packages themselves."""

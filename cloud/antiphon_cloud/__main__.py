@@ -5,7 +5,7 @@ from antiphon.cli.start import start
 
 def main() -> None:
     """Entry point."""
-    start("antiphon-cloud", "antiphon_cloud.cli.commands", extra="cloud")
+    start("antiphon-cloud", "antiphon_cloud.cli.commands", distribution="antiphon-cloud")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from antiphon.cli.start import start
 
 def main() -> None:
     """Entry point."""
-    start("antiphon-edge", "antiphon_edge.cli.commands", extra="edge")
+    start("antiphon-edge", "antiphon_edge.cli.commands", distribution="antiphon")
 
 
 if __name__ == "__main__":

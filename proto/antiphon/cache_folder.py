@@ -2,7 +2,7 @@
 
 The root is the caller's, else ANTIPHON_CACHE, else `antiphon` in the user's cache folder.
 
-Needs platformdirs, which the `edge` and `cloud` extras bring.
+Needs platformdirs.
 """
 
 from __future__ import annotations

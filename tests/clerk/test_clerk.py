@@ -1,4 +1,4 @@
-"""The number clerk hears, answers aloud and else keeps silent: the embedded model through edge codec, gRPC, worker.
+"""The number clerk hears, answers aloud and else keeps silent: the installed model through edge codec, gRPC, worker.
 
 The people are twenty utterances by voices that training never heard, made by `tools/clerk/train/data/examples.py`. What
 the thresholds are worth is shown by breaking one part after the other: none of the broken ones passes.
@@ -21,12 +21,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from antiphon_cloud.backends.cpu.library import set_threads
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.server.process import Server, ServerConfig
 from antiphon_cloud.serving.config import ServingConfig
 from antiphon_cloud.serving.load import load
 from antiphon_edge import Codec, Hearing, connect
 from antiphon_edge.codec.codec import Decoder, Encoder
+from antiphon_number_clerk import NUMBER_CLERK
 from tools import ROOT
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import Scene, turn_of

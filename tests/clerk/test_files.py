@@ -1,4 +1,4 @@
-"""The embedded model's files: small, and laid out as a published checkpoint's download."""
+"""The number clerk's files: small, and laid out as a published checkpoint's download."""
 
 import pytest
 from safetensors import safe_open
@@ -6,10 +6,10 @@ from safetensors import safe_open
 from antiphon.errors import AntiphonError
 from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_cloud.metrics import Metrics
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.serving.config import ServingConfig
 from antiphon_cloud.serving.load import load
 from antiphon_edge import Codec
+from antiphon_number_clerk import NUMBER_CLERK
 
 MOST_MB = 22
 

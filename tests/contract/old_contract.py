@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache
@@ -14,6 +12,8 @@ from typing import Any
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from tools.setup.protoc import protoc
+
 FOLDER = Path(__file__).parent
 SERVICE = "antiphon.v1.DialogueService"
 
@@ -21,10 +21,9 @@ SERVICE = "antiphon.v1.DialogueService"
 @cache
 def pool() -> descriptor_pool.DescriptorPool:
     """The old messages, beside today's of the same names."""
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{FOLDER}", "--descriptor_set_out=/dev/stdout"]
-    done = subprocess.run([*command, "dialogue.proto"], check=True, capture_output=True)
+    described = protoc(f"-I{FOLDER}", "--descriptor_set_out=/dev/stdout", "dialogue.proto")
     made = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(done.stdout).file:
+    for file in descriptor_pb2.FileDescriptorSet.FromString(described).file:
         made.Add(file)
     return made
 

@@ -21,7 +21,7 @@ from tools import ROOT
 from tools.harness.browser import Visit, visit
 from tools.harness.worker_process import Worker
 
-AXE = ROOT / "edge/page/node_modules/axe-core/axe.min.js"
+AXE = ROOT / "gateway/page/node_modules/axe-core/axe.min.js"
 WIDTHS = (320, 390, 1280)  # the narrowest phone, a phone, a screen
 
 

@@ -12,7 +12,7 @@ import pytest
 from tools import ROOT
 from tools.harness.worker_process import BIN
 
-PAGE = ROOT / "edge/page"
+PAGE = ROOT / "gateway/page"
 
 
 def test_the_pages_code_passes_its_tests(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
 from antiphon_edge.audio.echo.processor import VoiceProcessing
+from antiphon_number_clerk import NUMBER_CLERK
 from tests.support.commands import worker
 from tools.harness.worker_process import Worker
 from tools.talk.echo import interrupting, people, score, score_interruptions

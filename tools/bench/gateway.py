@@ -26,11 +26,11 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec, Hearing, connect
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_gateway.wire.opus import OpusReader, OpusWriter
 from antiphon_gateway.wire.pcm16 import pcm_from_bytes, pcm_to_bytes
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.harness.worker_process import BIN, worker
 
 RATE_HZ, FRAME = 24_000, 1920

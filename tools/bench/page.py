@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.codec.compare import processor, speech
 from tools.harness.browser import Visit, browser, visit
 from tools.harness.process_memory import memory_bytes

@@ -28,9 +28,9 @@ from pathlib import Path
 
 from antiphon.cli.output_file import output_file
 from antiphon.errors import AntiphonError
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import rows
 from tools.clerk.scores import answers, false_starts, interruptions
@@ -43,7 +43,7 @@ from tools.harness.worker_process import worker
 def main() -> None:
     """Prints the table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
+    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the number clerk)")
     parser.add_argument("--codec", type=Path, help="exported codec (default: the model's)")
     parser.add_argument("--quantize", choices=["none", "int8"], help="weights (default: as in the model)")
     parser.add_argument(

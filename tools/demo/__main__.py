@@ -1,4 +1,4 @@
-"""`make demo`: a conversation with the embedded model, with edge and worker on this machine, in real time.
+"""`make demo`: a conversation with the number clerk, with edge and worker on this machine, in real time.
 
     python -m tools.demo [--input-wav FILE] [--output-wav demo.wav] [--picture demo.png]
 
@@ -24,12 +24,12 @@ import numpy as np
 from antiphon.cli.output_file import output_file
 from antiphon.codec_manifest import MANIFEST_FILE
 from antiphon.errors import AntiphonError
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec, Reply, WavReader, WavWriter, connect
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.talk.conversation import Conversation, talk
 from antiphon_edge.talk.latency import format_table
 from antiphon_edge.talk.sources import paced, with_silence
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.demo.conversation import Heard, Listener
 from tools.demo.picture import Words, draw, picture_type
 from tools.harness.relay import Traffic, relay
@@ -70,7 +70,7 @@ def main() -> None:
         AntiphonError: a file cannot be read or written (checked before the conversation), or the session ended early.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the embedded one)")
+    parser.add_argument("--model", type=Path, default=NUMBER_CLERK, help="model directory (default: the number clerk)")
     parser.add_argument("--input-wav", type=Path, default=PERSON, help="the person's side (default: %(default)s)")
     parser.add_argument("--output-wav", type=Path, default=Path("demo.wav"), help="both sides (default: %(default)s)")
     parser.add_argument("--picture", type=Path, default=Path("demo.png"), help="both sides (default: %(default)s)")

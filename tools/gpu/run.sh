@@ -3,7 +3,7 @@
 #
 #     tools/gpu/run.sh [env small kernels big serve]      # all where none is named; in any order
 #
-# Needs Python 3.11 or later with torch for CUDA, Triton, numpy, pytest, and the wheels that the `cloud` extra names.
+# Needs Python 3.11 or later with torch for CUDA, Triton, numpy, pytest, and the wheels that cloud/pyproject.toml names.
 # Wheels in .whl/ are unpacked first. `small` checks a model of 444 M parameters, `big` the 7B, `serve` plays sessions
 # against the larger one that is there. What each finds is kept in $OUT/STAGE (OUT is /tmp/gpu where unset) as it is
 # found; each part of `tools.gpu.check` has its own time limit. Exits with status 1 where one did not pass.
@@ -17,7 +17,7 @@ mkdir -p "$out"
 if compgen -G '.whl/*.whl' >/dev/null; then
     python3 -m pip install --quiet --no-index --no-deps --upgrade --target /tmp/antiphon-wheels .whl/*.whl
 fi
-export PYTHONUNBUFFERED=1 PYTHONPATH=/tmp/antiphon-wheels:$PWD/proto:$PWD/edge:$PWD/cloud:$PWD
+export PYTHONUNBUFFERED=1 PYTHONPATH=/tmp/antiphon-wheels:$PWD/proto:$PWD/edge:$PWD/gateway:$PWD/cloud:$PWD/clerk:$PWD
 
 check() { # NAME ARGUMENTS...
     local name=$1

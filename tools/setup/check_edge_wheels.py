@@ -2,7 +2,7 @@
 
     python -m tools.setup.check_edge_wheels
 
-Resolves the `edge` extra of pyproject.toml with pip as Debian 12 and 13 would (50 MB of downloads each) and prints the
+Resolves what pyproject.toml names with pip as Debian 12 and 13 would (50 MB of downloads each) and prints the
 wheels. Exits with status 1 if a dependency has no wheel. pip's settings (PIP_INDEX_URL and so on) apply.
 """
 
@@ -48,9 +48,9 @@ def main(suites: tuple[str, ...]) -> None:
 
 
 def requirements() -> list[str]:
-    """The requirements of `pip install antiphon[edge]`."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["edge"]]
+    """The requirements of `pip install antiphon`."""
+    requirements: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return requirements
 
 
 def download(wanted: list[str], python: tuple[int, int], glibc: int, folder: Path) -> dict[str, int]:

@@ -1,12 +1,12 @@
 """Regenerates the protobuf and gRPC stubs beside dialogue.proto; `--check` only checks that they are current."""
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from tools import ROOT
+from tools.setup.protoc import protoc
 
 PROTO = ROOT / "proto"
 SOURCE = "antiphon/v1/dialogue.proto"
@@ -16,7 +16,7 @@ STUBS = ("dialogue_pb2.py", "dialogue_pb2.pyi", "dialogue_pb2_grpc.py")
 def generate(out: Path) -> None:
     """Runs protoc on the contract and writes the stubs into `out`."""
     flags = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
-    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", *flags, SOURCE], check=True)
+    protoc(f"-I{PROTO}", *flags, SOURCE)
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
-torch=$(sed -n 's/^torch==//p' constraints.txt)
 
 fail() {
     echo "make install: $1" >&2
@@ -22,34 +21,13 @@ case "$(uname -sm)" in
     *) fail "there is no PyTorch for $(uname -sm): use a 64-bit system" ;;
 esac
 
-# On Linux, PyPI's torch carries 3 GB of CUDA libraries; without an NVIDIA GPU, PyTorch's own index has it without them.
-torch_arguments=("torch==$torch")
-size="about 450 MB (1.5 GB on disk)"
-cpu_index=https://download.pytorch.org/whl/cpu
-if [ "$(uname -s)" = Linux ]; then
-    if command -v nvidia-smi >/dev/null; then
-        size="about 3.5 GB (7 GB on disk, most of it CUDA)"
-    elif "$python" - "$cpu_index/torch/" <<'EOF'
-import sys
-import urllib.request
-
-try:
-    urllib.request.urlopen(sys.argv[1], timeout=5).close()
-except OSError:
-    sys.exit(1)
-EOF
-    then
-        torch_arguments+=(--index-url "$cpu_index" --extra-index-url https://pypi.org/simple)
-    else
-        size="about 450 MB, or 3.5 GB where PyPI gives torch with CUDA (PyTorch's index of CPU builds cannot be reached)"
-    fi
-fi
+{ read -r -a torch_arguments; read -r size; } <<<"$(tools/setup/torch_arguments.sh "$python")"
 cat <<EOF
-Antiphon's set-up downloads $size into .venv: torch $torch, onnxruntime, onnx, mypy, gRPC and others.
-The edge alone needs no torch: pip install '.[edge]' brings 211 MB on disk, 22 of them the model.
+Antiphon's set-up downloads $size into .venv: ${torch_arguments[0]}, onnxruntime, onnx, mypy, gRPC and others.
+The edge alone needs no torch: pip install . (docs/packages.md says what each distribution takes).
 EOF
 
-extras=edge,gateway,voice,cloud,tools,dev
+extras=voice
 # Live voice: PyAudio compiles against PortAudio.
 if [ -e /usr/include/portaudio.h ] && command -v gcc >/dev/null &&
     "$python" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then
@@ -59,4 +37,6 @@ fi
 "$python" -m venv .venv
 .venv/bin/pip install --quiet --upgrade pip
 .venv/bin/pip install --quiet "${torch_arguments[@]}"
-.venv/bin/pip install --quiet --constraint constraints.txt --editable ".[$extras]"
+.venv/bin/pip install --quiet --constraint constraints.txt --group tools --group dev \
+    --editable ".[$extras]" --editable ./cloud --editable ./gateway --editable ./clerk
+.venv/bin/pip install --quiet --no-deps --upgrade --target .venv/protoc --constraint constraints.txt grpcio-tools

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a microphone and a speaker need from the system, before `pip install .[edge,audio]`:
+# Installs what a microphone and a speaker need from the system, before `pip install .[audio]`:
 # PortAudio's headers and a compiler (PyAudio has no Linux wheels); with --test a PulseAudio to test against, systemd,
 # whose analyzer reads the unit of a box, and espeak-ng,
 # whose voices train the number clerk.

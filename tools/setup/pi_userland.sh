@@ -9,7 +9,7 @@ help() {
 usage: tools/setup/pi_userland.sh [--frames N] SUITE FOLDER
 
 Builds a Debian arm64 root file system (SUITE: bookworm with Python 3.11, or trixie with 3.13) in FOLDER, installs this
-checkout there with pip as antiphon[edge], and runs `antiphon-edge encode` and `decode` on the golden tiny codec, float32
+checkout there with pip, and runs `antiphon-edge encode` and `decode` on the golden tiny codec, float32
 and int8, under qemu-user emulation of a Pi 4's and a Pi 5's core. Exit status 0 if it computes there what it does on
 this machine, 1 otherwise, 2 for usage:
 
@@ -128,7 +128,7 @@ inside() {
         chroot "$root" "$@" 2> >(grep --invert-match "cpu_*info\|cpuid_info" >&2)
 }
 
-say "installing antiphon[edge]"
+say "installing antiphon"
 "$python" -m pip wheel --quiet --no-deps --wheel-dir "$scratch" .
 wheel=$(basename "$scratch"/antiphon-*.whl)
 rm -rf "${root:?}/antiphon"
@@ -136,7 +136,7 @@ mkdir "$root/antiphon"
 cp "$scratch/$wheel" "$root/antiphon"
 [ -x "$root/venv/bin/pip" ] || inside python3 -m venv /venv
 inside /venv/bin/pip uninstall --quiet --quiet --yes antiphon
-inside /venv/bin/pip install --quiet --no-compile --only-binary=:all: "/antiphon/${wheel}[edge]"
+inside /venv/bin/pip install --quiet --no-compile --only-binary=:all: "/antiphon/$wheel"
 inside /venv/bin/python -c "
 import platform, onnxruntime, numpy
 print(f'  {platform.machine()}, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__},'

@@ -24,10 +24,10 @@ import soundfile
 
 from antiphon.cli.output_file import output_file
 from antiphon.errors import AntiphonError
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
 from antiphon_edge.audio.echo.processor import VoiceProcessing
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.clerk.scenes import Scene, Turn, turn_of
 from tools.clerk.scores import AUDIBLE, expected, level
 from tools.clerk.train.data.clips import Word

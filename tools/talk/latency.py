@@ -28,12 +28,12 @@ import numpy as np
 from antiphon_edge import Codec, Microphone, Speaker, connect
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.talk.conversation import Conversation, talk
-from tools import ROOT
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.harness.worker_process import STUB, worker
 from tools.talk.rig import RATE_HZ, Onsets, bursts, ear, pairs
 from tools.talk.sound_server import sound_server
 
-CLERK = ROOT / "cloud/antiphon_cloud/models/number-clerk/codec"
+CLERK = NUMBER_CLERK / "codec"
 SETTLE_S = 3.0  # the playout has learnt how late frames come
 
 

@@ -25,7 +25,7 @@ START_S = 20.0
 def missing() -> str | None:
     """What keeps the sound server from running here, in a sentence; None if nothing does."""
     if find_spec("pyaudio") is None:
-        return "PyAudio is not installed: tools/setup/install_audio.sh && pip install 'antiphon[edge,audio]'"
+        return "PyAudio is not installed: tools/setup/install_audio.sh && pip install 'antiphon[audio]'"
     commands = ("pulseaudio", "pactl", "paplay", "parec")
     if any(shutil.which(command) is None for command in commands):
         return f"{', '.join(commands)} are needed: tools/setup/install_audio.sh --test"

@@ -8,8 +8,7 @@ from typing import Literal
 import click
 
 from antiphon.cli.command_line import option
-from antiphon_cloud.cli.options import model_option
-from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_cloud.cli.options import model_option, number_clerk
 
 
 @click.command("export-codec")
@@ -17,7 +16,7 @@ from antiphon_cloud.models import NUMBER_CLERK
 @option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder to write; MODEL/codec where absent, but never the embedded model's.",
+    help="Folder to write; MODEL/codec where absent, but never the number clerk's.",
 )
 @option(
     "--codebooks",
@@ -42,8 +41,9 @@ def export_codec_command(
     """Export the model's Mimi codec to ONNX for the edge."""
     if report_wav is not None and precision == "fp32":
         raise click.UsageError("--report-wav compares int8 with fp32: it needs --precision int8")
-    if out is None and model.resolve() == NUMBER_CLERK.resolve():
-        raise click.UsageError("the embedded number clerk keeps the codec that it came with: give --model or --out")
+    clerk = number_clerk()
+    if out is None and clerk is not None and model.resolve() == clerk.resolve():
+        raise click.UsageError("the number clerk keeps the codec that it came with: give --model or --out")
     from antiphon_cloud.codec.model_codec import export_model_codec
 
     folder, codec = export_model_codec(model, out, codebooks, precision, report_wav)

@@ -7,14 +7,35 @@ from pathlib import Path
 import click
 
 from antiphon.cli.command_line import THREADS, Number, option
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.timing import STEP_BUDGET_MS
+
+
+def number_clerk() -> Path | None:
+    """The directory of the number clerk; None where its distribution is not installed."""
+    try:
+        from antiphon_number_clerk import NUMBER_CLERK
+    except ModuleNotFoundError:
+        return None
+    return NUMBER_CLERK
+
+
+def _default_model() -> Path:
+    """The model of whoever names none.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    clerk = number_clerk()
+    if clerk is None:
+        raise click.UsageError("there is no model: name one with --model, or pip install antiphon-number-clerk")
+    return clerk
+
 
 model_option = option(
     "--model",
     type=click.Path(path_type=Path),
-    default=NUMBER_CLERK,
-    show_default="the embedded number clerk",
+    default=_default_model,
+    show_default="the number clerk, where antiphon-number-clerk is installed",
     help="Model directory, as a published checkpoint's download gives it.",
 )
 device_option = option(

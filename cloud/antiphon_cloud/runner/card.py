@@ -75,7 +75,7 @@ def what_is_wrong(found: Found) -> str | None:
             "use an A10G, A100, L4 or later card, or --device cpu"
         )
     if found.triton_cuda is None:
-        return "Triton is not installed, or not whole: pip install 'antiphon[gpu]'"
+        return "Triton is not installed, or not whole: pip install 'antiphon-cloud[gpu]'"
     if found.driver_cuda[0] < found.triton_cuda[0]:
         remedy = "install the Triton that came with this PyTorch"
         return _too_old(found.driver_cuda, f"what Triton makes for {found.name}", found.triton_cuda, remedy)

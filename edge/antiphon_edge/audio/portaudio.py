@@ -245,7 +245,7 @@ def _import_pyaudio() -> ModuleType:
             ) from None
         raise AudioDeviceError(
             f"live audio needs PyAudio, which is not here ({error}): sudo apt-get install portaudio19-dev python3-dev "
-            "gcc && pip install 'antiphon[edge,audio]', or use wav files"
+            "gcc && pip install 'antiphon[audio]', or use wav files"
         ) from None
     hush(pyaudio.pa.__file__)
     return pyaudio  # type: ignore[no-any-return, unused-ignore]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 
 import grpc
 from google.rpc import error_details_pb2
@@ -13,6 +14,7 @@ from grpc_status import rpc_status
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError, UnavailableError, from_status
 from antiphon.plain_text import plain_line
+from antiphon.tls import is_loopback
 from antiphon.to_the_end import to_the_end
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
@@ -114,9 +116,16 @@ async def _refusal(
         return UnavailableError(
             f"no worker answers at {address} through {proxy}: check both, or name the worker's host in no_proxy"
         )
-    return UnavailableError(
-        f"no worker answers at {address}: check the address, and that antiphon-cloud serve runs there"
-    )
+    advice = "check the address, and that antiphon-cloud serve runs there"
+    return UnavailableError(f"no worker answers at {address}: {advice}{_to_install(address)}")
+
+
+def _to_install(address: str) -> str:
+    """What brings a worker and a model to this machine, if the address is here and they are not."""
+    here = all(map(find_spec, ("antiphon_cloud", "antiphon_number_clerk")))
+    if here or not is_loopback(address):
+        return ""
+    return " (pip install antiphon-cloud antiphon-number-clerk brings one)"
 
 
 def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:

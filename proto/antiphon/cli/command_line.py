@@ -1,6 +1,6 @@
 """What both command lines share: defaults in --help, ANTIPHON_ variables, one-sentence errors.
 
-Needs click, which the `edge` and `cloud` extras bring; nothing else of this package imports it.
+Needs click; nothing else of this package but its commands imports it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Number(click.FloatRange):
         return number
 
 
-class Address(click.ParamType[str]):
+class Address(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """HOST:PORT, checked before anything is started."""
 
     name = "host:port"

@@ -1,4 +1,4 @@
-"""Starts both command lines, before their libraries are known to be installed."""
+"""Starts a command line, before its libraries are known to be installed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import importlib
 import sys
 
 
-def start(command: str, module: str, extra: str) -> None:
-    """Runs `module.main`; if its extra is not installed, says in a sentence what is missing."""
+def start(command: str, module: str, distribution: str) -> None:
+    """Runs `module.main`; if what it needs is not installed, says in a sentence what is missing."""
     try:
         run = importlib.import_module(module).main
     except ModuleNotFoundError as error:
         if str(error.name).startswith("antiphon"):
             raise
-        sys.exit(f"{command}: {error.name} is not installed: pip install 'antiphon[{extra}]'")
+        sys.exit(f"{command}: {error.name} is not installed: pip install {distribution}")
     except KeyboardInterrupt:  # imports take seconds on a small machine
         sys.exit(f"{command}: interrupted")
     run()

@@ -56,7 +56,7 @@ class ConverseResponse(_message.Message):
     said: int
     said_all: bool
     pause: float
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., codes: _Optional[bytes] = ..., text_token: _Optional[int] = ..., text: _Optional[str] = ..., sequence: _Optional[int] = ..., said: _Optional[int] = ..., said_all: _Optional[bool] = ..., pause: _Optional[float] = ...) -> None: ...
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., codes: _Optional[bytes] = ..., text_token: _Optional[int] = ..., text: _Optional[str] = ..., sequence: _Optional[int] = ..., said: _Optional[int] = ..., said_all: bool = ..., pause: _Optional[float] = ...) -> None: ...
 
 class Say(_message.Message):
     __slots__ = ("text", "end", "speaker")
@@ -66,7 +66,7 @@ class Say(_message.Message):
     text: str
     end: bool
     speaker: int
-    def __init__(self, text: _Optional[str] = ..., end: _Optional[bool] = ..., speaker: _Optional[int] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., end: bool = ..., speaker: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
     __slots__ = ("codec_fingerprint", "mode", "sampling", "seed", "timings", "history", "resume_token", "prompt", "conditions", "adapter", "script", "adapter_sha256", "conversation")
@@ -103,7 +103,7 @@ class Open(_message.Message):
     script: Script
     adapter_sha256: bytes
     conversation: str
-    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: _Optional[bool] = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., conditions: _Optional[_Mapping[str, str]] = ..., adapter: _Optional[str] = ..., script: _Optional[_Union[Script, _Mapping]] = ..., adapter_sha256: _Optional[bytes] = ..., conversation: _Optional[str] = ...) -> None: ...
+    def __init__(self, codec_fingerprint: _Optional[bytes] = ..., mode: _Optional[_Union[Mode, str]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., seed: _Optional[int] = ..., timings: bool = ..., history: _Optional[_Union[History, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., conditions: _Optional[_Mapping[str, str]] = ..., adapter: _Optional[str] = ..., script: _Optional[_Union[Script, _Mapping]] = ..., adapter_sha256: _Optional[bytes] = ..., conversation: _Optional[str] = ...) -> None: ...
 
 class Prompt(_message.Message):
     __slots__ = ("voices", "voice_codes", "text", "sha256")
@@ -255,7 +255,7 @@ class ModelSpec(_message.Message):
     speakers: int
     takes_voice: bool
     takes_text: bool
-    def __init__(self, name: _Optional[str] = ..., model_type: _Optional[str] = ..., user_codebooks: _Optional[int] = ..., model_codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ..., text_cardinality: _Optional[int] = ..., delay_steps: _Optional[int] = ..., context_steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., weights: _Optional[str] = ..., random_weights: _Optional[bool] = ..., text_padding_token: _Optional[int] = ..., fingerprint: _Optional[bytes] = ..., silence_before_ms: _Optional[int] = ..., silence_after_ms: _Optional[int] = ..., sound_delay_steps: _Optional[int] = ..., text_delay_ms: _Optional[int] = ..., hears_pauses: _Optional[bool] = ..., speakers: _Optional[int] = ..., takes_voice: _Optional[bool] = ..., takes_text: _Optional[bool] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., model_type: _Optional[str] = ..., user_codebooks: _Optional[int] = ..., model_codebooks: _Optional[int] = ..., cardinality: _Optional[int] = ..., text_cardinality: _Optional[int] = ..., delay_steps: _Optional[int] = ..., context_steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., weights: _Optional[str] = ..., random_weights: bool = ..., text_padding_token: _Optional[int] = ..., fingerprint: _Optional[bytes] = ..., silence_before_ms: _Optional[int] = ..., silence_after_ms: _Optional[int] = ..., sound_delay_steps: _Optional[int] = ..., text_delay_ms: _Optional[int] = ..., hears_pauses: bool = ..., speakers: _Optional[int] = ..., takes_voice: bool = ..., takes_text: bool = ...) -> None: ...
 
 class CodecSpec(_message.Message):
     __slots__ = ("fingerprint", "sample_rate_hz", "frame_samples", "codebooks", "cardinality")
@@ -303,7 +303,7 @@ class Load(_message.Message):
     step_p99_ms: float
     lone_step_ms: float
     slower_than_real_time: bool
-    def __init__(self, sessions: _Optional[int] = ..., draining: _Optional[bool] = ..., step_p50_ms: _Optional[float] = ..., step_p99_ms: _Optional[float] = ..., lone_step_ms: _Optional[float] = ..., slower_than_real_time: _Optional[bool] = ...) -> None: ...
+    def __init__(self, sessions: _Optional[int] = ..., draining: bool = ..., step_p50_ms: _Optional[float] = ..., step_p99_ms: _Optional[float] = ..., lone_step_ms: _Optional[float] = ..., slower_than_real_time: bool = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
@@ -343,7 +343,7 @@ class GetCodecRequest(_message.Message):
     ENCODER_ONLY_FIELD_NUMBER: _ClassVar[int]
     manifest_only: bool
     encoder_only: bool
-    def __init__(self, manifest_only: _Optional[bool] = ..., encoder_only: _Optional[bool] = ...) -> None: ...
+    def __init__(self, manifest_only: bool = ..., encoder_only: bool = ...) -> None: ...
 
 class GetCodecResponse(_message.Message):
     __slots__ = ("manifest", "chunk")

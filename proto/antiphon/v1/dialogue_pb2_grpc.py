@@ -5,7 +5,7 @@ import warnings
 
 from antiphon.v1 import dialogue_pb2 as antiphon_dot_v1_dot_dialogue__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in antiphon/v1/dialogue_pb2_grpc.py depends on'
+        + f' but the generated code in antiphon/v1/dialogue_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class DialogueServiceStub:
+class DialogueServiceStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -51,7 +51,7 @@ class DialogueServiceStub:
                 _registered_method=True)
 
 
-class DialogueServiceServicer:
+class DialogueServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Converse(self, request_iterator, context):
@@ -102,7 +102,7 @@ def add_DialogueServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class DialogueService:
+class DialogueService(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

@@ -88,19 +88,17 @@ def test_an_output_is_not_its_input(tmp_path: Path) -> None:
         different_files(tmp_path / "file", tmp_path / "link")
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_a_broken_installation_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "needs_much.py").write_text("import a_library_that_is_not_here\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        start("antiphon-edge", "needs_much", extra="edge")
-    assert ended.value.code == (
-        "antiphon-edge: a_library_that_is_not_here is not installed: pip install 'antiphon[edge]'"
-    )
+        start("antiphon-edge", "needs_much", distribution="antiphon")
+    assert ended.value.code == ("antiphon-edge: a_library_that_is_not_here is not installed: pip install antiphon")
 
 
 def test_an_interrupt_amid_the_imports_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "is_interrupted.py").write_text("raise KeyboardInterrupt\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        start("antiphon-edge", "is_interrupted", extra="edge")
+        start("antiphon-edge", "is_interrupted", distribution="antiphon")
     assert ended.value.code == "antiphon-edge: interrupted"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_number_clerk import NUMBER_CLERK
 from tests.support.commands import call, one_sentence, run
 
 ANYWHERE = ("--listen", "127.0.0.1:0")  # no port is this machine's alone
@@ -179,6 +180,13 @@ def test_the_embedded_model_has_no_codec_to_export(tmp_path: Path) -> None:
     exported = call("antiphon-cloud", "export-codec", "--out", tmp_path / "codec")
     assert "mimi.safetensors: no such file" in one_sentence(exported)
     assert not (tmp_path / "codec/codec.json").exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "plan"])
+def test_without_the_number_clerk_a_model_must_be_named(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "antiphon_number_clerk", None)  # as if it were not installed
+    said = one_sentence(call("antiphon-cloud", command), status=2)
+    assert said.endswith("there is no model: name one with --model, or pip install antiphon-number-clerk")
 
 
 def test_a_report_needs_int8(model: Path) -> None:

@@ -207,7 +207,7 @@ def test_without_portaudio_the_error_says_how_to_get_it(
 
 async def test_without_pyaudio_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyaudio", None)
-    with pytest.raises(AudioDeviceError, match=r"pip install 'antiphon\[edge,audio\]'"):
+    with pytest.raises(AudioDeviceError, match=r"pip install 'antiphon\[audio\]'"):
         list_devices()
     with pytest.raises(AudioDeviceError, match="portaudio19-dev python3-dev gcc"):
         async with Speaker(24_000):

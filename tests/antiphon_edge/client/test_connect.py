@@ -23,6 +23,7 @@ from antiphon_edge.client import dialer
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.events import Reply
 from antiphon_edge.client.reconnect import NEVER, Reconnect
+from antiphon_edge.transport import channel
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC, StubOptions, stub_server
 from tests.support.time_travel import NET_S, Clock
@@ -119,6 +120,15 @@ async def test_nobody_at_the_address_is_said_at_once(monkeypatch: pytest.MonkeyP
     address = unused_address()
     with pytest.raises(UnavailableError, match=f"no worker answers at {address}"):
         async with asyncio.timeout(NET_S), connect(address, CODEC):
+            pass
+
+
+async def test_where_nobody_can_serve_on_this_machine_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channel, "find_spec", lambda name: None)
+    with pytest.raises(UnavailableError, match=r"\(pip install antiphon-cloud antiphon-number-clerk brings one\)$"):
+        async with asyncio.timeout(NET_S), connect(unused_address(), CODEC):
             pass
 
 

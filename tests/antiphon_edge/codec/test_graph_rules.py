@@ -20,16 +20,14 @@ from hypothesis import strategies as st
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from antiphon.codec_manifest import CodecGraph, CodecManifest
-from antiphon_cloud.checkpoint.directory import ModelDirectory
 from antiphon_edge.codec import graph_rules, operators
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.codec.graph_rules import check_graph
 from antiphon_edge.codec.onnx_file import GraphError, TensorType, read_graph
 from antiphon_edge.errors import CodecFilesError
-from tools import ROOT
+from antiphon_number_clerk import NUMBER_CLERK
 
 FLOAT = TensorProto.FLOAT
-PACKAGED = ROOT / "cloud/antiphon_cloud/models/number-clerk"
 
 
 def model(
@@ -226,7 +224,7 @@ def test_the_rules_find_the_shapes_that_onnx_finds(
 
 
 def test_the_packaged_codec_and_its_operators_are_known() -> None:
-    codec = Codec.load(ModelDirectory.open(PACKAGED).codec)
+    codec = Codec.load(NUMBER_CLERK / "codec")
     assert codec.decoder().step(codec.encoder().step(np.zeros(1920, np.float32))).shape == (1920,)
 
 

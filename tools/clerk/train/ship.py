@@ -1,6 +1,6 @@
 """Makes the package's model from a packed one: the language model in int8 and the exported codec, without floats.
 
-    python -m tools.clerk.train.ship $W/number-clerk cloud/antiphon_cloud/models/number-clerk
+    python -m tools.clerk.train.ship $W/number-clerk clerk/antiphon_number_clerk/number-clerk
 
 Matrices are quantized as by `--quantize int8` and stored in the published int8 layout: `NAME` int8 [outputs, inputs]
 and `NAME_scb` float32 [outputs], the largest magnitude of each row. Unlike in published files, embeddings are int8 too.

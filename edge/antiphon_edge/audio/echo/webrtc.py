@@ -18,6 +18,6 @@ def audio_processor() -> Any:
     except ImportError as error:
         raise AudioDeviceError(
             f"nothing takes the speaker's echo and noise out of the microphone ({error}): pip install "
-            "'antiphon[edge,audio]', or use headphones and --headphones --no-ns"
+            "'antiphon[audio]', or use headphones and --headphones --no-ns"
         ) from None
     return AudioProcessor

@@ -72,7 +72,7 @@ def without_webrtc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_webrtc")
 def test_without_the_package_the_error_says_how_to_get_it() -> None:
-    with pytest.raises(AudioDeviceError, match=r"pip install 'antiphon\[edge,audio\]', or use headphones"):
+    with pytest.raises(AudioDeviceError, match=r"pip install 'antiphon\[audio\]', or use headphones"):
         VoiceProcessor(RATE_HZ, FRAME)
 
 

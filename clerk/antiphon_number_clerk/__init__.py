@@ -1,4 +1,4 @@
-"""The model that the package brings: small enough to embed, trained to do one thing for real."""
+"""The number clerk: a model small enough to be installed, trained to do one thing for real."""
 
 from pathlib import Path
 

@@ -5,7 +5,7 @@ from antiphon.cli.start import start
 
 def main() -> None:
     """Entry point."""
-    start("antiphon-gateway", "antiphon_gateway.cli.commands", extra="gateway")
+    start("antiphon-gateway", "antiphon_gateway.cli.commands", distribution="antiphon-gateway")
 
 
 if __name__ == "__main__":

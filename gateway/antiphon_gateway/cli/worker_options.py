@@ -20,7 +20,7 @@ DEFAULT = ("localhost:50051",)
 API_KEY_VARIABLE = "ANTIPHON_WORKER_API_KEY"
 
 
-class Addresses(click.ParamType[tuple[str, ...]]):
+class Addresses(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """HOST:PORT[,HOST:PORT…], each checked before anything is started."""
 
     name = "addresses"
