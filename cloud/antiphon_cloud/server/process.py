@@ -21,12 +21,13 @@ from grpc_reflection.v1alpha import reflection
 from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
+from antiphon.serving.hangup import reloading
 from antiphon.serving.monitor import Monitor, loop_is_stuck
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
 from antiphon_cloud.server.access.api_keys import ApiKeys
-from antiphon_cloud.server.access.tls import TlsFiles, server_credentials
+from antiphon_cloud.server.access.tls import Certificates, TlsFiles, server_credentials
 from antiphon_cloud.server.health import HealthService
 from antiphon_cloud.server.interceptor import HEALTH_SERVICE, SERVICE_NAME, Gate
 from antiphon_cloud.server.service import DialogueService
@@ -78,6 +79,7 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         self.worker = Worker(config.allowance)
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
+        self.certificates = Certificates(config.tls) if config.tls else None
         self.metrics_address: str | None = None
         self._monitor: Monitor | None = None
         self._config = config
@@ -104,7 +106,7 @@ class Server:
             self.metrics_address = await asyncio.to_thread(self._monitor.start)
             logger.info("metrics on http://%s/metrics", self.metrics_address)
         host, _ = split_address(self._config.listen)
-        credentials = server_credentials(self._config.listen, self._config.tls, self._config.insecure)
+        credentials = server_credentials(self._config.listen, self.certificates, self._config.insecure)
         try:
             if credentials is None:
                 port = self._server.add_insecure_port(self._config.listen)
@@ -129,11 +131,11 @@ class Server:
             self._health.announce(health_pb2.HealthCheckResponse.SERVING)
 
     def reload(self) -> None:
-        """Reads again what the worker was started with and may have changed: the API keys."""
-        if self.keys:
-            self.keys.reload()
-        else:
-            logger.info("SIGHUP: there are no API keys to read again")
+        """Reads again what the worker was started with and may have changed: API keys and certificates."""
+        logger.info("reading again what may have changed")
+        for each in (self.keys, self.certificates):
+            if each is not None:
+                each.reload()
 
     async def drain(self) -> None:
         """Refuses new sessions, asks the live ones to move, and returns when the last has left or the time is up."""
@@ -182,7 +184,19 @@ async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], read
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)  # unheard, it would end the process
+    with reloading(server.reload):
+        await _live(server, config, load, ready, ended)
+
+
+async def _live(
+    server: Server,
+    config: ServerConfig,
+    load: Callable[[Metrics], ServedModel],
+    ready: Callable[[str], None],
+    ended: asyncio.Event,
+) -> None:
+    """The server's life: bound, loading, serving, draining, stopped."""
+    loop = asyncio.get_running_loop()
     address = await server.bind()
     loading, ending = _in_thread(partial(load, server.worker.metrics)), asyncio.create_task(ended.wait())
     try:
@@ -211,7 +225,6 @@ async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], read
         for number in SIGNALS:
             loop.remove_signal_handler(number)
         await server.stop()
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
+from antiphon.serving.hangup import reloading
 from antiphon.serving.monitor import Monitor, loop_is_stuck
 from antiphon_edge.client.reconnect import PASSING
 from antiphon_gateway.access.admission import Access
@@ -27,7 +28,7 @@ from antiphon_gateway.metrics import Metrics
 from antiphon_gateway.server.application import application
 from antiphon_gateway.server.config import GatewayConfig
 from antiphon_gateway.server.tcp_port import TcpPort
-from antiphon_gateway.server.tls import server_context
+from antiphon_gateway.server.tls import Certificate, port_certificate
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Server:
             config.static,
         )
         self._config = config
+        self._certificate: Certificate | None = None
         self._ready = False
         self._stack = AsyncExitStack()
 
@@ -73,7 +75,8 @@ class Server:
                 monitor = self._monitor(config.metrics_listen)
                 stack.push_async_callback(asyncio.to_thread, monitor.stop)
                 self.metrics_address = await asyncio.to_thread(monitor.start)
-            context = server_context(config.listen, config.tls, config.insecure)
+            self._certificate = port_certificate(config.listen, config.tls, config.insecure)
+            context = self._certificate.context if self._certificate else None
             runner = web.AppRunner(
                 application(gateway, config.doors.twilio), handle_signals=False, access_log=None, shutdown_timeout=0.5
             )
@@ -103,6 +106,13 @@ class Server:
             if listen is not None:
                 self.tcp_addresses[port.name] = await port.open(listen, self._config.insecure)
                 stack.push_async_callback(port.close)
+
+    def reload(self) -> None:
+        """Reads again what the gateway was started with and may have changed: API keys and the certificate."""
+        logger.info("reading again what may have changed")
+        self.gateway.access.reload()
+        if self._certificate is not None:
+            self._certificate.reload()
 
     async def find_workers(self) -> None:
         """Asks the workers what they serve until one of each kind has answered.
@@ -181,25 +191,31 @@ async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
     try:
-        async with Server(config) as server:
-            loop.add_signal_handler(signal.SIGHUP, server.gateway.access.reload)  # unheard, it would end the process
-            finding, ending = asyncio.create_task(server.find_workers()), asyncio.create_task(ended.wait())
-            try:
-                await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if not finding.done():
-                    return
-                finding.result()
-                gc.collect()
-                gc.freeze()  # what was loaded stays: to look through it for garbage would hold up every call
-                ready(server.address)
-                await ending
-                ended.clear()  # a second signal does not wait for the callers
-                draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())
-                await asyncio.wait({draining, ending}, return_when=asyncio.FIRST_COMPLETED)
-                draining.cancel()
-            finally:
-                finding.cancel()
-                ending.cancel()
+        server = Server(config)
+        with reloading(server.reload):
+            async with server:
+                await _live(server, ready, ended)
     finally:
-        for number in (*SIGNALS, signal.SIGHUP):
+        for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def _live(server: Server, ready: Callable[[str], None], ended: asyncio.Event) -> None:
+    """The life of a server whose ports are open: looking for workers, serving, draining."""
+    finding, ending = asyncio.create_task(server.find_workers()), asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if not finding.done():
+            return
+        finding.result()
+        gc.collect()
+        gc.freeze()  # what was loaded stays: to look through it for garbage would hold up every call
+        ready(server.address)
+        await ending
+        ended.clear()  # a second signal does not wait for the callers
+        draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())
+        await asyncio.wait({draining, ending}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+    finally:
+        finding.cancel()
+        ending.cancel()

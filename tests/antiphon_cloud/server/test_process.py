@@ -13,9 +13,11 @@ import pytest
 from antiphon.errors import AntiphonError, UnavailableError
 from antiphon.serving.key_file import make_key
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.access.tls import TlsFiles
 from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
 from antiphon_edge import connect
+from tests.support.certificates import issue
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC
 
@@ -39,8 +41,8 @@ async def test_sigterm_ends_a_worker_that_is_still_loading() -> None:
     release.set()
 
 
-async def test_sighup_reads_the_api_keys_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+async def after_sighup(config: ServerConfig) -> None:
+    """Sends SIGHUP to a worker that is loading its model, and lets that fail."""
     loading, release = threading.Event(), threading.Event()
 
     def load(metrics: Metrics) -> ServedModel:
@@ -48,35 +50,30 @@ async def test_sighup_reads_the_api_keys_again(tmp_path: Path, caplog: pytest.Lo
         release.wait()
         raise AntiphonError("no model after all")
 
-    make_key(tmp_path / "keys.toml", "kitchen")
-    config = ServerConfig(listen="127.0.0.1:0", api_keys=tmp_path / "keys.toml")
     server = asyncio.create_task(run(config, load, lambda ready: pytest.fail("never ready")))
     await asyncio.to_thread(loading.wait, 10)
     os.kill(os.getpid(), signal.SIGHUP)
     release.set()
     with pytest.raises(AntiphonError, match="no model after all"):
         await asyncio.wait_for(server, 10)
-    assert "read 1 API keys" in caplog.text
 
 
-async def test_sighup_without_api_keys_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_sighup_reads_the_api_keys_and_the_certificate_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
-    loading, release = threading.Event(), threading.Event()
+    make_key(tmp_path / "keys.toml", "kitchen")
+    files = issue(tmp_path)
+    tls = TlsFiles(files.certificate, files.key)
+    await after_sighup(ServerConfig(listen="localhost:0", api_keys=tmp_path / "keys.toml", tls=tls))
+    assert "read 1 API keys" in caplog.text
+    assert f"serving the certificate in {files.certificate}" in caplog.text
 
-    def load(metrics: Metrics) -> ServedModel:
-        loading.set()
-        release.wait()
-        raise AntiphonError("no model after all")
 
-    server = asyncio.create_task(
-        run(ServerConfig(listen="127.0.0.1:0"), load, lambda ready: pytest.fail("never ready"))
-    )
-    await asyncio.to_thread(loading.wait, 10)
-    os.kill(os.getpid(), signal.SIGHUP)
-    release.set()
-    with pytest.raises(AntiphonError, match="no model after all"):
-        await asyncio.wait_for(server, 10)
-    assert "no API keys to read again" in caplog.text
+async def test_sighup_ends_no_worker_that_has_nothing_to_read_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    await after_sighup(ServerConfig(listen="127.0.0.1:0"))
+    assert "reading again what may have changed" in caplog.text
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:

@@ -95,6 +95,30 @@ async def test_tls_is_spoken_to_clients(clerk: Worker, tmp_path: Path) -> None:
             assert answer.status == 200
 
 
+async def test_a_new_certificate_is_served_after_a_reload_and_a_bad_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = issue(tmp_path)
+    tls = TlsFiles(files.certificate, files.key)
+
+    async def greets(server: Server, authority: Path) -> int:
+        trusting = ssl.create_default_context(cafile=str(authority))
+        async with aiohttp.ClientSession() as http, http.get(f"https://{server.address}/", ssl=trusting) as answer:
+            return answer.status
+
+    async with Server(GatewayConfig(Workers(), listen="localhost:0", tls=tls)) as server:
+        assert await greets(server, files.ca)
+        renewed = issue(tmp_path / "renewed", by="a new authority")
+        for file in (files.key, files.certificate):
+            (tmp_path / "renewed" / file.name).replace(file)
+        server.reload()
+        assert await greets(server, renewed.ca)
+        files.certificate.write_text("half a file")
+        server.reload()
+        assert await greets(server, renewed.ca)
+    assert "the old one stays" in caplog.text
+
+
 async def test_plaintext_for_other_machines_must_be_asked_for() -> None:
     with pytest.raises(ExposedError, match="--tls-cert and --tls-key, or --insecure"):
         async with Server(GatewayConfig(Workers(), listen="0.0.0.0:0")):
@@ -145,8 +169,10 @@ def test_the_command_serves_until_sigterm(clerk: Worker, tmp_path: Path) -> None
         assert it.stdout is not None
         assert it.stderr is not None
         address = it.stdout.readline().removeprefix("listening on ").strip()
+        it.send_signal(signal.SIGHUP)
         assert fetch(address, "/v1/health")[0] == 200
         it.send_signal(signal.SIGTERM)
+        it.send_signal(signal.SIGHUP)
         assert it.wait(NET_S) == 0
         assert it.stderr.read() == ""
 
