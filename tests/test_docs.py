@@ -14,10 +14,11 @@ import pytest
 import soundfile
 import yaml
 
+from antiphon.cli import settings_option
+from antiphon.cli.settings_file import Settings
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
 from antiphon_edge.cli.settings_option import defaults
-from antiphon_edge.settings.file import Settings
 from antiphon_gateway.cli.commands import commands as gateway
 from tests.support.commands import worker
 from tools import ROOT
@@ -118,6 +119,13 @@ SETTINGS = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/talk.md").read_text(),
 def test_settings_are_those_of_the_command_line(text: str) -> None:
     given = defaults(Settings(Path("talk.md"), text, tomllib.loads(text)), edge)
     assert any(given.values())
+
+
+def test_a_workers_settings_are_those_of_its_command_line() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/operate.md").read_text(), re.DOTALL)
+    (text,) = (block for block in blocks if "[serve]" in block)
+    given = settings_option.defaults(Settings(Path("operate.md"), text, tomllib.loads(text)), cloud)
+    assert given["serve"]["slots"] == 8
 
 
 def test_the_pages_show_commands() -> None:

@@ -21,8 +21,8 @@ from grpc_reflection.v1alpha import reflection
 from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
-from antiphon.serving.hangup import reloading
 from antiphon.serving.monitor import Monitor, loop_is_stuck
+from antiphon.serving.reload import Reread, reloading, settle
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
@@ -72,11 +72,16 @@ class ServerConfig:
 class Server:
     """A gRPC server around one worker. The port answers from `bind` on: UNAVAILABLE until a model is served.
 
+    Args:
+        config: where it listens, and how it ends.
+        reread: what a reload brings; None where no file settles anything.
+
     Raises:
         KeyFileError: the file of API keys cannot be used.
     """
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, reread: Reread[Allowance] | None = None) -> None:
+        self._reread = reread
         self.worker = Worker(config.allowance)
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
         self.certificates = Certificates(config.tls) if config.tls else None
@@ -131,7 +136,13 @@ class Server:
             self._health.announce(health_pb2.HealthCheckResponse.SERVING)
 
     def reload(self) -> None:
-        """Reads again what the worker was started with and may have changed: API keys and certificates."""
+        """Reads again what may have changed: the settings, API keys and certificates."""
+        if (settled := settle(self._reread)) is not None:
+            self.worker.allowance = self._gate.allowance = settled.limits
+            if self.keys is not None:
+                self.keys.default = settled.limits
+        if (served := self.worker.serving) is not None:
+            served.engine.set_log_level(logging.getLogger().level)
         logger.info("reading again what may have changed")
         for each in (self.keys, self.certificates):
             if each is not None:
@@ -167,7 +178,12 @@ class Server:
         return Monitor(listen, self.worker.metrics.registry, checks)
 
 
-async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], ready: Callable[[str], None]) -> None:
+async def run(
+    config: ServerConfig,
+    load: Callable[[Metrics], ServedModel],
+    ready: Callable[[str], None],
+    reread: Reread[Allowance] | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
@@ -175,11 +191,12 @@ async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], read
         load: builds the served model, which counts in these metrics; runs in a thread, while the port already answers
             UNAVAILABLE.
         ready: called with `HOST:PORT` once sessions are admitted.
+        reread: what SIGHUP brings; None where no file settles anything.
 
     Raises:
         AntiphonError: the port cannot be bound, or the model cannot be loaded.
     """
-    server = Server(config)
+    server = Server(config, reread)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:

@@ -19,6 +19,19 @@ MINUTE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may have.
+
+    Args:
+        calls: at once; None for as many as there are.
+        requests_per_minute: those of a minute may come at once.
+    """
+
+    calls: int | None = None
+    requests_per_minute: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Who may come in.
 
@@ -26,15 +39,13 @@ class Rules:
         api_keys: file of the keys that are let in; None lets everyone in.
         origins: of pages that may connect, such as `https://example.org`, beside those that the gateway serves itself;
             `*` for any.
-        calls: of one client at once; None for as many as there are.
-        requests_per_minute: of one client; those of a minute may come at once.
+        limits: of one client.
         token_secret: signs tokens; None for one of this process.
     """
 
     api_keys: Path | None = None
     origins: tuple[str, ...] = ()
-    calls: int | None = None
-    requests_per_minute: float = 600.0
+    limits: Limits = Limits()
     token_secret: bytes | None = None
 
 
@@ -57,6 +68,8 @@ class Access:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = rules or Rules()
+        self.limits = self._rules.limits
+        """Of one client; others count at once, and for API keys from the next `reload` on."""
         self._clock = clock
         self.tokens = Tokens(wall, self._rules.token_secret)
         self._requests = Buckets()
@@ -83,7 +96,7 @@ class Access:
         if key is not None and key.startswith(PREFIX):
             return self.tokens.redeem(key)
         if self._keys is None:
-            return Visitor(f"the address {remote}", self._rules.calls)
+            return Visitor(f"the address {remote}", self.limits.calls)
         return self._keys.client(key)
 
     def reload(self) -> None:
@@ -92,12 +105,12 @@ class Access:
             self._keys.reload()
 
     def _visitor(self, name: str, entry: KeyEntry, alone: bool) -> Visitor:
-        return Visitor(f"the API key {name}", self._rules.calls if entry.sessions is None else entry.sessions)
+        return Visitor(f"the API key {name}", self.limits.calls if entry.sessions is None else entry.sessions)
 
     def _check_rate(self, client: str) -> None:
-        interval_s = MINUTE_S / self._rules.requests_per_minute
+        interval_s = MINUTE_S / self.limits.requests_per_minute
         if over_s := self._requests.take(client, interval_s, MINUTE_S, self._clock()):
-            most = f"{self._rules.requests_per_minute:g} requests a minute"
+            most = f"{self.limits.requests_per_minute:g} requests a minute"
             raise NoFreeSlotError(f"{client} makes more than {most}: wait {over_s:.1f} s", over_s)
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:

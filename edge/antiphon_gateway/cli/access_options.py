@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from antiphon.cli.command_line import Number, option
 
+if TYPE_CHECKING:
+    from antiphon_gateway.access.admission import Limits
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+LIMITS = ("client_calls", "client_requests_per_minute")  # parameters that `Limits` holds
 
 _options = (
     option(
@@ -56,8 +61,6 @@ def access_options(command: F) -> F:
         *args: Any,
         api_keys: Path | None,
         origins: tuple[str, ...],
-        client_calls: int | None,
-        client_requests_per_minute: float,
         token_secret_file: Path | None,
         **kwargs: Any,
     ) -> Any:
@@ -65,10 +68,18 @@ def access_options(command: F) -> F:
         from antiphon_gateway.access.tokens import read_secret
 
         secret = read_secret(token_secret_file) if token_secret_file else None
-        access = Rules(api_keys, origins, client_calls, client_requests_per_minute, secret)
+        limits = limits_of({name: kwargs.pop(name) for name in LIMITS})
+        access = Rules(api_keys, origins, limits, secret)
         return command(*args, access=access, **kwargs)
 
     decorated: Any = with_access
     for each in reversed(_options):
         decorated = each(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def limits_of(values: Mapping[str, Any]) -> Limits:
+    """What a client may have, by the values of the parameters `LIMITS`."""
+    from antiphon_gateway.access.admission import Limits
+
+    return Limits(*(values[name] for name in LIMITS))

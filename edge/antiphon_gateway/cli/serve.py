@@ -10,12 +10,13 @@ import click
 import uvloop
 
 from antiphon.cli.command_line import THREADS, Address, Number, option
-from antiphon_gateway.cli.access_options import access_options
+from antiphon.cli.settings_option import Reread
+from antiphon_gateway.cli.access_options import LIMITS, access_options, limits_of
 from antiphon_gateway.cli.door_options import door_options
 from antiphon_gateway.cli.worker_options import worker_options
 
 if TYPE_CHECKING:
-    from antiphon_gateway.access.admission import Rules
+    from antiphon_gateway.access.admission import Limits, Rules
     from antiphon_gateway.server.config import Doors, Workers
 
 MAX_SECONDS = 86_400
@@ -70,6 +71,7 @@ def serve_command(
     threads: int | None,
 ) -> None:
     """Serve clients until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
+    from antiphon.serving.reload import Settled
     from antiphon_gateway.server.config import GatewayConfig
     from antiphon_gateway.server.process import run
     from antiphon_gateway.server.tls import TlsFiles
@@ -89,4 +91,13 @@ def serve_command(
         access=access,
         codec_threads=threads or os.cpu_count() or 1,
     )
-    uvloop.run(run(config, lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
+    again = Reread(click.get_current_context(), ("log_level", *LIMITS))
+
+    def reread() -> Settled[Limits]:
+        values = again()
+        return Settled(values["log_level"], limits_of(values))
+
+    def ready(address: str) -> None:
+        print(f"listening on {address}", flush=True)  # noqa: T201
+
+    uvloop.run(run(config, ready, reread))

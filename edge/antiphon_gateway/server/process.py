@@ -14,10 +14,10 @@ from aiohttp import web
 
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
-from antiphon.serving.hangup import reloading
 from antiphon.serving.monitor import Monitor, loop_is_stuck
+from antiphon.serving.reload import Reread, reloading, settle
 from antiphon_edge.client.reconnect import PASSING
-from antiphon_gateway.access.admission import Access
+from antiphon_gateway.access.admission import Access, Limits
 from antiphon_gateway.calls.capacity import Capacity
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.fleet import Fleet
@@ -44,7 +44,8 @@ class Server:
         ...
     """
 
-    def __init__(self, config: GatewayConfig) -> None:
+    def __init__(self, config: GatewayConfig, reread: Reread[Limits] | None = None) -> None:
+        self._reread = reread
         self.address = ""
         """HOST:PORT as bound (port 0 picks one)."""
         self.metrics_address: str | None = None
@@ -108,7 +109,9 @@ class Server:
                 stack.push_async_callback(port.close)
 
     def reload(self) -> None:
-        """Reads again what the gateway was started with and may have changed: API keys and the certificate."""
+        """Reads again what may have changed: the settings, API keys and the certificate."""
+        if (settled := settle(self._reread)) is not None:
+            self.gateway.access.limits = settled.limits
         logger.info("reading again what may have changed")
         self.gateway.access.reload()
         if self._certificate is not None:
@@ -176,12 +179,13 @@ class Server:
         return Monitor(listen, gateway.metrics.registry, checks)
 
 
-async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
+async def run(config: GatewayConfig, ready: Callable[[str], None], reread: Reread[Limits] | None = None) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
         config: where the workers are, where to listen, and how to end.
         ready: called with `HOST:PORT` once callers are let in.
+        reread: what SIGHUP brings; None where no file settles anything.
 
     Raises:
         AntiphonError: the port cannot be bound, or a worker's answer cannot be used.
@@ -191,7 +195,7 @@ async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
     try:
-        server = Server(config)
+        server = Server(config, reread)
         with reloading(server.reload):
             async with server:
                 await _live(server, ready, ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -12,10 +13,12 @@ import pytest
 
 from antiphon.errors import AntiphonError, UnavailableError
 from antiphon.serving.key_file import make_key
+from antiphon.serving.reload import Settled
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.tls import TlsFiles
-from antiphon_cloud.server.process import ServerConfig, run
+from antiphon_cloud.server.process import Server, ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
+from antiphon_cloud.sessions.clients import Allowance
 from antiphon_edge import connect
 from tests.support.certificates import issue
 from tests.support.ports import unused_address
@@ -74,6 +77,30 @@ async def test_sighup_ends_no_worker_that_has_nothing_to_read_again(caplog: pyte
     caplog.set_level("INFO")
     await after_sighup(ServerConfig(listen="127.0.0.1:0"))
     assert "reading again what may have changed" in caplog.text
+
+
+async def test_a_reload_brings_new_limits_and_a_log_level_and_a_bad_file_neither(tmp_path: Path) -> None:
+    make_key(tmp_path / "keys.toml", "kitchen")
+    root = logging.getLogger()
+    before, answers = root.level, [Settled("error", Allowance(sessions=2)), AntiphonError("no such setting")]
+
+    def reread() -> Settled[Allowance]:
+        answer = answers.pop(0)
+        if isinstance(answer, AntiphonError):
+            raise answer
+        return answer
+
+    server = Server(ServerConfig(api_keys=tmp_path / "keys.toml"), reread)
+    try:
+        for _ in range(2):
+            server.reload()
+            assert server.worker.allowance == Allowance(sessions=2)
+            assert server.keys is not None
+            assert server.keys.default == Allowance(sessions=2)
+            assert root.level == logging.ERROR
+    finally:
+        root.setLevel(before)
+        await server.stop()
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:

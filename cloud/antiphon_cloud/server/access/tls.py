@@ -79,7 +79,7 @@ class Certificates:
         try:
             stamp = self.files.stamp()
         except OSError:
-            stamp = self._stamp  # being replaced
+            return None  # being replaced
         if stamp == self._stamp and not self._reloading:
             return None
         self._stamp, self._reloading = stamp, False  # logged once, even on failure

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.serving.hangup import reloading
+from antiphon.serving.reload import reloading
 from tests.support.commands import environment
 
 
