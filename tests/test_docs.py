@@ -106,8 +106,12 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str) -> None:
-    program, name, *words = shlex.split(line.partition(" > ")[0], comments=True)
-    command = {"antiphon-edge": edge, "antiphon-cloud": cloud, "antiphon-gateway": gateway}[program].commands[name]
+    program, *words = shlex.split(line.partition(" > ")[0], comments=True)
+    commands = {"antiphon-edge": edge, "antiphon-cloud": cloud, "antiphon-gateway": gateway}[program]
+    while words[0].startswith("--"):  # of the group, each with a value
+        assert words[0] in {flag for parameter in commands.params for flag in parameter.opts}
+        del words[:2]
+    command = commands.commands[words.pop(0)]
     known = {flag for parameter in command.params for flag in parameter.opts}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
 

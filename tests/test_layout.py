@@ -14,7 +14,9 @@ OF_BOTH_EXTRAS = {
     "command_line.py": {"click"},
     "settings_option.py": {"click"},
     "cache_folder.py": {"platformdirs"},
+    "durations.py": {"click"},
     "key_file.py": {"msgspec"},
+    "key_edit.py": {"msgspec"},
     "monitor.py": {"prometheus_client"},
 }
 CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}

@@ -11,7 +11,9 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ import msgspec
 from antiphon.errors import UnauthenticatedError
 from antiphon.serving.key_file import KeyFileError
 from antiphon_gateway.access.visitor import Visitor
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "ek_"
 LONGEST_S = 60.0
@@ -94,9 +98,11 @@ def read_secret(path: Path) -> bytes:
         KeyFileError: it cannot be read, or holds too little.
     """
     try:
-        secret = path.read_bytes()
+        secret, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
+    if mode & stat.S_IROTH:
+        logger.warning("%s: everybody may read it, and so make tokens: chmod 600 it", path)
     if len(secret) < SECRET_BYTES:
         raise KeyFileError(
             f"{path}: holds {len(secret)} bytes, a secret has {SECRET_BYTES} or more: head -c 32 /dev/urandom"

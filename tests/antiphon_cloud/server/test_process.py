@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import AntiphonError, UnavailableError
-from antiphon.serving.key_file import make_key
+from antiphon.serving.key_edit import make_key
 from antiphon.serving.reload import Settled
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.tls import TlsFiles

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import NoFreeSlotError, PermissionDeniedError, UnauthenticatedError
-from antiphon.serving.key_file import KeyFileError, make_key
+from antiphon.serving.key_edit import make_key
+from antiphon.serving.key_file import KeyFileError
 from antiphon_gateway.access.admission import Access, Limits, Rules
 from antiphon_gateway.access.tokens import LONGEST_S, read_secret
 from antiphon_gateway.access.visitor import Visitor
