@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from antiphon.cli.command_line import Address, Number, option
+from antiphon.cli.durations import Duration
 
 if TYPE_CHECKING:
     from antiphon_cloud.sessions.clients import Allowance
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-LIMITS = ("client_sessions", "client_opens_per_minute", "client_calls_per_second")  # parameters that `Allowance` holds
+LIMITS = ("client_sessions", "client_opens_per_minute", "client_calls_per_second", "max_session_s")
+"""Parameters that `Allowance` holds."""
 _pem = click.Path(path_type=Path)
 _options = (
     option("--tls-cert", type=_pem, help="Certificate chain to show (PEM); read again when the file changes."),
@@ -47,6 +49,14 @@ _options = (
         default=100.0,
         help="Calls of one kind (conversations; queries; health checks) that one client may make in a second; those of "
         "two seconds at once.",
+    ),
+    option(
+        "--max-session",
+        "max_session_s",
+        type=Duration(),
+        metavar="DURATION",
+        help="How long a session may last, such as 8h: it is told when it opens, and goes on nowhere. Any time where "
+        "absent.",
     ),
     option(
         "--metrics-listen",
@@ -97,4 +107,5 @@ def allowance_of(values: Mapping[str, Any]) -> Allowance:
     """What a client may have, by the values of the parameters `LIMITS`."""
     from antiphon_cloud.sessions.clients import Allowance
 
-    return Allowance(*(values[name] for name in LIMITS))
+    *rates, longest_s = (values[name] for name in LIMITS)
+    return Allowance(*rates, longest_s=longest_s)

@@ -59,7 +59,7 @@ def make_key_command(
 @click.command("list-keys")
 @keys_option
 def list_keys_command(path: Path) -> None:
-    """List the names in a file of keys, with the beginnings of their keys' hashes, what they may have, and until when."""
+    """List the names in a file of keys: beginnings of their keys' hashes, what they may have, and until when."""
     from antiphon.serving.key_edit import HASH_SHOWN
     from antiphon.serving.key_file import read_key_file
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import uvloop
 
-from antiphon.cli.command_line import Address, Number, option
+from antiphon import logs
+from antiphon.cli.command_line import Address, Number, name_option, option
 from antiphon.cli.settings_option import Reread
 from antiphon_cloud.cli.exposure_options import LIMITS, allowance_of, exposure_options
 from antiphon_cloud.cli.options import (
@@ -37,6 +38,7 @@ MAX_SECONDS = 86_400
     metavar="HOST:PORT",
     help="Address to listen on; port 0 picks one.",
 )
+@name_option
 @option("--slots", type=click.IntRange(1, 1024), default=4, help="Sessions at once.")
 @option(
     "--kv-promise",
@@ -119,6 +121,7 @@ MAX_SECONDS = 86_400
 def serve_command(
     model: Path,
     listen: str,
+    name: str,
     slots: int,
     kv_promise_s: float | None,
     codec_folder: Path | None,
@@ -149,7 +152,8 @@ def serve_command(
     from antiphon_cloud.serving.config import ServingConfig
     from antiphon_cloud.serving.load import load
 
-    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, name=name, **exposure)
+    logs.set_name(name)
     serving = ServingConfig(
         model=model,
         codec=codec_folder,

@@ -79,7 +79,7 @@ class StepperProcess:
         weakref.finalize(self, _end, self._process, self.socket)
         try:
             self.facts = self._load(
-                Load(loader, dict(arguments), logging.getLogger().getEffectiveLevel(), logs.configured())
+                Load(loader, dict(arguments), logging.getLogger().getEffectiveLevel(), logs.configured(), logs.name())
             )
             """What the loader found."""
         except AntiphonError:

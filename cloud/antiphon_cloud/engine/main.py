@@ -38,6 +38,7 @@ def main() -> None:
     (load,) = first
     assert isinstance(load, Load), "it comes first"
     logs.configure(load.log_level, load.log_format)
+    logs.set_name(load.log_name)
     module, _, function = load.loader.partition(":")
     try:
         runner, facts = getattr(importlib.import_module(module), function)(load.arguments)

@@ -61,6 +61,7 @@ class Load(msgspec.Struct, array_like=True, tag=0):
     arguments: dict[str, Any]
     log_level: int
     log_format: Format = "text"
+    log_name: str = ""
 
 
 class Adapter(msgspec.Struct, array_like=True):

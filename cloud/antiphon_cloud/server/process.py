@@ -67,6 +67,7 @@ class ServerConfig:
     api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
     allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
+    name: str = ""  # of the worker, in its metrics and GetModel
 
 
 class Server:
@@ -82,7 +83,7 @@ class Server:
 
     def __init__(self, config: ServerConfig, reread: Reread[Allowance] | None = None) -> None:
         self._reread = reread
-        self.worker = Worker(config.allowance)
+        self.worker = Worker(config.allowance, config.name)
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
         self.certificates = Certificates(config.tls) if config.tls else None
         self.metrics_address: str | None = None

@@ -139,7 +139,7 @@ def _tell_systemd(systemd: Systemd, event: events.Event) -> None:
     match event:
         case events.Listening():
             systemd.ready("in conversation")
-        case events.Reconnecting() | events.Device() | events.Resumed() | events.Muted():
+        case events.Reconnecting() | events.Device() | events.Resumed() | events.Ending() | events.Muted():
             systemd.status(line(event) or "")
 
 

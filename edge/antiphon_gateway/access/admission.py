@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from antiphon.errors import NoFreeSlotError, PermissionDeniedError, UnauthenticatedError
+from antiphon.errors import NoFreeSlotError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from antiphon.serving.key_file import KeyEntry, KeyFile
 from antiphon.serving.rates import Buckets
 from antiphon_gateway.access.tokens import PREFIX, Tokens
@@ -25,10 +27,12 @@ class Limits:
     Args:
         calls: at once; None for as many as there are.
         requests_per_minute: those of a minute may come at once.
+        longest_s: of a call; None without a limit.
     """
 
     calls: int | None = None
     requests_per_minute: float = 600.0
+    longest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,12 @@ class Access:
         self._rules = rules or Rules()
         self.limits = self._rules.limits
         """Of one client; others count at once, and for API keys from the next `reload` on."""
-        self._clock = clock
+        self._clock, self._wall = clock, wall
         self.tokens = Tokens(wall, self._rules.token_secret)
         self._requests = Buckets()
         self._keys: KeyFile[Visitor] | None = None
         if self._rules.api_keys:
-            self._keys = KeyFile(self._rules.api_keys, self._visitor, "gateway", "as `Authorization: Bearer KEY`")
+            self._keys = KeyFile(self._rules.api_keys, self._visitor, "gateway", "as `Authorization: Bearer KEY`", wall)
 
     def admit(self, remote: str, headers: Mapping[str, str], keys: Iterable[str | None] = ()) -> Visitor:
         """The visitor who makes a request.
@@ -99,13 +103,38 @@ class Access:
             return Visitor(f"the address {remote}", self.limits.calls)
         return self._keys.client(key)
 
+    @asynccontextmanager
+    async def lifetime(self, visitor: Visitor) -> AsyncIterator[None]:
+        """Bounds the block by how long a visitor's call may last.
+
+        Raises:
+            PreconditionError: it has lasted as long as one may.
+            UnauthenticatedError: the visitor's key or token has expired.
+        """
+        longest_s = self.limits.longest_s
+        left_s = None if visitor.expires_s is None else max(0.0, visitor.expires_s - self._wall())
+        expires_first = left_s is not None and (longest_s is None or left_s < longest_s)
+        limit = asyncio.timeout(left_s if expires_first else longest_s)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if expires_first:
+                raise UnauthenticatedError(f"{visitor.name} has expired, and its call with it: call again") from None
+            raise PreconditionError(
+                f"this call has lasted {longest_s:g} s, as long as one may here: call again"
+            ) from None
+
     def reload(self) -> None:
         """Reads the file of keys again."""
         if self._keys is not None:
             self._keys.reload()
 
     def _visitor(self, name: str, entry: KeyEntry, alone: bool) -> Visitor:
-        return Visitor(f"the API key {name}", self.limits.calls if entry.sessions is None else entry.sessions)
+        calls = self.limits.calls if entry.sessions is None else entry.sessions
+        return Visitor(f"the API key {name}", calls, expires_s=entry.expires_s)
 
     def _check_rate(self, client: str) -> None:
         interval_s = MINUTE_S / self.limits.requests_per_minute

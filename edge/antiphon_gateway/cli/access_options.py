@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from antiphon.cli.command_line import Number, option
+from antiphon.cli.durations import Duration
 
 if TYPE_CHECKING:
     from antiphon_gateway.access.admission import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-LIMITS = ("client_calls", "client_requests_per_minute")  # parameters that `Limits` holds
+LIMITS = ("client_calls", "client_requests_per_minute", "max_session_s")  # parameters that `Limits` holds
 
 _options = (
     option(
@@ -43,6 +44,13 @@ _options = (
         type=Number(0, min_open=True),
         default=600.0,
         help="Requests that one address may make in a minute.",
+    ),
+    option(
+        "--max-session",
+        "max_session_s",
+        type=Duration(),
+        metavar="DURATION",
+        help="How long a call may last, such as 8h; for ever where absent.",
     ),
     option(
         "--token-secret-file",

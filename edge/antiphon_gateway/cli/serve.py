@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 
-from antiphon.cli.command_line import THREADS, Address, Number, option
+from antiphon import logs
+from antiphon.cli.command_line import THREADS, Address, Number, name_option, option
 from antiphon.cli.settings_option import Reread
 from antiphon_gateway.cli.access_options import LIMITS, access_options, limits_of
 from antiphon_gateway.cli.door_options import door_options
@@ -31,6 +32,7 @@ MAX_SECONDS = 86_400
     metavar="HOST:PORT",
     help="Address to listen on for clients; port 0 picks one.",
 )
+@name_option
 @option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain to show to clients (PEM).")
 @option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is.")
@@ -60,6 +62,7 @@ def serve_command(
     workers: Workers,
     access: Rules,
     listen: str,
+    name: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
@@ -90,6 +93,7 @@ def serve_command(
         calls=calls,
         access=access,
         codec_threads=threads or os.cpu_count() or 1,
+        name=name,
     )
     again = Reread(click.get_current_context(), ("log_level", *LIMITS))
 
@@ -100,4 +104,5 @@ def serve_command(
     def ready(address: str) -> None:
         print(f"listening on {address}", flush=True)  # noqa: T201
 
+    logs.set_name(name)
     uvloop.run(run(config, ready, reread))

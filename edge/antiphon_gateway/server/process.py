@@ -55,7 +55,7 @@ class Server:
             CodecThreads(config.codec_threads),
             Capacity(config.calls),
             Access(config.access),
-            Metrics(),
+            Metrics(config.name),
             config.static,
         )
         self._config = config

@@ -32,5 +32,6 @@ class ApiKeys(KeyFile[Client]):
             default.opens_per_minute if entry.opens_per_minute is None else entry.opens_per_minute,
             default.calls_per_second,
             leaves_last_slot=sessions is None and not alone,
+            longest_s=default.longest_s,
         )
-        return Client(f"the API key {name}", allowance, proven=True)
+        return Client(f"the API key {name}", allowance, proven=True, expires_s=entry.expires_s)
