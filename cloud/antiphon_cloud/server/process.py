@@ -23,6 +23,7 @@ from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
 from antiphon.serving.monitor import Monitor, loop_is_stuck
 from antiphon.serving.reload import Reread, reloading, settle
+from antiphon.serving.systemd import Systemd
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
@@ -76,13 +77,17 @@ class Server:
     Args:
         config: where it listens, and how it ends.
         reread: what a reload brings; None where no file settles anything.
+        manager: that is told of what becomes of it.
 
     Raises:
         KeyFileError: the file of API keys cannot be used.
     """
 
-    def __init__(self, config: ServerConfig, reread: Reread[Allowance] | None = None) -> None:
+    def __init__(
+        self, config: ServerConfig, reread: Reread[Allowance] | None = None, manager: Systemd | None = None
+    ) -> None:
         self._reread = reread
+        self.manager = manager or Systemd({})
         self.worker = Worker(config.allowance, config.name)
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
         self.certificates = Certificates(config.tls) if config.tls else None
@@ -138,19 +143,21 @@ class Server:
 
     def reload(self) -> None:
         """Reads again what may have changed: the settings, API keys and certificates."""
-        if (settled := settle(self._reread)) is not None:
-            self.worker.allowance = self._gate.allowance = settled.limits
-            if self.keys is not None:
-                self.keys.default = settled.limits
-        if (served := self.worker.serving) is not None:
-            served.engine.set_log_level(logging.getLogger().level)
-        logger.info("reading again what may have changed")
-        for each in (self.keys, self.certificates):
-            if each is not None:
-                each.reload()
+        with self.manager.reloading():
+            if (settled := settle(self._reread)) is not None:
+                self.worker.allowance = self._gate.allowance = settled.limits
+                if self.keys is not None:
+                    self.keys.default = settled.limits
+            if (served := self.worker.serving) is not None:
+                served.engine.set_log_level(logging.getLogger().level)
+            logger.info("reading again what may have changed")
+            for each in (self.keys, self.certificates):
+                if each is not None:
+                    each.reload()
 
     async def drain(self) -> None:
         """Refuses new sessions, asks the live ones to move, and returns when the last has left or the time is up."""
+        self.manager.stopping("draining")
         self.worker.drain()
         self._health.announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._service.drain(self._config.drain_s)
@@ -197,13 +204,14 @@ async def run(
     Raises:
         AntiphonError: the port cannot be bound, or the model cannot be loaded.
     """
-    server = Server(config, reread)
+    server = Server(config, reread, Systemd())
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
     with reloading(server.reload):
-        await _live(server, config, load, ready, ended)
+        async with server.manager.watched(server.worker.not_alive):
+            await _live(server, config, load, ready, ended)
 
 
 async def _live(
@@ -227,6 +235,7 @@ async def _live(
             gc.collect()
             gc.freeze()
             ready(address)
+            server.manager.ready(f"serving at {address}")
             failing = asyncio.create_task(served.engine.failed())
             await asyncio.wait({ending, failing}, return_when=asyncio.FIRST_COMPLETED)
             if failing.done():

@@ -18,13 +18,13 @@ import click
 
 from antiphon.errors import AntiphonError
 from antiphon.plain_text import plain_line
+from antiphon.serving.systemd import Systemd
 from antiphon_edge.cli.view_options import ViewOptions
 from antiphon_edge.view import events
 from antiphon_edge.view.controls import Lines, controls
 from antiphon_edge.view.hooks import Hooks
 from antiphon_edge.view.mute import Mute
 from antiphon_edge.view.plain_lines import line
-from antiphon_edge.view.systemd import Systemd
 from antiphon_edge.view.watcher import Watcher
 
 Show = Callable[[events.Event, float], None]

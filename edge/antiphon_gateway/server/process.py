@@ -16,6 +16,7 @@ from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
 from antiphon.serving.monitor import Monitor, loop_is_stuck
 from antiphon.serving.reload import Reread, reloading, settle
+from antiphon.serving.systemd import Systemd
 from antiphon_edge.client.reconnect import PASSING
 from antiphon_gateway.access.admission import Access, Limits
 from antiphon_gateway.calls.capacity import Capacity
@@ -44,8 +45,11 @@ class Server:
         ...
     """
 
-    def __init__(self, config: GatewayConfig, reread: Reread[Limits] | None = None) -> None:
+    def __init__(
+        self, config: GatewayConfig, reread: Reread[Limits] | None = None, manager: Systemd | None = None
+    ) -> None:
         self._reread = reread
+        self.manager = manager or Systemd({})
         self.address = ""
         """HOST:PORT as bound (port 0 picks one)."""
         self.metrics_address: str | None = None
@@ -110,12 +114,13 @@ class Server:
 
     def reload(self) -> None:
         """Reads again what may have changed: the settings, API keys and the certificate."""
-        if (settled := settle(self._reread)) is not None:
-            self.gateway.access.limits = settled.limits
-        logger.info("reading again what may have changed")
-        self.gateway.access.reload()
-        if self._certificate is not None:
-            self._certificate.reload()
+        with self.manager.reloading():
+            if (settled := settle(self._reread)) is not None:
+                self.gateway.access.limits = settled.limits
+            logger.info("reading again what may have changed")
+            self.gateway.access.reload()
+            if self._certificate is not None:
+                self._certificate.reload()
 
     async def find_workers(self) -> None:
         """Asks the workers what they serve until one of each kind has answered.
@@ -146,6 +151,7 @@ class Server:
 
     async def drain(self) -> None:
         """Lets no more callers in, and returns when the last has left or the time is up."""
+        self.manager.stopping("draining")
         self.gateway.capacity.drain()
         try:
             async with asyncio.timeout(self._config.drain_s):
@@ -195,9 +201,9 @@ async def run(config: GatewayConfig, ready: Callable[[str], None], reread: Rerea
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
     try:
-        server = Server(config, reread)
+        server = Server(config, reread, Systemd())
         with reloading(server.reload):
-            async with server:
+            async with server, server.manager.watched(lambda: None):
                 await _live(server, ready, ended)
     finally:
         for number in SIGNALS:
@@ -215,6 +221,7 @@ async def _live(server: Server, ready: Callable[[str], None], ended: asyncio.Eve
         gc.collect()
         gc.freeze()  # what was loaded stays: to look through it for garbage would hold up every call
         ready(server.address)
+        server.manager.ready(f"serving at {server.address}")
         await ending
         ended.clear()  # a second signal does not wait for the callers
         draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import pytest
 from antiphon.errors import AntiphonError, UnavailableError
 from antiphon.serving.key_edit import make_key
 from antiphon.serving.reload import Settled
+from antiphon.spec import Limits
+from antiphon_cloud.codec.folder import CodecFolder
+from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server.access.tls import TlsFiles
 from antiphon_cloud.server.process import Server, ServerConfig, run
@@ -23,6 +27,8 @@ from antiphon_edge import connect
 from tests.support.certificates import issue
 from tests.support.ports import unused_address
 from tests.support.servers import CODEC
+from tools.harness.stepper_thread import StepperThread
+from tools.harness.stub_runner import StubRunner
 
 
 async def test_sigterm_ends_a_worker_that_is_still_loading() -> None:
@@ -101,6 +107,30 @@ async def test_a_reload_brings_new_limits_and_a_log_level_and_a_bad_file_neither
     finally:
         root.setLevel(before)
         await server.stop()
+
+
+async def test_the_service_manager_hears_of_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(metrics: Metrics) -> ServedModel:
+        engine = Engine(StepperThread(StubRunner()), metrics=metrics)
+        return ServedModel(engine, CodecFolder(CODEC, ()), lambda token: b"", Limits(2))
+
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        async def hear() -> str:
+            return (await asyncio.wait_for(loop.sock_recv(manager, 1024), 60)).decode().partition("\n")[0]
+
+        config = ServerConfig(listen="127.0.0.1:0")
+        server = asyncio.create_task(run(config, load, lambda address: None))
+        assert await hear() == "READY=1"
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert [await hear() for _ in range(2)] == ["RELOADING=1", "READY=1"]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await hear() == "STOPPING=1"
+        await asyncio.wait_for(server, 60)
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_worker_with_its_reason() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import ssl
 import subprocess
 import urllib.error
@@ -154,6 +155,11 @@ async def test_a_page_is_served_with_what_lies_beside_it_and_nothing_else(tmp_pa
         assert (await get("/v1/nothing"))[0] == 404
 
 
+def heard(manager: socket.socket) -> str:
+    """The first line of what a service manager is told next."""
+    return manager.recv(1024).decode().partition("\n")[0]
+
+
 def test_the_command_serves_until_sigterm(clerk: Worker, tmp_path: Path) -> None:
     command: list[str | Path] = [
         BIN / "antiphon-gateway",
@@ -165,13 +171,22 @@ def test_the_command_serves_until_sigterm(clerk: Worker, tmp_path: Path) -> None
         "--cache",
         tmp_path,
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as it:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(NET_S)
+    env = environment() | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with (
+        manager,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as it,
+    ):
         assert it.stdout is not None
         assert it.stderr is not None
         address = it.stdout.readline().removeprefix("listening on ").strip()
         it.send_signal(signal.SIGHUP)
         assert fetch(address, "/v1/health")[0] == 200
+        assert [heard(manager) for _ in range(3)] == ["READY=1", "RELOADING=1", "READY=1"]
         it.send_signal(signal.SIGTERM)
+        assert heard(manager) == "STOPPING=1"
         it.send_signal(signal.SIGHUP)
         assert it.wait(NET_S) == 0
         assert it.stderr.read() == ""
