@@ -14,10 +14,11 @@ import pytest
 import soundfile
 import yaml
 
+from antiphon.cli import settings_option
+from antiphon.cli.settings_file import Settings
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_edge.cli.commands import commands as edge
 from antiphon_edge.cli.settings_option import defaults
-from antiphon_edge.settings.file import Settings
 from antiphon_gateway.cli.commands import commands as gateway
 from tests.support.commands import worker
 from tools import ROOT, SOURCES
@@ -107,8 +108,12 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_and_flags_are_those_of_the_command_lines(page: str, line: str) -> None:
-    program, name, *words = shlex.split(line.partition(" > ")[0], comments=True)
-    command = {"antiphon-edge": edge, "antiphon-cloud": cloud, "antiphon-gateway": gateway}[program].commands[name]
+    program, *words = shlex.split(line.partition(" > ")[0], comments=True)
+    commands = {"antiphon-edge": edge, "antiphon-cloud": cloud, "antiphon-gateway": gateway}[program]
+    while words[0].startswith("--"):  # of the group, each with a value
+        assert words[0] in {flag for parameter in commands.params for flag in parameter.opts}
+        del words[:2]
+    command = commands.commands[words.pop(0)]
     known = {flag for parameter in command.params for flag in parameter.opts}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
 
@@ -120,6 +125,13 @@ SETTINGS = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/talk.md").read_text(),
 def test_settings_are_those_of_the_command_line(text: str) -> None:
     given = defaults(Settings(Path("talk.md"), text, tomllib.loads(text)), edge)
     assert any(given.values())
+
+
+def test_a_workers_settings_are_those_of_its_command_line() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/operate.md").read_text(), re.DOTALL)
+    (text,) = (block for block in blocks if "[serve]" in block)
+    given = settings_option.defaults(Settings(Path("operate.md"), text, tomllib.loads(text)), cloud)
+    assert given["serve"]["slots"] == 8
 
 
 def test_the_pages_show_commands() -> None:

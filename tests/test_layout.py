@@ -12,8 +12,11 @@ from tools import ROOT, SOURCES
 CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated service stub
 SHARED = {
     "command_line.py": {"click"},
+    "settings_option.py": {"click"},
     "cache_folder.py": {"platformdirs"},
+    "durations.py": {"click"},
     "key_file.py": {"msgspec"},
+    "key_edit.py": {"msgspec"},
     "monitor.py": {"prometheus_client"},
 }
 CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}

@@ -36,12 +36,16 @@ REFUSALS = (*(reason.value for reason in Refusal), "starting", "draining", "unau
 
 
 class Metrics:
-    """One worker's metrics, in a registry of their own. Safe to use from every thread."""
+    """One worker's metrics, in a registry of their own. Safe to use from every thread.
 
-    def __init__(self) -> None:
+    Args:
+        name: the worker's; empty for none.
+    """
+
+    def __init__(self, name: str = "") -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, processor time, open files
-        Info("antiphon_build", "The version that runs.", registry=registry).info({"version": __version__})
+        Info("antiphon_build", "The version that runs.", registry=registry).info({"version": __version__, "name": name})
         self._gauges = {
             name: Gauge(f"antiphon_{name}", text, registry=registry)
             for name, text in {

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from antiphon_edge.audio.wav import WavReader, WavWriter
     from antiphon_edge.client.connect import connect
     from antiphon_edge.client.describe import Description, describe
-    from antiphon_edge.client.events import Change, GoAway, Reconnecting, Reply, Resumed, SpokenWord, Totals
+    from antiphon_edge.client.events import Change, Ending, GoAway, Reconnecting, Reply, Resumed, SpokenWord, Totals
     from antiphon_edge.client.reconnect import NEVER, Reconnect
     from antiphon_edge.client.session import Session
     from antiphon_edge.codec.codec import Codec
@@ -101,6 +101,7 @@ __all__ = [
     "Description",
     "DeviceChange",
     "EchoCanceller",
+    "Ending",
     "GoAway",
     "Hearing",
     "Microphone",
@@ -145,7 +146,16 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
         "antiphon_edge.audio.wav": ["WavReader", "WavWriter"],
         "antiphon_edge.client.connect": ["connect"],
         "antiphon_edge.client.describe": ["Description", "describe"],
-        "antiphon_edge.client.events": ["Change", "GoAway", "Reconnecting", "Reply", "Resumed", "SpokenWord", "Totals"],
+        "antiphon_edge.client.events": [
+            "Change",
+            "Ending",
+            "GoAway",
+            "Reconnecting",
+            "Reply",
+            "Resumed",
+            "SpokenWord",
+            "Totals",
+        ],
         "antiphon_edge.client.reconnect": ["NEVER", "Reconnect"],
         "antiphon_edge.client.session": ["Session"],
         "antiphon_edge.codec.codec": ["Codec"],

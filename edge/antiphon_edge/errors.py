@@ -5,7 +5,6 @@ AntiphonError
 ├── RecordingError      an .antiphon file that cannot be written or read
 ├── CodecFilesError     an exported codec that is missing, damaged, or made by a newer version
 ├── CredentialsError    an API key that cannot be used, a worker that cannot be trusted, plaintext to another machine
-├── SettingsError       a file of settings that cannot be read, or holds what no command knows
 └── AudioDeviceError    no PyAudio, no such device, or a device that refuses or goes away
 """
 
@@ -32,7 +31,3 @@ class CredentialsError(AntiphonError):
 
 class RecordingError(AntiphonError):
     """A recording that cannot be written, or a file that is none or damaged."""
-
-
-class SettingsError(AntiphonError):
-    """A file of settings that cannot be read, or holds what no command knows."""

@@ -10,12 +10,18 @@ from antiphon import __version__
 
 
 class Metrics:
-    """One gateway's metrics, in a registry of their own. Safe to use from every thread."""
+    """One gateway's metrics, in a registry of their own. Safe to use from every thread.
 
-    def __init__(self) -> None:
+    Args:
+        name: the gateway's; empty for none.
+    """
+
+    def __init__(self, name: str = "") -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, processor time, open files
-        Info("antiphon_gateway_build", "The version that runs.", registry=registry).info({"version": __version__})
+        Info("antiphon_gateway_build", "The version that runs.", registry=registry).info(
+            {"version": __version__, "name": name}
+        )
         self._gauges = {
             name: Gauge(f"antiphon_gateway_{name}", text, registry=registry)
             for name, text in {

@@ -17,6 +17,7 @@ FORMATS: tuple[Format, ...] = ("text", "json")
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FIELDS = "antiphon_fields"  # of a record
 _configured: Format = "text"
+_name = ""  # of this process, in every line
 
 
 def configure(level: int | str, form: Format = "text") -> None:
@@ -26,6 +27,17 @@ def configure(level: int | str, form: Format = "text") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(TEXT))
     logging.basicConfig(level=level, handlers=[handler])
+
+
+def set_name(name: str) -> None:
+    """Adds the name of this process to each of its lines from now on; an empty one adds nothing."""
+    global _name
+    _name = name
+
+
+def name() -> str:
+    """The name of this process, for one that it starts."""
+    return _name
 
 
 def configured() -> Format:
@@ -43,7 +55,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """The line without a traceback."""
-        fields = getattr(record, _FIELDS, {})
+        fields = getattr(record, _FIELDS, {}) | _named()
         return super().formatMessage(record) + "".join(f" {name}={_shown(value)}" for name, value in fields.items())
 
 
@@ -58,10 +70,15 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **getattr(record, _FIELDS, {}),
+            **_named(),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _named() -> dict[str, str]:
+    return {"name": _name} if _name else {}
 
 
 def _shown(value: str | float) -> str:

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from antiphon.logs import TEXT, JsonFormatter, TextFormatter, event
+from antiphon.logs import TEXT, JsonFormatter, TextFormatter, event, name
 
 LOGGER = logging.getLogger("antiphon.test")
 
@@ -38,6 +38,15 @@ def test_programs_read_the_fields_as_they_are(record: logging.LogRecord) -> None
         "kept_s": 0.5,
         "status": "OK",
     }
+
+
+def test_the_name_of_a_server_is_in_each_of_its_lines(
+    record: logging.LogRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.logs._name", "west-3")
+    assert name() == "west-3"
+    assert TextFormatter(TEXT).format(record).endswith(" status=OK name=west-3")
+    assert json.loads(JsonFormatter().format(record))["name"] == "west-3"
 
 
 def test_what_a_stranger_named_itself_makes_no_second_line(caplog: pytest.LogCaptureFixture) -> None:

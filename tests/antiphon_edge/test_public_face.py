@@ -35,6 +35,7 @@ NAMES = {
         "Microphone",
         "Speaker",
         "EchoCanceller",
+        "Ending",
         "AudioDevice",
         "DeviceChange",
         "list_devices",

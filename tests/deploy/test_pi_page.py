@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from antiphon_edge.settings.file import read_settings
+from antiphon.cli.settings_file import read_settings
 from tests.support.commands import COMMAND_TIMEOUT_S, environment, worker
 from tools import ROOT
 from tools.talk.sound_server import SoundServer

@@ -37,7 +37,7 @@ import numpy as np
 import uvloop
 
 from antiphon.errors import AntiphonError
-from antiphon.serving.key_file import make_key
+from antiphon.serving.key_edit import make_key
 from antiphon.spec import ModelSpec
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.timing import FRAME_MS, FRAME_S

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from antiphon.cli.command_line import Address, Number, option
+from antiphon.cli.durations import Duration
+
+if TYPE_CHECKING:
+    from antiphon_cloud.sessions.clients import Allowance
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LIMITS = ("client_sessions", "client_opens_per_minute", "client_calls_per_second", "max_session_s")
+"""Parameters that `Allowance` holds."""
 _pem = click.Path(path_type=Path)
 _options = (
     option("--tls-cert", type=_pem, help="Certificate chain to show (PEM); read again when the file changes."),
@@ -45,6 +51,14 @@ _options = (
         "two seconds at once.",
     ),
     option(
+        "--max-session",
+        "max_session_s",
+        type=Duration(),
+        metavar="DURATION",
+        help="How long a session may last, such as 8h: it is told when it opens, and goes on nowhere. Any time where "
+        "absent.",
+    ),
+    option(
         "--metrics-listen",
         type=Address(),
         metavar="HOST:PORT",
@@ -64,15 +78,12 @@ def exposure_options(command: F) -> F:
         tls_client_ca: Path | None,
         insecure: bool,
         api_keys: Path | None,
-        client_sessions: int | None,
-        client_opens_per_minute: float,
-        client_calls_per_second: float,
         metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
         from antiphon_cloud.server.access.tls import TlsFiles  # importing grpc is slow, and --help needs none
-        from antiphon_cloud.sessions.clients import Allowance
 
+        limits = {name: kwargs.pop(name) for name in LIMITS}
         if (tls_cert is None) != (tls_key is None):
             raise click.UsageError("--tls-cert and --tls-key belong together: give both")
         if tls_client_ca is not None and tls_cert is None:
@@ -82,7 +93,7 @@ def exposure_options(command: F) -> F:
             "insecure": insecure,
             "api_keys": api_keys,
             "metrics_listen": metrics_listen,
-            "allowance": Allowance(client_sessions, client_opens_per_minute, client_calls_per_second),
+            "allowance": allowance_of(limits),
         }
         return command(*args, exposure=exposure, **kwargs)
 
@@ -90,3 +101,11 @@ def exposure_options(command: F) -> F:
     for each in reversed(_options):
         decorated = each(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def allowance_of(values: Mapping[str, Any]) -> Allowance:
+    """What a client may have, by the values of the parameters `LIMITS`."""
+    from antiphon_cloud.sessions.clients import Allowance
+
+    *rates, longest_s = (values[name] for name in LIMITS)
+    return Allowance(*rates, longest_s=longest_s)

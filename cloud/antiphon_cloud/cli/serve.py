@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvloop
 
-from antiphon.cli.command_line import Address, Number, option
-from antiphon_cloud.cli.exposure_options import exposure_options
+from antiphon import logs
+from antiphon.cli.command_line import Address, Number, name_option, option
+from antiphon.cli.settings_option import Reread
+from antiphon_cloud.cli.exposure_options import LIMITS, allowance_of, exposure_options
 from antiphon_cloud.cli.options import (
     cache_option,
     device_option,
@@ -20,6 +22,9 @@ from antiphon_cloud.cli.options import (
     step_budget_option,
     threads_option,
 )
+
+if TYPE_CHECKING:
+    from antiphon_cloud.sessions.clients import Allowance
 
 MAX_SECONDS = 86_400
 
@@ -33,6 +38,7 @@ MAX_SECONDS = 86_400
     metavar="HOST:PORT",
     help="Address to listen on; port 0 picks one.",
 )
+@name_option
 @option("--slots", type=click.IntRange(1, 1024), default=4, help="Sessions at once.")
 @option(
     "--kv-promise",
@@ -115,6 +121,7 @@ MAX_SECONDS = 86_400
 def serve_command(
     model: Path,
     listen: str,
+    name: str,
     slots: int,
     kv_promise_s: float | None,
     codec_folder: Path | None,
@@ -139,12 +146,14 @@ def serve_command(
     threads: int | None,
 ) -> None:
     """Serve a model until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
+    from antiphon.serving.reload import Settled
     from antiphon_cloud.server.process import ServerConfig
     from antiphon_cloud.server.process import run as run_server
     from antiphon_cloud.serving.config import ServingConfig
     from antiphon_cloud.serving.load import load
 
-    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, name=name, **exposure)
+    logs.set_name(name)
     serving = ServingConfig(
         model=model,
         codec=codec_folder,
@@ -167,4 +176,13 @@ def serve_command(
         max_adapters=max_adapters,
         adapter_rank=adapter_rank,
     )
-    uvloop.run(run_server(server, partial(load, serving), lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
+    again = Reread(click.get_current_context(), ("log_level", *LIMITS))
+
+    def reread() -> Settled[Allowance]:
+        values = again()
+        return Settled(values["log_level"], allowance_of(values))
+
+    def ready(address: str) -> None:
+        print(f"listening on {address}", flush=True)  # noqa: T201
+
+    uvloop.run(run_server(server, partial(load, serving), ready, reread))

@@ -31,6 +31,7 @@ from antiphon_cloud.engine.messages import (
     Failed,
     Frame,
     FromStepper,
+    LogLevel,
     PackedHistory,
     Prefilled,
     Release,
@@ -144,6 +145,10 @@ class Engine:
             transport, self._transport = self._transport, None
             transport.abort()
         await asyncio.to_thread(self._stepper.close)
+
+    def set_log_level(self, level: int) -> None:
+        """Lets the stepper's process say what happens from a level of `logging` on."""
+        self._send(LogLevel(level))
 
     def require_running(self) -> None:
         """Returns while the stepper runs.

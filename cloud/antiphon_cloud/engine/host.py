@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from antiphon import logs
@@ -20,6 +20,7 @@ from antiphon_cloud.engine.messages import Failed, FromStepper, Load, Loaded, Sp
 
 END_S = 0.5  # for a process whose socket is closed to end by itself
 READ_BYTES = 64 * 1024
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # by the stepper's process: the worker hears them, and ends it
 # torch's threads wait for each other at the end of each product: asleep, as else they use up the time of those that
 # they wait for. Where other programs want the processors too, a step takes 40 ms instead of 300.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
@@ -66,7 +67,7 @@ class StepperProcess:
 
     def __init__(self, loader: str, arguments: Mapping[str, Any]) -> None:
         self.socket, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _unheard(IGNORED):
             self._process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
                 [sys.executable, "-P", "-m", "antiphon_cloud.engine.main", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
@@ -78,7 +79,7 @@ class StepperProcess:
         weakref.finalize(self, _end, self._process, self.socket)
         try:
             self.facts = self._load(
-                Load(loader, dict(arguments), logging.getLogger().getEffectiveLevel(), logs.configured())
+                Load(loader, dict(arguments), logging.getLogger().getEffectiveLevel(), logs.configured(), logs.name())
             )
             """What the loader found."""
         except AntiphonError:
@@ -116,6 +117,16 @@ class StepperProcess:
                 for body in splitter.feed(data):
                     return _facts(from_stepper.decode(body))
         raise AntiphonError(f"the model was not loaded: {self.obituary()}")
+
+
+@contextmanager
+def _unheard(signals: Collection[signal.Signals]) -> Iterator[None]:
+    """Blocks signals in this thread; a process that it starts in the block inherits that, and begins deaf to them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _facts(message: FromStepper) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import importlib
 import logging
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -25,14 +24,11 @@ from antiphon_cloud.engine.stepper import Socket, Stepper
 
 logger = logging.getLogger(__name__)
 
-IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the worker hears them, and ends this process
 GRACE_S = 0.1  # from the closing of the socket to the end, also amid a step
 
 
 def main() -> None:
     """Serves the socket whose number is the one argument."""
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
     raw = socket.socket(fileno=int(sys.argv[1]))
     threading.Thread(target=_end_with_the_other_end, args=(raw.fileno(),), name="hangup", daemon=True).start()
     connection = Socket(raw)
@@ -42,6 +38,7 @@ def main() -> None:
     (load,) = first
     assert isinstance(load, Load), "it comes first"
     logs.configure(load.log_level, load.log_format)
+    logs.set_name(load.log_name)
     module, _, function = load.loader.partition(":")
     try:
         runner, facts = getattr(importlib.import_module(module), function)(load.arguments)

@@ -61,6 +61,7 @@ class Load(msgspec.Struct, array_like=True, tag=0):
     arguments: dict[str, Any]
     log_level: int
     log_format: Format = "text"
+    log_name: str = ""
 
 
 class Adapter(msgspec.Struct, array_like=True):
@@ -111,7 +112,13 @@ class Allow(msgspec.Struct, array_like=True, tag=4):
     pages: int  # of keys and values, in all
 
 
-ToStepper = Load | Begin | Frame | Release | Allow
+class LogLevel(msgspec.Struct, array_like=True, tag=5):
+    """From which level on the stepper's process says what happens."""
+
+    level: int
+
+
+ToStepper = Load | Begin | Frame | Release | Allow | LogLevel
 
 
 class Loaded(msgspec.Struct, array_like=True, tag=0):

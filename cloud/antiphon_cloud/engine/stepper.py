@@ -30,6 +30,7 @@ from antiphon_cloud.engine.messages import (
     Failed,
     Frame,
     FromStepper,
+    LogLevel,
     Prefilled,
     Release,
     Splitter,
@@ -167,6 +168,8 @@ class Stepper:
                 self._runner.allow(slot.begin.row, 0)
         elif isinstance(message, Allow):
             self._runner.allow(self._taken[message.generation].begin.row, message.pages)
+        elif isinstance(message, LogLevel):
+            logging.getLogger().setLevel(message.level)
         else:
             raise AssertionError(f"no {type(message).__name__} comes after the loading")
 

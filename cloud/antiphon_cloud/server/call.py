@@ -19,6 +19,7 @@ from antiphon_cloud.server.deadline import IdleTimeout, send_headers
 from antiphon_cloud.server.interceptor import Place
 from antiphon_cloud.server.statuses import Context
 from antiphon_cloud.server.worker import Worker
+from antiphon_cloud.sessions.lifetime import End, end_of
 from antiphon_cloud.sessions.protocol import (
     CallProtocol,
     CloseRequested,
@@ -67,7 +68,7 @@ class Call:
         self._writing = asyncio.Lock()
         self._opened = asyncio.Event()  # the edge has read Opened
         self._opening = False  # Opened is on its way
-        self._evicted: str | None = None
+        self._over: AntiphonError | None = None  # why this side ends the call
         self._task = asyncio.current_task()
 
     async def run(self, requests: AsyncIterator[pb.ConverseRequest]) -> None:
@@ -83,11 +84,11 @@ class Call:
             if await self._carry(session, requests, event.history):
                 await self._close()
         except asyncio.CancelledError:
-            if self._evicted is None:
+            if self._over is None:
                 raise
             assert self._task is not None
             self._task.uncancel()
-            raise UnavailableError(f"{self._evicted}: connect to another worker") from None
+            raise self._over from None
 
     async def _open(self, requests: AsyncIterator[pb.ConverseRequest]) -> OpenRequested:
         """The edge's first message."""
@@ -106,11 +107,22 @@ class Call:
         rate.take(client, time.monotonic())
         session = sessions.resume(event, client, self)
         if session is not None:
+            if (end := self._end_of(session)) is not None and end.in_s <= 0:
+                sessions.end(session, end.error.status)
+                raise end.error
             self._worker.metrics.resumed("slot")
             return session
+        steps = 0 if event.history is None else event.history.steps
+        if (end := end_of(client, steps, 0.0, time.time())) is not None and end.in_s <= 0:
+            raise end.error
         if (past := event.past) is not None:
             rate.take(client, time.monotonic(), len(past) / STEPS_AN_OPEN)
         return sessions.open(event, client, self)
+
+    def _end_of(self, session: Session) -> End | None:
+        """When the session has to end."""
+        begun_s = asyncio.get_running_loop().time() - session.began_s
+        return end_of(session.client, session.steps_before, begun_s, time.time())
 
     async def _carry(
         self, session: Session, requests: AsyncIterator[pb.ConverseRequest], history: HistoryTokens | None
@@ -118,12 +130,18 @@ class Call:
         """Serves the session until the edge closes it, and says whether Closed is still due: after Close the slot is
         free first. A stream that breaks leaves the session to the edge's next call, if the edge knows of it."""
         broken, status = False, "OK"
+        end, ending = self._end_of(session), None
+        if end is not None:
+            ending = asyncio.get_running_loop().call_later(end.in_s, self._finish, end.error)
         try:
             rebuilt = 0 if history is None or session.slot.ready.done() else len(history)
             await asyncio.shield(session.slot.ready)
             self._opening = True
             with self._served.sessions.opening(session):
-                opened = self._protocol.opened(session.id, session.resume_token, rebuilt, session.slot.adapter_sha256)
+                left = None if end is None else end.in_s
+                opened = self._protocol.opened(
+                    session.id, session.resume_token, rebuilt, session.slot.adapter_sha256, left
+                )
                 await self._say(opened, "the edge took no Opened")
             self._opened.set()
             if await self._converse(requests, session):
@@ -131,13 +149,15 @@ class Call:
             await self._close()  # fails where the stream did not end but broke, which looks the same from here
             return False
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            broken = self._opened.is_set() and self._evicted is None
-            status = "CANCELLED" if self._evicted is None else UnavailableError.status
+            broken = self._opened.is_set() and self._over is None
+            status = "CANCELLED" if self._over is None else self._over.status
             raise
         except AntiphonError as error:
             status = error.status
             raise
         finally:
+            if ending is not None:
+                ending.cancel()
             self._served.sessions.leave(session, self, detach=broken, status=status)
             self._place.take()
 
@@ -227,6 +247,10 @@ class Call:
 
     def evict(self, reason: str) -> None:
         """Ends the call with UNAVAILABLE."""
-        self._evicted = reason
+        self._finish(UnavailableError(f"{reason}: connect to another worker"))
+
+    def _finish(self, error: AntiphonError) -> None:
+        """Ends the call with an error."""
+        self._over = error
         assert self._task is not None
         self._task.cancel()

@@ -99,7 +99,7 @@ class Gate(grpc.aio.ServerInterceptor):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = keys
-        self._allowance = allowance
+        self.allowance = allowance
         self._refusals = refusals
         self._clock = clock
         self._rate = CallRate()
@@ -133,7 +133,7 @@ class Gate(grpc.aio.ServerInterceptor):
             shares, timeout_s = self.dialogues, None  # it has its own limits
 
         async def guarded(requests: AsyncIterator[Any], context: Context) -> None:
-            seat = Place(known or caller(context, self._allowance), shares)
+            seat = Place(known or caller(context, self.allowance), shares)
             try:
                 async with statuses(context):
                     await self._admit(seat)
@@ -170,7 +170,7 @@ class Gate(grpc.aio.ServerInterceptor):
         """A handler for any method that ends an unauthenticated call with the error's status."""
 
         async def refuse(requests: Any, context: Context) -> None:
-            seat = Place(caller(context, self._allowance), self._strangers)
+            seat = Place(caller(context, self.allowance), self._strangers)
             self._refusals.add("unauthenticated", seat.client.name)
             try:
                 try:

@@ -22,11 +22,13 @@ from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
 from antiphon.serving.monitor import Monitor, loop_is_stuck
+from antiphon.serving.reload import Reread, reloading, settle
+from antiphon.serving.systemd import Systemd
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
 from antiphon_cloud.server.access.api_keys import ApiKeys
-from antiphon_cloud.server.access.tls import TlsFiles, server_credentials
+from antiphon_cloud.server.access.tls import Certificates, TlsFiles, server_credentials
 from antiphon_cloud.server.health import HealthService
 from antiphon_cloud.server.interceptor import HEALTH_SERVICE, SERVICE_NAME, Gate
 from antiphon_cloud.server.service import DialogueService
@@ -66,18 +68,29 @@ class ServerConfig:
     api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
     allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
+    name: str = ""  # of the worker, in its metrics and GetModel
 
 
 class Server:
     """A gRPC server around one worker. The port answers from `bind` on: UNAVAILABLE until a model is served.
 
+    Args:
+        config: where it listens, and how it ends.
+        reread: what a reload brings; None where no file settles anything.
+        manager: that is told of what becomes of it.
+
     Raises:
         KeyFileError: the file of API keys cannot be used.
     """
 
-    def __init__(self, config: ServerConfig) -> None:
-        self.worker = Worker(config.allowance)
+    def __init__(
+        self, config: ServerConfig, reread: Reread[Allowance] | None = None, manager: Systemd | None = None
+    ) -> None:
+        self._reread = reread
+        self.manager = manager or Systemd({})
+        self.worker = Worker(config.allowance, config.name)
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
+        self.certificates = Certificates(config.tls) if config.tls else None
         self.metrics_address: str | None = None
         self._monitor: Monitor | None = None
         self._config = config
@@ -104,7 +117,7 @@ class Server:
             self.metrics_address = await asyncio.to_thread(self._monitor.start)
             logger.info("metrics on http://%s/metrics", self.metrics_address)
         host, _ = split_address(self._config.listen)
-        credentials = server_credentials(self._config.listen, self._config.tls, self._config.insecure)
+        credentials = server_credentials(self._config.listen, self.certificates, self._config.insecure)
         try:
             if credentials is None:
                 port = self._server.add_insecure_port(self._config.listen)
@@ -129,14 +142,22 @@ class Server:
             self._health.announce(health_pb2.HealthCheckResponse.SERVING)
 
     def reload(self) -> None:
-        """Reads again what the worker was started with and may have changed: the API keys."""
-        if self.keys:
-            self.keys.reload()
-        else:
-            logger.info("SIGHUP: there are no API keys to read again")
+        """Reads again what may have changed: the settings, API keys and certificates."""
+        with self.manager.reloading():
+            if (settled := settle(self._reread)) is not None:
+                self.worker.allowance = self._gate.allowance = settled.limits
+                if self.keys is not None:
+                    self.keys.default = settled.limits
+            if (served := self.worker.serving) is not None:
+                served.engine.set_log_level(logging.getLogger().level)
+            logger.info("reading again what may have changed")
+            for each in (self.keys, self.certificates):
+                if each is not None:
+                    each.reload()
 
     async def drain(self) -> None:
         """Refuses new sessions, asks the live ones to move, and returns when the last has left or the time is up."""
+        self.manager.stopping("draining")
         self.worker.drain()
         self._health.announce(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._service.drain(self._config.drain_s)
@@ -165,7 +186,12 @@ class Server:
         return Monitor(listen, self.worker.metrics.registry, checks)
 
 
-async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], ready: Callable[[str], None]) -> None:
+async def run(
+    config: ServerConfig,
+    load: Callable[[Metrics], ServedModel],
+    ready: Callable[[str], None],
+    reread: Reread[Allowance] | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
@@ -173,16 +199,30 @@ async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], read
         load: builds the served model, which counts in these metrics; runs in a thread, while the port already answers
             UNAVAILABLE.
         ready: called with `HOST:PORT` once sessions are admitted.
+        reread: what SIGHUP brings; None where no file settles anything.
 
     Raises:
         AntiphonError: the port cannot be bound, or the model cannot be loaded.
     """
-    server = Server(config)
+    server = Server(config, reread, Systemd())
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)  # unheard, it would end the process
+    with reloading(server.reload):
+        async with server.manager.watched(server.worker.not_alive):
+            await _live(server, config, load, ready, ended)
+
+
+async def _live(
+    server: Server,
+    config: ServerConfig,
+    load: Callable[[Metrics], ServedModel],
+    ready: Callable[[str], None],
+    ended: asyncio.Event,
+) -> None:
+    """The server's life: bound, loading, serving, draining, stopped."""
+    loop = asyncio.get_running_loop()
     address = await server.bind()
     loading, ending = _in_thread(partial(load, server.worker.metrics)), asyncio.create_task(ended.wait())
     try:
@@ -195,6 +235,7 @@ async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], read
             gc.collect()
             gc.freeze()
             ready(address)
+            server.manager.ready(f"serving at {address}")
             failing = asyncio.create_task(served.engine.failed())
             await asyncio.wait({ending, failing}, return_when=asyncio.FIRST_COMPLETED)
             if failing.done():
@@ -211,7 +252,6 @@ async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], read
         for number in SIGNALS:
             loop.remove_signal_handler(number)
         await server.stop()
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:

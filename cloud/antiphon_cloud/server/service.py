@@ -70,6 +70,7 @@ class DialogueService(dialogue_pb2_grpc.DialogueServiceServicer):
         steps = served.steps.now()
         response = pb.GetModelResponse()
         response.CopyFrom(served.description)
+        response.worker = self._worker.name
         response.adapters.extend(served.engine.adapters.names())
         response.load.sessions = served.sessions.carried
         response.load.draining = self._worker.phase is Phase.DRAINING

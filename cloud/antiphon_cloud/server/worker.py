@@ -70,10 +70,12 @@ class Worker:
 
     Args:
         allowance: default of clients whose API key sets no limits.
+        name: its operator's name for it; empty for none.
     """
 
-    def __init__(self, allowance: Allowance | None = None) -> None:
-        self.metrics = Metrics()
+    def __init__(self, allowance: Allowance | None = None, name: str = "") -> None:
+        self.name = name
+        self.metrics = Metrics(name)
         self.refusals = Refusals(self.metrics)
         self.allowance = allowance or Allowance()
         self.open_rate = OpenRate()

@@ -18,6 +18,7 @@ class Allowance:
     opens_per_minute: float | None = None
     calls_per_second: float | None = None  # of every kind
     leaves_last_slot: bool = False  # to clients that have no session
+    longest_s: float | None = None  # of a session
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,5 @@ class Client:
     allowance: Allowance = field(default_factory=Allowance)
     proven: bool = False
     """Whether a key or a certificate proves the name; an address may change under an edge that moves."""
+    expires_s: float | None = None
+    """When what proves the name expires, in seconds since 1970."""

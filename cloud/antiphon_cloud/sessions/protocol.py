@@ -171,7 +171,12 @@ class CallProtocol:
         return CloseRequested()
 
     def opened(
-        self, session_id: str, resume_token: bytes, rebuilt_steps: int = 0, adapter_sha256: bytes = b""
+        self,
+        session_id: str,
+        resume_token: bytes,
+        rebuilt_steps: int = 0,
+        adapter_sha256: bytes = b"",
+        ends_in_s: float | None = None,
     ) -> pb.ConverseResponse:
         """The answer to `OpenRequested`."""
         return pb.ConverseResponse(
@@ -183,6 +188,7 @@ class CallProtocol:
                 prompt_sha256=b"" if self._prompt is None else self._prompt.sha256,
                 prompt_steps=0 if self._prompt is None else self._prompt.steps,
                 adapter_sha256=adapter_sha256,
+                ends_in_ms=0 if ends_in_s is None else max(1, round(ends_in_s * 1000)),
                 model=self._model.to_message(),
                 codec=self._codec.to_message(),
                 limits=self._limits.to_message(),

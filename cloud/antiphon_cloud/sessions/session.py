@@ -49,6 +49,7 @@ class Session:
         client: whose session it is.
         call: carries it first.
         replies_kept: as many frames as an edge may have unanswered.
+        began_s: now, on the event loop's clock.
 
     Raises:
         UnavailableError: the engine has ended.
@@ -56,7 +57,13 @@ class Session:
     """
 
     def __init__(
-        self, engine: Engine, request: OpenRequested, client: Client, call: Carrier, replies_kept: int
+        self,
+        engine: Engine,
+        request: OpenRequested,
+        client: Client,
+        call: Carrier,
+        replies_kept: int,
+        began_s: float = 0.0,
     ) -> None:
         history = request.history
         self.id = secrets.token_hex(8)
@@ -65,6 +72,10 @@ class Session:
         """That were stepped here."""
         self.misses = 0
         """Of those, that were answered later than a frame lasts."""
+        self.steps_before = 0 if history is None else history.steps
+        """That other workers took."""
+        self.began_s = began_s
+        """On the event loop's clock."""
         self.resume_token = secrets.token_bytes(16)
         self.client = client
         self.call: Carrier | None = call

@@ -101,7 +101,8 @@ class SessionTable:
             UnavailableError: the engine has ended.
         """
         self._make_room(client, request)
-        session = Session(self._engine, request, client, call, self._replies_kept)
+        began_s = asyncio.get_running_loop().time()
+        session = Session(self._engine, request, client, call, self._replies_kept, began_s)
         self._by_token[session.resume_token] = session
         first_step = request.history.steps if request.history is not None else 0
         what = "session is rebuilt" if request.history is not None else "session opened"
@@ -136,6 +137,10 @@ class SessionTable:
         self._detached[session] = asyncio.get_running_loop().call_later(
             self._keep_s, partial(self._end, session, status="CANCELLED")
         )
+
+    def end(self, session: Session, status: str) -> None:
+        """Gives a session's slot back, whichever call carries it."""
+        self._end(session, status=status)
 
     def end_detached(self) -> None:
         """Gives back the slots of all sessions that no call carries."""

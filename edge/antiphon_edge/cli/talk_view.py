@@ -18,13 +18,13 @@ import click
 
 from antiphon.errors import AntiphonError
 from antiphon.plain_text import plain_line
+from antiphon.serving.systemd import Systemd
 from antiphon_edge.cli.view_options import ViewOptions
 from antiphon_edge.view import events
 from antiphon_edge.view.controls import Lines, controls
 from antiphon_edge.view.hooks import Hooks
 from antiphon_edge.view.mute import Mute
 from antiphon_edge.view.plain_lines import line
-from antiphon_edge.view.systemd import Systemd
 from antiphon_edge.view.watcher import Watcher
 
 Show = Callable[[events.Event, float], None]
@@ -139,7 +139,7 @@ def _tell_systemd(systemd: Systemd, event: events.Event) -> None:
     match event:
         case events.Listening():
             systemd.ready("in conversation")
-        case events.Reconnecting() | events.Device() | events.Resumed() | events.Muted():
+        case events.Reconnecting() | events.Device() | events.Resumed() | events.Ending() | events.Muted():
             systemd.status(line(event) or "")
 
 

@@ -17,7 +17,7 @@ from antiphon.errors import TAKEN_OVER, AntiphonError, PreconditionError, Sessio
 from antiphon.spec import Limits, ModelSpec
 from antiphon.to_the_end import to_the_end
 from antiphon_edge.client.dialer import Dial, Dialer
-from antiphon_edge.client.events import Change, Reconnecting, Resumed, Totals
+from antiphon_edge.client.events import Change, Ending, Reconnecting, Resumed, Totals
 from antiphon_edge.client.journal import Journal
 from antiphon_edge.client.reconnect import PASSING, Reconnect
 from antiphon_edge.client.stream import Stream
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 BACKLOG_S = 2.0  # of live audio, kept while no worker hears it
 QUIET_S = 10.0  # a stream on which nobody spoke for so long has proven itself
 TAKEOVERS_APART_S = 10.0  # two by another client within that: this side gives the session up
+NOTICE_S = 30.0  # before a session's end
 SHORTEST_WAIT_S = 0.001  # a deadline that is all but reached
 
 
@@ -60,6 +61,8 @@ class Carrier:
         self.stream = Stream(call, self.journal)  # the one that the session goes on with
         self._streams = [self.stream]  # that one, and the one that it leaves
         self._steps_before = 0  # of the history, when the stream was taken
+        self._notice: asyncio.TimerHandle | None = None
+        self._announce_end()
         self._task = asyncio.create_task(self._run())
 
     @classmethod
@@ -117,6 +120,14 @@ class Carrier:
         self.journal.abandon(over)
         while self._leaving:
             await asyncio.wait(tuple(self._leaving))
+
+    def _announce_end(self) -> None:
+        """Tells the owner `NOTICE_S` before the worker ends the session, where it has said that it will."""
+        if self._notice is not None:
+            self._notice.cancel()
+        if (in_s := self.stream.ends_in_s) is not None:
+            left_s = min(in_s, NOTICE_S)
+            self._notice = self._loop.call_later(in_s - left_s, self._on_change, Ending(left_s))
 
     # The life of the session, in one task: a stream until it ends, then another.
 
@@ -273,12 +284,15 @@ class Carrier:
         self.stream = Stream(call, self.journal)
         self._streams.append(self.stream)
         self._dialer.arrived()
+        self._announce_end()
         self._steps_before = self.journal.history.steps
         self.journal.max_in_flight = self.stream.limits.max_frames_in_flight
         self.journal.say_bytes = self.stream.limits.say_bytes
         return self.stream
 
     def _leave_streams(self) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
         streams, self._streams = self._streams, []
         for stream in streams:
             self._leave(stream.leave())

@@ -69,4 +69,11 @@ class Resumed:
     rebuilt_steps: int  # that the worker computed again; 0 where it still held the slot
 
 
-Change = Reconnecting | Resumed
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The session ends soon, and goes on nowhere: it has lasted as long as one may, or the key or token expires."""
+
+    in_s: float
+
+
+Change = Reconnecting | Resumed | Ending

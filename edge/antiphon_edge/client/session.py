@@ -112,6 +112,11 @@ class Session:
         return self._carrier.stream.go_away.result() if self._carrier.stream.go_away.done() else None
 
     @property
+    def ends_in_s(self) -> float | None:
+        """Seconds until the worker ends the session, which goes on nowhere then; None where it may last."""
+        return self._carrier.stream.ends_in_s
+
+    @property
     def totals(self) -> Totals | None:
         """How the session ended; None before, and where it ended with an error."""
         return self._journal.totals

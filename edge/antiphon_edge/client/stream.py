@@ -28,6 +28,7 @@ class Stream:
         self.answered = call.opened.step_offset  # the number of the next frame to be answered
         self._loop = loop = asyncio.get_running_loop()
         self.began_s = loop.time()
+        self._ends_s = self.began_s + call.opened.ends_in_ms / 1000 if call.opened.ends_in_ms else None
         self.go_away: asyncio.Future[GoAway] = loop.create_future()
         """Done when the worker asks the session to move."""
         self.ended: asyncio.Future[AntiphonError | None] = loop.create_future()
@@ -47,6 +48,11 @@ class Stream:
     def wake(self) -> None:
         """There is something to send."""
         self._work.set()
+
+    @property
+    def ends_in_s(self) -> float | None:
+        """Seconds until the worker ends the session for good; None where it may last."""
+        return None if self._ends_s is None else max(0.0, self._ends_s - self._loop.time())
 
     def stalled_s(self) -> float:
         """Seconds that the oldest unanswered frame has waited, unless it may wait for words."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.cli.output_file import output_file
-from antiphon_edge.errors import SettingsError
-from antiphon_edge.settings.file import Settings, value_end
+from antiphon.cli.settings_file import Settings, SettingsError, value_end
 
 Value = str | int | float | bool
 

@@ -120,6 +120,12 @@ class Resumed(Event, frozen=True):
     after_s: float
 
 
+class Ending(Event, frozen=True):
+    """The worker ends the conversation soon, and no other goes on with it."""
+
+    in_s: float
+
+
 class Lost(Event, frozen=True):
     """Something was lost in the last seconds; counts since the last such event."""
 

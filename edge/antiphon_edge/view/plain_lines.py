@@ -19,6 +19,8 @@ def line(event: events.Event) -> str | None:
             return f"reconnecting: {reason}"
         case events.Resumed(address=address, after_s=after_s):
             return f"the conversation goes on at {address} after {after_s:.1f} s"
+        case events.Ending(in_s=in_s):
+            return f"the worker ends the conversation in {in_s:.0f} s"
         case events.Said(text=text):
             return f"you: {text}"
         case events.Transcriber(state="lost", reason=reason):

@@ -17,7 +17,7 @@ from antiphon.errors import AntiphonError, PreconditionError
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.client.connect import connect
 from antiphon_edge.client.describe import describe
-from antiphon_edge.client.events import Change, Reconnecting, Reply
+from antiphon_edge.client.events import Change, Reconnecting, Reply, Resumed
 from antiphon_edge.client.reconnect import LIVE
 from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
@@ -166,7 +166,7 @@ class Transcriber:
     def _on_change(self, change: Change) -> None:
         if isinstance(change, Reconnecting):
             self._watcher.transcriber_lost(self._listener.address, change.reason)
-        else:
+        elif isinstance(change, Resumed):
             self._watcher.transcriber_connected(change.address)
 
     def _close_session(self) -> None:

@@ -14,7 +14,7 @@ from antiphon_edge.audio.changes import DeviceChange
 from antiphon_edge.audio.microphone import Microphone
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_edge.audio.speaker import Speaker
-from antiphon_edge.client.events import Change, Reply, Resumed
+from antiphon_edge.client.events import Change, Ending, Reply, Resumed
 from antiphon_edge.client.session import Session
 from antiphon_edge.talk.conversation import Conversation
 from antiphon_edge.view import events
@@ -76,6 +76,8 @@ class Watcher:
         if isinstance(change, Resumed):
             self._looking_for_worker = False
             self._publish(events.Resumed(change.address, round(change.after_s, 3)))
+        elif isinstance(change, Ending):
+            self._publish(events.Ending(round(change.in_s, 3)))
         elif not self._looking_for_worker:
             self._looking_for_worker = True
             self._publish(events.Reconnecting(change.reason))

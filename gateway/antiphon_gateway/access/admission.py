@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from antiphon.errors import NoFreeSlotError, PermissionDeniedError, UnauthenticatedError
+from antiphon.errors import NoFreeSlotError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from antiphon.serving.key_file import KeyEntry, KeyFile
 from antiphon.serving.rates import Buckets
 from antiphon_gateway.access.tokens import PREFIX, Tokens
@@ -19,6 +21,21 @@ MINUTE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may have.
+
+    Args:
+        calls: at once; None for as many as there are.
+        requests_per_minute: those of a minute may come at once.
+        longest_s: of a call; None without a limit.
+    """
+
+    calls: int | None = None
+    requests_per_minute: float = 600.0
+    longest_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Who may come in.
 
@@ -26,15 +43,13 @@ class Rules:
         api_keys: file of the keys that are let in; None lets everyone in.
         origins: of pages that may connect, such as `https://example.org`, beside those that the gateway serves itself;
             `*` for any.
-        calls: of one client at once; None for as many as there are.
-        requests_per_minute: of one client; those of a minute may come at once.
+        limits: of one client.
         token_secret: signs tokens; None for one of this process.
     """
 
     api_keys: Path | None = None
     origins: tuple[str, ...] = ()
-    calls: int | None = None
-    requests_per_minute: float = 600.0
+    limits: Limits = Limits()
     token_secret: bytes | None = None
 
 
@@ -57,12 +72,14 @@ class Access:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = rules or Rules()
-        self._clock = clock
+        self.limits = self._rules.limits
+        """Of one client; others count at once, and for API keys from the next `reload` on."""
+        self._clock, self._wall = clock, wall
         self.tokens = Tokens(wall, self._rules.token_secret)
         self._requests = Buckets()
         self._keys: KeyFile[Visitor] | None = None
         if self._rules.api_keys:
-            self._keys = KeyFile(self._rules.api_keys, self._visitor, "gateway", "as `Authorization: Bearer KEY`")
+            self._keys = KeyFile(self._rules.api_keys, self._visitor, "gateway", "as `Authorization: Bearer KEY`", wall)
 
     def admit(self, remote: str, headers: Mapping[str, str], keys: Iterable[str | None] = ()) -> Visitor:
         """The visitor who makes a request.
@@ -83,8 +100,32 @@ class Access:
         if key is not None and key.startswith(PREFIX):
             return self.tokens.redeem(key)
         if self._keys is None:
-            return Visitor(f"the address {remote}", self._rules.calls)
+            return Visitor(f"the address {remote}", self.limits.calls)
         return self._keys.client(key)
+
+    @asynccontextmanager
+    async def lifetime(self, visitor: Visitor) -> AsyncIterator[None]:
+        """Bounds the block by how long a visitor's call may last.
+
+        Raises:
+            PreconditionError: it has lasted as long as one may.
+            UnauthenticatedError: the visitor's key or token has expired.
+        """
+        longest_s = self.limits.longest_s
+        left_s = None if visitor.expires_s is None else max(0.0, visitor.expires_s - self._wall())
+        expires_first = left_s is not None and (longest_s is None or left_s < longest_s)
+        limit = asyncio.timeout(left_s if expires_first else longest_s)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if expires_first:
+                raise UnauthenticatedError(f"{visitor.name} has expired, and its call with it: call again") from None
+            raise PreconditionError(
+                f"this call has lasted {longest_s:g} s, as long as one may here: call again"
+            ) from None
 
     def reload(self) -> None:
         """Reads the file of keys again."""
@@ -92,12 +133,13 @@ class Access:
             self._keys.reload()
 
     def _visitor(self, name: str, entry: KeyEntry, alone: bool) -> Visitor:
-        return Visitor(f"the API key {name}", self._rules.calls if entry.sessions is None else entry.sessions)
+        calls = self.limits.calls if entry.sessions is None else entry.sessions
+        return Visitor(f"the API key {name}", calls, expires_s=entry.expires_s)
 
     def _check_rate(self, client: str) -> None:
-        interval_s = MINUTE_S / self._rules.requests_per_minute
+        interval_s = MINUTE_S / self.limits.requests_per_minute
         if over_s := self._requests.take(client, interval_s, MINUTE_S, self._clock()):
-            most = f"{self._rules.requests_per_minute:g} requests a minute"
+            most = f"{self.limits.requests_per_minute:g} requests a minute"
             raise NoFreeSlotError(f"{client} makes more than {most}: wait {over_s:.1f} s", over_s)
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:

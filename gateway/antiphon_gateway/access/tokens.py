@@ -11,7 +11,9 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ import msgspec
 from antiphon.errors import UnauthenticatedError
 from antiphon.serving.key_file import KeyFileError
 from antiphon_gateway.access.visitor import Visitor
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "ek_"
 LONGEST_S = 60.0
@@ -34,6 +38,7 @@ class _Claims(msgspec.Struct, frozen=True):
     expires_s: float
     nonce: str
     settings: dict[str, Any]
+    visitor_expires_s: float | None = None
 
 
 class Tokens:
@@ -54,7 +59,9 @@ class Tokens:
     ) -> tuple[str, float]:
         """A token of a visitor's, and when it expires, in seconds since 1970."""
         expires_s = self._clock() + min(lifetime_s, LONGEST_S)
-        claims = _Claims(visitor.name, visitor.calls, expires_s, secrets.token_urlsafe(12), dict(settings or {}))
+        claims = _Claims(
+            visitor.name, visitor.calls, expires_s, secrets.token_urlsafe(12), dict(settings or {}), visitor.expires_s
+        )
         body = _encoded(msgspec.json.encode(claims))
         return f"{PREFIX}{body}.{_encoded(self._signature(body))}", expires_s
 
@@ -81,7 +88,7 @@ class Tokens:
         if len(self._used) >= USED_KEPT:
             raise UnauthenticatedError("too many tokens were used within a minute: ask for a new one later")
         self._used[claims.nonce] = claims.expires_s
-        return Visitor(claims.name, claims.calls, claims.settings)
+        return Visitor(claims.name, claims.calls, claims.settings, claims.visitor_expires_s)
 
     def _signature(self, body: str) -> bytes:
         return hmac.digest(self._secret, body.encode(), hashlib.sha256)
@@ -94,9 +101,11 @@ def read_secret(path: Path) -> bytes:
         KeyFileError: it cannot be read, or holds too little.
     """
     try:
-        secret = path.read_bytes()
+        secret, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
+    if mode & stat.S_IROTH:
+        logger.warning("%s: everybody may read it, and so make tokens: chmod 600 it", path)
     if len(secret) < SECRET_BYTES:
         raise KeyFileError(
             f"{path}: holds {len(secret)} bytes, a secret has {SECRET_BYTES} or more: head -c 32 /dev/urandom"

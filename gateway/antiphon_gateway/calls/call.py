@@ -134,12 +134,13 @@ class Call:
 
     def on_change(self, change: Change) -> None:
         """The session looks for another worker, or has found one."""
+        if not isinstance(change, Reconnecting | Resumed):
+            return
         self._lost = isinstance(change, Reconnecting)
         self._behind = self._behind or self._lost
         self._room.set()
-        if isinstance(change, Reconnecting | Resumed):
-            with suppress(asyncio.QueueFull):  # news of no consequence: who reads nothing misses it
-                self._events.put_nowait(Moved(change))
+        with suppress(asyncio.QueueFull):  # news of no consequence: who reads nothing misses it
+            self._events.put_nowait(Moved(change))
 
     def start(self) -> None:
         """Begins to carry frames."""

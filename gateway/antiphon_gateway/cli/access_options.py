@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from antiphon.cli.command_line import Number, option
+from antiphon.cli.durations import Duration
+
+if TYPE_CHECKING:
+    from antiphon_gateway.access.admission import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+LIMITS = ("client_calls", "client_requests_per_minute", "max_session_s")  # parameters that `Limits` holds
 
 _options = (
     option(
@@ -40,6 +46,13 @@ _options = (
         help="Requests that one address may make in a minute.",
     ),
     option(
+        "--max-session",
+        "max_session_s",
+        type=Duration(),
+        metavar="DURATION",
+        help="How long a call may last, such as 8h; for ever where absent.",
+    ),
+    option(
         "--token-secret-file",
         type=click.Path(path_type=Path),
         help="File of 32 bytes or more that signs tokens, for gateways that take each other's; one of this process "
@@ -56,8 +69,6 @@ def access_options(command: F) -> F:
         *args: Any,
         api_keys: Path | None,
         origins: tuple[str, ...],
-        client_calls: int | None,
-        client_requests_per_minute: float,
         token_secret_file: Path | None,
         **kwargs: Any,
     ) -> Any:
@@ -65,10 +76,18 @@ def access_options(command: F) -> F:
         from antiphon_gateway.access.tokens import read_secret
 
         secret = read_secret(token_secret_file) if token_secret_file else None
-        access = Rules(api_keys, origins, client_calls, client_requests_per_minute, secret)
+        limits = limits_of({name: kwargs.pop(name) for name in LIMITS})
+        access = Rules(api_keys, origins, limits, secret)
         return command(*args, access=access, **kwargs)
 
     decorated: Any = with_access
     for each in reversed(_options):
         decorated = each(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def limits_of(values: Mapping[str, Any]) -> Limits:
+    """What a client may have, by the values of the parameters `LIMITS`."""
+    from antiphon_gateway.access.admission import Limits
+
+    return Limits(*(values[name] for name in LIMITS))

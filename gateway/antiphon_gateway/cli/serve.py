@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 
-from antiphon.cli.command_line import THREADS, Address, Number, option
-from antiphon_gateway.cli.access_options import access_options
+from antiphon import logs
+from antiphon.cli.command_line import THREADS, Address, Number, name_option, option
+from antiphon.cli.settings_option import Reread
+from antiphon_gateway.cli.access_options import LIMITS, access_options, limits_of
 from antiphon_gateway.cli.door_options import door_options
 from antiphon_gateway.cli.worker_options import worker_options
 
 if TYPE_CHECKING:
-    from antiphon_gateway.access.admission import Rules
+    from antiphon_gateway.access.admission import Limits, Rules
     from antiphon_gateway.server.config import Doors, Workers
 
 MAX_SECONDS = 86_400
@@ -30,6 +32,7 @@ MAX_SECONDS = 86_400
     metavar="HOST:PORT",
     help="Address to listen on for clients; port 0 picks one.",
 )
+@name_option
 @option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain to show to clients (PEM).")
 @option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @option("--insecure", is_flag=True, help="Serve other machines in plaintext; without it only loopback is.")
@@ -59,6 +62,7 @@ def serve_command(
     workers: Workers,
     access: Rules,
     listen: str,
+    name: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
@@ -70,6 +74,7 @@ def serve_command(
     threads: int | None,
 ) -> None:
     """Serve clients until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
+    from antiphon.serving.reload import Settled
     from antiphon_gateway.server.config import GatewayConfig
     from antiphon_gateway.server.process import run
     from antiphon_gateway.server.tls import TlsFiles
@@ -88,5 +93,16 @@ def serve_command(
         calls=calls,
         access=access,
         codec_threads=threads or os.cpu_count() or 1,
+        name=name,
     )
-    uvloop.run(run(config, lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201
+    again = Reread(click.get_current_context(), ("log_level", *LIMITS))
+
+    def reread() -> Settled[Limits]:
+        values = again()
+        return Settled(values["log_level"], limits_of(values))
+
+    def ready(address: str) -> None:
+        print(f"listening on {address}", flush=True)  # noqa: T201
+
+    logs.set_name(name)
+    uvloop.run(run(config, ready, reread))

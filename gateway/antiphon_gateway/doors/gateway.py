@@ -77,12 +77,14 @@ class Gateway:
         Raises:
             NoFreeSlotError: the gateway or the workers are full, or the visitor has as many calls as one may.
             UnavailableError: the gateway is draining, or no worker answers.
+            PreconditionError: the call has lasted as long as one may.
+            UnauthenticatedError: the visitor's key or token has expired.
             AntiphonError: as `connect`.
         """
         opened = False
         try:
             with self.capacity.place(visitor.name, visitor.calls):
-                async with open_call(fleet, self.threads, wanted, manner) as call:
+                async with self.access.lifetime(visitor), open_call(fleet, self.threads, wanted, manner) as call:
                     opened = True
                     self.metrics.opened(door)
                     yield call

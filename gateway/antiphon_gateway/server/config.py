@@ -63,3 +63,4 @@ class GatewayConfig:
     calls: int = 64  # at once
     access: Rules = field(default_factory=Rules)
     codec_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    name: str = ""  # of the gateway, in its metrics

@@ -15,8 +15,10 @@ from aiohttp import web
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
 from antiphon.serving.monitor import Monitor, loop_is_stuck
+from antiphon.serving.reload import Reread, reloading, settle
+from antiphon.serving.systemd import Systemd
 from antiphon_edge.client.reconnect import PASSING
-from antiphon_gateway.access.admission import Access
+from antiphon_gateway.access.admission import Access, Limits
 from antiphon_gateway.calls.capacity import Capacity
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.fleet import Fleet
@@ -27,7 +29,7 @@ from antiphon_gateway.metrics import Metrics
 from antiphon_gateway.server.application import application
 from antiphon_gateway.server.config import GatewayConfig
 from antiphon_gateway.server.tcp_port import TcpPort
-from antiphon_gateway.server.tls import server_context
+from antiphon_gateway.server.tls import Certificate, port_certificate
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,11 @@ class Server:
         ...
     """
 
-    def __init__(self, config: GatewayConfig) -> None:
+    def __init__(
+        self, config: GatewayConfig, reread: Reread[Limits] | None = None, manager: Systemd | None = None
+    ) -> None:
+        self._reread = reread
+        self.manager = manager or Systemd({})
         self.address = ""
         """HOST:PORT as bound (port 0 picks one)."""
         self.metrics_address: str | None = None
@@ -53,10 +59,11 @@ class Server:
             CodecThreads(config.codec_threads),
             Capacity(config.calls),
             Access(config.access),
-            Metrics(),
+            Metrics(config.name),
             config.static,
         )
         self._config = config
+        self._certificate: Certificate | None = None
         self._ready = False
         self._stack = AsyncExitStack()
 
@@ -73,7 +80,8 @@ class Server:
                 monitor = self._monitor(config.metrics_listen)
                 stack.push_async_callback(asyncio.to_thread, monitor.stop)
                 self.metrics_address = await asyncio.to_thread(monitor.start)
-            context = server_context(config.listen, config.tls, config.insecure)
+            self._certificate = port_certificate(config.listen, config.tls, config.insecure)
+            context = self._certificate.context if self._certificate else None
             runner = web.AppRunner(
                 application(gateway, config.doors.twilio), handle_signals=False, access_log=None, shutdown_timeout=0.5
             )
@@ -104,6 +112,16 @@ class Server:
                 self.tcp_addresses[port.name] = await port.open(listen, self._config.insecure)
                 stack.push_async_callback(port.close)
 
+    def reload(self) -> None:
+        """Reads again what may have changed: the settings, API keys and the certificate."""
+        with self.manager.reloading():
+            if (settled := settle(self._reread)) is not None:
+                self.gateway.access.limits = settled.limits
+            logger.info("reading again what may have changed")
+            self.gateway.access.reload()
+            if self._certificate is not None:
+                self._certificate.reload()
+
     async def find_workers(self) -> None:
         """Asks the workers what they serve until one of each kind has answered.
 
@@ -133,6 +151,7 @@ class Server:
 
     async def drain(self) -> None:
         """Lets no more callers in, and returns when the last has left or the time is up."""
+        self.manager.stopping("draining")
         self.gateway.capacity.drain()
         try:
             async with asyncio.timeout(self._config.drain_s):
@@ -166,12 +185,13 @@ class Server:
         return Monitor(listen, gateway.metrics.registry, checks)
 
 
-async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
+async def run(config: GatewayConfig, ready: Callable[[str], None], reread: Reread[Limits] | None = None) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
         config: where the workers are, where to listen, and how to end.
         ready: called with `HOST:PORT` once callers are let in.
+        reread: what SIGHUP brings; None where no file settles anything.
 
     Raises:
         AntiphonError: the port cannot be bound, or a worker's answer cannot be used.
@@ -181,25 +201,32 @@ async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
     try:
-        async with Server(config) as server:
-            loop.add_signal_handler(signal.SIGHUP, server.gateway.access.reload)  # unheard, it would end the process
-            finding, ending = asyncio.create_task(server.find_workers()), asyncio.create_task(ended.wait())
-            try:
-                await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if not finding.done():
-                    return
-                finding.result()
-                gc.collect()
-                gc.freeze()  # what was loaded stays: to look through it for garbage would hold up every call
-                ready(server.address)
-                await ending
-                ended.clear()  # a second signal does not wait for the callers
-                draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())
-                await asyncio.wait({draining, ending}, return_when=asyncio.FIRST_COMPLETED)
-                draining.cancel()
-            finally:
-                finding.cancel()
-                ending.cancel()
+        server = Server(config, reread, Systemd())
+        with reloading(server.reload):
+            async with server, server.manager.watched(lambda: None):
+                await _live(server, ready, ended)
     finally:
-        for number in (*SIGNALS, signal.SIGHUP):
+        for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def _live(server: Server, ready: Callable[[str], None], ended: asyncio.Event) -> None:
+    """The life of a server whose ports are open: looking for workers, serving, draining."""
+    finding, ending = asyncio.create_task(server.find_workers()), asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if not finding.done():
+            return
+        finding.result()
+        gc.collect()
+        gc.freeze()  # what was loaded stays: to look through it for garbage would hold up every call
+        ready(server.address)
+        server.manager.ready(f"serving at {server.address}")
+        await ending
+        ended.clear()  # a second signal does not wait for the callers
+        draining, ending = asyncio.create_task(server.drain()), asyncio.create_task(ended.wait())
+        await asyncio.wait({draining, ending}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+    finally:
+        finding.cancel()
+        ending.cancel()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon.errors import AntiphonError
 from antiphon.tls import check_private, read_pair
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,38 @@ class TlsFiles:
     key: Path
 
 
-def server_context(address: str, files: TlsFiles | None, insecure: bool) -> ssl.SSLContext | None:
-    """TLS of the port at `address` (HOST:PORT); None for plaintext.
+class Certificate:
+    """What the gateway presents: to a connection that comes later, what its files hold later.
+
+    Args:
+        files: of the certificate.
+
+    Raises:
+        CertificateError: a file cannot be used.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        """Of the port."""
+        self._load()
+
+    def reload(self) -> None:
+        """Reads the files again; unusable ones are logged, and the old certificate stays."""
+        try:
+            self._load()
+        except AntiphonError as error:
+            logger.error("the new certificate cannot be used, the old one stays: %s", error)
+        else:
+            logger.info("serving the certificate in %s", self._files.certificate)
+
+    def _load(self) -> None:
+        read_pair(self._files.certificate, self._files.key, "server")
+        self.context.load_cert_chain(self._files.certificate, self._files.key)
+
+
+def port_certificate(address: str, files: TlsFiles | None, insecure: bool) -> Certificate | None:
+    """The certificate of the port at `address` (HOST:PORT); None for plaintext.
 
     Args:
         address: where the gateway listens.
@@ -37,7 +71,4 @@ def server_context(address: str, files: TlsFiles | None, insecure: bool) -> ssl.
     if files is None:
         check_private(address, insecure=insecure)
         return None
-    read_pair(files.certificate, files.key, "server")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files.certificate, files.key)
-    return context
+    return Certificate(files)

@@ -1,1 +1,1 @@
-"""What both command lines share: their manners, their first moments, and the files that they write."""
+"""What the command lines share: their manners, their first moments, their settings, and the files that they write."""

@@ -64,6 +64,18 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         return str(value)
 
 
+class _Name(click.ParamType[str]):
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,64}", str(value)):
+            self.fail(f"{value!r} is no name: use up to 64 letters, digits, ., - and _", param, context)
+        return str(value)
+
+
+name_option = option("--name", type=_Name(), default="", help="Name of this server in its logs and metrics.")
+
+
 def different_files(source: Path, result: Path) -> None:
     """Raises UsageError if the result would overwrite its source."""
     if source.resolve() == result.resolve():

@@ -1,9 +1,13 @@
 """The file of API keys: TOML, of their hashes and their clients.
 
     [keys.kitchen]
-    sha256 = "9f86d081884c7d65..."   # of the key; the key itself is nowhere
+    sha256 = "9f86d081884c7d65..."   # of the key, or a list while an old and a new one are in use; keys are nowhere
     sessions = 2                     # at once; as --client-sessions where absent
     opens_per_minute = 30            # as --client-opens-per-minute where absent
+    expires = 2027-01-01T00:00:00Z   # from then on its keys let nobody in; never where absent
+
+Whoever can write the file makes keys, so one that everybody may write is refused. Whoever can read it learns names and
+hashes that open nothing, so one that everybody may read is only warned of: volumes are often mounted so.
 
 A key is 256 random bits, so there is nothing to guess and one round of SHA-256 is as good as a slow hash made for
 passwords; it costs a microsecond of every call instead of milliseconds.
@@ -15,10 +19,12 @@ import hashlib
 import logging
 import os
 import re
-import secrets
+import stat
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -28,8 +34,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-KEY_PREFIX = "antiphon_"  # so that scanners for leaked secrets, and people, know what they found
-KEY_BYTES = 32
+Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # TOML's bare keys
 
 
@@ -40,9 +45,20 @@ class KeyFileError(AntiphonError):
 class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `[keys.NAME]` table."""
 
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Hash | Annotated[list[Hash], msgspec.Meta(min_length=1)]
     sessions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     opens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    expires: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+    @property
+    def hashes(self) -> list[str]:
+        """Of all its keys."""
+        return [self.sha256] if isinstance(self.sha256, str) else self.sha256
+
+    @property
+    def expires_s(self) -> float | None:
+        """When its keys expire, in seconds since 1970."""
+        return None if self.expires is None else self.expires.timestamp()
 
 
 class _KeyFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,60 +77,16 @@ def read_key_file(path: Path) -> dict[str, KeyEntry]:
         KeyFileError: it cannot be read or is invalid; the message says where.
     """
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=_KeyFile).keys
+        with path.open("rb") as file:
+            mode, text = os.fstat(file.fileno()).st_mode, file.read()
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
+    if mode & stat.S_IWOTH and stat.S_ISREG(mode):
+        raise KeyFileError(f"{path}: everybody may write it, and so make keys: chmod 600 it")
+    try:
+        return msgspec.toml.decode(text, type=_KeyFile).keys
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{path}: is no file of API keys: {error}") from None
-
-
-def make_key(path: Path, name: str, sessions: int | None = None, opens_per_minute: float | None = None) -> str:
-    """Adds a new key's hash to the file, which is created if missing, and returns the key.
-
-    Raises:
-        KeyFileError: the name is taken or invalid, or the file cannot be read or written.
-    """
-    if not NAME.fullmatch(name):
-        raise KeyFileError(f"{name!r} is no name for a key: use up to 64 letters, digits, - and _")
-    if path.exists() and name in read_key_file(path):
-        raise KeyFileError(f"{path}: there is a key named {name} already: remove its table first, or use another name")
-    key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    limits = {"sessions": sessions, "opens_per_minute": opens_per_minute}
-    lines = [f"[keys.{name}]", f'sha256 = "{digest(key)}"']
-    lines += [f"{limit} = {_toml(value)}" for limit, value in limits.items() if value is not None]
-    try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600), "a+") as file:
-            file.write(("\n" if file.tell() else "") + "\n".join(lines) + "\n")
-    except OSError as error:
-        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
-    return key
-
-
-def save_key(key_file: Path, path: Path, name: str, **limits: Any) -> None:
-    """As `make_key`, but writes the new key to a file that only its owner can read.
-
-    Raises:
-        KeyFileError: as `make_key`, or the file exists or cannot be written.
-    """
-    try:
-        with os.fdopen(os.open(key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            try:
-                file.write(make_key(path, name, **limits) + "\n")
-                file.flush()
-            except BaseException:
-                key_file.unlink()
-                raise
-    except FileExistsError:
-        raise KeyFileError(
-            f"{key_file}: there is such a file already: remove it, or choose another with --out"
-        ) from None
-    except OSError as error:
-        raise KeyFileError(f"{key_file}: cannot be written: {error.strerror}") from None
-
-
-def _toml(value: float) -> str:
-    """A number in TOML; whole ones as integers, as a number of sessions must be."""
-    return str(int(value)) if value == int(value) else repr(value)
 
 
 class KeyFile(Generic[T]):
@@ -122,26 +94,37 @@ class KeyFile(Generic[T]):
 
     Args:
         path: the file.
-        client_of: the client of a key's name and table, and whether it is the only key.
+        client_of: the client of a key's name and table, and whether it is the only name.
         server: what asks for keys, in a refusal.
         how: to give it one.
+        wall: seconds since 1970.
 
     Raises:
         KeyFileError: the file cannot be used.
     """
 
-    def __init__(self, path: Path, client_of: Callable[[str, KeyEntry, bool], T], server: str, how: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        client_of: Callable[[str, KeyEntry, bool], T],
+        server: str,
+        how: str,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
         self._client_of = client_of
         self._server, self._how = server, how
+        self._wall = wall
         self._stamp = self._look()
+        if self._readable:
+            logger.warning("%s: everybody may read it, and so learn who has keys: chmod 600 it", path)
         self._clients = self._read()
 
     def client(self, key: str | None) -> T:
         """The client of `key`; reads the file first if it has changed.
 
         Raises:
-            UnauthenticatedError: there is no such key.
+            UnauthenticatedError: there is no such key, or it has expired.
         """
         self._follow_changes()
         if key is None:
@@ -150,7 +133,10 @@ class KeyFile(Generic[T]):
         found = self._clients.get(digest(key))
         if found is None:
             raise UnauthenticatedError(f"this {self._server} does not know the API key: ask its operator for another")
-        return found
+        client, expires_s = found
+        if expires_s is not None and self._wall() >= expires_s:
+            raise UnauthenticatedError(f"the API key has expired: ask the {self._server}'s operator for another")
+        return client
 
     def reload(self) -> None:
         """Reads the file again, changed or not."""
@@ -166,13 +152,22 @@ class KeyFile(Generic[T]):
             self._stamp = stamp
             self.reload()
 
-    def _look(self) -> tuple[int, int, int] | None:
+    @property
+    def _readable(self) -> bool:
+        """Whether everybody may read it."""
+        return self._stamp is not None and bool(self._stamp[3] & stat.S_IROTH)
+
+    def _look(self) -> tuple[int, int, int, int] | None:
         try:
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
 
-    def _read(self) -> dict[str, T]:
-        entries = read_key_file(self._path)
-        return {entry.sha256: self._client_of(name, entry, len(entries) == 1) for name, entry in entries.items()}
+    def _read(self) -> dict[str, tuple[T, float | None]]:
+        """The clients and when their keys expire, by hash."""
+        clients: dict[str, tuple[T, float | None]] = {}
+        for name, entry in (entries := read_key_file(self._path)).items():
+            client = self._client_of(name, entry, len(entries) == 1)
+            clients |= dict.fromkeys(entry.hashes, (client, entry.expires_s))
+        return clients

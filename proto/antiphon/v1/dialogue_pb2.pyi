@@ -160,7 +160,7 @@ class Sampling(_message.Message):
     def __init__(self, text_temperature: _Optional[float] = ..., text_top_k: _Optional[int] = ..., audio_temperature: _Optional[float] = ..., audio_top_k: _Optional[int] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("session_id", "model", "codec", "step_offset", "limits", "resume_token", "rebuilt_steps", "prompt_sha256", "prompt_steps", "adapter_sha256")
+    __slots__ = ("session_id", "model", "codec", "step_offset", "limits", "resume_token", "rebuilt_steps", "prompt_sha256", "prompt_steps", "adapter_sha256", "ends_in_ms")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
@@ -171,6 +171,7 @@ class Opened(_message.Message):
     PROMPT_SHA256_FIELD_NUMBER: _ClassVar[int]
     PROMPT_STEPS_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_SHA256_FIELD_NUMBER: _ClassVar[int]
+    ENDS_IN_MS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     model: ModelSpec
     codec: CodecSpec
@@ -181,7 +182,8 @@ class Opened(_message.Message):
     prompt_sha256: bytes
     prompt_steps: int
     adapter_sha256: bytes
-    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., rebuilt_steps: _Optional[int] = ..., prompt_sha256: _Optional[bytes] = ..., prompt_steps: _Optional[int] = ..., adapter_sha256: _Optional[bytes] = ...) -> None: ...
+    ends_in_ms: int
+    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., step_offset: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., resume_token: _Optional[bytes] = ..., rebuilt_steps: _Optional[int] = ..., prompt_sha256: _Optional[bytes] = ..., prompt_steps: _Optional[int] = ..., adapter_sha256: _Optional[bytes] = ..., ends_in_ms: _Optional[int] = ...) -> None: ...
 
 class GoAway(_message.Message):
     __slots__ = ("reason", "time_left_ms")
@@ -310,7 +312,7 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model", "codec", "limits", "load", "voices", "conditions", "adapters")
+    __slots__ = ("model", "codec", "limits", "load", "voices", "conditions", "adapters", "worker")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +320,7 @@ class GetModelResponse(_message.Message):
     VOICES_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
     model: ModelSpec
     codec: CodecSpec
     limits: Limits
@@ -325,7 +328,8 @@ class GetModelResponse(_message.Message):
     voices: _containers.RepeatedScalarFieldContainer[str]
     conditions: _containers.RepeatedCompositeFieldContainer[Condition]
     adapters: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., voices: _Optional[_Iterable[str]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., adapters: _Optional[_Iterable[str]] = ...) -> None: ...
+    worker: str
+    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., codec: _Optional[_Union[CodecSpec, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., voices: _Optional[_Iterable[str]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., adapters: _Optional[_Iterable[str]] = ..., worker: _Optional[str] = ...) -> None: ...
 
 class Condition(_message.Message):
     __slots__ = ("name", "values", "default_value")

@@ -1,6 +1,7 @@
 """The engine's promises: replies in order, slots that forget, failures that stay where they happened."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -51,6 +52,20 @@ async def test_a_frame_is_answered_with_its_own_step() -> None:
     assert [reply.sequence for reply in replies] == list(range(5))
     assert [reply.text_token for reply in replies] == [-2, 1, 2, 3, 4]
     assert (replies[4].codes == expected(CODES, seed=3, step=4)).all()
+
+
+async def test_the_stepper_takes_another_log_level_before_the_next_frame() -> None:
+    root = logging.getLogger()  # the stub's stepper runs in this process
+    before = root.level
+    try:
+        async with running(StubRunner()) as engine:
+            session, outbox = take(engine)
+            engine.set_log_level(logging.CRITICAL)
+            engine.submit(session, 0, CODES)
+            await receive(outbox)
+        assert root.level == logging.CRITICAL
+    finally:
+        root.setLevel(before)
 
 
 async def test_frames_that_wait_together_are_stepped_together() -> None:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from antiphon.serving.key_file import make_key
+from antiphon.serving.key_edit import make_key
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import call as server_call
 from antiphon_cloud.server.interceptor import CONVERSE

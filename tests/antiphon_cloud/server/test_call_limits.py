@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from antiphon.errors import SessionTimeoutError
-from antiphon.serving.key_file import make_key
+from antiphon.serving.key_edit import make_key
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.server import call as server_call
 from antiphon_cloud.server import deadline, interceptor, service

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon.errors import AntiphonError, NoFreeSlotError, ProtocolError, UnauthenticatedError, UnavailableError
 from antiphon.serving import monitor as monitoring
-from antiphon.serving.key_file import make_key
+from antiphon.serving.key_edit import make_key
 from antiphon.spec import Sampling
 from antiphon_cloud.metrics import LATENCY_BUCKETS_S, REFUSALS, Metrics
 from antiphon_cloud.server.process import Server, ServerConfig

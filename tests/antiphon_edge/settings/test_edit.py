@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.cli.output_file import OutputFileError
-from antiphon_edge.errors import SettingsError
+from antiphon.cli.settings_file import Settings, SettingsError, read_settings
 from antiphon_edge.settings.edit import changed, write_settings
-from antiphon_edge.settings.file import Settings, read_settings
 
 WRITTEN = (
     '# mine\nserver = "a:1"  # the old one\nvolume = 50\n\n# lamps\n[talk]\non-speaking = "lamp"\nserver = "b:1"\n'

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import NoFreeSlotError, PermissionDeniedError, UnauthenticatedError
-from antiphon.serving.key_file import KeyFileError, make_key
-from antiphon_gateway.access.admission import Access, Rules
+from antiphon.serving.key_edit import make_key
+from antiphon.serving.key_file import KeyFileError
+from antiphon_gateway.access.admission import Access, Limits, Rules
 from antiphon_gateway.access.tokens import LONGEST_S, read_secret
 from antiphon_gateway.access.visitor import Visitor
 
@@ -109,7 +110,7 @@ def test_another_sites_page_is_refused_unless_it_is_allowed() -> None:
 
 def test_who_asks_too_often_is_told_when_to_come_back() -> None:
     clock = Clock()
-    access = Access(Rules(requests_per_minute=2), clock=clock)
+    access = Access(Rules(limits=Limits(requests_per_minute=2)), clock=clock)
     access.admit(HERE, {})
     access.admit(HERE, {})
     with pytest.raises(NoFreeSlotError, match=r"more than 2 requests a minute: wait 30\.0 s") as raised:

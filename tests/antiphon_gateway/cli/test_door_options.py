@@ -20,7 +20,7 @@ def serve(*arguments: str, **variables: str) -> tuple[Result, Doors | None]:
     """What `serve` says, and the doors that it would open."""
     configs: list[GatewayConfig] = []
 
-    async def run(config: GatewayConfig, ready: Any) -> None:
+    async def run(config: GatewayConfig, ready: Any, reread: Any) -> None:
         configs.append(config)
 
     with mock.patch("antiphon_gateway.server.process.run", run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import ssl
 import subprocess
 import urllib.error
@@ -95,6 +96,30 @@ async def test_tls_is_spoken_to_clients(clerk: Worker, tmp_path: Path) -> None:
             assert answer.status == 200
 
 
+async def test_a_new_certificate_is_served_after_a_reload_and_a_bad_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = issue(tmp_path)
+    tls = TlsFiles(files.certificate, files.key)
+
+    async def greets(server: Server, authority: Path) -> int:
+        trusting = ssl.create_default_context(cafile=str(authority))
+        async with aiohttp.ClientSession() as http, http.get(f"https://{server.address}/", ssl=trusting) as answer:
+            return answer.status
+
+    async with Server(GatewayConfig(Workers(), listen="localhost:0", tls=tls)) as server:
+        assert await greets(server, files.ca)
+        renewed = issue(tmp_path / "renewed", by="a new authority")
+        for file in (files.key, files.certificate):
+            (tmp_path / "renewed" / file.name).replace(file)
+        server.reload()
+        assert await greets(server, renewed.ca)
+        files.certificate.write_text("half a file")
+        server.reload()
+        assert await greets(server, renewed.ca)
+    assert "the old one stays" in caplog.text
+
+
 async def test_plaintext_for_other_machines_must_be_asked_for() -> None:
     with pytest.raises(ExposedError, match="--tls-cert and --tls-key, or --insecure"):
         async with Server(GatewayConfig(Workers(), listen="0.0.0.0:0")):
@@ -130,6 +155,11 @@ async def test_a_page_is_served_with_what_lies_beside_it_and_nothing_else(tmp_pa
         assert (await get("/v1/nothing"))[0] == 404
 
 
+def heard(manager: socket.socket) -> str:
+    """The first line of what a service manager is told next."""
+    return manager.recv(1024).decode().partition("\n")[0]
+
+
 def test_the_command_serves_until_sigterm(clerk: Worker, tmp_path: Path) -> None:
     command: list[str | Path] = [
         BIN / "antiphon-gateway",
@@ -141,12 +171,23 @@ def test_the_command_serves_until_sigterm(clerk: Worker, tmp_path: Path) -> None
         "--cache",
         tmp_path,
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as it:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(NET_S)
+    env = environment() | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with (
+        manager,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as it,
+    ):
         assert it.stdout is not None
         assert it.stderr is not None
         address = it.stdout.readline().removeprefix("listening on ").strip()
+        it.send_signal(signal.SIGHUP)
         assert fetch(address, "/v1/health")[0] == 200
+        assert [heard(manager) for _ in range(3)] == ["READY=1", "RELOADING=1", "READY=1"]
         it.send_signal(signal.SIGTERM)
+        assert heard(manager) == "STOPPING=1"
+        it.send_signal(signal.SIGHUP)
         assert it.wait(NET_S) == 0
         assert it.stderr.read() == ""
 

@@ -51,51 +51,69 @@ class TlsFiles:
         return tuple((found.st_mtime_ns, found.st_ino) for found in (path.stat() for path in paths))
 
 
-class _Rotation:
-    """Gives gRPC the new certificate when its files change; gRPC asks at each new connection."""
+class Certificates:
+    """The worker's certificate, which gRPC asks for at each new connection: a new one once its files have changed."""
 
     def __init__(self, files: TlsFiles) -> None:
-        self._files = files
+        self.files = files
         self._stamp: Stamp | None = None
+        self._reloading = False
 
     def first(self) -> grpc.ServerCertificateConfiguration:
-        configuration = self._files.read()
-        self._stamp = self._files.stamp()
+        """The certificate that the port opens with.
+
+        Raises:
+            CertificateError: a file cannot be used.
+        """
+        configuration = self.files.read()
+        self._stamp = self.files.stamp()
         return configuration
+
+    def reload(self) -> None:
+        """Reads the files again, changed or not; unusable ones are logged, and the old certificate stays."""
+        if self._read() is not None:
+            self._reloading = True  # gRPC asks for it at the next connection
 
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """The new certificate; None if nothing changed. Unusable files leave the old one in place."""
         try:
-            if (stamp := self._files.stamp()) == self._stamp:
-                return None
-            self._stamp = stamp  # logged once, even on failure
-            configuration = self._files.read()
-        except (AntiphonError, OSError) as error:
-            if self._stamp is not None:
-                logger.error("the new certificate cannot be used, the old one stays: %s", error)
+            stamp = self.files.stamp()
+        except OSError:
+            return None  # being replaced
+        if stamp == self._stamp and not self._reloading:
             return None
-        logger.info("serving the new certificate in %s", self._files.certificate)
+        self._stamp, self._reloading = stamp, False  # logged once, even on failure
+        return self._read()
+
+    def _read(self) -> grpc.ServerCertificateConfiguration | None:
+        try:
+            configuration = self.files.read()
+        except AntiphonError as error:
+            logger.error("the new certificate cannot be used, the old one stays: %s", error)
+            return None
+        logger.info("serving the certificate in %s", self.files.certificate)
         return configuration
 
 
-def server_credentials(address: str, files: TlsFiles | None, insecure: bool) -> grpc.ServerCredentials | None:
+def server_credentials(
+    address: str, certificates: Certificates | None, insecure: bool
+) -> grpc.ServerCredentials | None:
     """Credentials of the port at `address` (HOST:PORT); None for plaintext.
 
     Args:
         address: where the worker listens.
-        files: the certificate to present; it is read again when the files change.
+        certificates: what it presents; they are read again when the files change.
         insecure: whether plaintext may leave this machine.
 
     Raises:
         ExposedError: others can reach the address, and there is neither a certificate nor `insecure`.
         CertificateError: a file cannot be used.
     """
-    if files is None:
+    if certificates is None:
         check_private(address, insecure=insecure)
         return None
-    rotation = _Rotation(files)
     return grpc.dynamic_ssl_server_credentials(
-        rotation.first(),
-        rotation.fetch,  # type: ignore[arg-type]  # the type stubs do not allow None, "no change"
-        require_client_authentication=files.client_ca is not None,
+        certificates.first(),
+        certificates.fetch,  # type: ignore[arg-type]  # the type stubs do not allow None, "no change"
+        require_client_authentication=certificates.files.client_ca is not None,
     )

@@ -63,7 +63,7 @@ async def _pass_through(gateway: Gateway, socket: Socket, visitor: Visitor, flee
                 raise SessionTimeoutError(f"no Open within {OPEN_S:g} s: send it first") from None
             if first is None:
                 return
-            async with open_passage(fleet, _request(first)) as passage:
+            async with gateway.access.lifetime(visitor), open_passage(fleet, _request(first)) as passage:
                 opened = True
                 gateway.metrics.opened(DOOR)
                 await socket.send(passage.opened.SerializeToString())

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from antiphon.errors import NoFreeSlotError, UnauthenticatedError
 from antiphon.history import History
-from antiphon.serving.key_file import KeyFileError, digest, make_key, read_key_file, save_key
+from antiphon.serving.key_edit import make_key, save_key
+from antiphon.serving.key_file import KeyFileError, digest, read_key_file
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.cli.commands import commands

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_gateway.access.admission import Limits
 from antiphon_gateway.doors.page import frames as door
 from antiphon_gateway.server.process import Server
 from tests.support.frames_client import CODES, frames
@@ -55,6 +56,17 @@ async def test_a_connection_that_is_cut_leaves_the_session_to_be_taken_up(served
         again = await edge.open(seed=7, history=rows, resume_token=opened.resume_token)
         assert (again.step_offset, again.rebuilt_steps) == (3, 0)
         assert (await edge.step()).codes
+
+
+async def test_a_call_that_has_lasted_as_long_as_one_may_ends_with_a_final_status(served: Server, clock: Clock) -> None:
+    served.gateway.access.limits = Limits(longest_s=12.0)
+    async with frames(served.address) as edge:
+        await edge.open(seed=7)
+        await edge.step()
+        await clock.outlast(12.0)
+        status, message, _ = await edge.status()
+    assert status == "FAILED_PRECONDITION"
+    assert message == "this call has lasted 12 s, as long as one may here: call again"
 
 
 async def test_a_worker_that_is_gone_is_passed_over(worker: StubServer, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soxr
 
-from antiphon_gateway.access.admission import Rules
+from antiphon_gateway.access.admission import Limits, Rules
 from antiphon_gateway.doors.realtime.door import MESSAGE_BYTES, PATH
 from antiphon_gateway.server.process import Server
 from antiphon_gateway.wire.formats import OPUS, PCMA, PCMU, Format
@@ -322,7 +322,7 @@ async def test_a_token_opens_one_session_with_the_settings_that_it_was_made_with
 
 
 async def test_who_may_not_come_in_is_told_why_with_the_right_status(clerk: Worker) -> None:
-    rules = Rules(origins=("https://friend.example",), requests_per_minute=3)
+    rules = Rules(origins=("https://friend.example",), limits=Limits(requests_per_minute=3))
     async with gateway([clerk.address], access=rules) as server, aiohttp.ClientSession() as http:
         url = f"http://{server.address}{PATH}/client_secrets"
         async with http.post(url, headers={"Origin": "https://foe.example"}) as answer:

@@ -1,13 +1,18 @@
-"""Tells systemd that the conversation runs (`Type=notify`), how it goes, and that it has not hung (`WatchdogSec=`)."""
+"""Tells systemd that a service has started (`Type=notify`), how it goes, and that it has not hung (`WatchdogSec=`)."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 logger = logging.getLogger(__name__)
+
+SIGNS = 3  # as often within the watchdog's time
 
 
 class Systemd:
@@ -38,9 +43,36 @@ class Systemd:
         if self.watchdog_s is not None:
             self._say("WATCHDOG=1")
 
-    def stopping(self) -> None:
-        """The service ends by itself."""
-        self._say("STOPPING=1")
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """The service reads its files again in the block."""
+        self._say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            yield
+        finally:
+            self._say("READY=1")
+
+    def stopping(self, status: str = "") -> None:
+        """The service ends."""
+        self._say("STOPPING=1", *([f"STATUS={status}"] if status else []))
+
+    @asynccontextmanager
+    async def watched(self, failure: Callable[[], str | None]) -> AsyncIterator[None]:
+        """Gives signs for the watchdog in the block, from this event loop, while `failure` finds none."""
+        signs = asyncio.create_task(self._give_signs(failure))
+        try:
+            yield
+        finally:
+            signs.cancel()
+            await asyncio.wait((signs,))
+
+    async def _give_signs(self, failure: Callable[[], str | None]) -> None:
+        while self.watchdog_s is not None:
+            if (why := failure()) is None:
+                self.alive()
+            else:
+                self.status(f"about to be restarted: {why}")
+            await asyncio.sleep(self.watchdog_s / SIGNS)
 
     def _say(self, *lines: str) -> None:
         if not self._address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_edge.view.systemd import Systemd
+from antiphon.serving.systemd import Systemd
+from tests.support.time_travel import Clock
 
 
 @pytest.fixture
@@ -53,3 +55,23 @@ def test_no_sign_is_given_where_the_manager_does_not_watch(manager: socket.socke
 
 def test_a_manager_that_is_gone_is_no_error(tmp_path: Path) -> None:
     Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready("in conversation")
+
+
+def test_a_reload_says_when_it_begins_and_that_the_service_is_ready_again(manager: socket.socket) -> None:
+    with Systemd({"NOTIFY_SOCKET": manager.getsockname()}).reloading():
+        begun = manager.recv(1024).decode()
+    assert begun.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert manager.recv(1024).decode() == "READY=1"
+
+
+async def test_signs_come_while_nothing_is_wrong_and_then_the_reason(manager: socket.socket, clock: Clock) -> None:
+    failures: list[str] = []
+    systemd = Systemd({"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "90000000"})
+    loop = asyncio.get_running_loop()
+    async with systemd.watched(lambda: failures[0] if failures else None):
+        assert await loop.sock_recv(manager, 1024) == b"WATCHDOG=1"
+        failures.append("a step has not ended for 61 s")
+        await clock.outlast(30.0)
+        assert await loop.sock_recv(manager, 1024) == b"STATUS=about to be restarted: a step has not ended for 61 s"
+    with pytest.raises(BlockingIOError):
+        manager.recv(1024)
