@@ -1,4 +1,4 @@
-"""The worker's Prometheus metrics. No label names a session or client, so that the series stay few."""
+"""The worker's Prometheus metrics. No label names a session, and a bounded number of clients: the series stay few."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from antiphon import __version__
+from antiphon.serving.usage import Usage
 from antiphon_cloud.errors import Refusal
 from antiphon_cloud.timing import FRAME_S
 
@@ -89,6 +90,8 @@ class Metrics:
             buckets=PREFILL_BUCKETS_S,
             registry=registry,
         )
+
+        self.usage = Usage(registry, "antiphon")
 
     def watch(self, name: str, value: Callable[[], float]) -> None:
         """Reads the gauge `antiphon_NAME` from `value` at every scrape."""

@@ -1,4 +1,4 @@
-"""The gateway's Prometheus metrics. No label names a caller, so that the series stay few."""
+"""The gateway's Prometheus metrics. Labels name a bounded number of clients: the series stay few."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
 
 from antiphon import __version__
+from antiphon.serving.usage import Usage
 
 
 class Metrics:
@@ -38,6 +39,8 @@ class Metrics:
             registry=registry,
         )
         self._resumes = Counter("antiphon_gateway_resumes", "Sessions that went on in another call.", registry=registry)
+
+        self.usage = Usage(registry, "antiphon_gateway")
 
     def watch(self, name: str, value: Callable[[], float]) -> None:
         """Reads the gauge `antiphon_gateway_NAME` from `value` at every scrape."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from antiphon.errors import UnavailableError
+from antiphon.serving.tracing import NO_TRACES, Traces
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.checkpoint.conditions import Condition
@@ -70,9 +71,11 @@ class Worker:
 
     Args:
         allowance: default of clients whose API key sets no limits.
+        traces: where the sessions' spans go.
     """
 
-    def __init__(self, allowance: Allowance | None = None) -> None:
+    def __init__(self, allowance: Allowance | None = None, traces: Traces = NO_TRACES) -> None:
+        self.traces = traces
         self.metrics = Metrics()
         self.refusals = Refusals(self.metrics)
         self.allowance = allowance or Allowance()
@@ -109,6 +112,7 @@ class Worker:
         self.metrics.watch("slots", lambda: served.engine.slots)
         self.metrics.watch("sessions", lambda: served.engine.sessions)
         self.metrics.watch("queue_depth", lambda: served.engine.queue_depth)
+        served.sessions.traces = self.traces
         self.serving = served
         self.phase = Phase.SERVING
 

@@ -92,7 +92,8 @@ class Access:
             self._keys.reload()
 
     def _visitor(self, name: str, entry: KeyEntry, alone: bool) -> Visitor:
-        return Visitor(f"the API key {name}", self._rules.calls if entry.sessions is None else entry.sessions)
+        calls = self._rules.calls if entry.sessions is None else entry.sessions
+        return Visitor(f"the API key {name}", calls, proven=True)
 
     def _check_rate(self, client: str) -> None:
         interval_s = MINUTE_S / self._rules.requests_per_minute

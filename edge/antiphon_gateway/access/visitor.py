@@ -15,8 +15,10 @@ class Visitor:
         name: as it stands in a sentence, such as "the address 127.0.0.1".
         calls: at once; None for as many as there are.
         settings: of the session, where whoever made the visitor's token chose them.
+        proven: whether a key proves the name.
     """
 
     name: str
     calls: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    proven: bool = False

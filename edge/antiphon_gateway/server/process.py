@@ -20,6 +20,7 @@ from antiphon_gateway.access.admission import Access
 from antiphon_gateway.calls.capacity import Capacity
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.fleet import Fleet
+from antiphon_gateway.calls.record import Watch
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.telephony import audiosocket
 from antiphon_gateway.doors.wyoming import door as wyoming
@@ -53,7 +54,7 @@ class Server:
             CodecThreads(config.codec_threads),
             Capacity(config.calls),
             Access(config.access),
-            Metrics(),
+            Watch(Metrics()),
             config.static,
         )
         self._config = config
@@ -156,14 +157,14 @@ class Server:
     def _monitor(self, listen: str) -> Monitor:
         """The port for operators."""
         loop, gateway = asyncio.get_running_loop(), self.gateway
-        gateway.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
-        gateway.metrics.watch("calls", lambda: gateway.capacity.held)
-        gateway.metrics.watch("places", lambda: gateway.capacity.calls)
+        gateway.watch.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
+        gateway.watch.metrics.watch("calls", lambda: gateway.capacity.held)
+        gateway.watch.metrics.watch("places", lambda: gateway.capacity.calls)
         checks = {
             "/healthz": lambda: loop_is_stuck(loop),
             "/readyz": lambda: loop_is_stuck(loop) or self.not_ready(),
         }
-        return Monitor(listen, gateway.metrics.registry, checks)
+        return Monitor(listen, gateway.watch.metrics.registry, checks)
 
 
 async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:
