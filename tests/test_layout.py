@@ -15,6 +15,9 @@ OF_BOTH_EXTRAS = {
     "cache_folder.py": {"platformdirs"},
     "key_file.py": {"msgspec"},
     "monitor.py": {"prometheus_client"},
+    "otlp.py": {"opentelemetry"},
+    "tracing_options.py": {"click"},
+    "usage.py": {"prometheus_client"},
 }
 CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}
 

@@ -49,7 +49,7 @@ Antiphon's set-up downloads $size into .venv: torch $torch, onnxruntime, onnx, m
 The edge alone needs no torch: pip install '.[edge]' brings 211 MB on disk, 22 of them the model.
 EOF
 
-extras=edge,gateway,voice,cloud,tools,dev
+extras=edge,gateway,voice,cloud,otlp,tools,dev
 # Live voice: PyAudio compiles against PortAudio.
 if [ -e /usr/include/portaudio.h ] && command -v gcc >/dev/null &&
     "$python" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvloop
 
 from antiphon.cli.command_line import Address, Number, option
+from antiphon.cli.tracing_options import tracing_options
 from antiphon_cloud.cli.exposure_options import exposure_options
 from antiphon_cloud.cli.options import (
     cache_option,
@@ -20,6 +21,9 @@ from antiphon_cloud.cli.options import (
     step_budget_option,
     threads_option,
 )
+
+if TYPE_CHECKING:
+    from antiphon.serving.tracing import Tracing
 
 MAX_SECONDS = 86_400
 
@@ -84,6 +88,7 @@ MAX_SECONDS = 86_400
     help="Highest rank of an adapter, for which there is memory; where absent, that of those that are there, or 64.",
 )
 @exposure_options
+@tracing_options
 @step_budget_option
 @option(
     "--keep-slot",
@@ -127,6 +132,7 @@ def serve_command(
     max_adapters: int,
     adapter_rank: int | None,
     exposure: dict[str, Any],
+    tracing: Tracing | None,
     step_budget_ms: float,
     keep_slot_s: float,
     prompt_cache_mb: int,
@@ -144,7 +150,7 @@ def serve_command(
     from antiphon_cloud.serving.config import ServingConfig
     from antiphon_cloud.serving.load import load
 
-    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, **exposure)
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, tracing=tracing, **exposure)
     serving = ServingConfig(
         model=model,
         codec=codec_folder,

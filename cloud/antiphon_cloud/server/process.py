@@ -22,6 +22,7 @@ from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
 from antiphon.serving.monitor import Monitor, loop_is_stuck
+from antiphon.serving.tracing import Tracing, open_traces
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
@@ -65,6 +66,7 @@ class ServerConfig:
     insecure: bool = False  # plaintext may leave this machine
     api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
+    tracing: Tracing | None = None  # None for no spans
     allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
 
 
@@ -73,10 +75,11 @@ class Server:
 
     Raises:
         KeyFileError: the file of API keys cannot be used.
+        AntiphonError: the collector of spans cannot be used.
     """
 
     def __init__(self, config: ServerConfig) -> None:
-        self.worker = Worker(config.allowance)
+        self.worker = Worker(config.allowance, open_traces(config.tracing, "antiphon-worker", config.listen))
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
         self.metrics_address: str | None = None
         self._monitor: Monitor | None = None
@@ -148,6 +151,7 @@ class Server:
             await served.engine.stop()
         if self._monitor:
             await asyncio.to_thread(self._monitor.stop)
+        await asyncio.to_thread(self.worker.traces.close)
 
     def _fail(self, reason: str) -> None:
         """The engine has ended: first whoever picks a worker for new calls is told, then the calls that are here."""

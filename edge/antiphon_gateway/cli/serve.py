@@ -10,11 +10,13 @@ import click
 import uvloop
 
 from antiphon.cli.command_line import THREADS, Address, Number, option
+from antiphon.cli.tracing_options import tracing_options
 from antiphon_gateway.cli.access_options import access_options
 from antiphon_gateway.cli.door_options import door_options
 from antiphon_gateway.cli.worker_options import worker_options
 
 if TYPE_CHECKING:
+    from antiphon.serving.tracing import Tracing
     from antiphon_gateway.access.admission import Rules
     from antiphon_gateway.server.config import Doors, Workers
 
@@ -55,6 +57,7 @@ MAX_SECONDS = 86_400
     help="Threads in which all calls encode and decode; as many as there are cores where absent.",
 )
 @access_options
+@tracing_options
 def serve_command(
     workers: Workers,
     access: Rules,
@@ -68,6 +71,7 @@ def serve_command(
     drain_s: float,
     calls: int,
     threads: int | None,
+    tracing: Tracing | None,
 ) -> None:
     """Serve clients until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
     from antiphon_gateway.server.config import GatewayConfig
@@ -87,6 +91,7 @@ def serve_command(
         drain_s=drain_s,
         calls=calls,
         access=access,
+        tracing=tracing,
         codec_threads=threads or os.cpu_count() or 1,
     )
     uvloop.run(run(config, lambda address: print(f"listening on {address}", flush=True)))  # noqa: T201

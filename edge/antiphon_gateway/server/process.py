@@ -15,6 +15,7 @@ from aiohttp import web
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
 from antiphon.serving.monitor import Monitor, loop_is_stuck
+from antiphon.serving.tracing import open_traces
 from antiphon_edge.client.reconnect import PASSING
 from antiphon_gateway.access.admission import Access
 from antiphon_gateway.calls.capacity import Capacity
@@ -54,7 +55,7 @@ class Server:
             CodecThreads(config.codec_threads),
             Capacity(config.calls),
             Access(config.access),
-            Watch(Metrics()),
+            Watch(Metrics(), open_traces(config.tracing, "antiphon-gateway", config.listen)),
             config.static,
         )
         self._config = config
@@ -69,6 +70,7 @@ class Server:
         """
         gateway, config = self.gateway, self._config
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, gateway.watch.traces.close)
             stack.enter_context(gateway.threads)
             if config.metrics_listen:
                 monitor = self._monitor(config.metrics_listen)

@@ -9,11 +9,13 @@ import pytest
 
 from antiphon.errors import UnauthenticatedError
 from antiphon.serving.key_file import make_key
+from antiphon.serving.tracing import Tracing
 from antiphon_edge.client.events import Reconnecting, Resumed
 from antiphon_gateway.access.admission import Rules
 from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.calls.record import CallRecord, Watch
 from antiphon_gateway.metrics import Metrics
+from tests.support.collector import collector
 from tests.support.frames_client import frames
 from tests.support.gateways import gateway
 from tests.support.servers import StubOptions, codec_files, stub_server
@@ -76,6 +78,21 @@ async def test_callers_of_the_page_and_whoever_is_not_let_in_are_said_with_who_a
     ]
     assert key not in caplog.text
     assert "antiphon_wrong" not in caplog.text
+
+
+async def test_a_call_is_a_span_in_the_trace_of_its_conversation(tiny_codec: Path) -> None:
+    with collector() as spans:
+        async with (
+            stub_server(StubOptions(codec_files=codec_files(tiny_codec))) as worker,
+            gateway([worker.address], tracing=Tracing(spans.address)) as server,
+            frames(server.address) as edge,
+        ):
+            await edge.open(conversation="cd" * 16)
+            await edge.step()
+    (call,) = spans.named("call")
+    assert (call.service, call.trace, call.parent) == ("antiphon-gateway", "cd" * 16, "cd" * 8)
+    assert (call.fields["antiphon.door"], call.fields["antiphon.frames"]) == ("frames", 1)
+    assert call.events == ["call opened"]
 
 
 def _status_with_a_wrong_key(address: str) -> int:
