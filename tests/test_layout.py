@@ -16,6 +16,7 @@ OF_BOTH_EXTRAS = {
     "key_file.py": {"msgspec"},
     "monitor.py": {"prometheus_client"},
     "otlp.py": {"opentelemetry"},
+    "status.py": {"msgspec"},
     "tracing_options.py": {"click"},
     "usage.py": {"prometheus_client"},
 }

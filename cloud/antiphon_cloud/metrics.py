@@ -92,6 +92,8 @@ class Metrics:
         )
 
         self.usage = Usage(registry, "antiphon")
+        self.frames = self.late = self.calls_refused = 0
+        """Frames that were answered, those of them that came late, and calls not let in: for the status."""
 
     def watch(self, name: str, value: Callable[[], float]) -> None:
         """Reads the gauge `antiphon_NAME` from `value` at every scrape."""
@@ -109,7 +111,9 @@ class Metrics:
     def frame(self, latency_s: float) -> None:
         """Counts one answered frame."""
         self._frame.observe(latency_s)
+        self.frames += 1
         if latency_s > FRAME_S:
+            self.late += 1
             self._misses.inc()
 
     def opened(self) -> None:
@@ -119,6 +123,7 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Counts one refused call; `reason` is one of `REFUSALS`."""
         self._refusals.labels(reason).inc()
+        self.calls_refused += 1
 
     def ended(self, status: str) -> None:
         """Counts one Converse call by the name of its gRPC status."""

@@ -41,6 +41,8 @@ class Metrics:
         self._resumes = Counter("antiphon_gateway_resumes", "Sessions that went on in another call.", registry=registry)
 
         self.usage = Usage(registry, "antiphon_gateway")
+        self.frames = self.late = self.callers_refused = 0
+        """Frames that were answered, those of them that came late, and callers not let in: for the status."""
 
     def watch(self, name: str, value: Callable[[], float]) -> None:
         """Reads the gauge `antiphon_gateway_NAME` from `value` at every scrape."""
@@ -56,7 +58,13 @@ class Metrics:
 
     def refused(self, door: str, status: str) -> None:
         """Counts one caller who was not let in."""
+        self.callers_refused += 1
         self._refused.labels(door, status).inc()
+
+    def frame(self, *, late: bool) -> None:
+        """Counts one answered frame."""
+        self.frames += 1
+        self.late += late
 
     def resumed(self) -> None:
         """Counts one session that went on in another call."""

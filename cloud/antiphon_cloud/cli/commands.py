@@ -10,10 +10,11 @@ from antiphon_cloud.cli.make_key import make_key_command
 from antiphon_cloud.cli.plan import plan_command
 from antiphon_cloud.cli.replay import replay_command
 from antiphon_cloud.cli.serve import serve_command
+from antiphon_cloud.cli.top import top_command
 from antiphon_cloud.engine.host import ENVIRONMENT
 
 commands = group("Run and prepare workers for full-duplex speech models.")
-for command in (serve_command, export_codec_command, replay_command, make_key_command, plan_command):
+for command in (serve_command, export_codec_command, replay_command, make_key_command, plan_command, top_command):
     commands.add_command(command)
 
 

@@ -23,7 +23,7 @@ from antiphon_cloud.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from antiphon.serving.tracing import Tracing
+    from antiphon.serving.collector import Tracing
 
 MAX_SECONDS = 86_400
 

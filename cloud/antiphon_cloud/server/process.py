@@ -21,8 +21,8 @@ from grpc_reflection.v1alpha import reflection
 from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
+from antiphon.serving.collector import Tracing, open_traces
 from antiphon.serving.monitor import Monitor, loop_is_stuck
-from antiphon.serving.tracing import Tracing, open_traces
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
@@ -166,7 +166,7 @@ class Server:
             "/healthz": lambda: loop_is_stuck(loop) or self.worker.not_alive(),
             "/readyz": lambda: loop_is_stuck(loop) or self.worker.not_ready(),
         }
-        return Monitor(listen, self.worker.metrics.registry, checks)
+        return Monitor(listen, self.worker.metrics.registry, checks, self.worker.status)
 
 
 async def run(config: ServerConfig, load: Callable[[Metrics], ServedModel], ready: Callable[[str], None]) -> None:

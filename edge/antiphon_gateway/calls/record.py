@@ -76,6 +76,7 @@ class CallRecord:
         """A frame was answered; its round trip is unknown where the edge measures it."""
         self.frames += 1
         self.late += late
+        self._metrics.frame(late=late)
         self._meter.frame()
         if round_trip_s is not None:
             self._round_trips_s.append(round_trip_s)

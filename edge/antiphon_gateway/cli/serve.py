@@ -16,7 +16,7 @@ from antiphon_gateway.cli.door_options import door_options
 from antiphon_gateway.cli.worker_options import worker_options
 
 if TYPE_CHECKING:
-    from antiphon.serving.tracing import Tracing
+    from antiphon.serving.collector import Tracing
     from antiphon_gateway.access.admission import Rules
     from antiphon_gateway.server.config import Doors, Workers
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from antiphon.serving.tracing import Tracing
+from antiphon.serving.collector import Tracing
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
 from antiphon_gateway.access.admission import Rules
 from antiphon_gateway.doors.telephony.twilio import TwilioAccount

@@ -14,8 +14,9 @@ from aiohttp import web
 
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
+from antiphon.serving.collector import open_traces
 from antiphon.serving.monitor import Monitor, loop_is_stuck
-from antiphon.serving.tracing import open_traces
+from antiphon.serving.status import State, Status
 from antiphon_edge.client.reconnect import PASSING
 from antiphon_gateway.access.admission import Access
 from antiphon_gateway.calls.capacity import Capacity
@@ -149,6 +150,22 @@ class Server:
             return "draining"
         return None if self._ready else "no worker has answered yet"
 
+    def status(self) -> Status:
+        """How it is, in a few numbers."""
+        gateway, metrics = self.gateway, self.gateway.watch.metrics
+        fleet = gateway.dialogue or gateway.transcription or gateway.speech
+        serving: State = "serving" if self._ready else "starting"
+        return Status(
+            "gateway",
+            "draining" if gateway.capacity.draining else serving,
+            model="" if fleet is None else fleet.model.name,
+            sessions=gateway.capacity.held,
+            slots=gateway.capacity.calls,
+            frames=metrics.frames,
+            late=metrics.late,
+            refused=metrics.callers_refused,
+        )
+
     async def hang_up(self) -> None:
         """Says to the clients that are left that the gateway ends."""
         await asyncio.gather(
@@ -166,7 +183,7 @@ class Server:
             "/healthz": lambda: loop_is_stuck(loop),
             "/readyz": lambda: loop_is_stuck(loop) or self.not_ready(),
         }
-        return Monitor(listen, gateway.watch.metrics.registry, checks)
+        return Monitor(listen, gateway.watch.metrics.registry, checks, self.status)
 
 
 async def run(config: GatewayConfig, ready: Callable[[str], None]) -> None:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from antiphon.cli.command_line import option
-from antiphon.serving.tracing import HOPS_EVERY, Tracing
+from antiphon.serving.collector import Tracing
+from antiphon.serving.tracing import HOPS_EVERY
 
 F = TypeVar("F", bound=Callable[..., Any])
 

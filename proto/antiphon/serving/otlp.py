@@ -33,7 +33,7 @@ NAMESPACE = "antiphon."
 
 
 class OtlpTraces:
-    """Sends spans; `tracing.open_traces` makes it.
+    """Sends spans; `collector.open_traces` makes it.
 
     Args:
         endpoint: `http://HOST:PORT`, or with https.

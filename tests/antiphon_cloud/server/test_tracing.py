@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError
-from antiphon.serving.tracing import NO_TRACES, Tracing, open_traces
+from antiphon.serving.collector import Tracing, open_traces
+from antiphon.serving.tracing import NO_TRACES
 from antiphon_cloud.server.process import ServerConfig
 from antiphon_edge import connect
 from antiphon_edge.client.reconnect import LIVE
