@@ -41,7 +41,7 @@ MAX_SECONDS = 86_400
     "--metrics-listen",
     type=Address(),
     metavar="HOST:PORT",
-    help="Address of /metrics (Prometheus), /healthz and /readyz, over plain HTTP; nowhere where absent.",
+    help="Address of /metrics (Prometheus), /healthz, /readyz and a page, over plain HTTP; nowhere where absent.",
 )
 @option(
     "--drain",
