@@ -1,5 +1,5 @@
 # Everything runs in .venv, which `make install` builds; demo, test, check and bench see to it themselves.
-# `make test` also installs PortAudio, PulseAudio, systemd, espeak-ng and Chromium from Debian's packages where it may (as root, or with sudo),
+# `make test` also installs PortAudio, PulseAudio, systemd, espeak-ng, Chromium and promtool from Debian's packages where it may (as root, or with sudo),
 # and Node into .venv where there is none.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
 page: .venv/page
-test: .venv/sound .venv/node .venv/peers .venv/page .venv/browser
+test: .venv/sound .venv/node .venv/peers .venv/page .venv/browser .venv/prometheus
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -71,4 +71,9 @@ clean:
 
 .venv/browser: .venv/installed tools/setup/install_browser.sh
 	tools/setup/install_browser.sh
+	touch $@
+
+# promtool, for the tests of the alerts.
+.venv/prometheus: .venv/installed tools/setup/install_prometheus.sh
+	tools/setup/install_prometheus.sh
 	touch $@

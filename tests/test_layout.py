@@ -18,6 +18,10 @@ SHARED = {
     "key_file.py": {"msgspec"},
     "key_edit.py": {"msgspec"},
     "monitor.py": {"prometheus_client"},
+    "otlp.py": {"opentelemetry"},
+    "status.py": {"msgspec"},
+    "tracing_options.py": {"click"},
+    "usage.py": {"prometheus_client"},
 }
 CLOUD_ONLY = {"torch", "onnx", "onnxscript", "sentencepiece", "safetensors"}
 

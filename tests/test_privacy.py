@@ -1,4 +1,4 @@
-"""Whoever talks is reported to nobody."""
+"""Whoever talks is reported to nobody, and nothing of it is logged."""
 
 import subprocess
 import sys
@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from antiphon.errors import AntiphonError
+from antiphon_edge import connect
 from tests.support.commands import environment
+from tests.support.servers import CODEC
+from tests.support.speakers import BABBLE, reader, speaking, talker
 from tools.harness.worker_process import BIN
 
 SUPPRESSED_BY = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
@@ -56,3 +60,22 @@ def test_whoever_wants_to_report_may(at_home: dict[str, str]) -> None:
     variables = at_home | {"ORT_DISABLE_TELEMETRY": "0"}
     asked = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
     assert asked.stdout.strip() == "0"
+
+
+async def test_no_log_holds_what_anybody_says_at_any_level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    words = "marmalade zeppelin quartz"
+    async with speaking(reader()) as address, connect(address, CODEC, mode="speech", sampling=BABBLE) as session:
+        await session.say(words)
+        await session.finish_saying()
+        heard = None
+        while heard is None or not heard.said_all:
+            await session.send()
+            heard = await session.receive()
+    async with speaking(talker()) as address:
+        with pytest.raises(AntiphonError):  # this model takes no persona, and an error may not quote it
+            async with connect(address, CODEC, persona=words):
+                pass
+    assert "session ended" in caplog.messages
+    said = caplog.text + "".join(str(record.__dict__) for record in caplog.records)
+    assert not [word for word in words.split() if word in said]

@@ -1,4 +1,4 @@
-"""The worker's Prometheus metrics. No label names a session or client, so that the series stay few."""
+"""The worker's Prometheus metrics. No label names a session, and a bounded number of clients: the series stay few."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from antiphon import __version__
+from antiphon.serving.usage import Usage
 from antiphon_cloud.errors import Refusal
 from antiphon_cloud.timing import FRAME_S
 
@@ -94,6 +95,10 @@ class Metrics:
             registry=registry,
         )
 
+        self.usage = Usage(registry, "antiphon")
+        self.frames = self.late = self.calls_refused = 0
+        """Frames that were answered, those of them that came late, and calls not let in: for the status."""
+
     def watch(self, name: str, value: Callable[[], float]) -> None:
         """Reads the gauge `antiphon_NAME` from `value` at every scrape."""
         self._gauges[name].set_function(value)
@@ -110,7 +115,9 @@ class Metrics:
     def frame(self, latency_s: float) -> None:
         """Counts one answered frame."""
         self._frame.observe(latency_s)
+        self.frames += 1
         if latency_s > FRAME_S:
+            self.late += 1
             self._misses.inc()
 
     def opened(self) -> None:
@@ -120,6 +127,7 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Counts one refused call; `reason` is one of `REFUSALS`."""
         self._refusals.labels(reason).inc()
+        self.calls_refused += 1
 
     def ended(self, status: str) -> None:
         """Counts one Converse call by the name of its gRPC status."""

@@ -1,4 +1,4 @@
-"""The gateway's Prometheus metrics. No label names a caller, so that the series stay few."""
+"""The gateway's Prometheus metrics. Labels name a bounded number of clients: the series stay few."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
 
 from antiphon import __version__
+from antiphon.serving.usage import Usage
 
 
 class Metrics:
@@ -45,6 +46,10 @@ class Metrics:
         )
         self._resumes = Counter("antiphon_gateway_resumes", "Sessions that went on in another call.", registry=registry)
 
+        self.usage = Usage(registry, "antiphon_gateway")
+        self.frames = self.late = self.callers_refused = 0
+        """Frames that were answered, those of them that came late, and callers not let in: for the status."""
+
     def watch(self, name: str, value: Callable[[], float]) -> None:
         """Reads the gauge `antiphon_gateway_NAME` from `value` at every scrape."""
         self._gauges[name].set_function(value)
@@ -59,7 +64,13 @@ class Metrics:
 
     def refused(self, door: str, status: str) -> None:
         """Counts one caller who was not let in."""
+        self.callers_refused += 1
         self._refused.labels(door, status).inc()
+
+    def frame(self, *, late: bool) -> None:
+        """Counts one answered frame."""
+        self.frames += 1
+        self.late += late
 
     def resumed(self) -> None:
         """Counts one session that went on in another call."""

@@ -1,16 +1,19 @@
-"""The dashboard and the alerts ask for metrics that a worker has."""
+"""The dashboard and the alerts ask for metrics that a worker has, and the alerts fire when they should."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
 
 from antiphon_cloud.metrics import REFUSALS, Metrics
 from tools import ROOT
+from tools.harness.worker_process import BIN
 
 DEPLOY = ROOT / "cloud/deploy"
 NAME = re.compile(r"\b(?:antiphon|process|stepper)_[a-z_]+")
@@ -56,3 +59,31 @@ def test_prometheus_reads_the_alerts_that_are_shipped() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
     assert [DEPLOY / "prometheus" / name for name in config["rule_files"]] == [DEPLOY / "prometheus/alerts.yaml"]
     assert config["scrape_configs"][0]["job_name"] == "antiphon"
+
+
+@pytest.fixture
+def promtool() -> str:
+    """Prometheus' own reader of rules. Skips where it cannot be had; fails in CI."""
+    found = shutil.which("promtool", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("promtool is needed: tools/setup/install_prometheus.sh")
+    return found
+
+
+def test_alerts_fire_when_workers_vanish_and_are_quiet_otherwise(promtool: str) -> None:
+    cases = ROOT / "tests/deploy/alerts.test.yaml"
+    tested = subprocess.run([promtool, "test", "rules", cases], capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    alerts = {
+        rule["alert"] for rule in yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())["groups"][0]["rules"]
+    }
+    named = {
+        case["alertname"] for test in yaml.safe_load(cases.read_text())["tests"] for case in test["alert_rule_test"]
+    }
+    assert alerts - named == {"AntiphonStepsSlow", "AntiphonRefusesByStepTime", "AntiphonUnknownKeys"}
+
+
+def test_prometheus_takes_the_configuration(promtool: str) -> None:
+    config = DEPLOY / "prometheus/prometheus.yaml"
+    checked = subprocess.run([promtool, "check", "config", config], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -30,12 +30,11 @@ def missing() -> str | None:
 
 
 @contextmanager
-def browser(microphone: Path) -> Iterator[Browser]:
-    """The browser, until the block ends; its microphone repeats a wav file."""
+def browser(microphone: Path | None = None) -> Iterator[Browser]:
+    """The browser, until the block ends; its microphone repeats a wav file, or beeps."""
+    said = [] if microphone is None else [f"--use-file-for-fake-audio-capture={microphone}"]
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=shutil.which(CHROMIUM), args=[*ARGUMENTS, f"--use-file-for-fake-audio-capture={microphone}"]
-        )
+        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=[*ARGUMENTS, *said])
         yield launched
         launched.close()
 

@@ -11,6 +11,7 @@ from antiphon_cloud.cli.keys import list_keys_command, make_key_command, revoke_
 from antiphon_cloud.cli.plan import plan_command
 from antiphon_cloud.cli.replay import replay_command
 from antiphon_cloud.cli.serve import serve_command
+from antiphon_cloud.cli.top import top_command
 from antiphon_cloud.engine.host import ENVIRONMENT
 
 commands = group("Run and prepare workers for full-duplex speech models.", check_settings)
@@ -22,6 +23,7 @@ for command in (
     list_keys_command,
     revoke_key_command,
     plan_command,
+    top_command,
 ):
     commands.add_command(command)
 add_settings(commands, "File of settings (TOML), whose keys are flags without their dashes; none where absent.")

@@ -62,7 +62,7 @@ _options = (
         "--metrics-listen",
         type=Address(),
         metavar="HOST:PORT",
-        help="Address of /metrics (Prometheus), /healthz and /readyz, over plain HTTP; nowhere where absent.",
+        help="Address of /metrics (Prometheus), /healthz, /readyz and a page, over plain HTTP; nowhere where absent.",
     ),
 )
 

@@ -12,6 +12,7 @@ import uvloop
 from antiphon import logs
 from antiphon.cli.command_line import Address, Number, name_option, option
 from antiphon.cli.settings_option import Reread
+from antiphon.cli.tracing_options import tracing_options
 from antiphon_cloud.cli.exposure_options import LIMITS, allowance_of, exposure_options
 from antiphon_cloud.cli.options import (
     cache_option,
@@ -24,6 +25,7 @@ from antiphon_cloud.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from antiphon.serving.collector import Tracing
     from antiphon_cloud.sessions.clients import Allowance
 
 MAX_SECONDS = 86_400
@@ -90,6 +92,7 @@ MAX_SECONDS = 86_400
     help="Highest rank of an adapter, for which there is memory; where absent, that of those that are there, or 64.",
 )
 @exposure_options
+@tracing_options
 @step_budget_option
 @option(
     "--keep-slot",
@@ -134,6 +137,7 @@ def serve_command(
     max_adapters: int,
     adapter_rank: int | None,
     exposure: dict[str, Any],
+    tracing: Tracing | None,
     step_budget_ms: float,
     keep_slot_s: float,
     prompt_cache_mb: int,
@@ -152,7 +156,9 @@ def serve_command(
     from antiphon_cloud.serving.config import ServingConfig
     from antiphon_cloud.serving.load import load
 
-    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, name=name, **exposure)
+    server = ServerConfig(
+        listen=listen, reflection=reflection, drain_s=drain_s, name=name, tracing=tracing, **exposure
+    )
     logs.set_name(name)
     serving = ServingConfig(
         model=model,

@@ -79,9 +79,10 @@ class Engine:
         self._prefilling: dict[Slot, float] = {}  # since when
         self._unanswered = 0
         self._heard_s = 0.0  # when the stepper last said something, or began to owe something
-        self._metrics = metrics or Metrics()
+        self.metrics = metrics or Metrics()
+        """Count steps, frames and what clients use."""
         pool = pool or PoolShape.one_page_each(stepper.slots, stepper.spec.context_steps)
-        self.memory = Memory(pool, stepper.slots, self._metrics)
+        self.memory = Memory(pool, stepper.slots, self.metrics)
         self.adapters = adapters or AdapterAccount()
         self._transport: asyncio.WriteTransport | None = None
         self.failure: str | None = None
@@ -134,7 +135,7 @@ class Engine:
             on_failure: called with the reason once the stepper has ended by itself, before its sessions hear of it.
         """
         self._on_failure = on_failure
-        self._metrics.watch_stepper(self._stepper.pid)
+        self.metrics.watch_stepper(self._stepper.pid)
         loop = asyncio.get_running_loop()
         connection = _Connection(self._receive, self._ended)
         self._transport, _ = await loop.create_unix_connection(lambda: connection, sock=self._stepper.socket)
@@ -191,7 +192,7 @@ class Engine:
         prompt_steps, resumed = settings.prompt_steps, history is not None and history.steps > settings.prompt_steps
         slot = Slot(next(self._generations), heapq.heappop(self._free), deliver, ready, prompt_steps, resumed)
         self._taken[slot.generation] = slot
-        self._metrics.opened()
+        self.metrics.opened()
         packed, steps = None, 0
         if history is not None:
             packed, steps = PackedHistory.of(history), history.steps
@@ -269,7 +270,7 @@ class Engine:
     def _deliver(self, step: Stepped) -> None:
         step_us = (step.end_ns - step.start_ns) // 1000
         self.forecast.observe(step.sessions, step_us / 1000, self._heard_s)
-        self._metrics.step(step.sessions, step_us / 1e6)
+        self.metrics.step(step.sessions, step_us / 1e6)
         now_ns = time.perf_counter_ns()
         for ((generation, sequence, finite, arrived_ns, fed, drawn, text), codes), heads in zip(
             step.table(), step.head_rows(), strict=True
@@ -281,7 +282,7 @@ class Engine:
             if finite:
                 wait_us = (step.start_ns - arrived_ns) // 1000
                 slot.deliver(Reply(sequence, text, np.array(codes, np.int32), wait_us, step_us, fed, drawn, heads))
-                self._metrics.frame((now_ns - arrived_ns) / 1e9)
+                self.metrics.frame((now_ns - arrived_ns) / 1e9)
             else:
                 slot.deliver(
                     AntiphonError(f"the model's logits at step {sequence} are no numbers: start a new session")
@@ -297,8 +298,8 @@ class Engine:
         if slot is not None:
             took_s = time.monotonic() - self._prefilling.pop(slot)
             if slot.resumed:
-                self._metrics.resumed("history")
-            self._metrics.prefilled(took_s)
+                self.metrics.resumed("history")
+            self.metrics.prefilled(took_s)
             slot.adapter_sha256 = message.adapter_sha256
             slot.ready.set_result(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ from antiphon_cloud.sessions.protocol import (
     SayReceived,
     State,
 )
+from antiphon_cloud.sessions.record import SessionRecord
 from antiphon_cloud.sessions.session import Session
 
 OPEN_TIMEOUT_S = 5.0  # for Open to come
@@ -69,6 +71,7 @@ class Call:
         self._opened = asyncio.Event()  # the edge has read Opened
         self._opening = False  # Opened is on its way
         self._over: AntiphonError | None = None  # why this side ends the call
+        self._record: SessionRecord | None = None  # of the session that it carries
         self._task = asyncio.current_task()
 
     async def run(self, requests: AsyncIterator[pb.ConverseRequest]) -> None:
@@ -80,6 +83,7 @@ class Call:
         try:
             event = await self._open(requests)
             session = self._session(event)
+            self._record = session.record
             self._place.give_back()
             if await self._carry(session, requests, event.history):
                 await self._close()
@@ -178,8 +182,10 @@ class Call:
                 while waiting and not session.starved(waiting[0].sequence):
                     frame = waiting.popleft()
                     reply, outcome = await session.answer(frame.sequence, frame.codes)
+                    begun_s = time.perf_counter()
                     with timeout.waiting("the edge took no reply"):
                         await self._write(self._protocol.reply(reply, outcome))
+                    session.record.sent(reply, round((time.perf_counter() - begun_s) * 1e6))
                 if isinstance(event, CloseRequested):
                     return True
 
@@ -236,6 +242,8 @@ class Call:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._opened.wait(), NOTICE_S)
         if self._opened.is_set() and self._protocol.state is State.OPEN:
+            if self._record is not None:
+                self._record.say(logging.INFO, "session is asked to move", time_left_s=time_left_s)
             go_away = pb.GoAway(reason=reason, time_left_ms=round(time_left_s * 1000))
             writing = asyncio.create_task(self._write(pb.ConverseResponse(go_away=go_away)))
             try:

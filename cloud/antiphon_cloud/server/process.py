@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from antiphon.address import join_address, split_address
 from antiphon.channel import FLOW_CONTROL, KEEPALIVE
 from antiphon.errors import AntiphonError
+from antiphon.serving.collector import Tracing, open_traces
 from antiphon.serving.monitor import Monitor, loop_is_stuck
 from antiphon.serving.reload import Reread, reloading, settle
 from antiphon.serving.systemd import Systemd
@@ -67,6 +68,7 @@ class ServerConfig:
     insecure: bool = False  # plaintext may leave this machine
     api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
+    tracing: Tracing | None = None  # None for no spans
     allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
     name: str = ""  # of the worker, in its metrics and GetModel
 
@@ -81,6 +83,7 @@ class Server:
 
     Raises:
         KeyFileError: the file of API keys cannot be used.
+        AntiphonError: the collector of spans cannot be used.
     """
 
     def __init__(
@@ -88,7 +91,8 @@ class Server:
     ) -> None:
         self._reread = reread
         self.manager = manager or Systemd({})
-        self.worker = Worker(config.allowance, config.name)
+        traces = open_traces(config.tracing, "antiphon-worker", config.listen)
+        self.worker = Worker(config.allowance, config.name, traces)
         self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
         self.certificates = Certificates(config.tls) if config.tls else None
         self.metrics_address: str | None = None
@@ -169,6 +173,7 @@ class Server:
             await served.engine.stop()
         if self._monitor:
             await asyncio.to_thread(self._monitor.stop)
+        await asyncio.to_thread(self.worker.traces.close)
 
     def _fail(self, reason: str) -> None:
         """The engine has ended: first whoever picks a worker for new calls is told, then the calls that are here."""
@@ -183,7 +188,7 @@ class Server:
             "/healthz": lambda: loop_is_stuck(loop) or self.worker.not_alive(),
             "/readyz": lambda: loop_is_stuck(loop) or self.worker.not_ready(),
         }
-        return Monitor(listen, self.worker.metrics.registry, checks)
+        return Monitor(listen, self.worker.metrics.registry, checks, self.worker.status)
 
 
 async def run(

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
-from antiphon.logs import event
+from antiphon.serving.refusal_log import RefusalLog
 from antiphon_cloud.metrics import Metrics
-
-logger = logging.getLogger(__name__)
-
-SAID = 20  # refusals that are said
-WITHIN_S = 60.0  # of so long: a flood fills no disk
 
 
 class Refusals:
@@ -24,9 +18,7 @@ class Refusals:
     """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
-        self._metrics, self._clock = metrics, clock
-        self._since_s = clock()
-        self._count = 0  # since then
+        self._metrics, self._log = metrics, RefusalLog(clock)
 
     def add(self, reason: str, client: str) -> None:
         """One more.
@@ -36,11 +28,4 @@ class Refusals:
             client: who was refused, as `Client.name`.
         """
         self._metrics.refused(reason)
-        now_s = self._clock()
-        if now_s - self._since_s >= WITHIN_S:
-            if (unsaid := self._count - SAID) > 0:
-                event(logger, logging.WARNING, "more calls were refused than are said", count=unsaid)
-            self._since_s, self._count = now_s, 0
-        self._count += 1
-        if self._count <= SAID:
-            event(logger, logging.WARNING, "call refused", reason=reason, client=client)
+        self._log.add(reason=reason, client=client)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from antiphon.errors import UnavailableError
+from antiphon.serving.status import Status
+from antiphon.serving.tracing import NO_TRACES, Traces
 from antiphon.spec import Limits
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.checkpoint.conditions import Condition
@@ -71,10 +73,12 @@ class Worker:
     Args:
         allowance: default of clients whose API key sets no limits.
         name: its operator's name for it; empty for none.
+        traces: where the sessions' spans go.
     """
 
-    def __init__(self, allowance: Allowance | None = None, name: str = "") -> None:
+    def __init__(self, allowance: Allowance | None = None, name: str = "", traces: Traces = NO_TRACES) -> None:
         self.name = name
+        self.traces = traces
         self.metrics = Metrics(name)
         self.refusals = Refusals(self.metrics)
         self.allowance = allowance or Allowance()
@@ -111,12 +115,31 @@ class Worker:
         self.metrics.watch("slots", lambda: served.engine.slots)
         self.metrics.watch("sessions", lambda: served.engine.sessions)
         self.metrics.watch("queue_depth", lambda: served.engine.queue_depth)
+        served.sessions.traces = self.traces
         self.serving = served
         self.phase = Phase.SERVING
 
     def drain(self) -> None:
         """Admits no new session from now on."""
         self.phase = Phase.DRAINING
+
+    def status(self) -> Status:
+        """How it is, in a few numbers."""
+        metrics, served = self.metrics, self.serving
+        counts = {"frames": metrics.frames, "late": metrics.late, "refused": metrics.calls_refused}
+        if served is None:
+            return Status("worker", "starting", **counts)
+        steps = served.steps.now()
+        return Status(
+            "worker",
+            "failed" if served.engine.failure else self.phase.value,
+            model=served.engine.spec.name,
+            sessions=served.engine.sessions,
+            slots=served.engine.slots,
+            step_p50_ms=round(steps.p50_ms, 2),
+            step_p99_ms=round(steps.p99_ms, 2),
+            **counts,
+        )
 
     def not_ready(self) -> str | None:
         """Why no new session is admitted; None if one may be."""

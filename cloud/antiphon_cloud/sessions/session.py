@@ -15,16 +15,14 @@ import numpy as np
 
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, PreconditionError, SequenceError
-from antiphon.logs import event
+from antiphon.serving.tracing import NO_TRACES, Traces
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Reply
 from antiphon_cloud.sessions.clients import Client
 from antiphon_cloud.sessions.protocol import OpenRequested
+from antiphon_cloud.sessions.record import SessionRecord
 from antiphon_cloud.sessions.script.machine import Outcome
 from antiphon_cloud.sessions.script.script import FREE, Forcing
-from antiphon_cloud.timing import FRAME_MS
-
-logger = logging.getLogger(__name__)
 
 # An edge that lost its stream takes its session over from a call that still hangs, once, and again when the next
 # stream breaks. Two edges that hold one token take it from each other as soon as they have lost it.
@@ -49,6 +47,7 @@ class Session:
         client: whose session it is.
         call: carries it first.
         replies_kept: as many frames as an edge may have unanswered.
+        traces: where its span goes.
         began_s: now, on the event loop's clock.
 
     Raises:
@@ -63,21 +62,16 @@ class Session:
         client: Client,
         call: Carrier,
         replies_kept: int,
+        traces: Traces = NO_TRACES,
         began_s: float = 0.0,
     ) -> None:
         history = request.history
         self.id = secrets.token_hex(8)
-        self.conversation = request.conversation
-        self.frames = 0
-        """That were stepped here."""
-        self.misses = 0
-        """Of those, that were answered later than a frame lasts."""
         self.steps_before = 0 if history is None else history.steps
         """That other workers took."""
         self.began_s = began_s
         """On the event loop's clock."""
         self.resume_token = secrets.token_bytes(16)
-        self.client = client
         self.call: Carrier | None = call
         """None while it waits for its edge to come back."""
         self._engine = engine
@@ -101,6 +95,15 @@ class Session:
             request.settings,
             request.adapter_sha256,
         )
+        self.record = SessionRecord(
+            self.id, request.conversation, client, engine.metrics.usage, traces, first=history is None
+        )
+        """What is said of it."""
+
+    @property
+    def client(self) -> Client:
+        """Whose session it is."""
+        return self.record.client
 
     def deliver(self, reply: Reply | AntiphonError) -> None:
         """Keeps the engine's reply to a frame, whether or not a call waits for it."""
@@ -108,14 +111,8 @@ class Session:
             self._failure = reply
         else:
             self._replies.append(reply)
-            self.frames += 1
-            self.misses += reply.wait_us + reply.step_us > FRAME_MS * 1000
+            self.record.reply(reply)
         self._news.set()
-
-    def log(self, level: int, what: str, **fields: str | float) -> None:
-        """Says in the log what became of the session."""
-        named = {"conversation": self.conversation, "session": self.id, "client": self.client.name}
-        event(logger, level, what, **named, **fields)
 
     def take_over(self, now_s: float) -> None:
         """Counts that a call takes the session from another, which still carries it.
@@ -127,7 +124,7 @@ class Session:
         just = bool(taken_s) and now_s - taken_s[-1] < TAKEN_AGAIN_S
         if just or (len(taken_s) == TAKEN_A_MINUTE and now_s - taken_s[0] < MINUTE_S):
             if not self._fought_over:
-                self.log(logging.WARNING, "two edges hold a session's token; it stays with the one that took it")
+                self.record.say(logging.WARNING, "two edges hold a session's token; it stays with the one that took it")
             self._fought_over = True
             raise PreconditionError(
                 "open.resume_token: another edge holds this session and has just taken it: open a new one"

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from antiphon.errors import PermissionDeniedError
+from antiphon.serving.tracing import NO_TRACES
 from antiphon.spec import Limits
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.errors import Refusal, RefusedError
@@ -47,6 +48,8 @@ class SessionTable:
         self._by_token: dict[bytes, Session] = {}
         self._detached: dict[Session, asyncio.TimerHandle] = {}  # what ends each; the oldest comes first
         self._opening: dict[Session, float] = {}  # since when Opened is on its way; the oldest comes first
+        self.traces = NO_TRACES
+        """Where the spans of the sessions to come go."""
 
     @property
     def carried(self) -> int:
@@ -83,8 +86,8 @@ class SessionTable:
             session.call.evict("the session goes on in another call")
         session.call = call
         session.script = request.script  # where the edge knows it to be: it is followed through the replies kept here
-        session.client = client  # its limits may be new, and so may an address
-        session.log(logging.INFO, "session goes on", slot=session.slot.row, step=request.history.steps)
+        session.record.client = client  # its limits may be new, and so may an address
+        session.record.say(logging.INFO, "session goes on", slot=session.slot.row, step=request.history.steps)
         return session
 
     def open(self, request: OpenRequested, client: Client, call: Carrier) -> Session:
@@ -102,11 +105,11 @@ class SessionTable:
         """
         self._make_room(client, request)
         began_s = asyncio.get_running_loop().time()
-        session = Session(self._engine, request, client, call, self._replies_kept, began_s)
+        session = Session(self._engine, request, client, call, self._replies_kept, self.traces, began_s)
         self._by_token[session.resume_token] = session
         first_step = request.history.steps if request.history is not None else 0
         what = "session is rebuilt" if request.history is not None else "session opened"
-        session.log(logging.INFO, what, slot=session.slot.row, step=first_step)
+        session.record.say(logging.INFO, what, slot=session.slot.row, step=first_step)
         return session
 
     @contextmanager
@@ -133,7 +136,7 @@ class SessionTable:
         if not detach or not self._keep_s or not session.slot.ready.done():
             self._end(session, status=status)
             return
-        session.log(logging.INFO, "session lost its stream", kept_s=self._keep_s)
+        session.record.say(logging.INFO, "session lost its stream", kept_s=self._keep_s)
         self._detached[session] = asyncio.get_running_loop().call_later(
             self._keep_s, partial(self._end, session, status="CANCELLED")
         )
@@ -215,7 +218,7 @@ class SessionTable:
 
     def _end(self, session: Session, reason: str = "the session was opened again", status: str = "UNAVAILABLE") -> None:
         """Gives the slot back, and ends the call that still carries the session."""
-        session.log(logging.INFO, "session ended", status=status, frames=session.frames, misses=session.misses)
+        session.record.end(status)
         self._by_token.pop(session.resume_token, None)
         self._opening.pop(session, None)
         if session in self._detached:

@@ -134,7 +134,7 @@ class Access:
 
     def _visitor(self, name: str, entry: KeyEntry, alone: bool) -> Visitor:
         calls = self.limits.calls if entry.sessions is None else entry.sessions
-        return Visitor(f"the API key {name}", calls, expires_s=entry.expires_s)
+        return Visitor(f"the API key {name}", calls, expires_s=entry.expires_s, proven=True)
 
     def _check_rate(self, client: str) -> None:
         interval_s = MINUTE_S / self.limits.requests_per_minute

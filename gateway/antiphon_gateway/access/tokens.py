@@ -39,6 +39,7 @@ class _Claims(msgspec.Struct, frozen=True):
     nonce: str
     settings: dict[str, Any]
     visitor_expires_s: float | None = None
+    proven: bool = False
 
 
 class Tokens:
@@ -60,7 +61,13 @@ class Tokens:
         """A token of a visitor's, and when it expires, in seconds since 1970."""
         expires_s = self._clock() + min(lifetime_s, LONGEST_S)
         claims = _Claims(
-            visitor.name, visitor.calls, expires_s, secrets.token_urlsafe(12), dict(settings or {}), visitor.expires_s
+            visitor.name,
+            visitor.calls,
+            expires_s,
+            secrets.token_urlsafe(12),
+            dict(settings or {}),
+            visitor.expires_s,
+            visitor.proven,
         )
         body = _encoded(msgspec.json.encode(claims))
         return f"{PREFIX}{body}.{_encoded(self._signature(body))}", expires_s
@@ -88,7 +95,7 @@ class Tokens:
         if len(self._used) >= USED_KEPT:
             raise UnauthenticatedError("too many tokens were used within a minute: ask for a new one later")
         self._used[claims.nonce] = claims.expires_s
-        return Visitor(claims.name, claims.calls, claims.settings, claims.visitor_expires_s)
+        return Visitor(claims.name, claims.calls, claims.settings, claims.visitor_expires_s, claims.proven)
 
     def _signature(self, body: str) -> bytes:
         return hmac.digest(self._secret, body.encode(), hashlib.sha256)

@@ -16,9 +16,11 @@ class Visitor:
         calls: at once; None for as many as there are.
         settings: of the session, where whoever made the visitor's token chose them.
         expires_s: when the key or token expires, and the visitor's calls with it, in seconds since 1970.
+        proven: whether a key proves the name.
     """
 
     name: str
     calls: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     expires_s: float | None = None
+    proven: bool = False

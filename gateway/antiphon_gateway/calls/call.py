@@ -31,6 +31,7 @@ from antiphon_gateway.calls.events import Ended, Event, Frame, Moved
 from antiphon_gateway.calls.fleet import Fleet, Wanted
 from antiphon_gateway.calls.inbox import Inbox
 from antiphon_gateway.calls.pacing import Pacer
+from antiphon_gateway.calls.record import CallRecord
 from antiphon_gateway.errors import SlowClientError
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ class Call:
         self._behind = False  # one was not, and its replies come late
         self._events: asyncio.Queue[Event] = asyncio.Queue(EVENTS)  # full: the model waits, at most READER_S
         self._tasks: list[asyncio.Task[None]] = []
+        self.record: CallRecord | None = None
+        """What is said of it; None where it serves another one."""
         self.dropped_samples = 0
         """That a live caller said while no worker was there to hear them."""
 
@@ -139,8 +142,11 @@ class Call:
         self._lost = isinstance(change, Reconnecting)
         self._behind = self._behind or self._lost
         self._room.set()
-        with suppress(asyncio.QueueFull):  # news of no consequence: who reads nothing misses it
-            self._events.put_nowait(Moved(change))
+        if self.record is not None:
+            self.record.changed(change, self.session.address)
+        if isinstance(change, Reconnecting | Resumed):
+            with suppress(asyncio.QueueFull):  # news of no consequence: who reads nothing misses it
+                self._events.put_nowait(Moved(change))
 
     def start(self) -> None:
         """Begins to carry frames."""
@@ -200,7 +206,10 @@ class Call:
         decoder = self._codec.decoder() if self.session.model.model_codebooks and not self.session.writes else None
         late = LateReplyFilter()
         async for reply in self.session:
-            self._behind = late.is_late(reply.round_trip_s) and self._behind
+            is_late = late.is_late(reply.round_trip_s)
+            if self.record is not None:
+                self.record.frame(reply.round_trip_s, late=is_late)
+            self._behind = is_late and self._behind
             too_late = self._behind and self._live
             if decoder is None or reply.codes is None or too_late:
                 await self._tell(Frame(reply, None))

@@ -12,11 +12,13 @@ import uvloop
 from antiphon import logs
 from antiphon.cli.command_line import THREADS, Address, Number, name_option, option
 from antiphon.cli.settings_option import Reread
+from antiphon.cli.tracing_options import tracing_options
 from antiphon_gateway.cli.access_options import LIMITS, access_options, limits_of
 from antiphon_gateway.cli.door_options import door_options
 from antiphon_gateway.cli.worker_options import worker_options
 
 if TYPE_CHECKING:
+    from antiphon.serving.collector import Tracing
     from antiphon_gateway.access.admission import Limits, Rules
     from antiphon_gateway.server.config import Doors, Workers
 
@@ -42,7 +44,7 @@ MAX_SECONDS = 86_400
     "--metrics-listen",
     type=Address(),
     metavar="HOST:PORT",
-    help="Address of /metrics (Prometheus), /healthz and /readyz, over plain HTTP; nowhere where absent.",
+    help="Address of /metrics (Prometheus), /healthz, /readyz and a page, over plain HTTP; nowhere where absent.",
 )
 @option(
     "--drain",
@@ -58,6 +60,7 @@ MAX_SECONDS = 86_400
     help="Threads in which all calls encode and decode; as many as there are cores where absent.",
 )
 @access_options
+@tracing_options
 def serve_command(
     workers: Workers,
     access: Rules,
@@ -72,6 +75,7 @@ def serve_command(
     drain_s: float,
     calls: int,
     threads: int | None,
+    tracing: Tracing | None,
 ) -> None:
     """Serve clients until SIGTERM. The first line on standard output is `listening on HOST:PORT`."""
     from antiphon.serving.reload import Settled
@@ -92,6 +96,7 @@ def serve_command(
         drain_s=drain_s,
         calls=calls,
         access=access,
+        tracing=tracing,
         codec_threads=threads or os.cpu_count() or 1,
         name=name,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,27 @@ from antiphon_gateway.calls.capacity import Capacity
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.events import Moved
 from antiphon_gateway.calls.fleet import Fleet, Wanted
-from antiphon_gateway.metrics import Metrics
+from antiphon_gateway.calls.record import CallRecord, Watch
+
+
+class Seat:
+    """A caller at a door, who may be let in."""
+
+    def __init__(self, watch: Watch, door: str, visitor: Visitor) -> None:
+        self._watch, self._door, self._visitor = watch, door, visitor
+        self._record: CallRecord | None = None
+
+    def open(self, conversation: str, worker: str = "", step: int = 0) -> CallRecord:
+        """The caller is let in; arguments as `CallRecord` has them."""
+        self._record = CallRecord(self._watch, self._door, self._visitor, conversation, worker, step)
+        return self._record
+
+    def leave(self, status: str) -> None:
+        """The caller leaves, with a status as an error has it."""
+        if self._record is not None:
+            self._record.end(status)
+        elif status != "OK":
+            self._watch.refused(self._door, self._visitor.name, status)
 
 
 @dataclass(slots=True)
@@ -29,7 +49,7 @@ class Gateway:
         threads: encode and decode.
         capacity: how many calls there may be.
         access: who may come in.
-        metrics: count.
+        watch: where is said what becomes of callers.
         static: folder of a page to serve; None for none.
         dialogue: workers of a model that listens and speaks; None until one has answered.
         transcription: workers of a model that only listens.
@@ -39,7 +59,7 @@ class Gateway:
     threads: CodecThreads
     capacity: Capacity
     access: Access
-    metrics: Metrics
+    watch: Watch
     static: Path | None = None
     dialogue: Fleet | None = None
     transcription: Fleet | None = None
@@ -81,22 +101,29 @@ class Gateway:
             UnauthenticatedError: the visitor's key or token has expired.
             AntiphonError: as `connect`.
         """
-        opened = False
+        with self.counted(door, visitor) as seat, self.capacity.place(visitor.name, visitor.calls):
+            async with self.access.lifetime(visitor), open_call(fleet, self.threads, wanted, manner) as call:
+                call.record = seat.open(call.session.conversation, call.session.address)
+                yield call
+
+    @contextmanager
+    def counted(self, door: str, visitor: Visitor) -> Iterator[Seat]:
+        """Says how a caller fares, until the block ends."""
+        seat = Seat(self.watch, door, visitor)
+        status = "CANCELLED"
         try:
-            with self.capacity.place(visitor.name, visitor.calls):
-                async with self.access.lifetime(visitor), open_call(fleet, self.threads, wanted, manner) as call:
-                    opened = True
-                    self.metrics.opened(door)
-                    yield call
+            yield seat
+            status = "OK"
         except AntiphonError as error:
-            if opened:
-                self.metrics.ended(door, error.status)
-            else:
-                self.metrics.refused(door, error.status)
+            status = error.status
             raise
-        self.metrics.ended(door, "OK")
+        except ConnectionError:  # the client has gone
+            status = "OK"
+            raise
+        finally:
+            seat.leave(status)
 
     def note(self, moved: Moved) -> None:
         """Counts a session that has moved."""
         if isinstance(moved.change, Resumed):
-            self.metrics.resumed()
+            self.watch.metrics.resumed()

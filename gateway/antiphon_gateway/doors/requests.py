@@ -9,6 +9,7 @@ from aiohttp import web
 
 from antiphon.errors import AntiphonError, NoFreeSlotError
 from antiphon_gateway.access.visitor import Visitor
+from antiphon_gateway.calls.record import GATE
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.socket import http_status
 
@@ -28,7 +29,12 @@ def admitted(gateway: Gateway, request: web.Request, *keys: str | None) -> Visit
         PermissionDeniedError: its page is another site's.
         NoFreeSlotError: the client makes too many requests.
     """
-    return gateway.access.admit(request.remote or "unknown", request.headers, keys)
+    remote = request.remote or "unknown"
+    try:
+        return gateway.access.admit(remote, request.headers, keys)
+    except AntiphonError as error:
+        gateway.watch.refused(GATE, f"the address {remote}", error.status)
+        raise
 
 
 @web.middleware

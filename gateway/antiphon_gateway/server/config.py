@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from antiphon.serving.collector import Tracing
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
 from antiphon_gateway.access.admission import Rules
 from antiphon_gateway.doors.telephony.twilio import TwilioAccount
@@ -58,6 +59,7 @@ class GatewayConfig:
     insecure: bool = False  # plaintext may leave this machine
     static: Path | None = None  # folder of a page
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
+    tracing: Tracing | None = None  # None for no spans
     doors: Doors = Doors()
     drain_s: float = 5.0
     calls: int = 64  # at once

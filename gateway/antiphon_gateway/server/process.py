@@ -14,14 +14,17 @@ from aiohttp import web
 
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
+from antiphon.serving.collector import open_traces
 from antiphon.serving.monitor import Monitor, loop_is_stuck
 from antiphon.serving.reload import Reread, reloading, settle
+from antiphon.serving.status import State, Status
 from antiphon.serving.systemd import Systemd
 from antiphon_edge.client.reconnect import PASSING
 from antiphon_gateway.access.admission import Access, Limits
 from antiphon_gateway.calls.capacity import Capacity
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.fleet import Fleet
+from antiphon_gateway.calls.record import Watch
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.telephony import audiosocket
 from antiphon_gateway.doors.wyoming import door as wyoming
@@ -59,7 +62,7 @@ class Server:
             CodecThreads(config.codec_threads),
             Capacity(config.calls),
             Access(config.access),
-            Metrics(config.name),
+            Watch(Metrics(config.name), open_traces(config.tracing, "antiphon-gateway", config.listen)),
             config.static,
         )
         self._config = config
@@ -75,6 +78,7 @@ class Server:
         """
         gateway, config = self.gateway, self._config
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, gateway.watch.traces.close)
             stack.enter_context(gateway.threads)
             if config.metrics_listen:
                 monitor = self._monitor(config.metrics_listen)
@@ -165,6 +169,22 @@ class Server:
             return "draining"
         return None if self._ready else "no worker has answered yet"
 
+    def status(self) -> Status:
+        """How it is, in a few numbers."""
+        gateway, metrics = self.gateway, self.gateway.watch.metrics
+        fleet = gateway.dialogue or gateway.transcription or gateway.speech
+        serving: State = "serving" if self._ready else "starting"
+        return Status(
+            "gateway",
+            "draining" if gateway.capacity.draining else serving,
+            model="" if fleet is None else fleet.model.name,
+            sessions=gateway.capacity.held,
+            slots=gateway.capacity.calls,
+            frames=metrics.frames,
+            late=metrics.late,
+            refused=metrics.callers_refused,
+        )
+
     async def hang_up(self) -> None:
         """Says to the clients that are left that the gateway ends."""
         await asyncio.gather(
@@ -175,14 +195,14 @@ class Server:
     def _monitor(self, listen: str) -> Monitor:
         """The port for operators."""
         loop, gateway = asyncio.get_running_loop(), self.gateway
-        gateway.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
-        gateway.metrics.watch("calls", lambda: gateway.capacity.held)
-        gateway.metrics.watch("places", lambda: gateway.capacity.calls)
+        gateway.watch.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
+        gateway.watch.metrics.watch("calls", lambda: gateway.capacity.held)
+        gateway.watch.metrics.watch("places", lambda: gateway.capacity.calls)
         checks = {
             "/healthz": lambda: loop_is_stuck(loop),
             "/readyz": lambda: loop_is_stuck(loop) or self.not_ready(),
         }
-        return Monitor(listen, gateway.metrics.registry, checks)
+        return Monitor(listen, gateway.watch.metrics.registry, checks, self.status)
 
 
 async def run(config: GatewayConfig, ready: Callable[[str], None], reread: Reread[Limits] | None = None) -> None:

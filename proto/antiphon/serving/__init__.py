@@ -1,1 +1,1 @@
-"""What both servers share, the worker and the gateway: the operators' port, who gets in, how often, and reloads."""
+"""What both servers share: the operators' port, keys, rates, reloads, and what is said of sessions."""

@@ -1,4 +1,4 @@
-"""The operators' port: /metrics, /healthz and /readyz over plain HTTP, served by its own thread.
+"""The operators' port: /metrics, /healthz, /readyz and a page over plain HTTP, served by its own thread.
 
 It answers even while the event loop or the engine is stuck, which is when operators look. The port asks for no key,
 so its connections are bounded in number and time. When all are taken, a new connection ends the oldest.
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -22,6 +23,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
+from antiphon.serving.status import Status, encode
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -34,6 +36,18 @@ LOOK_S = 0.1  # between checks for connections that are too old
 DESCRIPTORS_S = 0.1  # wait when the process has no file descriptor left
 LOOP_TIMEOUT_S = 1.0  # an event loop that takes longer is stuck
 
+PAGE = Path(__file__).parent / "page"
+FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/status.css": ("status.css", "text/css"),
+    "/status.js": ("status.js", "text/javascript"),
+}
+HEADERS = [  # the page asks nobody else for anything, and stands in no other page
+    ("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+]
+
 Check = Callable[[], str | None]  # the failure; None if healthy
 
 
@@ -44,12 +58,16 @@ class Monitor:
         listen: HOST:PORT; port 0 picks one.
         registry: what /metrics shows.
         checks: path → the failure; None answers 200, a sentence 503.
+        status: how the server is, for /status.json and the page.
     """
 
-    def __init__(self, listen: str, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
+    def __init__(
+        self, listen: str, registry: CollectorRegistry, checks: Mapping[str, Check], status: Callable[[], Status]
+    ) -> None:
         self._listen = listen
         self._metrics = make_wsgi_app(registry)
         self._checks = checks
+        self._status = status
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -86,11 +104,18 @@ class Monitor:
         if path == "/metrics":
             answer: Iterable[bytes] = self._metrics(environ, start_response)
             return answer
+        if path in FILES:
+            name, kind = FILES[path]
+            start_response("200 OK", [("Content-Type", kind), *HEADERS])
+            return [(PAGE / name).read_bytes()]
+        if path == "/status.json":
+            start_response("200 OK", [("Content-Type", "application/json"), *HEADERS])
+            return [encode(self._status())]
         if path in self._checks:
             wrong = self._checks[path]()
             status, text = ("503 Service Unavailable", wrong) if wrong else ("200 OK", "ok")
         else:
-            status, text = "404 Not Found", f"there is /metrics, {', '.join(self._checks)} here"
+            status, text = "404 Not Found", f"there is /, /metrics, /status.json, {', '.join(self._checks)} here"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{text}\n".encode()]
 

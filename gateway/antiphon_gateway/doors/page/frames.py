@@ -19,6 +19,7 @@ from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_gateway.access.visitor import Visitor
 from antiphon_gateway.calls.fleet import Fleet
 from antiphon_gateway.calls.passage import Passage, open_passage
+from antiphon_gateway.calls.record import CallRecord
 from antiphon_gateway.doors.both_ways import both_ways
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.socket import Socket, open_socket
@@ -53,28 +54,22 @@ async def _pass_through(gateway: Gateway, socket: Socket, visitor: Visitor, flee
         AntiphonError: it has ended otherwise.
     """
     messages = socket.messages()
-    opened = False
-    try:
-        with gateway.capacity.place(visitor.name, visitor.calls):
-            try:
-                async with asyncio.timeout(OPEN_S):
-                    first = await anext(messages, None)
-            except TimeoutError:
-                raise SessionTimeoutError(f"no Open within {OPEN_S:g} s: send it first") from None
-            if first is None:
-                return
-            async with gateway.access.lifetime(visitor), open_passage(fleet, _request(first)) as passage:
-                opened = True
-                gateway.metrics.opened(DOOR)
-                await socket.send(passage.opened.SerializeToString())
-                await _relay(socket, messages, passage)
-    except AntiphonError as error:
-        (gateway.metrics.ended if opened else gateway.metrics.refused)(DOOR, error.status)
-        raise
-    gateway.metrics.ended(DOOR, "OK")
+    with gateway.counted(DOOR, visitor) as seat, gateway.capacity.place(visitor.name, visitor.calls):
+        try:
+            async with asyncio.timeout(OPEN_S):
+                first = await anext(messages, None)
+        except TimeoutError:
+            raise SessionTimeoutError(f"no Open within {OPEN_S:g} s: send it first") from None
+        if first is None:
+            return
+        request = _request(first)
+        async with gateway.access.lifetime(visitor), open_passage(fleet, request) as passage:
+            record = seat.open(request.open.conversation, step=passage.opened.opened.step_offset)
+            await socket.send(passage.opened.SerializeToString())
+            await _relay(socket, messages, passage, record)
 
 
-async def _relay(socket: Socket, messages: AsyncIterator[bytes | str], passage: Passage) -> None:
+async def _relay(socket: Socket, messages: AsyncIterator[bytes | str], passage: Passage, record: CallRecord) -> None:
     """Carries messages both ways until either side has ended."""
 
     async def up() -> None:
@@ -86,6 +81,8 @@ async def _relay(socket: Socket, messages: AsyncIterator[bytes | str], passage: 
         while not closed:
             response = await passage.read()
             closed = response.HasField("closed")
+            if response.WhichOneof("control") is None:
+                record.frame()
             await socket.send(response.SerializeToString())
 
     await both_ways(up(), down())

@@ -149,7 +149,7 @@ async def test_a_worker_that_dies_in_mid_sentence_is_not_heard_to(clerk: Worker)
             doomed.ending = True
             await client.until(lambda: client.heard.heard_s >= len(utterance.samples) / RATE_HZ - 0.5)
             await saying
-            assert server.gateway.metrics.registry.get_sample_value("antiphon_gateway_resumes_total") == 1
+            assert server.gateway.watch.metrics.registry.get_sample_value("antiphon_gateway_resumes_total") == 1
     assert client.heard.says(utterance)
     assert client.heard.digits() == utterance.digits
 
