@@ -12,6 +12,7 @@ from tools import ROOT
 CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated service stub
 OF_BOTH_EXTRAS = {
     "command_line.py": {"click"},
+    "health.py": {"click"},
     "cache_folder.py": {"platformdirs"},
     "key_file.py": {"msgspec"},
     "monitor.py": {"prometheus_client"},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from antiphon.cli.command_line import group, run
+from antiphon.cli.health import health_command
 from antiphon_gateway.cli.serve import serve_command
 
 commands = group("Let clients of other protocols talk to Antiphon's workers.")
 commands.add_command(serve_command)
+commands.add_command(health_command)
 
 
 def main() -> None:
