@@ -1,4 +1,4 @@
-"""The Containerfiles: who runs in them, what they write, how they are asked for their health. `make check` lints them."""
+"""The Containerfiles: who runs in them, what they write, how they tell their health. `make check` lints them."""
 
 from __future__ import annotations
 
