@@ -24,6 +24,8 @@ check: .venv/installed
 	! git rev-parse --quiet --verify HEAD >/dev/null || $(BIN)/buf breaking proto --against \
 		"$$(git rev-parse --git-common-dir)#ref=$$(git rev-parse HEAD),subdir=proto"
 	$(BIN)/python -m tools.setup.generate_stubs --check
+	$(BIN)/python -m tools.setup.deploy_files --check
+	$(BIN)/hadolint --config images/hadolint.yaml images/*.Containerfile
 	$(MAKE) --no-print-directory docs
 docs: .venv/installed
 	$(BIN)/python -W error -m pdoc --docformat google --no-show-source --output-directory build/docs $(DOCUMENTED)

@@ -79,6 +79,7 @@ SLOW = {
     "test_personas.py",
     "test_prefill.py",
     "test_privacy.py",
+    "test_quickstart.py",
     "test_runner.py",
     "test_sound_server.py",
     "test_transcribe.py",

@@ -13,6 +13,7 @@ CONTRACT = {"antiphon", "numpy", "google", "grpc"}  # grpc in the generated serv
 SHARED = {
     "command_line.py": {"click"},
     "settings_option.py": {"click"},
+    "health.py": {"click"},
     "cache_folder.py": {"platformdirs"},
     "durations.py": {"click"},
     "key_file.py": {"msgspec"},

@@ -8,43 +8,76 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import kubernetes_validate
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from antiphon_cloud.cli.commands import commands
+from antiphon_cloud.cli.commands import commands as cloud
+from antiphon_gateway.cli.commands import commands as gateway
 from tools import ROOT
 from tools.harness.fleet import ENVOY_CONFIG
+from tools.harness.worker_process import BIN
+from tools.setup.deploy_files import made
 
 DEPLOY = ROOT / "cloud/deploy"
 VERSIONS = ("1.34", "1.37")
-KUSTOMIZATION = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())
+OPERATORS_KINDS = {"PodMonitor", "PrometheusRule"}  # the Prometheus operator's: no schema of Kubernetes' own
+
+
+@cache
+def rendered(name: str) -> list[dict[str, Any]]:
+    """What `kubectl apply -k` would send for a folder of cloud/deploy; `public` is the CPU's with that component."""
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "public":
+            own = Path(folder).resolve()
+            base, component = (os.path.relpath(DEPLOY / "kubernetes" / each, own) for each in ("cpu", name))
+            (own / "kustomization.yaml").write_text(f"resources: [{base}]\ncomponents: [{component}]\n")
+        else:
+            own = DEPLOY / name
+        done = subprocess.run([BIN / "kubectl", "kustomize", own], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+FOLDERS = (".", "kubernetes/cpu", "public", "kubernetes/monitoring")
 MANIFESTS = [
-    manifest for name in KUSTOMIZATION["resources"] for manifest in yaml.safe_load_all((DEPLOY / name).read_text())
+    pytest.param(each, id=f"{name}-{each['kind']}-{each['metadata']['name']}")
+    for name in FOLDERS
+    for each in rendered(name)
+]
+PODS = [
+    pytest.param(each["spec"]["template"]["spec"], id=f"{name}-{each['metadata']['name']}")
+    for name in FOLDERS
+    for each in rendered(name)
+    if each["kind"] in ("Deployment", "Job")
 ]
 
 
-def found(kind: str, name: str) -> dict[str, Any]:
-    (manifest,) = [each for each in MANIFESTS if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+def found(kind: str, name: str, folder: str = ".") -> dict[str, Any]:
+    (manifest,) = [each for each in rendered(folder) if (each["kind"], each["metadata"]["name"]) == (kind, name)]
     return dict(manifest)
 
 
-def worker_pod() -> dict[str, Any]:
-    return dict(found("Deployment", "antiphon-worker")["spec"]["template"]["spec"])
+def pod(name: str, folder: str = ".") -> dict[str, Any]:
+    return dict(found("Deployment", name, folder)["spec"]["template"]["spec"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda each: f"{each['kind']}-{each['metadata']['name']}")
+@pytest.mark.parametrize("manifest", MANIFESTS)
 def test_every_manifest_fits_the_schema(manifest: dict[str, Any], version: str) -> None:
-    kubernetes_validate.validate(manifest, version, strict=True)
+    if manifest["kind"] in OPERATORS_KINDS:
+        assert manifest["apiVersion"] == "monitoring.coreos.com/v1"
+    else:
+        kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_the_schema_is_strict() -> None:
@@ -54,29 +87,93 @@ def test_the_schema_is_strict() -> None:
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
-def test_every_file_that_the_kustomization_names_is_there() -> None:
-    named = [
-        *KUSTOMIZATION["resources"],
-        *(file for maps in KUSTOMIZATION["configMapGenerator"] for file in maps["files"]),
-    ]
-    assert [name for name in named if not (DEPLOY / name).is_file()] == []
-    mounted = {volume["configMap"]["name"] for volume in worker_pod()["volumes"] if "configMap" in volume}
-    envoy = found("Deployment", "antiphon-envoy")["spec"]["template"]["spec"]
-    mounted |= {volume["configMap"]["name"] for volume in envoy["volumes"]}
-    assert mounted == {maps["name"] for maps in KUSTOMIZATION["configMapGenerator"]}
+def test_files_that_are_made_of_others_are_what_they_are_made_from() -> None:
+    assert {path.name: path.read_text() for path in made()} == {path.name: text for path, text in made().items()}
 
 
-def test_the_worker_has_every_flag_that_it_is_started_with() -> None:
-    program, command, *flags = worker_pod()["containers"][0]["args"]
-    assert (program, command) == ("antiphon-cloud", "serve")
-    known = CliRunner().invoke(commands, ["serve", "--help"]).output
-    assert [flag for flag in flags if f"{flag.partition('=')[0]} " not in known] == []
+@pytest.mark.parametrize("spec", PODS)
+def test_a_pod_runs_as_nobody_on_a_root_that_it_cannot_write(spec: dict[str, Any]) -> None:
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
 
 
-def test_a_draining_worker_gets_the_time_that_it_asks_for() -> None:
-    pod = worker_pod()
-    (drain,) = [flag for flag in pod["containers"][0]["args"] if flag.startswith("--drain=")]
-    assert pod["terminationGracePeriodSeconds"] > float(drain.partition("=")[2])
+@pytest.mark.parametrize("spec", PODS)
+def test_what_an_image_writes_to_is_a_volume_of_the_pod(spec: dict[str, Any]) -> None:
+    serving = [each for each in spec["containers"] if each["command"][0] in ("antiphon-cloud", "antiphon-gateway")]
+    for container in serving:
+        writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+        assert writable >= {"/var/cache/antiphon", "/tmp"}
+
+
+@pytest.mark.parametrize("spec", PODS)
+def test_what_a_pod_mounts_is_there(spec: dict[str, Any]) -> None:
+    of_others = {"antiphon-tls", "antiphon-keys", "antiphon-gateway-key"}  # docs/kubernetes.md makes them
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
+    for volume in volumes.values():
+        if "configMap" in volume:
+            assert any(
+                (each["kind"], each["metadata"]["name"]) == ("ConfigMap", volume["configMap"]["name"])
+                for folder in FOLDERS
+                for each in rendered(folder)
+            )
+        elif "secret" in volume:
+            assert volume["secret"]["secretName"] in of_others
+        elif "persistentVolumeClaim" in volume:
+            found("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+
+
+@pytest.mark.parametrize("folder", [".", "kubernetes/cpu", "public"])
+@pytest.mark.parametrize(("name", "commands"), [("worker", cloud), ("gateway", gateway)])
+def test_a_server_has_every_flag_that_it_is_started_with(name: str, commands: Any, folder: str) -> None:
+    (container,) = pod(f"antiphon-{name}", folder)["containers"]
+    *_, command = container["command"]
+    known = {flag for parameter in commands.commands[command].params for flag in parameter.opts}
+    assert {flag.partition("=")[0] for flag in container["args"]} <= known
+
+
+@pytest.mark.parametrize("name", ["antiphon-worker", "antiphon-gateway"])
+def test_a_draining_server_gets_the_time_that_it_asks_for(name: str) -> None:
+    spec = pod(name)
+    (container,) = spec["containers"]
+    (drain,) = [flag for flag in container["args"] if flag.startswith("--drain=")]
+    before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    assert spec["terminationGracePeriodSeconds"] > before + float(drain.partition("=")[2])
+
+
+def test_a_gpu_is_asked_for_where_the_worker_is_told_to_use_one() -> None:
+    for folder, has in ((".", True), ("kubernetes/cpu", False)):
+        (container,) = pod("antiphon-worker", folder)["containers"]
+        assert ("--device=cuda" in container["args"]) is has
+        assert ("nvidia.com/gpu" in container["resources"]["limits"]) is has
+
+
+def test_the_sidecar_is_one_that_ends_after_the_worker() -> None:
+    (sidecar,) = pod("antiphon-worker")["initContainers"]
+    assert sidecar["restartPolicy"] == "Always"
+
+
+@pytest.mark.parametrize("name", ["antiphon-worker", "antiphon-envoy", "antiphon-gateway"])
+def test_a_node_that_is_emptied_takes_one_pod_at_a_time(name: str) -> None:
+    assert found("PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1
+    assert found("Deployment", name)["spec"]["replicas"] > 1
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_a_pod_is_let_in_and_out_by_a_policy_of_its_own(kind: str) -> None:
+    every = [each["spec"]["podSelector"] for each in rendered(".") if each["kind"] == "NetworkPolicy"]
+    assert {} in every  # nobody, but for:
+    for each in rendered("."):
+        if each["kind"] == kind:
+            assert {"matchLabels": each["spec"]["template"]["metadata"]["labels"]} in every
 
 
 def test_envoy_finds_the_workers_where_the_service_says() -> None:
@@ -87,15 +184,35 @@ def test_envoy_finds_the_workers_where_the_service_says() -> None:
     assert address == {"address": service["metadata"]["name"], "port_value": service["spec"]["ports"][0]["port"]}
 
 
+def test_the_gateway_asks_where_envoys_service_is() -> None:
+    service = found("Service", "antiphon")
+    (container,) = pod("antiphon-gateway")["containers"]
+    assert f"--server={service['metadata']['name']}:{service['spec']['ports'][0]['port']}" in container["args"]
+
+
 def test_scaling_counts_what_the_worker_exposes() -> None:
     from antiphon_cloud import metrics
 
-    adapter = yaml.safe_load((DEPLOY / "kubernetes/prometheus-adapter.yaml").read_text())["rules"]["custom"][0]
+    adapter = yaml.safe_load((DEPLOY / "kubernetes/monitoring/prometheus-adapter.yaml").read_text())["rules"]["custom"][
+        0
+    ]
     (scaled,) = found("HorizontalPodAutoscaler", "antiphon-worker")["spec"]["metrics"]
     assert scaled["pods"]["metric"]["name"] == adapter["name"]["as"]
     source = Path(metrics.__file__).read_text()
     assert '"sessions"' in source
     assert '"slots"' in source
+
+
+def test_the_jobs_of_the_pods_are_those_of_the_alerts() -> None:
+    jobs = {
+        monitor["spec"]["selector"]["matchLabels"]["app"]: monitor["spec"]["podMetricsEndpoints"][0]["relabelings"][0]
+        for monitor in rendered("kubernetes/monitoring")
+        if monitor["kind"] == "PodMonitor"
+    }
+    assert {app: job["replacement"] for app, job in jobs.items()} == {
+        "antiphon-worker": "antiphon",
+        "antiphon-gateway": "antiphon-gateway",
+    }
 
 
 class Cluster(http.server.BaseHTTPRequestHandler):
@@ -132,7 +249,7 @@ def cluster() -> Iterator[str]:
 
 
 def test_the_deletion_cost_is_the_number_of_sessions(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("deletion_cost", DEPLOY / "kubernetes/deletion_cost.py")
+    spec = importlib.util.spec_from_file_location("deletion_cost", DEPLOY / "kubernetes/worker/deletion_cost.py")
     assert spec is not None
     assert spec.loader is not None
     deletion_cost = importlib.util.module_from_spec(spec)
@@ -155,7 +272,7 @@ def test_the_sidecar_ends_on_sigterm_even_as_the_first_process_of_its_container(
     # What the kernel does for such a process is to leave out signals that are not handled.
     first = f"""
 import pathlib, signal, sys, time
-sys.path.insert(0, {str(DEPLOY / "kubernetes")!r})
+sys.path.insert(0, {str(DEPLOY / "kubernetes/worker")!r})
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 import deletion_cost
 deletion_cost.sessions = lambda metrics: (pathlib.Path({str(ready)!r}).touch(), time.sleep(600))

@@ -17,6 +17,7 @@ from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.access.tls import TlsFiles
 from antiphon_cloud.server.process import ServerConfig, run
 from antiphon_cloud.server.worker import ServedModel
 
@@ -34,6 +35,9 @@ def main() -> None:
     parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds of silence that end a session")
     parser.add_argument("--codec", type=Path, help="folder of a codec to hand out (default: none)")
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="a port for operators")
+    parser.add_argument("--api-keys", type=Path, help="file of the keys that are let in (default: everyone is)")
+    parser.add_argument("--tls-cert", type=Path, help="certificate chain to show (default: plaintext)")
+    parser.add_argument("--tls-key", type=Path, help="its private key")
     arguments = parser.parse_args()
 
     def load(metrics: Metrics) -> ServedModel:
@@ -44,7 +48,13 @@ def main() -> None:
         engine = Engine(StepperProcess("tools.harness.stub_runner:load", runner), metrics=metrics)
         return ServedModel(engine, codec, lambda token: b"", limits)
 
-    config = ServerConfig(listen=arguments.listen, drain_s=arguments.drain, metrics_listen=arguments.metrics_listen)
+    config = ServerConfig(
+        listen=arguments.listen,
+        drain_s=arguments.drain,
+        metrics_listen=arguments.metrics_listen,
+        api_keys=arguments.api_keys,
+        tls=TlsFiles(arguments.tls_cert, arguments.tls_key) if arguments.tls_cert and arguments.tls_key else None,
+    )
     uvloop.run(run(config, load, lambda address: print(f"listening on {address}", flush=True)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from antiphon.cli.command_line import group, run
+from antiphon.cli.health import health_command
 from antiphon.cli.settings_option import add_settings, check_settings
 from antiphon_cloud.cli.export_codec import export_codec_command
 from antiphon_cloud.cli.keys import list_keys_command, make_key_command, revoke_key_command
@@ -24,6 +25,7 @@ for command in (
     revoke_key_command,
     plan_command,
     top_command,
+    health_command,
 ):
     commands.add_command(command)
 add_settings(commands, "File of settings (TOML), whose keys are flags without their dashes; none where absent.")

@@ -111,7 +111,7 @@ def test_a_network_of_addresses_is_excepted(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_what_runs_beside_a_worker_asks_no_proxy(proxy: LoggingProxy) -> None:
-    file = ROOT / "cloud/deploy/kubernetes/deletion_cost.py"
+    file = ROOT / "cloud/deploy/kubernetes/worker/deletion_cost.py"
     spec = importlib.util.spec_from_file_location("deletion_cost", file)
     assert spec is not None
     assert spec.loader is not None
