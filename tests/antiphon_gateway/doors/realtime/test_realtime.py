@@ -146,6 +146,56 @@ async def test_what_a_client_writes_is_said(served: Server) -> None:
     assert added["content"] == content or added["role"] == "assistant"
 
 
+async def test_of_a_past_that_is_written_down_again_nothing_is_said(served: Server) -> None:
+    async with realtime(served.address) as client:
+        past = [("user", "you said five"), ("assistant", "you said five five"), ("user", "you said one two three")]
+        for role, text in past:
+            kind = "output_text" if role == "assistant" else "input_text"
+            content = [{"type": kind, "text": text}]
+            await client.send("conversation.item.create", item={"type": "message", "role": role, "content": content})
+        await client.send("response.create")
+        while "three" not in client.heard.text:
+            await client.take()
+    assert "five" not in client.heard.text
+    added = [event for event in client.events if event["type"] == "conversation.item.added"]
+    assert [event["previous_item_id"] for event in added] == [None, *(event["item"]["id"] for event in added[:-1])]
+
+
+async def test_a_response_carries_the_metadata_with_which_it_was_asked_for_and_ends_the_one_before(
+    served: Server,
+) -> None:
+    asked = [{"metadata": {"mine": "1"}}, {"metadata": {"mine": "2"}}, {}]
+    async with realtime(served.address) as client:
+        for number, response in enumerate(asked, 1):
+            await client.send("response.create", response=response)
+            await client.until("response.created", number)
+    told = [event["response"] for event in client.events if "response" in event]
+    assert [(response["status"], response["metadata"]) for response in told] == [
+        ("in_progress", {"mine": "1"}),
+        ("completed", {"mine": "1"}),
+        ("in_progress", {"mine": "2"}),
+        ("completed", {"mine": "2"}),
+        ("in_progress", None),
+    ]
+
+
+async def test_an_item_that_is_deleted_is_forgotten_by_those_that_follow(served: Server) -> None:
+    async with realtime(served.address) as client:
+        mine = {
+            "id": "mine",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "hi"}],
+        }
+        await client.send("conversation.item.create", item=mine)
+        await client.send("conversation.item.delete", item_id="mine")
+        assert (await client.until("conversation.item.deleted"))["item_id"] == "mine"
+        await client.send("conversation.item.create", item=mine | {"id": "other"})
+        assert (await client.until("conversation.item.added", 2))["previous_item_id"] is None
+        await client.send("conversation.item.delete")
+        assert "expected the name of an item" in (await client.until("error"))["error"]["message"]
+
+
 async def test_a_response_that_is_cancelled_is_told_so_and_the_session_goes_on(served: Server) -> None:
     async with realtime(served.address) as client:
         await client.send("response.create")
@@ -154,7 +204,9 @@ async def test_a_response_that_is_cancelled_is_told_so_and_the_session_goes_on(s
         cancelled = await client.until("response.done")
         assert cancelled["response"]["status"] == "cancelled"
         await client.send("response.cancel")
-        assert "no response to cancel" in (await client.until("error"))["error"]["message"]
+        error = (await client.until("error"))["error"]
+        assert error["message"] == "Cancellation failed: there is no response to cancel"
+        assert error["code"] == "response_cancel_not_active"
         await client.answer(utterances()[0].samples)
         assert client.heard.says(utterances()[0])
 
@@ -176,6 +228,7 @@ async def test_the_buffer_is_committed_and_cleared_by_a_client_that_detects_for_
         await client.send("input_audio_buffer.commit", event_id="mine")
         error = (await client.until("error"))["error"]
         assert (error["event_id"], error["type"]) == ("mine", "invalid_request_error")
+        assert error["code"] == "input_audio_buffer_commit_empty"
         assert "the buffer is empty" in error["message"]
         await client.say(utterances()[0].samples[: 3 * RATE_HZ])
         await client.send("input_audio_buffer.commit")
