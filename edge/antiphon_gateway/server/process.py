@@ -28,6 +28,7 @@ from antiphon_gateway.server.application import application
 from antiphon_gateway.server.config import GatewayConfig
 from antiphon_gateway.server.tcp_port import TcpPort
 from antiphon_gateway.server.tls import server_context
+from antiphon_gateway.server.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ class Server:
             Metrics(),
             config.static,
         )
+        self.watch: Watch | None = None
+        """Of the workers, once they have answered."""
         self._config = config
-        self._ready = False
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Server:
@@ -119,7 +121,14 @@ class Server:
             gateway.dialogue, gateway.transcription = None, gateway.transcription or fleet
         elif fleet is not None and not fleet.listens:
             gateway.dialogue, gateway.speech = None, gateway.speech or fleet
-        self._ready = True
+        kinds = {
+            "a dialogue": gateway.dialogue,
+            "speech to text": gateway.transcription,
+            "text to speech": gateway.speech,
+        }
+        self.watch = Watch({kind: fleet for kind, fleet in kinds.items() if fleet is not None})
+        watching = asyncio.create_task(self.watch.run())
+        self._stack.callback(watching.cancel)
 
     async def _find(self, addresses: Sequence[str]) -> Fleet | None:
         workers = self._config.workers
@@ -144,7 +153,7 @@ class Server:
         """Why no caller is let in; None where they are."""
         if self.gateway.capacity.draining:
             return "draining"
-        return None if self._ready else "no worker has answered yet"
+        return self.watch.failure if self.watch else "no worker has answered yet"
 
     async def hang_up(self) -> None:
         """Says to the clients that are left that the gateway ends."""
@@ -159,6 +168,7 @@ class Server:
         gateway.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
         gateway.metrics.watch("calls", lambda: gateway.capacity.held)
         gateway.metrics.watch("places", lambda: gateway.capacity.calls)
+        gateway.metrics.watch("kinds_lost", lambda: len(self.watch.lost) if self.watch else 0)
         checks = {
             "/healthz": lambda: loop_is_stuck(loop),
             "/readyz": lambda: loop_is_stuck(loop) or self.not_ready(),

@@ -1,1 +1,1 @@
-"""What both servers share, the worker and the gateway: the operators' port, the file of API keys, and rates."""
+"""What both servers share, the worker and the gateway: the operators' port, files that change, API keys, and rates."""

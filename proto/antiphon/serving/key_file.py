@@ -23,6 +23,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from antiphon.errors import AntiphonError, UnauthenticatedError
+from antiphon.serving.changing_files import ChangingFiles
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +135,7 @@ class KeyFile(Generic[T]):
         self._path = path
         self._client_of = client_of
         self._server, self._how = server, how
-        self._stamp = self._look()
-        self._clients = self._read()
+        self._clients = ChangingFiles([path], self._read, "the old API keys stay")
 
     def client(self, key: str | None) -> T:
         """The client of `key`; reads the file first if it has changed.
@@ -143,35 +143,23 @@ class KeyFile(Generic[T]):
         Raises:
             UnauthenticatedError: there is no such key.
         """
-        self._follow_changes()
+        if self._clients.follow():
+            self._log()
         if key is None:
             raise UnauthenticatedError(f"this {self._server} asks for an API key: give one {self._how}")
         # Lookup by hash: its timing reveals at most something of a hash, which nobody can choose.
-        found = self._clients.get(digest(key))
+        found = self._clients.value.get(digest(key))
         if found is None:
             raise UnauthenticatedError(f"this {self._server} does not know the API key: ask its operator for another")
         return found
 
     def reload(self) -> None:
         """Reads the file again, changed or not."""
-        try:
-            self._clients = self._read()
-        except KeyFileError as error:
-            logger.error("the old API keys stay: %s", error)
-        else:
-            logger.info("read %d API keys", len(self._clients))
+        if self._clients.reload():
+            self._log()
 
-    def _follow_changes(self) -> None:
-        if (stamp := self._look()) != self._stamp:
-            self._stamp = stamp
-            self.reload()
-
-    def _look(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+    def _log(self) -> None:
+        logger.info("read %d API keys", len(self._clients.value))
 
     def _read(self) -> dict[str, T]:
         entries = read_key_file(self._path)

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import grpc
 
-from antiphon.errors import AntiphonError
+from antiphon.serving.changing_files import CERTIFICATE_STAYS, ChangingFiles
 from antiphon.tls import check_private, read_authorities, read_pair
 
 logger = logging.getLogger(__name__)
-
-Stamp = tuple[tuple[int, int], ...]  # of each file: modification time in nanoseconds, inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +39,10 @@ class TlsFiles:
             [read_pair(self.certificate, self.key, "server")], root_certificates=authorities
         )
 
-    def stamp(self) -> Stamp:
-        """Changes when a file is replaced or written.
-
-        Raises:
-            OSError: a file is gone.
-        """
-        paths = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
-        return tuple((found.st_mtime_ns, found.st_ino) for found in (path.stat() for path in paths))
-
-
-class _Rotation:
-    """Gives gRPC the new certificate when its files change; gRPC asks at each new connection."""
-
-    def __init__(self, files: TlsFiles) -> None:
-        self._files = files
-        self._stamp: Stamp | None = None
-
-    def first(self) -> grpc.ServerCertificateConfiguration:
-        configuration = self._files.read()
-        self._stamp = self._files.stamp()
-        return configuration
-
-    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """The new certificate; None if nothing changed. Unusable files leave the old one in place."""
-        try:
-            if (stamp := self._files.stamp()) == self._stamp:
-                return None
-            self._stamp = stamp  # logged once, even on failure
-            configuration = self._files.read()
-        except (AntiphonError, OSError) as error:
-            if self._stamp is not None:
-                logger.error("the new certificate cannot be used, the old one stays: %s", error)
-            return None
-        logger.info("serving the new certificate in %s", self._files.certificate)
-        return configuration
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
 
 
 def server_credentials(address: str, files: TlsFiles | None, insecure: bool) -> grpc.ServerCredentials | None:
@@ -93,9 +60,17 @@ def server_credentials(address: str, files: TlsFiles | None, insecure: bool) -> 
     if files is None:
         check_private(address, insecure=insecure)
         return None
-    rotation = _Rotation(files)
+    served = ChangingFiles(files.paths, files.read, CERTIFICATE_STAYS)
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        """The new certificate, for which gRPC asks at each new connection; None for no change."""
+        if not served.follow():
+            return None
+        logger.info("serving the new certificate in %s", files.certificate)
+        return served.value
+
     return grpc.dynamic_ssl_server_credentials(
-        rotation.first(),
-        rotation.fetch,  # type: ignore[arg-type]  # the type stubs do not allow None, "no change"
+        served.value,
+        renewed,  # type: ignore[arg-type]  # the type stubs do not allow None, "no change"
         require_client_authentication=files.client_ca is not None,
     )
