@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -18,9 +17,12 @@ from antiphon_gateway.access.admission import Rules
 from antiphon_gateway.doors.realtime.door import MESSAGE_BYTES, PATH
 from antiphon_gateway.server.process import Server
 from antiphon_gateway.wire.formats import OPUS, PCMA, PCMU, Format
+from antiphon_gateway.wire.opus import OpusWriter
 from tests.support.commands import worker
+from tests.support.deaf_client import deaf
 from tests.support.gateways import RATE_HZ, gateway, utterances
 from tests.support.realtime_client import RealtimeClient, realtime
+from tests.support.sockets import vanish
 from tests.support.time_travel import Clock, until
 from tools.harness.worker_process import Worker
 
@@ -280,6 +282,23 @@ async def test_whatever_is_wrong_gets_an_error_event_and_the_session_goes_on(ser
         assert (await client.answer(utterances()[0].samples)).says(utterances()[0])
 
 
+async def test_half_an_ogg_page_and_bytes_that_are_none_cost_nothing_but_themselves(served: Server) -> None:
+    utterance, torn = utterances()[0], OpusWriter(RATE_HZ)
+    async with realtime(served.address, sound=OPUS, protocols=["realtime"]) as client:
+        for data in (torn.head() + torn.write(np.zeros(1920, np.float32))[:40], bytes(range(256))):
+            await client.send("input_audio_buffer.append", audio=base64.b64encode(data).decode())
+        assert (await client.answer(utterance.samples)).says(utterance)
+    assert "error" not in client.kinds()
+
+
+async def test_a_client_that_vanishes_frees_its_place(served: Server) -> None:
+    async with realtime(served.address) as client:
+        await client.say(np.zeros(RATE_HZ, np.float32))
+        await until(lambda: served.gateway.capacity.held == 1)
+        vanish(client.socket)
+        await until(lambda: served.gateway.capacity.held == 0)
+
+
 async def test_the_persona_stays_once_sound_was_sent_and_the_same_again_does_no_harm(served: Server) -> None:
     async with realtime(served.address) as client:
         await client.send("session.update", session={"instructions": "Be kind."})
@@ -304,26 +323,8 @@ async def test_ten_minutes_of_sound_in_one_message_are_too_many(served: Server) 
 
 
 async def test_a_client_that_never_reads_is_let_go_and_others_are_not_disturbed(served: Server, clock: Clock) -> None:
-    loop = asyncio.get_running_loop()
-    host, port = served.address.split(":")
-    with socket.socket() as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.setblocking(False)
-        await loop.sock_connect(deaf, (host, int(port)))
-        upgrade = (
-            f"GET {PATH}?duplex=1 HTTP/1.1\r\nHost: {served.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        await loop.sock_sendall(deaf, upgrade.encode())
-        silence = base64.b64encode(bytes(2 * RATE_HZ)).decode()
-        text = json.dumps({"type": "input_audio_buffer.append", "audio": silence}).encode()
-        message = b"\x81\xff" + len(text).to_bytes(8, "big") + bytes(4) + text  # masked with zeros
-
-        async def flood() -> None:
-            while True:
-                await loop.sock_sendall(deaf, message)
-
-        flooding = asyncio.create_task(flood())
+    silence = append(base64.b64encode(bytes(2 * RATE_HZ)).decode())
+    async with deaf(served.address, f"{PATH}?duplex=1", [], silence):
         async with realtime(served.address) as client:
             assert (await client.answer(utterances()[0].samples)).says(utterances()[0])
         await until(lambda: served.gateway.capacity.held == 1)
@@ -333,8 +334,6 @@ async def test_a_client_that_never_reads_is_let_go_and_others_are_not_disturbed(
             return served.gateway.capacity.held == 0
 
         await until(over, "the end of the call")
-        flooding.cancel()
-        await asyncio.gather(flooding, return_exceptions=True)
 
 
 async def test_a_worker_that_dies_in_mid_sentence_is_not_heard_to(clerk: Worker) -> None:
