@@ -13,7 +13,7 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
 page: .venv/page
-test: .venv/sound .venv/node .venv/peers .venv/page .venv/browser .venv/prometheus
+test: .venv/sound .venv/node .venv/peers .venv/livekit/installed .venv/page .venv/browser .venv/prometheus
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -58,6 +58,12 @@ clean:
 # Real clients of the gateway's doors, whose own requirements (an older torch) are not ours.
 .venv/peers: .venv/installed
 	$(BIN)/pip install --quiet --no-deps 'moshi==0.2.13'
+	touch $@
+
+# Another one, which brings 416 MB of its own and may want other versions: in an environment of its own.
+.venv/livekit/installed: .venv/installed tools/setup/livekit.txt
+	$(BIN)/python -m venv .venv/livekit
+	.venv/livekit/bin/pip install --quiet --requirement tools/setup/livekit.txt
 	touch $@
 
 # For the example in examples/node, and for the gateway's page.

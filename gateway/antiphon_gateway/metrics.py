@@ -29,6 +29,7 @@ class Metrics:
                 "calls": "Calls now.",
                 "places": "Calls at once at the most.",
                 "tasks": "Tasks of the event loop.",
+                "kinds_lost": "Kinds of workers (dialogue, speech to text, text to speech) of which none answers.",
             }.items()
         }
         self._opened = Counter("antiphon_gateway_calls_opened", "Calls let in, by door.", ["door"], registry=registry)

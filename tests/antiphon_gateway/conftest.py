@@ -23,13 +23,18 @@ def clerk() -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A worker with the golden model that reads aloud, and its codec."""
+def reading_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden model that reads aloud, and its codec."""
 
     def make(folder: Path) -> None:
         copied = copy_model("tts-tiny", folder / "reader")
         assert call("antiphon-cloud", "export-codec", "--model", copied, "--codebooks", "12").status == 0
 
-    model = made_once(tmp_path_factory, "reading", make) / "reader"
-    with worker("--model", model, "--slots", "1") as started:
+    return made_once(tmp_path_factory, "reading", make) / "reader"
+
+
+@pytest.fixture(scope="module")
+def reader(reading_model: Path) -> Iterator[Worker]:
+    """A worker with that model."""
+    with worker("--model", reading_model, "--slots", "1") as started:
         yield started

@@ -139,17 +139,17 @@ def reconnects(visiting: Visit, network: Relay, loop: asyncio.AbstractEventLoop,
 
 def _renderer() -> Path:
     """The folder in /proc of the largest of our browser's pages, whose process has the page and its workers."""
-    ours = (Path(f"/proc/{pid}") for pid in _descendants(os.getpid()))
+    ours = (Path(f"/proc/{pid}") for pid in descendants(os.getpid()))
     pages = [path for path in ours if b"--type=renderer" in (path / "cmdline").read_bytes()]
     return max(pages, key=lambda path: memory_bytes(int(path.name)))
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
     """The processes that a process has begun, and those that they have."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, children.read_text().split()):
             yield child
-            yield from _descendants(child)
+            yield from descendants(child)
 
 
 def _worker_s() -> float:

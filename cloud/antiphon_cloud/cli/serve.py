@@ -156,9 +156,7 @@ def serve_command(
     from antiphon_cloud.serving.config import ServingConfig
     from antiphon_cloud.serving.load import load
 
-    server = ServerConfig(
-        listen=listen, reflection=reflection, drain_s=drain_s, name=name, tracing=tracing, **exposure
-    )
+    server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, name=name, tracing=tracing, **exposure)
     logs.set_name(name)
     serving = ServingConfig(
         model=model,

@@ -32,7 +32,7 @@ class Turns:
     """
 
     def __init__(self, *, always: bool = False) -> None:
-        self._always = always
+        self.always = always
         self._left = 0  # quiet frames after which the response closes; 0 where there is none
         self._asked = False
         self._cut = 0  # quiet frames that are missing until another response may open
@@ -60,11 +60,11 @@ class Turns:
             self._cut = QUIET_FRAMES if speaks else self._cut - 1
             return Turn.NONE
         if not self.open:
-            if not (speaks or self._asked or self._always):
+            if not (speaks or self._asked or self.always):
                 return Turn.NONE
             self._left, self._asked = QUIET_FRAMES if speaks else ANSWER_FRAMES, False
             return Turn.OPENS
-        self._left = QUIET_FRAMES if speaks or self._always else self._left - 1
+        self._left = QUIET_FRAMES if speaks or self.always else self._left - 1
         return Turn.GOES_ON if self._left else Turn.CLOSES
 
 

@@ -33,6 +33,7 @@ from antiphon_gateway.server.application import application
 from antiphon_gateway.server.config import GatewayConfig
 from antiphon_gateway.server.tcp_port import TcpPort
 from antiphon_gateway.server.tls import Certificate, port_certificate
+from antiphon_gateway.server.watch import Watch as WorkerWatch
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +66,10 @@ class Server:
             Watch(Metrics(config.name), open_traces(config.tracing, "antiphon-gateway", config.listen)),
             config.static,
         )
+        self.workers: WorkerWatch | None = None
+        """Of the workers, once they have answered."""
         self._config = config
         self._certificate: Certificate | None = None
-        self._ready = False
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Server:
@@ -141,7 +143,14 @@ class Server:
             gateway.dialogue, gateway.transcription = None, gateway.transcription or fleet
         elif fleet is not None and not fleet.listens:
             gateway.dialogue, gateway.speech = None, gateway.speech or fleet
-        self._ready = True
+        kinds = {
+            "a dialogue": gateway.dialogue,
+            "speech to text": gateway.transcription,
+            "text to speech": gateway.speech,
+        }
+        self.workers = WorkerWatch({kind: fleet for kind, fleet in kinds.items() if fleet is not None})
+        watching = asyncio.create_task(self.workers.run())
+        self._stack.callback(watching.cancel)
 
     async def _find(self, addresses: Sequence[str]) -> Fleet | None:
         workers = self._config.workers
@@ -167,13 +176,13 @@ class Server:
         """Why no caller is let in; None where they are."""
         if self.gateway.capacity.draining:
             return "draining"
-        return None if self._ready else "no worker has answered yet"
+        return self.workers.failure if self.workers else "no worker has answered yet"
 
     def status(self) -> Status:
         """How it is, in a few numbers."""
         gateway, metrics = self.gateway, self.gateway.watch.metrics
         fleet = gateway.dialogue or gateway.transcription or gateway.speech
-        serving: State = "serving" if self._ready else "starting"
+        serving: State = "serving" if self.not_ready() is None else "starting"
         return Status(
             "gateway",
             "draining" if gateway.capacity.draining else serving,
@@ -195,9 +204,11 @@ class Server:
     def _monitor(self, listen: str) -> Monitor:
         """The port for operators."""
         loop, gateway = asyncio.get_running_loop(), self.gateway
-        gateway.watch.metrics.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
-        gateway.watch.metrics.watch("calls", lambda: gateway.capacity.held)
-        gateway.watch.metrics.watch("places", lambda: gateway.capacity.calls)
+        watched = gateway.watch.metrics
+        watched.watch("tasks", lambda: len(asyncio.all_tasks(loop)))
+        watched.watch("calls", lambda: gateway.capacity.held)
+        watched.watch("places", lambda: gateway.capacity.calls)
+        watched.watch("kinds_lost", lambda: len(self.workers.lost) if self.workers else 0)
         checks = {
             "/healthz": lambda: loop_is_stuck(loop),
             "/readyz": lambda: loop_is_stuck(loop) or self.not_ready(),

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.errors import AntiphonError
+from antiphon.serving.changing_files import CERTIFICATE_STAYS, ChangingFiles
 from antiphon.tls import check_private, read_pair
 
 logger = logging.getLogger(__name__)
@@ -38,22 +38,30 @@ class Certificate:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._served = ChangingFiles([files.certificate, files.key], self._read, CERTIFICATE_STAYS)
+        self.context = self._served.value
         """Of the port."""
-        self._load()
+        self.context.sni_callback = self._present
 
     def reload(self) -> None:
-        """Reads the files again; unusable ones are logged, and the old certificate stays."""
-        try:
-            self._load()
-        except AntiphonError as error:
-            logger.error("the new certificate cannot be used, the old one stays: %s", error)
-        else:
-            logger.info("serving the certificate in %s", self._files.certificate)
+        """Reads the files again, changed or not; unusable ones are logged, and the old certificate stays."""
+        if self._served.reload():
+            self._log()
 
-    def _load(self) -> None:
+    def _present(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """A connection begins, whether the client says a name or not: it gets the newest certificate."""
+        if self._served.follow():
+            self._log()
+        connection.context = self._served.value
+
+    def _log(self) -> None:
+        logger.info("serving the new certificate in %s", self._files.certificate)
+
+    def _read(self) -> ssl.SSLContext:
         read_pair(self._files.certificate, self._files.key, "server")
-        self.context.load_cert_chain(self._files.certificate, self._files.key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._files.certificate, self._files.key)
+        return context
 
 
 def port_certificate(address: str, files: TlsFiles | None, insecure: bool) -> Certificate | None:

@@ -29,6 +29,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from antiphon.errors import AntiphonError, UnauthenticatedError
+from antiphon.serving.changing_files import ChangingFiles
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +116,9 @@ class KeyFile(Generic[T]):
         self._client_of = client_of
         self._server, self._how = server, how
         self._wall = wall
-        self._stamp = self._look()
-        if self._readable:
+        self._clients = ChangingFiles([path], self._read, "the old API keys stay")
+        if path.stat().st_mode & stat.S_IROTH:
             logger.warning("%s: everybody may read it, and so learn who has keys: chmod 600 it", path)
-        self._clients = self._read()
 
     def client(self, key: str | None) -> T:
         """The client of `key`; reads the file first if it has changed.
@@ -126,11 +126,12 @@ class KeyFile(Generic[T]):
         Raises:
             UnauthenticatedError: there is no such key, or it has expired.
         """
-        self._follow_changes()
+        if self._clients.follow():
+            self._log()
         if key is None:
             raise UnauthenticatedError(f"this {self._server} asks for an API key: give one {self._how}")
         # Lookup by hash: its timing reveals at most something of a hash, which nobody can choose.
-        found = self._clients.get(digest(key))
+        found = self._clients.value.get(digest(key))
         if found is None:
             raise UnauthenticatedError(f"this {self._server} does not know the API key: ask its operator for another")
         client, expires_s = found
@@ -140,29 +141,11 @@ class KeyFile(Generic[T]):
 
     def reload(self) -> None:
         """Reads the file again, changed or not."""
-        try:
-            self._clients = self._read()
-        except KeyFileError as error:
-            logger.error("the old API keys stay: %s", error)
-        else:
-            logger.info("read %d API keys", len(self._clients))
+        if self._clients.reload():
+            self._log()
 
-    def _follow_changes(self) -> None:
-        if (stamp := self._look()) != self._stamp:
-            self._stamp = stamp
-            self.reload()
-
-    @property
-    def _readable(self) -> bool:
-        """Whether everybody may read it."""
-        return self._stamp is not None and bool(self._stamp[3] & stat.S_IROTH)
-
-    def _look(self) -> tuple[int, int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
+    def _log(self) -> None:
+        logger.info("read %d API keys", len(self._clients.value))
 
     def _read(self) -> dict[str, tuple[T, float | None]]:
         """The clients and when their keys expire, by hash."""

@@ -120,6 +120,38 @@ async def test_a_new_certificate_is_served_after_a_reload_and_a_bad_one_is_not(
     assert "the old one stays" in caplog.text
 
 
+async def test_a_renewed_certificate_is_served_to_who_comes_and_who_is_there_goes_on(
+    clerk: Worker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files, renewed = issue(tmp_path), issue(tmp_path / "renewed", by="a new authority")
+    tls = TlsFiles(files.certificate, files.key)
+    async with gateway([clerk.address], listen="localhost:0", tls=tls) as server:
+        site = f"https://{server.address}"
+
+        async def answers(ca: Path) -> int:
+            """The status for a new connection of who trusts in that authority."""
+            connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(ca)))
+            async with aiohttp.ClientSession(connector=connector) as http, http.get(f"{site}/v1/health") as answer:
+                return answer.status
+
+        old = ssl.create_default_context(cafile=str(files.ca))
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"{site}/api/chat", ssl=old) as early:
+            for file in (files.key, files.certificate):
+                (tmp_path / "renewed" / file.name).replace(file)
+            assert await answers(renewed.ca) == 200
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await answers(files.ca)
+            assert (await early.receive()).data == b"\x00"  # the handshake of a call that goes on
+            files.certificate.write_text("half a file")
+            assert await answers(renewed.ca) == 200
+            assert await answers(renewed.ca) == 200
+            files.key.unlink()
+            assert await answers(renewed.ca) == 200
+    complaints = [record.getMessage() for record in caplog.records if "the old one stays" in record.getMessage()]
+    assert len(complaints) == 2, "one for each change"
+    assert str(files.key) in complaints[1]
+
+
 async def test_plaintext_for_other_machines_must_be_asked_for() -> None:
     with pytest.raises(ExposedError, match="--tls-cert and --tls-key, or --insecure"):
         async with Server(GatewayConfig(Workers(), listen="0.0.0.0:0")):

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import grpc
 
-from antiphon.errors import AntiphonError
+from antiphon.serving.changing_files import CERTIFICATE_STAYS, ChangingFiles
 from antiphon.tls import check_private, read_authorities, read_pair
 
 logger = logging.getLogger(__name__)
-
-Stamp = tuple[tuple[int, int], ...]  # of each file: modification time in nanoseconds, inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,58 +39,43 @@ class TlsFiles:
             [read_pair(self.certificate, self.key, "server")], root_certificates=authorities
         )
 
-    def stamp(self) -> Stamp:
-        """Changes when a file is replaced or written.
-
-        Raises:
-            OSError: a file is gone.
-        """
-        paths = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
-        return tuple((found.st_mtime_ns, found.st_ino) for found in (path.stat() for path in paths))
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
 
 
 class Certificates:
-    """The worker's certificate, which gRPC asks for at each new connection: a new one once its files have changed."""
+    """The worker's certificate, which gRPC asks for at each new connection: a new one once its files have changed.
+
+    Args:
+        files: of the certificate.
+
+    Raises:
+        CertificateError: a file cannot be used.
+    """
 
     def __init__(self, files: TlsFiles) -> None:
         self.files = files
-        self._stamp: Stamp | None = None
-        self._reloading = False
+        self._served = ChangingFiles(files.paths, files.read, CERTIFICATE_STAYS)
+        self._renewed = False  # and gRPC has not asked for it yet
 
+    @property
     def first(self) -> grpc.ServerCertificateConfiguration:
-        """The certificate that the port opens with.
-
-        Raises:
-            CertificateError: a file cannot be used.
-        """
-        configuration = self.files.read()
-        self._stamp = self.files.stamp()
-        return configuration
+        """The certificate that the port opens with."""
+        return self._served.value
 
     def reload(self) -> None:
         """Reads the files again, changed or not; unusable ones are logged, and the old certificate stays."""
-        if self._read() is not None:
-            self._reloading = True  # gRPC asks for it at the next connection
+        self._renewed = self._served.reload() or self._renewed
 
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """The new certificate; None if nothing changed. Unusable files leave the old one in place."""
-        try:
-            stamp = self.files.stamp()
-        except OSError:
-            return None  # being replaced
-        if stamp == self._stamp and not self._reloading:
+        if not (self._served.follow() or self._renewed):
             return None
-        self._stamp, self._reloading = stamp, False  # logged once, even on failure
-        return self._read()
-
-    def _read(self) -> grpc.ServerCertificateConfiguration | None:
-        try:
-            configuration = self.files.read()
-        except AntiphonError as error:
-            logger.error("the new certificate cannot be used, the old one stays: %s", error)
-            return None
-        logger.info("serving the certificate in %s", self.files.certificate)
-        return configuration
+        self._renewed = False
+        logger.info("serving the new certificate in %s", self.files.certificate)
+        return self._served.value
 
 
 def server_credentials(
@@ -113,7 +96,7 @@ def server_credentials(
         check_private(address, insecure=insecure)
         return None
     return grpc.dynamic_ssl_server_credentials(
-        certificates.first(),
+        certificates.first,
         certificates.fetch,  # type: ignore[arg-type]  # the type stubs do not allow None, "no change"
         require_client_authentication=certificates.files.client_ca is not None,
     )

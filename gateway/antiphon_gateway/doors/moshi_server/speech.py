@@ -18,11 +18,11 @@ from antiphon_gateway.doors.requests import admitted
 from antiphon_gateway.doors.socket import Socket, open_socket
 from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.moshi_server.reading import Eos, Query, Text, Told, parse, parse_query
+from antiphon_gateway.wire.opus import OpusWriter
 
 PATH = "/api/tts_streaming"
 NAME = "tts"  # in the metrics
 RATE_HZ = 24_000
-MANNER = Manner(RATE_HZ)
 CFG = "cfg"
 
 
@@ -34,11 +34,13 @@ def routes(gateway: Gateway) -> list[web.RouteDef]:
         query = parse_query(request.query)
         async with open_socket(gateway, request) as (socket, response):
             told = Told(query.format)
+            opus = OpusWriter(RATE_HZ) if query.format.opus else None
+            manner = Manner(RATE_HZ, pack=opus.write if opus else None)
             try:
                 fleet = gateway.need(gateway.speech, "text to speech")
-                async with gateway.call(NAME, visitor, fleet, wanted(query, fleet), MANNER) as call:
+                async with gateway.call(NAME, visitor, fleet, wanted(query, fleet), manner) as call:
                     reading = _Reading(gateway, socket, call, told, fleet.spec.frame_s, query.max_seq_len)
-                    await reading.send(told.ready())
+                    await reading.send(told.ready(opus.head() if opus else b""))
                     await both_ways(reading.up(), reading.down())
             except AntiphonError as failure:
                 with suppress(AntiphonError, ConnectionError):
@@ -103,9 +105,9 @@ class _Reading:
         frames = 0
         async for event in self._call.events():
             match event:
-                case Frame(reply, pcm):
+                case Frame(reply, pcm, pages):
                     frames += pcm is not None
-                    await self.send(list(self._told.add(reply, pcm, frames * self._frame_s)))
+                    await self.send(list(self._told.add(reply, pcm, pages, frames * self._frame_s)))
                     if reply.said_all or frames == self._most_frames:
                         return
                 case Moved():

@@ -22,10 +22,13 @@ from antiphon_gateway.calls.fleet import Fleet, Wanted
 from antiphon_gateway.calls.turns import Turns
 from antiphon_gateway.doors.gateway import Gateway
 from antiphon_gateway.doors.realtime.dialect import Dialect
+from antiphon_gateway.doors.realtime.errors import NothingToCancelError, error_event
+from antiphon_gateway.doors.realtime.items import Ids
 from antiphon_gateway.doors.realtime.person import Person
-from antiphon_gateway.doors.realtime.responses import Event, Ids, Responses
+from antiphon_gateway.doors.realtime.responses import Event, Responses
 from antiphon_gateway.doors.realtime.settings import Settings
 from antiphon_gateway.doors.realtime.transcriber import Transcriber
+from antiphon_gateway.doors.realtime.writing import ASSISTANT, Writing
 from antiphon_gateway.doors.socket import Socket
 from antiphon_gateway.errors import MessageError
 from antiphon_gateway.wire.formats import Reading
@@ -35,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 0.16  # two frames: how late a client's sound may be
 SHORT_BYTES = 16_384  # of sound, read at once; longer ones go to a thread
-ROLES = ("user", "assistant", "system")
+ROLES = ("user", ASSISTANT, "system")
 TEXTS = ("input_text", "output_text", "text")
 
 
@@ -65,6 +68,7 @@ class Connection:
         self._call: Call | None = None
         self._read: Reading | None = None
         self._transcriber: Transcriber | None = None
+        self._writing = Writing(self._say)
         self._stack = AsyncExitStack()
         self._listening: asyncio.Task[None] | None = None
         self._failure: AntiphonError | None = None  # of the call
@@ -75,6 +79,7 @@ class Connection:
             "input_audio_buffer.clear": self._clear,
             "conversation.item.create": self._write,
             "conversation.item.truncate": self._truncate,
+            "conversation.item.delete": self._delete,
             "response.create": self._respond,
             "response.cancel": self._cancel,
         }
@@ -87,6 +92,7 @@ class Connection:
         """
         try:
             async with self._stack:
+                self._stack.push_async_callback(self._writing.close)
                 await self._tell([{"type": "session.created", "session": self._told()}])
                 self._listening = asyncio.create_task(self._listen())
                 self._stack.push_async_callback(_ended, self._listening)
@@ -200,7 +206,7 @@ class Connection:
         await self._tell(self._person.clear())
 
     async def _write(self, event: Event) -> None:
-        """The model says what the client writes."""
+        """The model says what the client writes; of a conversation's past, nothing."""
         item = event.get("item")
         if not isinstance(item, dict) or item.get("type") != "message" or item.get("role") not in ROLES:
             raise NotSupportedError(f"item: expected a message of one of {', '.join(ROLES)}, with text")
@@ -210,26 +216,45 @@ class Connection:
         if any(part.get("type") not in TEXTS or not isinstance(part.get("text"), str) for part in parts):
             raise NotSupportedError("item.content: expected text; sound goes into input_audio_buffer.append")
         text = " ".join(part["text"] for part in parts)
-        if text.strip():
+        if text.strip() and item["role"] != ASSISTANT:
             call = await self._open()
             if not call.session.has_room_to_say(text):
                 raise MessageError("item.content: more than may wait to be said: send it in parts")
-            await call.say(text)
-            await call.finish_saying()
+        self._writing.write(item["role"], text)
         await self._tell(self._person.write(item, item["role"]))
+
+    async def _say(self, text: str) -> None:
+        assert self._call is not None, "opened when the text came"
+        try:
+            await self._call.say(text)
+            await self._call.finish_saying()
+        except AntiphonError as error:  # of a call that has ended `_speak` knows, too
+            await self._socket.send_json(error_event(error, None, self._ids))
 
     async def _truncate(self, event: Event) -> None:
         """The client tells how much of an item was heard, which changes nothing here."""
         told = {name: event.get(name) for name in ("item_id", "content_index", "audio_end_ms")}
         await self._tell([{"type": "conversation.item.truncated"} | told])
 
+    async def _delete(self, event: Event) -> None:
+        """The client forgets an item; the model does not."""
+        item = event.get("item_id")
+        if not isinstance(item, str):
+            raise MessageError("item_id: expected the name of an item")
+        self._ids.delete(item)
+        await self._tell([{"type": "conversation.item.deleted", "item_id": item}])
+
     async def _respond(self, event: Event) -> None:
+        asked = event.get("response")
+        metadata = asked.get("metadata") if isinstance(asked, dict) else None
         await self._open()
-        self._turns.ask()
+        assert self._responses is not None, "opened with the call"
+        await self._tell(self._responses.ask(metadata if isinstance(metadata, dict) else None))
+        await self._writing.flush()
 
     async def _cancel(self, event: Event) -> None:
         if self._responses is None or not self._turns.open:
-            raise PreconditionError("response.cancel: there is no response to cancel")
+            raise NothingToCancelError("Cancellation failed: there is no response to cancel")
         await self._tell(self._responses.cancel())
 
     async def _tell(self, events: Iterable[Event]) -> None:
@@ -238,25 +263,6 @@ class Connection:
 
     def _told(self) -> Event:
         return self._settings.told(self._dialect, self._id, self._fleet.model.name)
-
-
-def error_event(error: AntiphonError, event_id: Any = None, ids: Ids | None = None) -> Event:
-    """The event that tells an error.
-
-    Args:
-        error: that happened.
-        event_id: of the client's event that caused it.
-        ids: of the session.
-    """
-    of_the_client = isinstance(error, MessageError | NotSupportedError | PreconditionError)
-    told = {
-        "type": "invalid_request_error" if of_the_client else "server_error",
-        "code": error.status.lower(),
-        "message": str(error),
-        "param": None,
-        "event_id": event_id if isinstance(event_id, str) else None,
-    }
-    return {"type": "error", "event_id": (ids or Ids()).new("event"), "error": told}
 
 
 def _event(message: bytes | str) -> Event:

@@ -12,8 +12,9 @@ from antiphon.errors import AntiphonError, PermissionDeniedError
 from antiphon_gateway.access.admission import bearer
 from antiphon_gateway.access.tokens import LONGEST_S, PREFIX
 from antiphon_gateway.doors.gateway import Gateway
-from antiphon_gateway.doors.realtime.connection import Connection, error_event
+from antiphon_gateway.doors.realtime.connection import Connection
 from antiphon_gateway.doors.realtime.dialect import SUBPROTOCOL, key_of, spoken, subprotocols
+from antiphon_gateway.doors.realtime.errors import error_event
 from antiphon_gateway.doors.realtime.settings import Settings
 from antiphon_gateway.doors.requests import admitted
 from antiphon_gateway.doors.socket import open_socket

@@ -10,8 +10,9 @@ from typing import Any
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_gateway.calls.turns import Speech
 from antiphon_gateway.doors.realtime.dialect import Dialect
-from antiphon_gateway.doors.realtime.responses import Event, Ids
-from antiphon_gateway.errors import MessageError
+from antiphon_gateway.doors.realtime.errors import EmptyBufferError
+from antiphon_gateway.doors.realtime.items import Ids
+from antiphon_gateway.doors.realtime.responses import Event
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 MOST_SAID = 64  # items that wait for their transcripts; full: the oldest gets none
@@ -40,7 +41,6 @@ class Person:
         self._heard_s = 0.0
         self._item = ids.new("item")  # that what is said now becomes
         self._uncommitted_s = 0.0
-        self._last: str | None = None
         self._said: deque[_Said] = deque(maxlen=MOST_SAID)  # committed, and not written down yet
         self._text: list[str] = []  # of what is said now
 
@@ -69,14 +69,15 @@ class Person:
         """What was said becomes an item.
 
         Raises:
-            MessageError: nothing was said.
+            EmptyBufferError: nothing was said.
         """
         if not self._uncommitted_s:
-            raise MessageError("input_audio_buffer.commit: the buffer is empty: append sound first")
-        item, previous = self._item, self._last
+            raise EmptyBufferError("input_audio_buffer.commit: the buffer is empty: append sound first")
+        item = self._item
+        previous = self._ids.append(item)
         self._said.append(_Said(item, self._heard_s, self._text))
         self._text = []
-        self._last, self._item, self._uncommitted_s = item, self._ids.new("item"), 0.0
+        self._item, self._uncommitted_s = self._ids.new("item"), 0.0
         yield {"type": "input_audio_buffer.committed", "item_id": item, "previous_item_id": previous}
         yield from self._told(item, previous, [{"type": "input_audio", "transcript": None}])
 
@@ -103,9 +104,8 @@ class Person:
 
     def write(self, item: dict[str, Any], role: str) -> Iterator[Event]:
         """The client adds an item of text."""
-        name, previous = str(item.get("id") or self._ids.new("item")), self._last
-        self._last = name
-        yield from self._told(name, previous, item["content"], role)
+        name = str(item.get("id") or self._ids.new("item"))
+        yield from self._told(name, self._ids.append(name), item["content"], role)
 
     def _told(self, item: str, previous: str | None, content: Any, role: str = "user") -> Iterator[Event]:
         told = {"id": item, "object": "realtime.item", "type": "message", "role": role, "status": "completed"}

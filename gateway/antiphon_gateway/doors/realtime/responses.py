@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
 from antiphon_gateway.calls.events import Frame
 from antiphon_gateway.calls.turns import Turn, Turns
 from antiphon_gateway.doors.realtime.dialect import Dialect
+from antiphon_gateway.doors.realtime.items import Ids
 from antiphon_gateway.wire.formats import Writing
 from antiphon_gateway.wire.pcm16 import to_base64
 
 Event = dict[str, Any]
-
-
-class Ids:
-    """Names that are unique within a session, and not guessed from without."""
-
-    def __init__(self) -> None:
-        self._session = secrets.token_hex(6)
-        self._numbers = itertools.count()
-
-    def new(self, kind: str) -> str:
-        """The next one, such as `item_…`."""
-        return f"{kind}_{self._session}{next(self._numbers):06d}"
 
 
 class Responses:
@@ -42,6 +29,9 @@ class Responses:
         self._dialect, self._ids, self._write = dialect, ids, write
         self.turns = turns
         self._response = self._item = ""
+        self._before: str | None = None  # the item before it
+        self._asked_with: Event | None = None  # the metadata of the response that was asked for and is not open yet
+        self._metadata: Event | None = None  # of the one that is open
         self._text = ""
         self._told_text = 0  # characters of it that the client has
 
@@ -59,6 +49,19 @@ class Responses:
         if turn is Turn.CLOSES:
             yield from self._close("completed")
 
+    def ask(self, metadata: Event | None) -> Iterator[Event]:
+        """The client asks for a response, which opens with the next frame; one that is open ends before it.
+
+        Args:
+            metadata: of the client's, by which it knows the response again.
+        """
+        if self.turns.always and self.turns.open:
+            return
+        if self.turns.cut():
+            yield from self._close("completed")
+        self.turns.ask()
+        self._asked_with = metadata
+
     def cancel(self) -> Iterator[Event]:
         """The events of a response that the client, or the call's end, cuts off; none where none is open."""
         if self.turns.cut():
@@ -67,9 +70,11 @@ class Responses:
     def _open(self) -> Iterator[Event]:
         self._response, self._item, self._text = self._ids.new("resp"), self._ids.new("item"), ""
         self._told_text = 0
+        self._metadata, self._asked_with = self._asked_with, None
+        self._before = self._ids.append(self._item)
         yield {"type": "response.created", "response": self._told("in_progress", [])}
         yield self._output("response.output_item.added", item=self._told_item("in_progress", []))
-        yield {"type": self._dialect.item_added, "item": self._told_item("in_progress", []), "previous_item_id": None}
+        yield {"type": self._dialect.item_added, "item": self._told_item("in_progress", [])} | self._place()
         yield self._part("response.content_part.added", part={"type": "audio", "transcript": ""})
 
     def _tell_text(self, end: int) -> Iterator[Event]:
@@ -90,7 +95,7 @@ class Responses:
         yield self._part("response.content_part.done", part={"type": "audio", "transcript": self._text.strip()})
         yield self._output("response.output_item.done", item=item)
         if self._dialect.item_done:
-            yield {"type": self._dialect.item_done, "item": item, "previous_item_id": None}
+            yield {"type": self._dialect.item_done, "item": item} | self._place()
         yield {"type": "response.done", "response": self._told(status, [item])}
 
     def _told(self, status: str, output: list[Event]) -> Event:
@@ -101,7 +106,7 @@ class Responses:
             "status": status,
             "status_details": details,
             "output": output,
-            "metadata": None,
+            "metadata": self._metadata,
             "usage": None,
         }
 
@@ -114,6 +119,9 @@ class Responses:
             "status": status,
             "content": content,
         }
+
+    def _place(self) -> Event:
+        return {"previous_item_id": self._before}
 
     def _output(self, kind: str, **fields: Any) -> Event:
         return {"type": kind, "response_id": self._response, "output_index": 0} | fields

@@ -26,6 +26,19 @@ class Format(Enum):
     PCM = "Pcm"
     """Bare single floats, little endian; no other message."""
     PCM_MESSAGE_PACK = "PcmMessagePack"
+    OGG_OPUS = "OggOpus"
+    """Bare pages, a frame in each; no other message."""
+    OGG_OPUS_MESSAGE_PACK = "OggOpusMessagePack"
+
+    @property
+    def packed(self) -> bool:
+        """Whether sound comes in messages, among others."""
+        return self in (Format.PCM_MESSAGE_PACK, Format.OGG_OPUS_MESSAGE_PACK)
+
+    @property
+    def opus(self) -> bool:
+        """Whether sound is compressed."""
+        return self in (Format.OGG_OPUS, Format.OGG_OPUS_MESSAGE_PACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,30 +125,39 @@ class Told:
         self._form = form
         self._word: SpokenWord | None = None
 
-    def ready(self) -> list[bytes]:
-        """The session has begun."""
-        return self._message(pack("Ready"))
+    def ready(self, head: bytes = b"") -> list[bytes]:
+        """The session has begun; `head` begins the stream of what is compressed."""
+        return self._message(pack("Ready")) + ([self._sound(None, head)] if head else [])
 
     def error(self, sentence: str) -> list[bytes]:
         """What went wrong."""
         return self._message(pack("Error", message=sentence))
 
-    def add(self, reply: Reply, pcm: Pcm | None, now_s: float) -> Iterator[bytes]:
+    def add(self, reply: Reply, pcm: Pcm | None, pages: bytes, now_s: float) -> Iterator[bytes]:
         """What the reply makes known: a word, and sound.
 
         Args:
             reply: each of the session's, in order.
             pcm: its sound, [frame_samples], where it has any.
+            pages: the same, where it is compressed.
             now_s: seconds of sound up to the end of this reply's.
         """
         if reply.said is not None:
             yield from self._end_word(reply.said.start_s)
             self._word = reply.said
         if pcm is not None:
-            packed = self._form is Format.PCM_MESSAGE_PACK
-            yield pack("Audio", pcm=pcm) if packed else pcm.astype(np.dtype("<f4")).tobytes()
+            yield self._sound(pcm, pages)
         if reply.said_all:
             yield from self._end_word(now_s)
+
+    def _sound(self, pcm: Pcm | None, pages: bytes) -> bytes:
+        match self._form:
+            case Format.OGG_OPUS:
+                return pages
+            case Format.OGG_OPUS_MESSAGE_PACK:
+                return pack("OggOpus", data=list(pages))  # so Rust's packer writes bytes, and its reader wants them
+        assert pcm is not None, "only compressed sound has a head"
+        return pack("Audio", pcm=pcm) if self._form.packed else pcm.astype(np.dtype("<f4")).tobytes()
 
     def _end_word(self, stop_s: float) -> list[bytes]:
         word, self._word = self._word, None
@@ -144,7 +166,7 @@ class Told:
         return self._message(pack("Text", text=word.text, start_s=word.start_s, stop_s=max(word.start_s, stop_s)))
 
     def _message(self, message: bytes) -> list[bytes]:
-        return [message] if self._form is Format.PCM_MESSAGE_PACK else []
+        return [message] if self._form.packed else []
 
 
 def _number(query: Mapping[str, str], name: str, kind: type[N], least: N) -> N | None:

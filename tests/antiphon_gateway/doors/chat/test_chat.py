@@ -18,8 +18,11 @@ from antiphon_gateway.wire.ogg import PageWriter
 from antiphon_gateway.wire.opus import OpusWriter
 from tests.support.chat_client import chat
 from tests.support.commands import worker
+from tests.support.deaf_client import deaf
 from tests.support.gateways import RATE_HZ, gateway, utterances
 from tests.support.moshi_client import speak_with
+from tests.support.sockets import vanish
+from tests.support.stereo import stereo_at_48_khz
 from tests.support.time_travel import Clock, until
 from tools.harness.worker_process import Worker
 
@@ -126,6 +129,34 @@ async def test_half_an_ogg_page_and_bytes_that_are_none_cost_nothing_but_themsel
         assert (await client.converse(utterance.samples)).says(utterance)
 
 
+async def test_opus_at_48_khz_in_stereo_is_heard_in_its_first_channel(served: Server) -> None:
+    utterance = utterances()[0]
+    async with chat(served.address, PAGE) as client:
+        await client.greet()
+
+        async def say() -> None:
+            for pages in stereo_at_48_khz(utterance.samples):
+                await client.socket.send_bytes(b"\x01" + pages)
+
+        saying = asyncio.create_task(say())
+        await client.until(lambda: client.heard.says(utterance))
+        saying.cancel()
+        await asyncio.gather(saying, return_exceptions=True)
+
+
+async def test_a_client_that_never_reads_is_let_go(served: Server, clock: Clock) -> None:
+    opus = OpusWriter(RATE_HZ)
+    second = b"\x01" + opus.head() + opus.write(np.zeros(RATE_HZ, np.float32))  # again and again, a new stream each
+    async with deaf(served.address, f"/api/chat?{PAGE}", [], second):
+        await until(lambda: served.gateway.capacity.held == 1)
+
+        def over() -> bool:
+            clock.advance(0.1)
+            return served.gateway.capacity.held == 0
+
+        await until(over, "the end of the call")
+
+
 async def test_a_message_that_is_too_large_ends_the_call_and_says_what_to_do(served: Server) -> None:
     async with chat(served.address) as client:
         await client.greet()
@@ -158,8 +189,5 @@ async def test_a_page_that_is_closed_amid_the_call_frees_its_place(served: Serve
     async with chat(served.address) as client:
         await client.greet()
         assert served.gateway.capacity.held == 1
-        assert client.socket._response.connection is not None
-        transport = client.socket._response.connection.transport
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()  # as a tab that vanishes
+        vanish(client.socket)
         await until(lambda: served.gateway.capacity.held == 0)

@@ -22,6 +22,7 @@ from antiphon_gateway.server.config import Workers
 from antiphon_gateway.wire.opus import OpusWriter
 from tests.support.commands import worker
 from tests.support.gateways import gateway
+from tests.support.sockets import vanish
 from tools.harness.worker_process import Worker
 
 SENTENCE = Path(__file__).parents[3] / "sentence.wav"
@@ -132,6 +133,18 @@ async def test_opus_is_heard_too(ears: Worker, tmp_path: Path, sentence: list[fl
         await told(socket, until="Word")
 
 
+async def test_half_an_ogg_page_costs_nothing_but_itself(ears: Worker, tmp_path: Path, sentence: list[float]) -> None:
+    torn, opus = OpusWriter(RATE_HZ), OpusWriter(RATE_HZ)
+    async with listening(ears, tmp_path) as client, client.ws_connect(PATH) as socket:
+        await told(socket, until="Ready")
+        await socket.send_bytes(packed("OggOpus", data=torn.head() + torn.write(np.zeros(FRAME, np.float32))[:40]))
+        await socket.send_bytes(packed("OggOpus", data=opus.head()))
+        for at in range(0, len(sentence), FRAME):
+            page = opus.write(np.array(sentence[at : at + FRAME], np.float32))
+            await socket.send_bytes(packed("OggOpus", data=page))
+        await told(socket, until="Word")
+
+
 async def test_text_is_passed_over(ears: Worker, tmp_path: Path) -> None:
     async with listening(ears, tmp_path) as client, client.ws_connect(PATH) as socket:
         await told(socket, until="Ready")
@@ -190,9 +203,7 @@ async def test_a_client_that_vanishes_frees_its_slot(ears: Worker, tmp_path: Pat
         await told(socket, until="Ready")
         await socket.send_bytes(packed("Audio", pcm=SECOND))
         await told(socket, until="Step")
-        transport = socket._response.connection and socket._response.connection.transport
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()  # no goodbye
+        vanish(socket)
         await admitted(client)
 
 

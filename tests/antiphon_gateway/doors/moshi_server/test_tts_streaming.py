@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,13 @@ import pytest
 from antiphon_edge import Codec, pull_codec
 from antiphon_gateway.doors.moshi_server import speech
 from antiphon_gateway.server.config import Workers
-from tests.support.gateways import gateway
+from antiphon_gateway.wire.opus import OpusReader
+from tests.support.commands import worker
+from tests.support.deaf_client import deaf
+from tests.support.gateways import RATE_HZ, gateway
 from tests.support.language_models import expected
+from tests.support.sockets import vanish
+from tests.support.time_travel import Clock, until
 from tools.harness.worker_process import Worker
 
 CASE = json.loads((Path(__file__).parents[3] / "golden/tts-tiny/expected.json").read_text())["one_voice"]
@@ -75,6 +80,28 @@ async def test_bare_sound_and_bare_words_are_spoken_too(reader: Worker, tmp_path
     assert [len(data) for data in sound] == [4 * 1920] * 3
 
 
+@pytest.mark.parametrize("form", ["OggOpus", "OggOpusMessagePack"])
+async def test_compressed_sound_is_the_same_sound(form: str, reader: Worker, tmp_path: Path) -> None:
+    async def heard(query: dict[str, str]) -> list[bytes]:
+        async with reading(reader, tmp_path) as client, client.ws_connect(speech.PATH, params=query) as socket:
+            await socket.send_str(" ".join(WORDS))
+            await socket.send_bytes(b"\0")
+            return [message.data async for message in socket]
+
+    query = QUERY | {"seed": "7"}
+    sound = np.frombuffer(b"".join(await heard(query | {"format": "Pcm"})), "<f4")
+    messages = await heard(query | {"format": form})
+    if form == "OggOpusMessagePack":
+        unpacked = [msgpack.unpackb(message) for message in messages]
+        assert {message["type"] for message in unpacked} == {"Ready", "OggOpus", "Text"}
+        messages = [bytes(message["data"]) for message in unpacked if message["type"] == "OggOpus"]
+    opus = OpusReader(RATE_HZ)
+    pcm = np.concatenate([opus.feed(pages) for pages in messages])
+    assert len(pcm) == len(sound)
+    best = max(float(np.corrcoef(pcm[shift:], sound[: len(sound) - shift])[0, 1]) for shift in range(0, 600, 8))
+    assert best > 0.9, "codec and resampler shift it by some milliseconds"
+
+
 @pytest.mark.parametrize(
     ("query", "data", "words"),
     [
@@ -109,6 +136,64 @@ async def test_a_client_too_many_is_told_that_there_are_no_free_channels(reader:
         assert msgpack.unpackb(await first.receive_bytes()) == {"type": "Ready"}
         async with client.ws_connect(speech.PATH) as second:
             assert await spoken(second) == [{"type": "Error", "message": "no free channels"}]
+
+
+async def test_a_client_that_vanishes_frees_its_slot(reader: Worker, tmp_path: Path) -> None:
+    workers = Workers(speech=(reader.address,), cache=tmp_path)
+    async with (
+        gateway((), workers=workers) as server,
+        aiohttp.ClientSession(f"http://{server.address}") as client,
+        client.ws_connect(speech.PATH, params=QUERY) as socket,
+    ):
+        await socket.send_bytes(packed("Text", text=" ".join(WORDS)))
+        await socket.receive_bytes()
+        vanish(socket)
+        await until(lambda: server.gateway.capacity.held == 0)
+
+
+async def test_a_client_that_never_reads_is_let_go(reader: Worker, tmp_path: Path, clock: Clock) -> None:
+    workers = Workers(speech=(reader.address,), cache=tmp_path)
+    async with gateway((), workers=workers) as server:
+        text = packed("Text", text=" ".join(20 * WORDS))
+        async with deaf(server.address, f"{speech.PATH}?format=Pcm", [text, packed("Eos")], None):
+            await until(lambda: server.gateway.capacity.held == 1)
+
+            def over() -> bool:
+                clock.advance(0.1)
+                return server.gateway.capacity.held == 0
+
+            await until(over, "the end of the call")
+
+
+async def test_a_worker_that_dies_in_mid_sentence_is_not_heard_to(
+    reader: Worker, reading_model: Path, tmp_path: Path
+) -> None:
+    """The rest is read by another worker, and not a sample is missing."""
+
+    async def heard(*addresses: str, on_sound: Callable[[], None] = lambda: None) -> bytes:
+        sound = b""
+        workers = Workers(speech=addresses, cache=tmp_path)
+        async with (
+            gateway((), workers=workers) as server,
+            aiohttp.ClientSession(f"http://{server.address}") as client,
+            client.ws_connect(speech.PATH, params=QUERY | {"format": "Pcm"}) as socket,
+        ):
+            await socket.send_str(" ".join(WORDS))
+            await socket.send_bytes(b"\0")
+            async for message in socket:
+                sound += message.data
+                on_sound()
+        return sound
+
+    whole = await heard(reader.address)
+    with worker("--model", reading_model, "--slots", "1") as doomed:
+
+        def kill() -> None:
+            if not doomed.ending:
+                doomed.kill()
+                doomed.ending = True
+
+        assert await heard(doomed.address, reader.address, on_sound=kill) == whole
 
 
 async def test_a_text_without_words_ends_in_silence(reader: Worker, tmp_path: Path) -> None:

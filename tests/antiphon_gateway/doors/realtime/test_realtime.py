@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -18,9 +17,12 @@ from antiphon_gateway.access.admission import Limits, Rules
 from antiphon_gateway.doors.realtime.door import MESSAGE_BYTES, PATH
 from antiphon_gateway.server.process import Server
 from antiphon_gateway.wire.formats import OPUS, PCMA, PCMU, Format
+from antiphon_gateway.wire.opus import OpusWriter
 from tests.support.commands import worker
+from tests.support.deaf_client import deaf
 from tests.support.gateways import RATE_HZ, gateway, utterances
 from tests.support.realtime_client import RealtimeClient, realtime
+from tests.support.sockets import vanish
 from tests.support.time_travel import Clock, until
 from tools.harness.worker_process import Worker
 
@@ -146,6 +148,56 @@ async def test_what_a_client_writes_is_said(served: Server) -> None:
     assert added["content"] == content or added["role"] == "assistant"
 
 
+async def test_of_a_past_that_is_written_down_again_nothing_is_said(served: Server) -> None:
+    async with realtime(served.address) as client:
+        past = [("user", "you said five"), ("assistant", "you said five five"), ("user", "you said one two three")]
+        for role, text in past:
+            kind = "output_text" if role == "assistant" else "input_text"
+            content = [{"type": kind, "text": text}]
+            await client.send("conversation.item.create", item={"type": "message", "role": role, "content": content})
+        await client.send("response.create")
+        while "three" not in client.heard.text:
+            await client.take()
+    assert "five" not in client.heard.text
+    added = [event for event in client.events if event["type"] == "conversation.item.added"]
+    assert [event["previous_item_id"] for event in added] == [None, *(event["item"]["id"] for event in added[:-1])]
+
+
+async def test_a_response_carries_the_metadata_with_which_it_was_asked_for_and_ends_the_one_before(
+    served: Server,
+) -> None:
+    asked = [{"metadata": {"mine": "1"}}, {"metadata": {"mine": "2"}}, {}]
+    async with realtime(served.address) as client:
+        for number, response in enumerate(asked, 1):
+            await client.send("response.create", response=response)
+            await client.until("response.created", number)
+    told = [event["response"] for event in client.events if "response" in event]
+    assert [(response["status"], response["metadata"]) for response in told] == [
+        ("in_progress", {"mine": "1"}),
+        ("completed", {"mine": "1"}),
+        ("in_progress", {"mine": "2"}),
+        ("completed", {"mine": "2"}),
+        ("in_progress", None),
+    ]
+
+
+async def test_an_item_that_is_deleted_is_forgotten_by_those_that_follow(served: Server) -> None:
+    async with realtime(served.address) as client:
+        mine = {
+            "id": "mine",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "hi"}],
+        }
+        await client.send("conversation.item.create", item=mine)
+        await client.send("conversation.item.delete", item_id="mine")
+        assert (await client.until("conversation.item.deleted"))["item_id"] == "mine"
+        await client.send("conversation.item.create", item=mine | {"id": "other"})
+        assert (await client.until("conversation.item.added", 2))["previous_item_id"] is None
+        await client.send("conversation.item.delete")
+        assert "expected the name of an item" in (await client.until("error"))["error"]["message"]
+
+
 async def test_a_response_that_is_cancelled_is_told_so_and_the_session_goes_on(served: Server) -> None:
     async with realtime(served.address) as client:
         await client.send("response.create")
@@ -154,7 +206,9 @@ async def test_a_response_that_is_cancelled_is_told_so_and_the_session_goes_on(s
         cancelled = await client.until("response.done")
         assert cancelled["response"]["status"] == "cancelled"
         await client.send("response.cancel")
-        assert "no response to cancel" in (await client.until("error"))["error"]["message"]
+        error = (await client.until("error"))["error"]
+        assert error["message"] == "Cancellation failed: there is no response to cancel"
+        assert error["code"] == "response_cancel_not_active"
         await client.answer(utterances()[0].samples)
         assert client.heard.says(utterances()[0])
 
@@ -176,6 +230,7 @@ async def test_the_buffer_is_committed_and_cleared_by_a_client_that_detects_for_
         await client.send("input_audio_buffer.commit", event_id="mine")
         error = (await client.until("error"))["error"]
         assert (error["event_id"], error["type"]) == ("mine", "invalid_request_error")
+        assert error["code"] == "input_audio_buffer_commit_empty"
         assert "the buffer is empty" in error["message"]
         await client.say(utterances()[0].samples[: 3 * RATE_HZ])
         await client.send("input_audio_buffer.commit")
@@ -227,6 +282,23 @@ async def test_whatever_is_wrong_gets_an_error_event_and_the_session_goes_on(ser
         assert (await client.answer(utterances()[0].samples)).says(utterances()[0])
 
 
+async def test_half_an_ogg_page_and_bytes_that_are_none_cost_nothing_but_themselves(served: Server) -> None:
+    utterance, torn = utterances()[0], OpusWriter(RATE_HZ)
+    async with realtime(served.address, sound=OPUS, protocols=["realtime"]) as client:
+        for data in (torn.head() + torn.write(np.zeros(1920, np.float32))[:40], bytes(range(256))):
+            await client.send("input_audio_buffer.append", audio=base64.b64encode(data).decode())
+        assert (await client.answer(utterance.samples)).says(utterance)
+    assert "error" not in client.kinds()
+
+
+async def test_a_client_that_vanishes_frees_its_place(served: Server) -> None:
+    async with realtime(served.address) as client:
+        await client.say(np.zeros(RATE_HZ, np.float32))
+        await until(lambda: served.gateway.capacity.held == 1)
+        vanish(client.socket)
+        await until(lambda: served.gateway.capacity.held == 0)
+
+
 async def test_the_persona_stays_once_sound_was_sent_and_the_same_again_does_no_harm(served: Server) -> None:
     async with realtime(served.address) as client:
         await client.send("session.update", session={"instructions": "Be kind."})
@@ -251,26 +323,8 @@ async def test_ten_minutes_of_sound_in_one_message_are_too_many(served: Server) 
 
 
 async def test_a_client_that_never_reads_is_let_go_and_others_are_not_disturbed(served: Server, clock: Clock) -> None:
-    loop = asyncio.get_running_loop()
-    host, port = served.address.split(":")
-    with socket.socket() as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.setblocking(False)
-        await loop.sock_connect(deaf, (host, int(port)))
-        upgrade = (
-            f"GET {PATH}?duplex=1 HTTP/1.1\r\nHost: {served.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        await loop.sock_sendall(deaf, upgrade.encode())
-        silence = base64.b64encode(bytes(2 * RATE_HZ)).decode()
-        text = json.dumps({"type": "input_audio_buffer.append", "audio": silence}).encode()
-        message = b"\x81\xff" + len(text).to_bytes(8, "big") + bytes(4) + text  # masked with zeros
-
-        async def flood() -> None:
-            while True:
-                await loop.sock_sendall(deaf, message)
-
-        flooding = asyncio.create_task(flood())
+    silence = append(base64.b64encode(bytes(2 * RATE_HZ)).decode())
+    async with deaf(served.address, f"{PATH}?duplex=1", [], silence):
         async with realtime(served.address) as client:
             assert (await client.answer(utterances()[0].samples)).says(utterances()[0])
         await until(lambda: served.gateway.capacity.held == 1)
@@ -280,8 +334,6 @@ async def test_a_client_that_never_reads_is_let_go_and_others_are_not_disturbed(
             return served.gateway.capacity.held == 0
 
         await until(over, "the end of the call")
-        flooding.cancel()
-        await asyncio.gather(flooding, return_exceptions=True)
 
 
 async def test_a_worker_that_dies_in_mid_sentence_is_not_heard_to(clerk: Worker) -> None:

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 from antiphon_gateway.doors.realtime.dialect import GA
+from antiphon_gateway.doors.realtime.items import Ids
 from antiphon_gateway.doors.realtime.person import TRANSCRIPTION, Person
-from antiphon_gateway.doors.realtime.responses import Ids
 from antiphon_gateway.server.config import Workers
 from tests.support.commands import worker
 from tests.support.gateways import gateway, utterances

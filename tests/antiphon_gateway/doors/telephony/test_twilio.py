@@ -7,6 +7,7 @@ import base64
 import json
 import math
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -19,8 +20,12 @@ from antiphon_gateway.server.config import Doors
 from antiphon_gateway.server.process import Server
 from antiphon_gateway.wire.g711 import MU_LAW, RATE_HZ
 from antiphon_gateway.wire.twilio.signature import HEADER, sign
+from tests.support.commands import worker
+from tests.support.deaf_client import deaf
 from tests.support.gateways import gateway, utterances
+from tests.support.sockets import vanish
 from tests.support.telephones import Caller, all_at_work, overheard
+from tests.support.time_travel import Clock, until
 from tools.harness.worker_process import Worker
 
 URL, TOKEN, STREAM = "wss://voice.example.com/twilio", "a secret", "MZ18ad3ab5"
@@ -129,6 +134,59 @@ async def test_what_twilio_would_not_say_closes_the_call_with_a_sentence(
         closed = await asyncio.wait_for(socket.receive(), 60)
     assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.UNSUPPORTED_DATA)
     assert words in (closed.extra or "")
+
+
+async def test_ten_minutes_of_sound_in_one_message_close_the_call(served: Server) -> None:
+    async with (
+        aiohttp.ClientSession(f"http://{served.address}") as client,
+        client.ws_connect("/twilio", headers=SIGNED) as socket,
+    ):
+        await socket.send_json(START)
+        with suppress(ConnectionError, aiohttp.ClientError):  # it may be closed amid the message
+            await socket.send_bytes(bytes(4 * 600 * RATE_HZ // 3))
+        ended = await asyncio.wait_for(socket.receive(), 60)
+        assert ended.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+    await until(lambda: served.gateway.capacity.held == 0)
+
+
+async def test_a_call_that_breaks_off_frees_its_place(served: Server) -> None:
+    async with (
+        aiohttp.ClientSession(f"http://{served.address}") as client,
+        client.ws_connect("/twilio", headers=SIGNED) as socket,
+    ):
+        await socket.send_json(START)
+        await socket.send_json(spoken(np.zeros(160, np.float32)))
+        await until(lambda: served.gateway.capacity.held == 1)
+        vanish(socket)
+        await until(lambda: served.gateway.capacity.held == 0)
+
+
+async def test_a_peer_that_never_reads_is_let_go(served: Server, clock: Clock) -> None:
+    second = json.dumps(spoken(np.zeros(RATE_HZ, np.float32)))
+    async with deaf(served.address, "/twilio", [json.dumps(START)], second, SIGNED):
+        await until(lambda: served.gateway.capacity.held == 1)
+
+        def over() -> bool:
+            clock.advance(0.1)
+            return served.gateway.capacity.held == 0
+
+        await until(over, "the end of the call")
+
+
+async def test_a_worker_that_dies_in_mid_sentence_is_not_heard_to(clerk: Worker) -> None:
+    caller = Caller(utterances()[0], RATE_HZ)
+    doors = Doors(twilio=TwilioAccount(URL, TOKEN))
+    with worker("--slots", "2") as doomed:
+        async with gateway([doomed.address, clerk.address], doors=doors) as server:
+            async with aiohttp.ClientSession(f"http://{server.address}") as client:
+                with overheard({"the call CA1": caller}):
+                    calling = asyncio.create_task(call(client, "CA1", caller))
+                    await until(lambda: caller.heard.text.endswith("said"))
+                    doomed.kill()
+                    doomed.ending = True
+                    await calling
+            assert server.gateway.metrics.registry.get_sample_value("antiphon_gateway_resumes_total") == 1
+    assert caller.is_understood
 
 
 async def test_without_an_account_there_is_no_door(clerk: Worker) -> None:

@@ -33,7 +33,10 @@ def test_a_query_may_name_voices_and_sampling() -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"format": "Mp3"}, "format: 'Mp3' is not made here: ask for Pcm or PcmMessagePack"),
+        (
+            {"format": "Mp3"},
+            "format: 'Mp3' is not made here: ask for Pcm or PcmMessagePack or OggOpus",
+        ),
         ({"seed": "x"}, "seed: expected a whole number of 0 or more, got 'x'"),
         ({"top_k": "-1"}, "top_k: expected a whole number of 0 or more"),
         ({"temperature": "nan"}, "temperature: expected a number of 0.0 or more"),
@@ -70,10 +73,10 @@ def test_what_is_no_message_is_one_sentence(message: object, words: str) -> None
 def test_a_word_is_told_when_the_next_one_begins_and_the_last_at_the_end() -> None:
     teller = Told(Format.PCM_MESSAGE_PACK)
     messages = [*teller.ready()]
-    messages += teller.add(said(0, "hello"), None, 0.0)
-    messages += teller.add(said(3, "moshi"), FRAME, 0.08)
-    messages += teller.add(said(4), FRAME, 0.16)
-    messages += teller.add(said(5, last=True), FRAME, 0.5)
+    messages += teller.add(said(0, "hello"), None, b"", 0.0)
+    messages += teller.add(said(3, "moshi"), FRAME, b"", 0.08)
+    messages += teller.add(said(4), FRAME, b"", 0.16)
+    messages += teller.add(said(5, last=True), FRAME, b"", 0.5)
     assert [msgpack.unpackb(message) for message in messages] == [
         {"type": "Ready"},
         {"type": "Text", "text": "hello", "start_s": 0.0, "stop_s": pytest.approx(0.24)},
@@ -86,6 +89,20 @@ def test_a_word_is_told_when_the_next_one_begins_and_the_last_at_the_end() -> No
 
 def test_bare_sound_has_nothing_beside_it() -> None:
     teller = Told(Format.PCM)
-    assert [*teller.ready(), *teller.error("no free channels"), *teller.add(said(0, "hello"), FRAME, 0.08)] == [
+    assert [*teller.ready(), *teller.error("no free channels"), *teller.add(said(0, "hello"), FRAME, b"", 0.08)] == [
         FRAME.tobytes()
+    ]
+
+
+def test_compressed_sound_comes_bare_or_as_lists_of_bytes_and_its_head_first() -> None:
+    bare, packed = Told(Format.OGG_OPUS), Told(Format.OGG_OPUS_MESSAGE_PACK)
+    assert [*bare.ready(b"head"), *bare.error("none"), *bare.add(said(0, "hello"), FRAME, b"page", 0.08)] == [
+        b"head",
+        b"page",
+    ]
+    messages = [*packed.ready(b"head"), *packed.add(said(0, last=True), FRAME, b"page", 0.08)]
+    assert [msgpack.unpackb(message) for message in messages] == [
+        {"type": "Ready"},
+        {"type": "OggOpus", "data": list(b"head")},
+        {"type": "OggOpus", "data": list(b"page")},
     ]
