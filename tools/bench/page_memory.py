@@ -32,7 +32,7 @@ from tools.harness.process_memory import memory_bytes
 from tools.harness.relay import Relay, relay
 from tools.harness.worker_process import GATEWAY, STUB, worker
 
-PAGE = ROOT / "edge/antiphon_gateway/page"
+PAGE = ROOT / "gateway/antiphon_gateway/page"
 ROWS = 10
 OPEN_S = 120.0
 FLAGS = (

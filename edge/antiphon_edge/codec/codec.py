@@ -8,19 +8,19 @@ pcm = decoder.step(encoder.step(pcm))
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from antiphon.codec_manifest import CodecGraph, CodecManifest
+from antiphon.codec_manifest import CodecManifest
 from antiphon.codes import Codes
 from antiphon.errors import AntiphonError, CodesError
 from antiphon.spec import CodecSpec
 from antiphon_edge.audio.pcm import Pcm, Samples, as_array, as_pcm
-from antiphon_edge.codec.files import ORT_ERRORS, Half, open_graph, read_manifest
-from antiphon_edge.errors import CodecFilesError
+from antiphon_edge.codec.files import Half, open_graph, read_manifest
+from antiphon_edge.codec.stream import Stream
 
 
 class Codec:
@@ -88,7 +88,8 @@ class Encoder:
         self._restart = restart
         self._pcm = np.zeros(manifest.frame_samples, np.float32)
         self._codes = np.zeros(manifest.codebooks, np.int32)
-        self._stream = _Stream(session, manifest.encoder, self._pcm, self._codes)
+        self.stream = Stream(session, manifest.encoder, self._pcm, self._codes)
+        """What `step` advances, for whoever advances several at once between `put` and `take`."""
 
     def step(self, pcm: Samples) -> Codes:
         """Encodes one frame.
@@ -102,19 +103,27 @@ class Encoder:
         Raises:
             AntiphonError: another length, or samples that are none; see `as_pcm`.
         """
+        self.put(pcm)
+        self.stream.advance()
+        return self.take()
+
+    def put(self, pcm: Samples) -> None:
+        """Gives the stream its next frame; arguments and errors as `step`."""
         samples = as_pcm(pcm)
         if samples.shape != self._pcm.shape:
             raise AntiphonError(f"pcm: expected a frame of {self._pcm.size} samples, got {len(samples)}")
         self._pcm[:] = samples
-        self._stream.advance()
+
+    def take(self) -> Codes:
+        """The codes [codebooks] of the frame that the stream has just advanced by."""
         if self._restart:
-            self._stream.reset()
+            self.stream.reset()
             self._restart = False
         return self._codes.copy()
 
     def reset(self) -> None:
         """Starts a new stream."""
-        self._stream.reset()
+        self.stream.reset()
 
 
 class Decoder:
@@ -124,7 +133,8 @@ class Decoder:
         self._cardinality = manifest.cardinality
         self._codes = np.zeros(manifest.codebooks, np.int32)
         self._pcm = np.zeros(manifest.frame_samples, np.float32)
-        self._stream = _Stream(session, manifest.decoder, self._codes, self._pcm)
+        self.stream = Stream(session, manifest.decoder, self._codes, self._pcm)
+        """As `Encoder.stream`."""
 
     def step(self, codes: npt.ArrayLike) -> Pcm:
         """Decodes one frame.
@@ -138,6 +148,12 @@ class Decoder:
         Raises:
             CodesError: another shape or dtype, or a code out of range.
         """
+        self.put(codes)
+        self.stream.advance()
+        return self.take()
+
+    def put(self, codes: npt.ArrayLike) -> None:
+        """Gives the stream its next frame; arguments and errors as `step`."""
         frame = as_array(codes, "codes", CodesError)
         if frame.shape != self._codes.shape or not np.issubdtype(frame.dtype, np.integer):
             raise CodesError(
@@ -146,57 +162,11 @@ class Decoder:
         if frame.min() < 0 or frame.max() >= self._cardinality:
             raise CodesError(f"codes: {frame.tolist()} leave the range [0, {self._cardinality})")
         self._codes[:] = frame
-        self._stream.advance()
+
+    def take(self) -> Pcm:
+        """The samples [frame_samples] of the frame that the stream has just advanced by."""
         return self._pcm.copy()
 
     def reset(self) -> None:
         """Starts a new stream."""
-        self._stream.reset()
-
-
-class _Stream:
-    """Runs a graph frame after frame between two sets of states: one is read, the other written, then they swap.
-
-    States that the graph updates in place are the same array in both.
-    """
-
-    def __init__(
-        self, session: ort.InferenceSession, graph: CodecGraph, source: npt.NDArray[Any], result: npt.NDArray[Any]
-    ) -> None:
-        self._session, self._file = session, graph.file
-        first = [np.zeros(state.shape, state.dtype) for state in graph.states]
-        second = [array if state.in_place else array.copy() for array, state in zip(first, graph.states, strict=True)]
-        self._states = (first, second)
-        self._bindings = [session.io_binding() for _ in range(2)]
-        self._turn = 0
-        for turn, binding in enumerate(self._bindings):
-            _bind(binding.bind_input, graph.input, source)
-            _bind(binding.bind_output, graph.output, result)
-            for state, before, after in zip(graph.states, self._states[turn], self._states[1 - turn], strict=True):
-                _bind(binding.bind_input, state.input, before)
-                _bind(binding.bind_output, state.output, after)
-
-    def advance(self) -> None:
-        """One frame: from the source to the result, and from one set of states to the other.
-
-        Raises:
-            CodecFilesError: the graph looks beyond its own tables, which only a damaged one does.
-        """
-        try:
-            self._session.run_with_iobinding(self._bindings[self._turn])
-        except (RuntimeError, *ORT_ERRORS) as error:
-            reason = str(error).partition("\n")[0]
-            raise CodecFilesError(
-                f"{self._file}: fails at a frame ({reason}); pull or export the codec again"
-            ) from error
-        self._turn = 1 - self._turn
-
-    def reset(self) -> None:
-        """All states to zero."""
-        for state in self._states[self._turn]:
-            state.fill(0)
-
-
-def _bind(bind: Any, name: str, array: npt.NDArray[Any]) -> None:
-    """Binds an array's own memory, which must outlive the binding."""
-    bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self.stream.reset()

@@ -51,7 +51,8 @@ class Hearing:
                 f"this codec makes {spec.codebooks} codebooks of {spec.cardinality}, the model hears "
                 f"{model.user_codebooks} of {model.cardinality}: pull the worker's codec"
             )
-        self._encoder = codec.encoder(restart=not model.takes_voice)
+        self.encoder = codec.encoder(restart=not model.takes_voice)
+        """That `step` steps."""
         self._codebooks = model.user_codebooks
         self._frame_samples = spec.frame_samples
         self._buffer = BlockBuffer()
@@ -79,7 +80,11 @@ class Hearing:
 
     def step(self, pcm: Samples) -> Codes:
         """The user codes [user_codebooks] of the next frame [frame_samples]; errors as `Encoder.step`."""
-        return self._encoder.step(pcm)[: self._codebooks]
+        return self.heard(self.encoder.step(pcm))
+
+    def heard(self, codes: Codes) -> Codes:
+        """Of the codes [codebooks] of a frame those that the model hears, [user_codebooks]."""
+        return codes[: self._codebooks]
 
     def codes(self, blocks: Iterable[Samples]) -> Iterator[Codes]:
         """All of it: the user codes [user_codebooks] of each frame of `blocks` [N], with the silence around them."""

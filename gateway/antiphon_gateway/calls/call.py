@@ -18,20 +18,21 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from antiphon.codes import Codes
 from antiphon.errors import AntiphonError
 from antiphon_edge.audio.pcm import Pcm, as_pcm, resampler
 from antiphon_edge.client.events import Change, Reconnecting, Resumed
 from antiphon_edge.client.session import Session
-from antiphon_edge.codec.codec import Codec, Decoder
+from antiphon_edge.codec.codec import Codec
 from antiphon_edge.talk.hearing import Hearing
 from antiphon_edge.talk.late_replies import LateReplyFilter
+from antiphon_gateway.batch.half import ALONE, BatchCodec
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.events import Ended, Event, Frame, Moved
 from antiphon_gateway.calls.fleet import Fleet, Wanted
 from antiphon_gateway.calls.inbox import Inbox
 from antiphon_gateway.calls.pacing import Pacer
 from antiphon_gateway.calls.record import CallRecord
+from antiphon_gateway.calls.step import Step
 from antiphon_gateway.errors import SlowClientError
 
 logger = logging.getLogger(__name__)
@@ -68,18 +69,21 @@ class Call:
         codec: the one that the session was opened with.
         threads: encode and decode.
         manner: of the client.
+        batch: steps the codec for several calls at once.
     """
 
-    def __init__(self, session: Session, codec: Codec, threads: CodecThreads, manner: Manner) -> None:
+    def __init__(
+        self, session: Session, codec: Codec, threads: CodecThreads, manner: Manner, batch: BatchCodec = ALONE
+    ) -> None:
         self.session = session
-        self._codec, self._threads, self._manner = codec, threads, manner
+        self._codec, self._threads, self._manner, self._batch = codec, threads, manner, batch
         self._loop = asyncio.get_running_loop()
         spec = codec.spec
         self._inbox = Inbox(spec.sample_rate_hz, spec.frame_samples, AHEAD_S)
         self._resample_up = resampler(manner.rate_hz, spec.sample_rate_hz)
         self._resample_down = resampler(spec.sample_rate_hz, manner.hears_hz or manner.rate_hz)
         self._pacer = Pacer(spec.frame_s, manner.grace_s, self._loop.time())
-        self._news = asyncio.Event()  # samples came, or no more will
+        self._news = asyncio.Event()  # a whole frame of samples is there, or no more will come
         self._room = asyncio.Event()  # the inbox has some, or the call has ended
         self._ending = False
         self._lost = False  # no worker is there
@@ -100,7 +104,8 @@ class Call:
         samples = self._resample_up(as_pcm(pcm))
         self._pacer.heard(len(pcm) / self._manner.rate_hz, self._loop.time())
         self._inbox.put(samples)
-        self._news.set()
+        if self._inbox.has_frame:
+            self._news.set()
         while self._inbox.full and not self._ending:
             if self._lost and self._live:  # what waits is the past
                 self.dropped_samples += self._inbox.shed()
@@ -184,7 +189,8 @@ class Call:
 
     async def _hear(self, hearing: Hearing, frames: Iterable[Pcm]) -> None:
         for pcm in frames:
-            await self.session.send(await self._threads.run(hearing.step, pcm))
+            step = Step(hearing.encoder, pcm, hearing.heard, self._batch.encoder)
+            await self.session.send(await self._threads.step(step))
 
     async def _next_frame(self) -> Pcm | None:
         """The next frame that the model is to hear; None after the last one."""
@@ -195,10 +201,13 @@ class Call:
                 return frame
             if self._ending:
                 return self._inbox.padded() if len(self._inbox) else None
+            due_s = self._pacer.due_s
             try:
-                async with asyncio.timeout_at(self._pacer.due_s):
+                async with asyncio.timeout_at(due_s):
                     await self._news.wait()
             except TimeoutError:
+                if self._pacer.due_s != due_s:
+                    continue  # samples came since, though no whole frame
                 self._pacer.filled(self._loop.time())
                 return self._inbox.padded()
 
@@ -215,15 +224,19 @@ class Call:
                 await self._tell(Frame(reply, None))
             else:
                 codes = reply.codes[: self._codec.spec.codebooks]
-                await self._tell(Frame(reply, *await self._threads.run(self._sound, decoder, codes)))
+                step = Step(decoder, codes, self._sound, self._batch.decoder)
+                await self._tell(Frame(reply, *await self._threads.step(step)))
         await self._tell(Ended())
 
-    def _sound(self, decoder: Decoder, codes: Codes) -> tuple[Pcm, bytes]:
+    def _sound(self, decoded: Pcm) -> tuple[Pcm, bytes]:
         """A frame's sound at the caller's rate, and packed; in a thread."""
-        pcm = self._resample_down(decoder.step(codes))
+        pcm = self._resample_down(decoded)
         return pcm, self._manner.pack(pcm) if self._manner.pack else b""
 
     async def _tell(self, event: Event) -> None:
+        if not self._events.full():
+            self._events.put_nowait(event)
+            return
         try:
             async with asyncio.timeout(READER_S):
                 await self._events.put(event)
@@ -263,7 +276,7 @@ async def open_call(fleet: Fleet, threads: CodecThreads, wanted: Wanted, manner:
             call.on_change(change)
 
     async with fleet.session(wanted, on_change) as session:
-        call = Call(session, fleet.codec, threads, manner)
+        call = Call(session, fleet.codec, threads, manner, fleet.batch)
         calls.append(call)
         call.start()
         try:

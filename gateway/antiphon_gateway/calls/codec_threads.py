@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+
+from antiphon_gateway.batch.half import BatchHalf
+from antiphon_gateway.calls.step import Step, step_together
 
 T = TypeVar("T")
+
+HELD_S = 0.002  # that a result may wait for the next ones, so that the event loop is woken once for all
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    work: Callable[[], Any] | Step[Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def batch(self) -> BatchHalf | None:
+        """What may do it together with others."""
+        return self.work.batch if isinstance(self.work, Step) else None
+
+    def result(self) -> Any | Exception:
+        """What it makes, or why it cannot."""
+        try:
+            return self.work.alone() if isinstance(self.work, Step) else self.work()
+        except Exception as error:  # noqa: BLE001 -- of whoever waits for the result
+            return error
+
+
+_Done = tuple[_Job, Any]
 
 
 class CodecThreads:
     """A bounded number of threads for the work of all calls, first come, first served.
 
     A call has at most one frame on its way up and one on its way down here, so that none waits for more than a frame of
-    each other call.
+    each other call. A thread takes its share of what waits: a busy gateway hands over many frames at once, and steps
+    those of a large codec together.
 
     Args:
         count: threads.
@@ -23,16 +54,91 @@ class CodecThreads:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool = ThreadPoolExecutor(count, "codec")
+        self._waiting: deque[_Job] = deque()  # bounded by the calls
+        self._news = threading.Condition()
+        self._closed = False
+        self._threads = [threading.Thread(target=self._serve, name=f"codec_{number}") for number in range(count)]
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """The result of `work(*arguments)`, done in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        return await self._hand_over(lambda: work(*arguments))
+
+    async def step(self, step: Step[T]) -> T:
+        """The result of a frame; errors as its coder's."""
+        return await self._hand_over(step)
+
+    def _hand_over(self, work: Callable[[], T] | Step[T]) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._news:
+            self._waiting.append(_Job(work, future, loop))
+            self._news.notify()
+        return future
+
+    def _serve(self) -> None:
+        while jobs := self._take():
+            done: list[_Done] = []
+            held_until_s = time.perf_counter() + HELD_S
+            for each in _results(jobs):
+                done.append(each)
+                if time.perf_counter() >= held_until_s:
+                    _give_back(done)
+                    done, held_until_s = [], time.perf_counter() + HELD_S
+            if done:
+                _give_back(done)
+
+    def _take(self) -> list[_Job]:
+        """A share of what waits, or a batch; nothing once the gateway ends and all is done."""
+        with self._news:
+            while not (self._waiting or self._closed):
+                self._news.wait()
+            if not self._waiting:
+                return []
+            batch = self._waiting[0].batch
+            if batch is not None:
+                mates = [job for job in self._waiting if job.batch is batch][: batch.streams]
+                if len(mates) >= batch.worth:
+                    self._waiting = deque(job for job in self._waiting if job not in mates)
+                    return mates
+            return [self._waiting.popleft() for _ in range(-(-len(self._waiting) // self.count))]
 
     def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown()
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+
+def _results(jobs: list[_Job]) -> Iterator[_Done]:
+    """The jobs, each with its result or its error."""
+    batch = jobs[0].batch
+    if batch is not None and len(jobs) >= batch.worth and all(job.batch is batch for job in jobs):
+        with batch.lock:
+            yield from zip(
+                jobs, step_together(batch, [job.work for job in jobs if isinstance(job.work, Step)]), strict=True
+            )
+    else:
+        yield from ((job, job.result()) for job in jobs)
+
+
+def _give_back(done: list[_Done]) -> None:
+    """Wakes the event loop."""
+    done[0][0].loop.call_soon_threadsafe(_resolve, done)
+
+
+def _resolve(done: Iterable[_Done]) -> None:
+    for job, result in done:
+        if job.future.done():
+            continue  # nobody waits any more
+        if isinstance(result, Exception):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)

@@ -20,6 +20,7 @@ from antiphon_edge.client.session import Session
 from antiphon_edge.codec.codec import Codec
 from antiphon_edge.codec.pull import pull_codec
 from antiphon_edge.transport.credentials import PLAINTEXT, Credentials
+from antiphon_gateway.batch.half import ALONE, BatchCodec
 
 OTHER_CODEC = "open.codec_fingerprint"  # what a worker's refusal begins with that serves another model since
 PATIENCE_S = 60.0  # of a caller for a worker that goes on
@@ -52,6 +53,7 @@ class Fleet:
         model: what they serve.
         codec: theirs.
         folder: of its files.
+        batch: steps the codec for several sessions at once.
         voices: the names that a session may begin with.
         conditions: what a session may be told, by name, with the values of each.
         credentials: TLS and API key.
@@ -63,6 +65,7 @@ class Fleet:
     model: ModelSpec
     codec: Codec
     folder: Path
+    batch: BatchCodec = ALONE
     voices: tuple[str, ...] = ()
     credentials: Credentials = PLAINTEXT
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -89,8 +92,9 @@ class Fleet:
                     raise
             else:
                 codec = await asyncio.to_thread(Codec.load, folder)
+                batch = await asyncio.to_thread(BatchCodec.load, folder, codec.manifest)
                 return cls(
-                    tuple(addresses), told.model, codec, folder, told.voices, credentials, told.conditions, cache
+                    tuple(addresses), told.model, codec, folder, batch, told.voices, credentials, told.conditions, cache
                 )
         raise AssertionError("there is an address")
 
@@ -132,7 +136,7 @@ class Fleet:
                 if not str(error).startswith(OTHER_CODEC):
                     raise
                 found = await Fleet.find(turned, self.credentials, self.cache)
-                self.model, self.codec, self.folder = found.model, found.codec, found.folder
+                self.model, self.codec, self.folder, self.batch = found.model, found.codec, found.folder, found.batch
                 self.voices, self.conditions = found.voices, found.conditions
                 session = await stack.enter_async_context(self._connect(turned, wanted, on_change))
             yield session

@@ -29,6 +29,11 @@ class Inbox:
         """Whether the client should wait."""
         return len(self._buffer) >= self._most
 
+    @property
+    def has_frame(self) -> bool:
+        """Whether a whole frame is there."""
+        return len(self._buffer) >= self._frame
+
     def put(self, pcm: Pcm) -> None:
         """Appends samples [N]."""
         self._buffer.put(pcm)
@@ -46,7 +51,7 @@ class Inbox:
 
     def frame(self) -> Pcm | None:
         """The next whole frame [frame_samples]; None where there is none."""
-        return self._buffer.take(self._frame) if len(self._buffer) >= self._frame else None
+        return self._buffer.take(self._frame) if self.has_frame else None
 
     def padded(self) -> Pcm:
         """What is there of a frame, and silence after it [frame_samples]."""

@@ -38,6 +38,7 @@ class OpusWriter:
         self._rate_hz = rate_hz
         self._buffer = BlockBuffer()
         self._pages = PageWriter(secrets.randbits(32))
+        self._time_base = Fraction(1, rate_hz)
         self._granule = 0  # in samples at 48 kHz, as RFC 7845 counts whatever the rate
         self._time = 0
 
@@ -50,7 +51,7 @@ class OpusWriter:
 
     def write(self, pcm: Pcm) -> bytes:
         """The page of all whole packets in what was given so far; nothing where there is none."""
-        self._buffer.put(pcm)
+        self._buffer.put(np.clip(pcm * 32_767, -32_768, 32_767))
         packets = [packet for block in self._buffer.frames(self._packet) for packet in self._encode(block)]
         if not packets:
             return b""
@@ -58,10 +59,9 @@ class OpusWriter:
         return self._pages.page(packets, self._granule)
 
     def _encode(self, block: Pcm) -> Iterator[bytes]:
-        samples = np.clip(block * 32_767, -32_768, 32_767).astype(np.int16)
         frame = av.AudioFrame(format="s16", layout="mono", samples=self._packet)
-        frame.planes[0].update(samples.tobytes())
-        frame.sample_rate, frame.pts, frame.time_base = self._rate_hz, self._time, Fraction(1, self._rate_hz)
+        frame.planes[0].update(block.astype(np.int16).tobytes())
+        frame.sample_rate, frame.pts, frame.time_base = self._rate_hz, self._time, self._time_base
         self._time += self._packet
         for packet in self._encoder.encode(frame):
             yield bytes(packet)
@@ -102,26 +102,35 @@ class OpusReader:
         Raises:
             MessageError: a stream that is not Opus, or sound before it has begun.
         """
-        blocks = [block for packet in self._pages.feed(data) if (block := self._decode(packet)) is not None]
+        blocks: list[Pcm] = []
+        decoded: list[Pcm] = []  # of the stream that goes on
+        for packet in self._pages.feed(data):
+            if packet[:8] == HEAD:
+                blocks += self._resampled(decoded)
+                decoded = []
+                self._begin(packet)
+            elif packet[:8] != TAGS:
+                decoded += self._decode(packet)
+        blocks += self._resampled(decoded)
         return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
-    def _decode(self, packet: bytes) -> Pcm | None:
-        if packet[:8] == HEAD:
-            self._begin(packet)
-            return None
-        if packet[:8] == TAGS:
-            return None
+    def _decode(self, packet: bytes) -> list[Pcm]:
         if self._decoder is None:
             if self._skip_to_head:
-                return None
+                return []
             raise MessageError("the sound begins without an Ogg page of OpusHead: begin a new stream")
         try:
             frames = self._decoder.decode(av.Packet(packet))
         except (av.FFmpegError, ValueError):  # a packet that is damaged is lost, as on any network
-            return None
-        pcm = [self._resample(_first_channel(frame)) for frame in frames]
+            return []
+        return list(map(_first_channel, frames))
+
+    def _resampled(self, decoded: list[Pcm]) -> list[Pcm]:
+        """All of it at once, and before the first of a stream its lead."""
+        if not decoded:
+            return []
         lead, self._lead = self._lead, self._lead[:0]
-        return np.concatenate([lead, *pcm])
+        return [lead, self._resample(np.concatenate(decoded))]
 
     def _begin(self, head: bytes) -> None:
         if len(head) < HEAD_BYTES or not 1 <= head[9] <= 2:

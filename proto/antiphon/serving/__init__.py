@@ -1,1 +1,1 @@
-"""What both servers share: the operators' port, files that change, keys, rates, reloads, and what is said of sessions."""
+"""What both servers share: the operators' port, changing files, keys, rates, reloads, and what is said of sessions."""

@@ -78,6 +78,24 @@ def test_a_late_caller_is_waited_for_and_then_silence_is_heard_a_frame_every_80_
     assert [at - start for at, _ in heard] == pytest.approx([0, 0.2, 0.44, 0.52, 0.6])
 
 
+def test_half_a_frame_puts_off_the_silence_that_completes_it() -> None:
+    async def scene() -> list[tuple[float, float]]:
+        session = FakeSession()
+        async with calling(session, Manner(grace_s=GRACE_S)) as call:
+            reading = asyncio.create_task(all_of(call))
+            await call.send_pcm(voice(1))
+            await asyncio.sleep(0.2)
+            await call.send_pcm(voice(0.5, level=0.3))
+            await asyncio.sleep(FRAME_S / 2 + GRACE_S + 0.01)
+            reading.cancel()
+            return session.heard
+
+    with virtual_time() as loop:
+        heard = loop.run(scene())
+    assert [level for _, level in heard] == [50, 30]
+    assert heard[1][0] - heard[0][0] == pytest.approx(0.4)
+
+
 def test_a_caller_whose_frames_are_the_clock_makes_the_model_wait() -> None:
     async def scene() -> int:
         session = FakeSession()

@@ -1,0 +1,1 @@
+"""The codec for many callers at once: one run of a graph that steps several streams."""

@@ -1,0 +1,89 @@
+"""The processor time of each hop of a frame, alone in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from antiphon.codes import Codes
+from antiphon_edge import Codec, connect
+from antiphon_edge.audio.pcm import Pcm
+from antiphon_gateway.wire.opus import OpusReader, OpusWriter
+from antiphon_gateway.wire.pcm16 import from_base64, pcm_from_bytes, pcm_to_bytes, to_base64
+from tools.bench.gateway.clients import FRAME, PACKETS, RATE_HZ, chat_messages, noise, realtime_messages
+
+STREAMS = 8  # that take turns, so that each finds the caches as another left them
+WARM_UP = 10
+
+
+def microseconds(work: Callable[[Any], Any], frames: Sequence[Any]) -> float:
+    """The median of the processor time of `work` on each."""
+    times = []
+    for frame in frames:
+        begun_s = time.process_time()
+        work(frame)
+        times.append(time.process_time() - begun_s)
+    return 1e6 * float(np.median(times[WARM_UP:]))
+
+
+def of_opus(frames: int) -> dict[str, float]:
+    """Of `/api/chat`."""
+    reader, writer, messages = OpusReader(RATE_HZ), OpusWriter(RATE_HZ), chat_messages(frames)
+    reader.feed(messages[0][1:])
+    pages = [[page[1:] for page in messages[at : at + PACKETS]] for at in range(1, len(messages), PACKETS)]
+    return {
+        "Ogg, Opus decode, resample": microseconds(lambda frame: list(map(reader.feed, frame)), pages),
+        "Opus encode, Ogg": microseconds(writer.write, list(noise(frames).reshape(frames, FRAME))),
+    }
+
+
+def of_json(frames: int) -> dict[str, float]:
+    """Of `/v1/realtime`."""
+    messages = realtime_messages(frames)
+    events = [messages[at : at + PACKETS] for at in range(0, len(messages), PACKETS)]
+
+    def read(frame: Sequence[str]) -> list[Pcm]:
+        return [pcm_from_bytes(from_base64(msgspec.json.decode(message)["audio"])) for message in frame]
+
+    def write(pcm: Pcm) -> bytes:
+        return msgspec.json.encode({"delta": to_base64(pcm_to_bytes(pcm))})
+
+    return {
+        "JSON, base64, PCM in": microseconds(read, events),
+        "PCM, base64, JSON out": microseconds(write, list(noise(frames).reshape(frames, FRAME))),
+    }
+
+
+def of_codec(codec: Codec, frames: int) -> tuple[dict[str, float], list[Codes]]:
+    """Of both doors, and the codes of the frames."""
+    encoders, decoders = ([make() for _ in range(STREAMS)] for make in (codec.encoder, codec.decoder))
+    pcm, codes = noise(frames).reshape(frames, FRAME), []
+
+    def encode(number: int) -> None:
+        codes.append(encoders[number % STREAMS].step(pcm[number]))
+
+    encoded = microseconds(encode, range(frames))
+    decoded = microseconds(lambda number: decoders[number % STREAMS].step(codes[number]), range(frames))
+    return {"codec encode": encoded, "codec decode": decoded}, codes
+
+
+def of_the_worker(address: str, codec: Codec, codes: Sequence[Codes]) -> dict[str, float]:
+    """The SDK's session and gRPC, there and back, of `STREAMS` sessions."""
+
+    async def talk() -> float:
+        async def one() -> None:
+            async with connect(address, codec.spec, seed=1) as session:
+                for frame in codes:
+                    await session.send(frame)
+                    await session.receive()
+
+        begun_s = time.process_time()
+        await asyncio.gather(*(one() for _ in range(STREAMS)))
+        return time.process_time() - begun_s
+
+    return {"gRPC and session, both ways": 1e6 * asyncio.run(talk()) / len(codes) / STREAMS}
