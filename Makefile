@@ -8,11 +8,12 @@ EDGE := $(wildcard edge/antiphon_edge/*/__init__.py edge/antiphon_edge/[a-z]*.py
 DOCUMENTED := antiphon antiphon_edge '!antiphon_edge[.].*' \
 	$(sort $(subst /,.,$(patsubst edge/%,%,$(basename $(EDGE:/__init__.py=))))) '!antiphon[.]v1[.].*'
 
-.PHONY: install demo page test check docs bench clean
+.PHONY: install demo page voices test check docs bench clean
 install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
 page: .venv/page
+voices: .venv/voices/complete
 test: .venv/sound .venv/node .venv/peers .venv/page .venv/browser
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
@@ -56,6 +57,11 @@ clean:
 .venv/page: .venv/node tools/setup/build_page.sh proto/antiphon/v1/dialogue.proto \
 		$(wildcard edge/page/*.json edge/page/*.mjs edge/page/src/* edge/page/src/*/*)
 	tools/setup/build_page.sh
+	touch $@
+
+# Natural voices, which only training and evaluating the number clerk need (400 MB).
+.venv/voices/complete: .venv/node tools/setup/install_voices.sh
+	tools/setup/install_voices.sh
 	touch $@
 
 .venv/browser: .venv/installed tools/setup/install_browser.sh

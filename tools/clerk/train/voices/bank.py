@@ -1,0 +1,113 @@
+"""Makes natural voices' clips: a file for each speaker, with what it says in digits and in other words.
+
+    python -m tools.clerk.train.voices.bank BANK/natural --speakers 1000
+    python -m tools.clerk.train.voices.bank SETS --held-out        # for the evaluation; training refuses its voices
+
+A file that exists is kept: the same command goes on where it was stopped, and a greater `--speakers` adds speakers. The
+number of a file is its seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tools.clerk.train.data.clips import DIGITS, Clip, save_clips
+from tools.clerk.train.data.other_words import ALPHABET, dictionary_words
+from tools.clerk.train.packages import FOLDER
+from tools.clerk.train.stage import positive, run
+from tools.clerk.train.voices.cutting import clips_of, paused
+from tools.clerk.train.voices.kokoro import Kokoro
+from tools.clerk.train.voices.lexicon import Lexicon
+from tools.clerk.train.voices.lines import (
+    Phrase,
+    announced,
+    counted,
+    letters,
+    number,
+    phrase,
+    spoken_line,
+    words,
+)
+from tools.clerk.train.voices.sentences import UNHEARD_COUNTED, UNHEARD_PHRASES
+from tools.clerk.train.voices.speakers import HELD_OUT, Speaker, drawn, stranger
+
+Kind = Callable[[np.random.Generator], Phrase]
+
+PAUSED = 0.2  # share of numbers with silence between their digits
+LONGEST_PAUSE_S = 0.35  # as in conversations
+
+
+def said_by(
+    speaker: Speaker, kinds: Sequence[tuple[Kind, int]], kokoro: Kokoro, lexicon: Lexicon, rng: np.random.Generator
+) -> list[Clip]:
+    """What a speaker says: a line for each kind, with so many phrases of it."""
+    clips = list[Clip]()
+    for kind, count in kinds:
+        phrases = list[Phrase]()
+        while len(phrases) < count:
+            if lexicon.knows(drawn_phrase := kind(rng)):
+                phrases.append(drawn_phrase)
+        line, parts = spoken_line(phrases, rng, dictate=kind is number)
+        pronounced = lexicon.pronounce(line)
+        for clip in clips_of(speaker.name, pronounced, kokoro.say(pronounced.phonemes, speaker), parts):
+            if len(clip.words) > 1 and kind is number and rng.random() < PAUSED:
+                clip = paused(clip, rng.uniform(0, LONGEST_PAUSE_S, len(clip.words) - 1).tolist())
+            clips.append(clip)
+    return clips
+
+
+def training_kinds(dictionary: Sequence[str]) -> list[tuple[Kind, int]]:
+    """What a speaker says for training."""
+    return [
+        *[(number, 6)] * 4,
+        (phrase, 6),
+        (words(dictionary), 6),
+        (letters, 5),
+        (counted, 5),
+        (announced, 4),
+    ]
+
+
+def held_out_kinds() -> list[tuple[Kind, int]]:
+    """What a held-out voice says for the evaluation, of which training has no sentence."""
+
+    def other(rng: np.random.Generator) -> Phrase:
+        return str(rng.choice((*UNHEARD_PHRASES, *ALPHABET))).split()
+
+    def left_alone(rng: np.random.Generator) -> Phrase:
+        template = str(rng.choice(UNHEARD_COUNTED))
+        return [str(rng.choice(DIGITS[1:])) if word == "#" else word for word in template.split()]
+
+    return [*[(number, 6)] * 2, *[(other, 6)] * 2, (left_alone, 4), (letters, 3)]
+
+
+def main() -> None:
+    """Writes the missing files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--speakers", type=positive, default=1000, help="files (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first file (default: %(default)s)")
+    parser.add_argument("--held-out", action="store_true", help="the held-out voices, a file each, for the evaluation")
+    parser.add_argument("--packages", type=Path, default=FOLDER, help="folder of `make voices` (default: %(default)s)")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    kokoro = Kokoro(arguments.packages)
+    lexicons = {british: Lexicon(british=british, folder=arguments.packages) for british in (False, True)}
+    kinds = held_out_kinds() if arguments.held_out else training_kinds(dictionary_words())
+    last = len(HELD_OUT) if arguments.held_out else arguments.first + arguments.speakers
+    for i in range(0 if arguments.held_out else arguments.first, last):
+        path = arguments.out / (f"{HELD_OUT[i]}.npz" if arguments.held_out else f"{i:04}.npz")
+        if path.exists():
+            continue
+        rng = np.random.default_rng([i, arguments.held_out])
+        speaker = stranger(HELD_OUT[i], rng) if arguments.held_out else drawn(rng)
+        save_clips(path.with_suffix(".new.npz"), said_by(speaker, kinds, kokoro, lexicons[speaker.british], rng))
+        path.with_suffix(".new.npz").replace(path)
+
+
+if __name__ == "__main__":
+    run(main, "bank")
