@@ -8,12 +8,15 @@ EDGE := $(wildcard edge/antiphon_edge/*/__init__.py edge/antiphon_edge/[a-z]*.py
 DOCUMENTED := antiphon antiphon_edge '!antiphon_edge[.].*' \
 	$(sort $(subst /,.,$(patsubst edge/%,%,$(basename $(EDGE:/__init__.py=))))) '!antiphon[.]v1[.].*'
 
-.PHONY: install demo page voices test check docs bench clean
+.PHONY: install demo page voices train test check docs bench clean
 install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
 page: .venv/page
 voices: .venv/voices/complete
+train: .venv/voices/complete
+	test -n "$(W)" || { echo "make train: say where to, for example make train W=/somewhere (8 GB)" >&2; exit 1; }
+	$(BIN)/python -m tools.clerk.train.recipe $(W)
 test: .venv/sound .venv/node .venv/peers .venv/page .venv/browser
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed

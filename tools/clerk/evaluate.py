@@ -5,9 +5,9 @@
     antiphon-cloud export-codec --model DIR --out CODEC --precision fp32
     python -m tools.clerk.evaluate --model DIR --codec CODEC       # the same with its codec in float32
 
-Prints a row for each kind of scene as soon as it was played: right answers in text and in sound, delays, stops after an interruption, and false
-starts without a digit. Delays are from the end of speech to the first sound of a right answer, without the time of
-network and steps.
+Prints a row for each kind of scene as soon as it was played: right answers in text and in sound, delays, stops after an
+interruption, and false starts without a digit. Delays are from the end of speech to the first sound of a right answer,
+without the time of network and steps.
 
     make voices && python -m tools.clerk.train.voices.bank SETS --held-out
     python -m tools.clerk.evaluate --sets SETS                     # also natural voices, humans, echo, and the targets

@@ -26,7 +26,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, IterableDataset
 
 from antiphon_cloud.codec.mimi import Encoder, MimiConfig, Weights
 from tools.clerk.train import ranks
@@ -52,7 +51,7 @@ FRONT = 7  # layers at 24 kHz and 6 kHz, up to and including the second stride
 Scene = tuple[NDArray[np.float32], NDArray[np.int64]]  # samples [FRAMES · 1920] and labels [FRAMES]
 
 
-class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
+class Scenes:
     """An endless series of batches: samples [B, FRAMES · 1920] and labels [B, FRAMES].
 
     The seed and its number determine a batch; `first` is the number of the first. A share of `answers` of the scenes is
@@ -185,7 +184,7 @@ def train(arguments: argparse.Namespace) -> None:
     units = load_units(arguments.bank / "answering.npz")
     test = next(iter(Scenes(held_out, units, 24, (1,), answers=0.0)))
     scenes = Scenes(crowds, units, arguments.batch, (arguments.seed, arguments.rank), first=step)
-    batches = iter(DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=4))
+    batches = iter(scenes)
     began = time.monotonic()
     while step < arguments.steps:
         ranks.draws(arguments.seed, arguments.rank, step)

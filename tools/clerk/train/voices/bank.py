@@ -4,7 +4,7 @@
     python -m tools.clerk.train.voices.bank SETS --held-out        # for the evaluation; training refuses its voices
 
 A file that exists is kept: the same command goes on where it was stopped, and a greater `--speakers` adds speakers. The
-number of a file is its seed.
+seed and the number of a file decide what is in it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tools.clerk.train.voices.lines import (
     announced,
     counted,
     letters,
+    lines_of,
     number,
     phrase,
-    spoken_line,
     words,
 )
 from tools.clerk.train.voices.sentences import UNHEARD_COUNTED, UNHEARD_PHRASES
@@ -44,32 +44,30 @@ LONGEST_PAUSE_S = 0.35  # as in conversations
 def said_by(
     speaker: Speaker, kinds: Sequence[tuple[Kind, int]], kokoro: Kokoro, lexicon: Lexicon, rng: np.random.Generator
 ) -> list[Clip]:
-    """What a speaker says: a line for each kind, with so many phrases of it."""
-    clips = list[Clip]()
+    """What a speaker says: so many phrases of each kind, in a random order."""
+    phrases = list[Phrase]()
     for kind, count in kinds:
-        phrases = list[Phrase]()
-        while len(phrases) < count:
-            if lexicon.knows(drawn_phrase := kind(rng)):
-                phrases.append(drawn_phrase)
-        line, parts = spoken_line(phrases, rng, dictate=kind is number)
+        wanted = len(phrases) + count
+        while len(phrases) < wanted:
+            if lexicon.knows(said := kind(rng)):
+                phrases.append(said)
+    clips = list[Clip]()
+    for line, parts in lines_of([phrases[i] for i in rng.permutation(len(phrases))], rng):
         pronounced = lexicon.pronounce(line)
-        for clip in clips_of(speaker.name, pronounced, kokoro.say(pronounced.phonemes, speaker), parts):
-            if len(clip.words) > 1 and kind is number and rng.random() < PAUSED:
-                clip = paused(clip, rng.uniform(0, LONGEST_PAUSE_S, len(clip.words) - 1).tolist())
-            clips.append(clip)
-    return clips
+        clips += clips_of(speaker.name, pronounced, kokoro.say(pronounced.phonemes, speaker), parts)
+    return [with_pauses(clip, rng) if rng.random() < PAUSED else clip for clip in clips]
+
+
+def with_pauses(clip: Clip, rng: np.random.Generator) -> Clip:
+    """The clip, with silence between its digits if it has nothing else."""
+    if not all(word.text in DIGITS for word in clip.words):
+        return clip
+    return paused(clip, rng.uniform(0, LONGEST_PAUSE_S, len(clip.words) - 1).tolist())
 
 
 def training_kinds(dictionary: Sequence[str]) -> list[tuple[Kind, int]]:
     """What a speaker says for training."""
-    return [
-        *[(number, 6)] * 4,
-        (phrase, 6),
-        (words(dictionary), 6),
-        (letters, 5),
-        (counted, 5),
-        (announced, 4),
-    ]
+    return [(number, 24), (phrase, 6), (words(dictionary), 7), (letters, 5), (counted, 5), (announced, 4)]
 
 
 def held_out_kinds() -> list[tuple[Kind, int]]:
@@ -82,7 +80,7 @@ def held_out_kinds() -> list[tuple[Kind, int]]:
         template = str(rng.choice(UNHEARD_COUNTED))
         return [str(rng.choice(DIGITS[1:])) if word == "#" else word for word in template.split()]
 
-    return [*[(number, 6)] * 2, *[(other, 6)] * 2, (left_alone, 4), (letters, 3)]
+    return [(number, 12), (other, 12), (left_alone, 4), (letters, 3)]
 
 
 def main() -> None:
@@ -91,6 +89,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--speakers", type=positive, default=1000, help="files (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="number of the first file (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of training's speakers (default: %(default)s)")
     parser.add_argument("--held-out", action="store_true", help="the held-out voices, a file each, for the evaluation")
     parser.add_argument("--packages", type=Path, default=FOLDER, help="folder of `make voices` (default: %(default)s)")
     arguments = parser.parse_args()
@@ -103,7 +102,7 @@ def main() -> None:
         path = arguments.out / (f"{HELD_OUT[i]}.npz" if arguments.held_out else f"{i:04}.npz")
         if path.exists():
             continue
-        rng = np.random.default_rng([i, arguments.held_out])
+        rng = np.random.default_rng([i, arguments.held_out, arguments.seed])
         speaker = stranger(HELD_OUT[i], rng) if arguments.held_out else drawn(rng)
         save_clips(path.with_suffix(".new.npz"), said_by(speaker, kinds, kokoro, lexicons[speaker.british], rng))
         path.with_suffix(".new.npz").replace(path)

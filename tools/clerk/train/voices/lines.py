@@ -17,6 +17,7 @@ CARRIERS = (
 )
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 MOST = 4  # digits of a number
+LONGEST = 70  # words of a line; Kokoro takes 510 phonemes
 DICTATED = 0.25  # share of numbers whose digits have a comma between them
 Phrase = list[str]
 
@@ -60,15 +61,21 @@ def words(dictionary: Sequence[str]) -> Callable[[np.random.Generator], Phrase]:
     return drawn
 
 
-def spoken_line(
-    phrases: Sequence[Phrase], rng: np.random.Generator, *, dictate: bool = False
-) -> tuple[list[str], list[int]]:
-    """A line with a carrier before the phrases: its words and pauses, and the number of words of each part."""
-    carrier = str(rng.choice(CARRIERS)).split()
-    line = [*carrier, "."]
+def lines_of(phrases: Sequence[Phrase], rng: np.random.Generator) -> list[tuple[list[str], list[int]]]:
+    """The phrases in lines of up to `LONGEST` words, each with a carrier before them.
+
+    Returns:
+        The words and pauses of each line, and the number of words of each of its parts; the carrier is the first.
+    """
+    lines = list[tuple[list[str], list[int]]]()
     for said in phrases:
-        commas = dictate and rng.random() < DICTATED
+        if not lines or sum(lines[-1][1]) + len(said) > LONGEST:
+            carrier = str(rng.choice(CARRIERS)).split()
+            lines.append(([*carrier, "."], [len(carrier)]))
+        line, parts = lines[-1]
+        dictated = set(said) <= set(DIGITS) and rng.random() < DICTATED
         for i, word in enumerate(said):
-            line += [",", word] if commas and i else [word]
+            line += [",", word] if dictated and i else [word]
         line.append("." if rng.random() < 0.7 else ",")
-    return line, [len(carrier), *(len(said) for said in phrases)]
+        parts.append(len(said))
+    return lines
