@@ -55,15 +55,17 @@ def convolved(samples: Samples, response: Samples) -> Samples:
 
 
 def loudspeaker(samples: Samples, rng: np.random.Generator) -> Samples:
-    """Out of a small loudspeaker: without lows, with resonances, and clipping where it is loud."""
+    """Out of a small loudspeaker, as loud as before: without lows, with resonances, and clipping where it is loud."""
     out = filtered(samples, rng.uniform(200, 600), rng.uniform(4000, 9000), rng.uniform(-2, 5))
     for _ in range(int(rng.integers(1, 4))):
         centre, width = rng.uniform(500, 4000), rng.uniform(0.05, 0.3)
         frequency = np.fft.rfftfreq(len(out), 1 / RATE)
         boost = 1 + rng.uniform(0.5, 2) * np.exp(-((np.log(np.maximum(frequency, 1) / centre) / width) ** 2))
         out = np.asarray(np.fft.irfft(np.fft.rfft(out) * boost, len(out)), dtype=np.float32)
-    drive = rng.choice([0.0, rng.uniform(1, 4)])
-    return np.asarray(np.tanh(drive * out) / drive if drive else out, dtype=np.float32)
+    if rng.random() < 0.5:
+        drive = rng.uniform(1, 4)
+        out = np.tanh(drive * out)
+    return np.asarray(out * (samples.std() / max(float(out.std()), 1e-9)), dtype=np.float32)
 
 
 def telephone(samples: Samples, rng: np.random.Generator) -> Samples:

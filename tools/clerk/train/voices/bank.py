@@ -3,7 +3,8 @@
     python -m tools.clerk.train.voices.bank BANK/natural --speakers 1000
     python -m tools.clerk.train.voices.bank SETS --held-out        # for the evaluation; training refuses its voices
 
-A file that exists is kept: the same command goes on where it was stopped, and a greater `--speakers` adds speakers. The
+Of every speaker an independent recognizer hears some numbers. One that it does not understand is replaced by another, if
+it is for training; of a held-out voice the share is told only. A file that exists is kept: the same command goes on where it was stopped, and a greater `--speakers` adds speakers. The
 seed and the number of a file decide what is in it.
 """
 
@@ -12,10 +13,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from tools.clerk.train.data.clips import DIGITS, Clip, save_clips
+from tools.clerk.train.data.clips import DIGITS, RATE, Clip, Samples, save_clips
 from tools.clerk.train.data.other_words import ALPHABET, dictionary_words
 from tools.clerk.train.packages import FOLDER
 from tools.clerk.train.stage import positive, run
@@ -34,6 +36,10 @@ from tools.clerk.train.voices.lines import (
 )
 from tools.clerk.train.voices.sentences import UNHEARD_COUNTED, UNHEARD_PHRASES
 from tools.clerk.train.voices.speakers import HELD_OUT, Speaker, drawn, stranger
+from tools.clerk.train.voices.whisper import Whisper, digits_in
+
+CHECKED = 8  # numbers of a speaker that the recognizer hears
+UNDERSTOOD = 0.5  # share of them that it has to understand
 
 Kind = Callable[[np.random.Generator], Phrase]
 
@@ -65,6 +71,21 @@ def with_pauses(clip: Clip, rng: np.random.Generator) -> Clip:
     return paused(clip, rng.uniform(0, LONGEST_PAUSE_S, len(clip.words) - 1).tolist())
 
 
+class Recognizer(Protocol):
+    """A recognizer of phrases."""
+
+    def words(self, samples: Samples, sample_rate_hz: int) -> list[str]:
+        """The words in samples [n]."""
+
+
+def understood(clips: Sequence[Clip], recognizer: Recognizer) -> float:
+    """The share of a speaker's first `CHECKED` numbers that the recognizer hears as they are."""
+    said = [[word.text for word in clip.words] for clip in clips]
+    checked = [i for i, digits in enumerate(said) if all(digit in DIGITS for digit in digits)][:CHECKED]
+    right = [digits_in(recognizer.words(np.pad(clips[i].samples, RATE // 4), RATE)) == said[i] for i in checked]
+    return sum(right) / max(1, len(right))
+
+
 def training_kinds(dictionary: Sequence[str]) -> list[tuple[Kind, int]]:
     """What a speaker says for training."""
     return [(number, 24), (phrase, 6), (words(dictionary), 7), (letters, 5), (counted, 5), (announced, 4)]
@@ -94,7 +115,7 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, default=FOLDER, help="folder of `make voices` (default: %(default)s)")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    kokoro = Kokoro(arguments.packages)
+    kokoro, whisper = Kokoro(arguments.packages), Whisper(arguments.packages)
     lexicons = {british: Lexicon(british=british, folder=arguments.packages) for british in (False, True)}
     kinds = held_out_kinds() if arguments.held_out else training_kinds(dictionary_words())
     last = len(HELD_OUT) if arguments.held_out else arguments.first + arguments.speakers
@@ -102,9 +123,15 @@ def main() -> None:
         path = arguments.out / (f"{HELD_OUT[i]}.npz" if arguments.held_out else f"{i:04}.npz")
         if path.exists():
             continue
-        rng = np.random.default_rng([i, arguments.held_out, arguments.seed])
-        speaker = stranger(HELD_OUT[i], rng) if arguments.held_out else drawn(rng)
-        save_clips(path.with_suffix(".new.npz"), said_by(speaker, kinds, kokoro, lexicons[speaker.british], rng))
+        rng, share, clips = np.random.default_rng([i, arguments.held_out, arguments.seed]), 0.0, list[Clip]()
+        while share < UNDERSTOOD:
+            speaker = stranger(HELD_OUT[i], rng) if arguments.held_out else drawn(rng)
+            clips = said_by(speaker, kinds, kokoro, lexicons[speaker.british], rng)
+            share = understood(clips, whisper)
+            print(f"{path.stem}: {speaker.name}, {100 * share:.0f} % understood", flush=True)
+            if arguments.held_out:
+                break
+        save_clips(path.with_suffix(".new.npz"), clips)
         path.with_suffix(".new.npz").replace(path)
 
 
