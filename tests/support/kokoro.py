@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tools.clerk.train.voices.kokoro import DURATIONS, PARTS, STYLE, STYLES
@@ -49,7 +51,7 @@ def model() -> onnx.ModelProto:
         helper.make_node("Mul", ["long", "gain"], ["loud"]),
         helper.make_node("Div", ["loud", "speed"], ["audio"]),
     ]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "zero": np.zeros(1, np.float32),
         "columns": np.full(1, COLUMNS, np.float32),
         "columns_int": np.array([COLUMNS], np.int64),

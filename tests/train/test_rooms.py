@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -24,12 +26,19 @@ def high(samples: Samples, above_hz: float) -> float:
 def test_the_places_are_all_visited_and_whatever_comes_of_them_is_a_recording(
     voice: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visited = []
-    for name in ("far", "loudspeaker", "telephone", "recorded"):
+    visited = list[str]()
+
+    def watched(name: str) -> Callable[[Samples, np.random.Generator], Samples]:
         usual = getattr(places, name)
-        monkeypatch.setattr(
-            places, name, lambda *given, name=name, usual=usual: (visited.append(name), usual(*given))[1]
-        )
+
+        def visit(samples: Samples, rng: np.random.Generator) -> Samples:
+            visited.append(name)
+            return np.asarray(usual(samples, rng))
+
+        return visit
+
+    for name in ("far", "loudspeaker", "telephone", "recorded"):
+        monkeypatch.setattr(places, name, watched(name))
     for seed in range(40):
         samples = placed(voice, np.random.default_rng(seed))
         assert samples.shape == voice.shape

@@ -9,7 +9,7 @@ from tests.support.kokoro import save_packages
 from tools.clerk.train.data.clips import DIGITS, Clip, Samples, Word, load_clips
 from tools.clerk.train.data.dialogue import spelled
 from tools.clerk.train.voices import bank
-from tools.clerk.train.voices.lines import LONGEST, announced, counted, lines_of, number
+from tools.clerk.train.voices.lines import CARRIERS, LONGEST, announced, counted, lines_of, number
 from tools.clerk.train.voices.sentences import (
     ANNOUNCEMENTS,
     COUNTED,
@@ -26,7 +26,7 @@ from tools.clerk.train.voices.speakers import HELD_OUT, TRAINING
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("voices")
     sentences = (*PHRASES, *ANNOUNCEMENTS, *COUNTED, *TIMES, *NUMBERS, *UNHEARD_PHRASES, *UNHEARD_COUNTED)
-    carriers = bank.lines_of([["one"]], np.random.default_rng(0))[0][0]
+    carriers = " ".join(CARRIERS).split()
     words = {word for sentence in sentences for word in sentence.split() if word.isalpha()}
     save_packages(folder, (*TRAINING, *HELD_OUT), (*words, *DIGITS, *carriers, *"BCDEF"))
     return folder

@@ -15,7 +15,7 @@ def spoken() -> Spoken:
     """Each phoneme of a word is 0.1 s of sound, each pause or space 0.1 s of silence."""
     tone = 0.3 * np.sin(np.arange(int(EACH_S * RATE)) / 3)
     pieces = [tone if phoneme.isalpha() else 0 * tone for phoneme in LINE.phonemes]
-    starts = EACH_S * np.arange(len(LINE.phonemes) + 1)
+    starts = EACH_S * np.arange(len(LINE.phonemes) + 1, dtype=np.float64)
     return Spoken(np.concatenate(pieces).astype(np.float32), starts)
 
 

@@ -90,7 +90,7 @@ def spelled(words: Sequence[str]) -> list[str]:
     A phrase is spelled out if it has digits only, or ends with two or more. A digit in a sentence counts things, and so
     does a single one at its end.
     """
-    digits = []
+    digits = list[str]()
     for word in reversed(words):
         if word not in DIGITS:
             break

@@ -30,7 +30,7 @@ def far(clean: Samples, rng: np.random.Generator) -> Samples:
     samples = convolved(clean, room(rng.uniform(0.25, 0.9), rng.uniform(-6, 6), rng))
     samples = filtered(samples, rng.uniform(60, 150), rng.uniform(3500, 9000), rng.uniform(-6, 2))
     samples = samples + SPEECH * 10 ** (-rng.uniform(10, 35) / 20) * noise(len(samples), rng)
-    return np.clip(samples * 10 ** (rng.uniform(-22, 0) / 20), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(samples * 10 ** (rng.uniform(-22, 0) / 20), -1, 1), dtype=np.float32)
 
 
 def room(decay_s: float, direct_db: float, rng: np.random.Generator) -> Samples:

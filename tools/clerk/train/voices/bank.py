@@ -3,9 +3,9 @@
     python -m tools.clerk.train.voices.bank BANK/natural --speakers 1000
     python -m tools.clerk.train.voices.bank SETS --held-out        # for the evaluation; training refuses its voices
 
-Of every speaker an independent recognizer hears some numbers. One that it does not understand is replaced by another, if
-it is for training; of a held-out voice the share is told only. A file that exists is kept: the same command goes on where it was stopped, and a greater `--speakers` adds speakers. The
-seed and the number of a file decide what is in it.
+Of every speaker an independent recognizer hears some numbers. One that it does not understand is replaced by another,
+if it is for training; of a held-out voice the share is told only. A file that exists is kept: the same command goes on
+where it was stopped, and a greater `--speakers` adds speakers. Seed and number of a file decide what is in it.
 """
 
 from __future__ import annotations

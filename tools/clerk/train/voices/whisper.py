@@ -77,7 +77,7 @@ def log_mel(samples: Pcm) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(around, WINDOW)[::HOP][: LENGTH_S * RATE // HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW + 1)[:-1])) ** 2
     found = np.log10(np.maximum(filters() @ power.T, 1e-10))
-    return ((np.maximum(found, found.max() - 8) + 4) / 4).astype(np.float32)
+    return np.asarray((np.maximum(found, found.max() - 8) + 4) / 4, np.float32)
 
 
 @cache
