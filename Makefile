@@ -8,11 +8,15 @@ EDGE := $(wildcard edge/antiphon_edge/*/__init__.py edge/antiphon_edge/[a-z]*.py
 DOCUMENTED := antiphon antiphon_edge '!antiphon_edge[.].*' \
 	$(sort $(subst /,.,$(patsubst edge/%,%,$(basename $(EDGE:/__init__.py=))))) '!antiphon[.]v1[.].*'
 
-.PHONY: install demo page test check docs bench release lowest clean
+.PHONY: install demo page voices train test check docs bench release lowest clean
 install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m tools.demo
 page: .venv/page
+voices: .venv/voices/complete
+train: .venv/voices/complete
+	test -n "$(W)" || { echo "make train: say where to, for example make train W=/somewhere (8 GB)" >&2; exit 1; }
+	$(BIN)/python -m tools.clerk.train.recipe $(W)
 test: .venv/sound .venv/node .venv/peers .venv/livekit/installed .venv/page .venv/browser .venv/prometheus
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov
 check: .venv/installed
@@ -75,6 +79,11 @@ clean:
 .venv/page: .venv/node tools/setup/build_page.sh proto/antiphon/v1/dialogue.proto \
 		$(wildcard gateway/page/*.json gateway/page/*.mjs gateway/page/src/* gateway/page/src/*/*)
 	tools/setup/build_page.sh
+	touch $@
+
+# Natural voices, which only training and evaluating the number clerk need (400 MB).
+.venv/voices/complete: .venv/node tools/setup/install_voices.sh
+	tools/setup/install_voices.sh
 	touch $@
 
 .venv/browser: .venv/installed tools/setup/install_browser.sh

@@ -1,11 +1,25 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.support.clips import tones
 from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip, Word
-from tools.clerk.train.data.dialogue import APART_S, GREETING, LATE, REPLY, STOP, Dialogue, make, say
+from tools.clerk.train.data.crowd import Crowd
+from tools.clerk.train.data.dialogue import (
+    APART_S,
+    GREETING,
+    LATE,
+    REPLY,
+    STOP,
+    Dialogue,
+    Reply,
+    make,
+    own_track,
+    say,
+    spelled,
+)
 from tools.clerk.train.data.scenes import PAUSE_S, SPEEDS, Track
 
 FRAMES = 200
@@ -15,7 +29,7 @@ LATEST = len(LATE) - 1
 
 def conversation(seed: int, sounds: float = 0.0, other_words: Sequence[Clip] = ()) -> Dialogue:
     rng = np.random.default_rng(seed)
-    return make(tones(), LENGTHS, FRAMES, rng, other_words=other_words, clean=True, sounds=sounds)
+    return make([Crowd(tones(), other_words)], LENGTHS, FRAMES, rng, clean=True, sounds=sounds)
 
 
 def frame(at_s: float) -> int:
@@ -166,11 +180,80 @@ def test_a_turn_of_digits_and_other_words_keeps_to_one_voice(monkeypatch: pytest
     monkeypatch.setattr("tools.clerk.train.data.dialogue.TURNS", {("other", "digits"): 0.5, ("digits", "other"): 0.5})
     rng, length = np.random.default_rng(0), 0.4
     bank = [Clip(str(i), np.full(9600, i / 100, np.float32), (Word("one", 0.0, length),)) for i in range(10, 19)]
+    others = [replace(clip, words=(Word("hello", 0.0, length),)) for clip in bank]
     for _ in range(20):
         track = Track.silent(FRAMES)
-        say(track, 1.0, bank, bank, rng)
+        say(track, 1.0, Crowd(bank, others), rng)
         level = track.samples[track.samples > 0].min()
         assert set(np.unique((track.samples / level).round(3))) <= {0, 1, 2}  # digits may overlap a little
+
+
+def phrase(text: str) -> Clip:
+    """Each word is a tone of four frames."""
+    words, tone = text.split(), tones()[0].samples
+    times = [Word(word, i * len(tone) / RATE, (i + 1) * len(tone) / RATE) for i, word in enumerate(words)]
+    return Clip("tone", np.concatenate([tone] * len(words)), tuple(times))
+
+
+@pytest.mark.parametrize(
+    ("said", "repeated"),
+    [
+        ("three", "three"),
+        ("three seven one", "three seven one"),
+        ("my number is three seven", "three seven"),
+        ("see you at seven", ""),
+        ("twenty one", ""),
+        ("two dogs", ""),
+        ("flight four two leaves", ""),
+        ("hello", ""),
+    ],
+)
+def test_a_number_is_repeated_where_it_stands_alone_or_is_spelled_out_at_the_end(said: str, repeated: str) -> None:
+    assert spelled(said.split()) == repeated.split()
+
+
+def test_a_number_that_a_sentence_ends_with_is_answered_and_one_within_it_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tools.clerk.train.data.dialogue.TURNS", {("other",): 1.0})
+    sentences = {"it is four two": ["four", "two"], "two dogs": []}
+    for text, digits in sentences.items():
+        track = Track.silent(FRAMES)
+        start_s, end_s, answered = say(track, 1.0, Crowd(tones(), [phrase(text)]), np.random.default_rng(1))
+        assert answered == digits
+        assert [word.text for word in track.words] == digits
+        assert all(start_s < word.start_s < word.end_s <= end_s + 1e-3 for word in track.words)
+
+
+def test_words_beside_a_number_have_no_number_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.clerk.train.data.dialogue.TURNS", {("other", "digits", "other"): 1.0})
+    crowd = Crowd([clip for clip in tones() if clip.words[0].text == "nine"], [phrase("it is four two"), phrase("yes")])
+    for seed in range(10):
+        track = Track.silent(FRAMES)
+        _, _, digits = say(track, 1.0, crowd, np.random.default_rng(seed))
+        assert set(digits) == {"nine"}
+
+
+def test_what_the_loudspeaker_plays_is_the_replies_and_ends_where_they_are_cut() -> None:
+    units = {name: Clip("rms", np.full(5 * FRAME, 0.5, np.float32), ()) for name in ("ready", "you said")}
+    played = own_track([Reply(3, ["ready"], 20), Reply(10, ["you said", "ready"], 13)], units, 20)
+    loud = np.flatnonzero(played.reshape(20, FRAME).any(1))
+    assert loud.tolist() == [3, 4, 5, 6, 7, 10, 11, 12]
+
+
+def test_some_microphones_hear_the_clerk_later_and_softer() -> None:
+    units = {name: Clip("rms", np.full(n * FRAME, 0.5, np.float32), ()) for name, n in LENGTHS.items()}
+    echoes = 0
+    for seed in range(30):
+        rng, again = np.random.default_rng(seed), np.random.default_rng(seed)
+        quiet = make([Crowd(tones())], LENGTHS, FRAMES, rng, clean=True, sounds=0.0)
+        both = make([Crowd(tones())], LENGTHS, FRAMES, again, clean=True, sounds=0.0, units=units)
+        assert (both.turns, both.replies) == (quiet.turns, quiet.replies)
+        echo = both.samples - quiet.samples
+        echoes += bool(np.abs(echo).max() > 1e-3)
+        assert np.abs(echo[: GREETING * FRAME + int(0.1 * RATE)]).max() < 0.02
+        assert np.abs(echo).max() < 0.5
+    assert 5 < echoes < 20
 
 
 def test_sounds_that_are_no_speech_change_nothing_and_leave_both_sides_alone() -> None:

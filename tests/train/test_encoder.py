@@ -10,9 +10,10 @@ from tests.support.clips import save_bank, tones
 from tests.support.killed import kill_at, same_weights
 from tools.clerk.train import encoder, quantization
 from tools.clerk.train.data.clips import DIGITS, FRAME
+from tools.clerk.train.data.crowd import Crowd
 from tools.clerk.train.encoder import FRAMES, Scenes
 
-BANK, UNITS = tones(), dict(zip(DIGITS, tones(), strict=True))
+BANK, UNITS = [Crowd(tones())], dict(zip(DIGITS, tones(), strict=True))
 
 
 def test_a_batch_is_the_same_wherever_a_run_starts() -> None:

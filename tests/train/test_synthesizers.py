@@ -95,7 +95,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_module_and_missing_recordings_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ttspico", None)
-    with pytest.raises(AntiphonError, match="ttspico is not installed: pip install ttspico"):
+    with pytest.raises(AntiphonError, match="ttspico is not installed: run `make voices`"):
         synthesizers.pico("one", "en-GB")
     monkeypatch.setattr(synthesizers, "SAYTIME", tmp_path)
     with pytest.raises(AntiphonError, match="saytime is not installed: apt-get install saytime"):

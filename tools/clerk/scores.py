@@ -99,6 +99,19 @@ def false_starts(heard: Sequence[Heard]) -> dict[str, object]:
     }
 
 
+def echoes(scenes: Sequence[Scene], heard: Sequence[Heard]) -> dict[str, object]:
+    """How often it answers what it says itself, in conversations of one turn each, and how many answers are right."""
+    exact = itself = 0
+    for scene, reply in zip(scenes, heard, strict=True):
+        exact += reply.text_between(scene.turns[0].start_s, 1e6) == expected(scene.turns[0])
+        itself += sum(word == "said" for _, word in reply.words) > 1
+    return {
+        "utterances": len(scenes),
+        "exact text %": percent(exact, len(scenes)),
+        "answers itself %": percent(itself, len(scenes)),
+    }
+
+
 def percent(count: int, of: int) -> float:
     """A percentage, rounded to a tenth."""
     return round(100 * count / max(1, of), 1)

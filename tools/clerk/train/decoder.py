@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch", type=positive, default=3)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--start", type=Path, help="packed model whose decoder to go on from (default: random weights)")
     parser.add_argument("--seed", type=int, default=0)
     ranks.add_arguments(parser)
     arguments = parser.parse_args(argv)
@@ -122,7 +123,9 @@ def train(arguments: argparse.Namespace) -> None:
 
     encoder, trained = load_encoder(arguments.out, config), load(encoder_file(arguments.out))
     start = Initial(arguments.seed)
-    start.tensors = {name: value for name, value in trained.items() if name.startswith("quantizer.")}
+    if arguments.start:
+        start.tensors = load(arguments.start / "mimi.safetensors")
+    start.tensors |= {name: value for name, value in trained.items() if name.startswith("quantizer.")}
     decoder, published = build(start), Published(build)
     decoder.quantizer.centroids.requires_grad_(False)
     distance = Spectra()

@@ -4,8 +4,12 @@
 
 Writes OUT/encoder.safetensors, a checkpoint to continue from, and a log. A small head predicts the frame's log-mel
 spectrum from the quantized vectors, so that the codes carry the sound. Linear heads predict the spoken word and the
-position in it from codebook 0, so that it becomes semantic (Mimi distills a speech model for that). The heads are not
-part of the product. The stage is short because it does not run the full-rate decoder.
+position in it from codebook 0, so that it becomes semantic (Mimi distills a speech model for that); words that are no
+digits are a class. The clerk's own voice may come softly under a person's. The heads are not part of the product. The
+stage is short because it does not run the full-rate decoder.
+
+`--start` goes on from the encoder and the codebooks of a trained codec. Its quantizer works from the first step on, and
+the heads, which no codec holds, learn alone until `--warm-up` is over.
 """
 
 from __future__ import annotations
@@ -19,25 +23,35 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, IterableDataset
 
 from antiphon_cloud.codec.mimi import Encoder, MimiConfig, Weights
 from tools.clerk.train import ranks
-from tools.clerk.train.data.clips import FRAME, RATE, Clip, load_clips, load_units
-from tools.clerk.train.data.scenes import CLASSES, CLEAN, Track, person, recorded
-from tools.clerk.train.layout import Initial, Published, save
+from tools.clerk.train.data.clips import FRAME, RATE, Clip, load_units
+from tools.clerk.train.data.crowd import Crowd, load_crowds, one_of
+from tools.clerk.train.data.scenes import CLASSES, CLEAN, SPEEDS, Track, person, stretched
+from tools.clerk.train.layout import Initial, Published, encoder_file, load, save
 from tools.clerk.train.quantization import Codebooks
+from tools.clerk.train.rooms.echo import echo_of
+from tools.clerk.train.rooms.places import placed
 from tools.clerk.train.spectra import LogMel
 from tools.clerk.train.stage import CHECKPOINT_STEPS, log, positive, run, save_checkpoint
 
 FRAMES = 50  # per scene: 4 s
 ANSWERS = 0.2  # share of scenes with the answering voice
+OTHERS = 0.35  # share of turns of other words
+ECHOES = 0.25  # share of scenes in which a person's microphone hears the answering voice
+AUDIBLE = 0.002  # peak of a frame
+UNKNOWN = -100  # the label of a frame that teaches nothing
 FRONT = 7  # layers at 24 kHz and 6 kHz, up to and including the second stride
 
 
-class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
+Scene = tuple[NDArray[np.float32], NDArray[np.int64]]  # samples [FRAMES · 1920] and labels [FRAMES]
+
+
+class Scenes:
     """An endless series of batches: samples [B, FRAMES · 1920] and labels [B, FRAMES].
 
     The seed and its number determine a batch; `first` is the number of the first. A share of `answers` of the scenes is
@@ -46,7 +60,7 @@ class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        bank: list[Clip],
+        crowds: Sequence[Crowd],
         units: dict[str, Clip],
         size: int,
         seed: tuple[int, ...],
@@ -54,18 +68,18 @@ class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
         first: int = 0,
         answers: float = ANSWERS,
     ) -> None:
-        self.bank, self.units, self.size, self.seed = bank, units, size, seed
+        self.crowds, self.units, self.size, self.seed = crowds, units, size, seed
         self.first, self.answers = first, answers
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for number in itertools.count(self.first):
             rng = np.random.default_rng([*self.seed, number])
             tracks = [self.answer(rng) if rng.random() < self.answers else self.person(rng) for _ in range(self.size)]
-            samples, labels = (np.stack(part) for part in zip(*((t.samples, t.labels()) for t in tracks), strict=True))
+            samples, labels = (np.stack(part) for part in zip(*tracks, strict=True))
             yield torch.from_numpy(samples), torch.from_numpy(labels)
 
-    def person(self, rng: np.random.Generator) -> Track:
-        """A track of a person who says digits throughout."""
+    def person(self, rng: np.random.Generator) -> Scene:
+        """People who say digits throughout, and other words where the crowd has some."""
         length = FRAMES * FRAME
         starts = np.cumsum(rng.uniform(0.2, 2.0, 6) * RATE).astype(int) - int(0.3 * RATE)
         turns, end = [], 0
@@ -73,19 +87,34 @@ class Scenes(IterableDataset[tuple[Tensor, Tensor]]):
             if max(0, start) >= end and start < length:
                 turns.append((max(0, int(start)), int(rng.integers(1, 4))))
                 end = start + int(0.6 * RATE * turns[-1][1])
-        track = person(self.bank, FRAMES, turns if rng.random() < 0.95 else [], rng)
+        track = Track.silent(FRAMES)
+        for turn in turns if rng.random() < 0.95 else ():
+            crowd = one_of(self.crowds, rng)
+            if crowd.others and rng.random() < OTHERS:
+                clip = crowd.others[int(rng.integers(len(crowd.others)))]
+                track.place(clip, turn[0], stretched(clip.samples, rng.uniform(*SPEEDS)))
+            else:
+                said = person(crowd.digits, FRAMES, [turn], rng)
+                track.samples += said.samples
+                track.words += said.words
+        labels, samples = track.labels(), track.samples
         if rng.random() >= CLEAN:
-            track.samples = recorded(track.samples, rng)
-        return track
+            samples = placed(samples, rng)
+        if rng.random() < ECHOES:
+            echo = echo_of(self.answer(rng)[0], rng)
+            samples = np.clip(samples + echo, -1, 1)
+            heard = np.abs(echo).reshape(FRAMES, FRAME).max(1) > AUDIBLE
+            labels[heard & (labels == 0)] = UNKNOWN  # whose it is, only the language model knows
+        return samples, labels
 
-    def answer(self, rng: np.random.Generator) -> Track:
-        """A track of the answering voice, with words on whole frames."""
+    def answer(self, rng: np.random.Generator) -> Scene:
+        """The answering voice, with words on whole frames."""
         track, at = Track.silent(FRAMES), int(rng.integers(0, 6))
         names = list(self.units)
         while at < FRAMES:
             unit = self.units[names[int(rng.integers(len(names)))]]
             at = track.place(unit, at * FRAME) // FRAME + (int(rng.integers(1, 12)) if rng.random() < 0.2 else 0)
-        return track
+        return track.samples, track.labels()
 
 
 class Heads(nn.Module):
@@ -111,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=300,
         help="steps without quantizer, which initialize the codebooks (default: %(default)s)",
     )
+    parser.add_argument("--start", type=Path, help="folder of a trained codec to go on from (default: random weights)")
     parser.add_argument("--batch", type=positive, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--freeze", type=int, default=400, help="step after which the costly front layers are fixed")
@@ -130,7 +160,10 @@ def train(arguments: argparse.Namespace) -> None:
     def build(weights: Weights) -> Encoder:
         return Encoder(weights, config, fold=False)
 
-    encoder, published = build(Initial(arguments.seed)), Published(build)
+    start = Initial(arguments.seed)
+    if arguments.start:
+        start.tensors = load(encoder_file(arguments.start))
+    encoder, published = build(start), Published(build)
     codebooks = Codebooks(encoder.quantizer)
     mel = LogMel(1024, FRAME // 4, 64)
     heads = Heads(config.quantizer.dimension, 4 * 64, CLASSES)
@@ -147,16 +180,17 @@ def train(arguments: argparse.Namespace) -> None:
         optimizer.load_state_dict(held["optimizer"])
         recent = held["recent"]
 
-    bank, held_out = (load_clips(arguments.bank / f"{name}.npz") for name in ("train", "held-out"))
+    crowds, held_out = (load_crowds(arguments.bank, held_out=held_out) for held_out in (False, True))
     units = load_units(arguments.bank / "answering.npz")
     test = next(iter(Scenes(held_out, units, 24, (1,), answers=0.0)))
-    scenes = Scenes(bank, units, arguments.batch, (arguments.seed, arguments.rank), first=step)
-    batches = iter(DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=4))
+    scenes = Scenes(crowds, units, arguments.batch, (arguments.seed, arguments.rank), first=step)
+    batches = iter(scenes)
     began = time.monotonic()
     while step < arguments.steps:
         ranks.draws(arguments.seed, arguments.rank, step)
-        quantized = step >= arguments.warm_up
-        if step == arguments.warm_up:
+        warm = step >= arguments.warm_up
+        quantized = warm or bool(arguments.start)
+        if step == arguments.warm_up and not arguments.start:
             codebooks.start(torch.cat(recent))
             codebooks.share()
         if step >= arguments.freeze:
@@ -172,10 +206,13 @@ def train(arguments: argparse.Namespace) -> None:
         loss.backward()
         published.tie_gradients(encoder)
         ranks.average_gradients(parameters)
+        if quantized and not warm:
+            for parameter in encoder.parameters():
+                parameter.grad = None
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         flat = latent.detach().flatten(0, 1)
-        if quantized and step < 0.9 * arguments.steps:
+        if quantized and warm and step < 0.9 * arguments.steps:
             codebooks.follow(flat, codes.flatten(0, 1))
             codebooks.share()
         elif not quantized:
@@ -219,7 +256,7 @@ def evaluate(
         "semantic": functional.cross_entropy(semantic.flatten(0, 1), labels.flatten()),
         "latent": functional.cross_entropy(heads.latent(codebooks.project(latent)).flatten(0, 1), labels.flatten()),
         "commitment": commitment if quantized else commitment.new_zeros(()),
-        "frame_accuracy": (semantic.argmax(-1) == labels).float().mean(),
+        "frame_accuracy": (semantic.argmax(-1) == labels)[labels != UNKNOWN].float().mean(),
         "speech_accuracy": (semantic.argmax(-1) == labels)[labels > 0].float().mean(),
     }
     return losses, latent, codes

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from antiphon.errors import AntiphonError
 from antiphon_cloud.codec.mimi import MimiConfig
 from tools.clerk.train.data import dialogue
-from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, load_clips, load_units
+from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, load_units
+from tools.clerk.train.data.crowd import load_crowds
 from tools.clerk.train.data.dialogue import Dialogue
 from tools.clerk.train.data.scenes import CLEAN
 from tools.clerk.train.data.text import PADDING, token
@@ -87,15 +88,12 @@ def main() -> None:
     parser.add_argument("--shards", type=positive, default=100)
     parser.add_argument("--each", type=positive, default=32, help="conversations per shard (default: %(default)s)")
     parser.add_argument("--held-out", action="store_true", help="use the held-out voices")
-    parser.add_argument("--other-words", action="store_true", help="people also say words other than digits")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     encoder = load_encoder(arguments.codec, MimiConfig.load(arguments.config))
     codec = fingerprint(encoder_file(arguments.codec))
-    people = "held-out" if arguments.held_out else "train"
-    bank = load_clips(arguments.bank / f"{people}.npz")
-    other_words = load_clips(arguments.bank / f"{people}-other-words.npz") if arguments.other_words else []
+    crowds = load_crowds(arguments.bank, held_out=arguments.held_out)
     voice = Voice(encoder, load_units(arguments.bank / "answering.npz"))
     lengths = {name: len(codes) for name, codes in voice.codes.items()}
     for shard in range(arguments.first, arguments.first + arguments.shards):
@@ -105,7 +103,7 @@ def main() -> None:
             continue
         rng = np.random.default_rng([shard, arguments.held_out])
         made = [
-            dialogue.make(bank, lengths, FRAMES, rng, other_words=other_words, clean=rng.random() < CLEAN)
+            dialogue.make(crowds, lengths, FRAMES, rng, clean=rng.random() < CLEAN, units=voice.units)
             for _ in range(arguments.each)
         ]
         codes = torch.cat(

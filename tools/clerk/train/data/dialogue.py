@@ -1,28 +1,40 @@
 """Makes conversations with the number clerk: the person's track, and the clerk's replies with their times.
 
 The clerk greets with "ready". `REPLY` frames after the frame in which a person's turn ends, it says "you said" and the
-digits. Other words belong to the turn but are not repeated; a turn without digits has no reply. If a person starts
+digits. It repeats a number that somebody spells out (`spelled`), and nothing else: other words belong to the turn but
+are not repeated, and a turn without such a number has no reply. Silence is the better answer to people who talk to each
+other: a full-duplex model that explains itself each time is in the way. If a person starts
 while the clerk talks, it stops `STOP` frames after the frame in which the person starts. Both are sometimes late
 (`LATE`), so that a model that missed the right frame has learned to act in the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tools.clerk.train.data.clips import FRAME, RATE, Clip, Samples, Word
-from tools.clerk.train.data.scenes import PAUSE_S, SPEEDS, Track, person, recorded, stretched
+from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip, Samples, Word
+from tools.clerk.train.data.crowd import Crowd, one_of
+from tools.clerk.train.data.scenes import PAUSE_S, SPEEDS, Track, person, stretched
 from tools.clerk.train.data.sounds import sound
+from tools.clerk.train.rooms.echo import echo_of
+from tools.clerk.train.rooms.places import placed
 
 GREETING = 3  # frame of "ready"
 REPLY = 7  # frames from the end of speech to the reply
 STOP = 2  # frames from the start of speech to silence
 LATE = (0.7, 0.2, 0.1)  # probabilities of being on time, one frame late, two frames late
-TURNS = {("digits",): 0.75, ("other",): 0.15, ("other", "digits"): 0.05, ("digits", "other"): 0.05}
+TURNS = {
+    ("digits",): 0.58,
+    ("other",): 0.22,
+    ("other", "digits"): 0.1,
+    ("digits", "other"): 0.05,
+    ("other", "digits", "other"): 0.05,
+}
 """The parts of a turn (digits, other words or both), and their probabilities."""
+ECHO = 0.4  # share of conversations in which the clerk hears itself
 SOUNDS = 0.5  # share of conversations that may have non-speech sounds
 APART_S = 0.15  # least time between speech and such a sound
 
@@ -72,46 +84,75 @@ def place_sounds(track: Track, speech: list[tuple[float, float]], rng: np.random
             track.add(samples, start)
 
 
-def say(track: Track, at_s: float, bank: Sequence[Clip], other_words: Sequence[Clip], rng: np.random.Generator) -> Turn:
+def spelled(words: Sequence[str]) -> list[str]:
+    """The digits that the clerk repeats of a phrase said in one breath; none if it is to leave it alone.
+
+    A phrase is spelled out if it has digits only, or ends with two or more. A digit in a sentence counts things, and so
+    does a single one at its end.
+    """
+    digits = list[str]()
+    for word in reversed(words):
+        if word not in DIGITS:
+            break
+        digits.insert(0, word)
+    alone = len(digits) == len(words)
+    return digits if alone or len(digits) >= 2 else []
+
+
+def say(track: Track, at_s: float, crowd: Crowd, rng: np.random.Generator) -> Turn:
     """Adds a turn, in one voice if that has both digits and other words; the turn may end after the track."""
-    parts = list(TURNS)[rng.choice(len(TURNS), p=list(TURNS.values()))] if other_words else ("digits",)
+    parts = list(TURNS)[rng.choice(len(TURNS), p=list(TURNS.values()))] if crowd.others else ("digits",)
     start = at = int(at_s * RATE)
     voice, digits = "", list[str]()
     for i, part in enumerate(parts):
         begin = at + (int(rng.uniform(0, PAUSE_S) * RATE) if i else 0)
         if part == "digits":
-            said = person(bank, len(track.samples) // FRAME, [(begin, int(rng.integers(1, 5)))], rng, voice=voice)
+            frames = len(track.samples) // FRAME
+            said = person(crowd.digits, frames, [(begin, int(rng.integers(1, 5)))], rng, voice=voice)
             track.samples += said.samples
             track.words += said.words
             digits = [word.text for word in said.words]
             at, voice = int(said.words[-1].end_s * RATE) if digits else at, said.voice
         else:
-            clips = [clip for clip in other_words if clip.voice == voice] or other_words
+            known = crowd.plain if len(parts) > 1 and crowd.plain else crowd.others
+            clips = [clip for clip in known if clip.voice == voice] or known
             clip = clips[int(rng.integers(len(clips)))]
-            at, voice = track.add(stretched(clip.samples, rng.uniform(*SPEEDS)), begin), clip.voice
+            repeated = spelled([word.text for word in clip.words])
+            digits = digits or repeated
+            heard = Clip(clip.voice, clip.samples, clip.words[len(clip.words) - len(repeated) :])
+            at, voice = track.place(heard, begin, stretched(clip.samples, rng.uniform(*SPEEDS))), clip.voice
     return start / RATE, at / RATE, digits
 
 
+def own_track(replies: Sequence[Reply], units: Mapping[str, Clip], frames: int) -> Samples:
+    """What the clerk says, as its loudspeaker plays it, [frames · 1920]."""
+    track = Track.silent(frames)
+    for reply in replies:
+        said = np.concatenate([units[unit].samples for unit in reply.units])[: max(0, reply.end - reply.start) * FRAME]
+        track.add(said, reply.start * FRAME)
+    return track.samples
+
+
 def make(
-    bank: list[Clip],
+    crowds: Sequence[Crowd],
     lengths: dict[str, int],
     frames: int,
     rng: np.random.Generator,
     *,
-    other_words: Sequence[Clip] = (),
     clean: bool = False,
     sounds: float = SOUNDS,
+    units: Mapping[str, Clip] | None = None,
 ) -> Dialogue:
     """Makes a conversation.
 
     Args:
-        bank: the person's clips of digits.
+        crowds: who speaks; each turn is of one.
         lengths: frames of each unit of the clerk.
         frames: length of the conversation.
         rng: makes all random choices.
-        other_words: clips of words other than digits; if empty, people say digits only.
         clean: whether to leave out noise and room.
         sounds: probability of non-speech sounds.
+        units: the clerk's units as they sound, which a share of `ECHO` of the microphones hears; None for no echo.
     """
     track = Track.silent(frames)
     greeting = Reply(GREETING, ["ready"], frames)
@@ -122,7 +163,7 @@ def make(
     quiet_chance = 0.08  # probability of a conversation without speech
     silent = rng.random() < quiet_chance
     while not silent and at_s < frames * FRAME / RATE - 1.0:
-        start_s, end_s, digits = say(track, at_s, bank, other_words, rng)
+        start_s, end_s, digits = say(track, at_s, one_of(crowds, rng), rng)
         turns.append((start_s, end_s, digits))
         onset = int(start_s * RATE) // FRAME
         stop = onset + STOP + late(rng)
@@ -143,5 +184,7 @@ def make(
             at_s = spoken_s + rng.choice([rng.uniform(0.0, 0.8), rng.uniform(0.3, 4.0)])
     if rng.random() < sounds:
         place_sounds(track, [*((a, b) for a, b, _ in turns), *(reply.span_s(lengths) for reply in replies)], rng)
-    samples = track.samples if clean else recorded(track.samples, rng)
+    samples = track.samples if clean else placed(track.samples, rng)
+    if units and rng.random() < ECHO:
+        samples = np.clip(samples + echo_of(own_track(replies, units, frames), rng), -1, 1)
     return Dialogue(samples, track.words, replies, turns)

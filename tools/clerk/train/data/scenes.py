@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from tools.clerk.train.data.clips import DIGITS, FRAME, RATE, Clip, Samples, Word
 
-CLASSES = 1 + 3 * (len(DIGITS) + 3)
-"""Number of classes: silence, then the beginning, middle and end of each digit and of the answering voice's words."""
+OTHER = 1 + 3 * (len(DIGITS) + 3)
+"""The class of words that are neither a digit nor the answering voice's."""
+CLASSES = OTHER + 1
+"""Classes: silence; the beginning, middle and end of each digit and of the answering voice's words; other words."""
 CLEAN = 0.3  # share of training data without noise and room, as tests play clean sound
 PAUSE_S = 0.35  # longest pause within a turn
 SPEEDS = (0.82, 1.2)  # slowest and fastest
@@ -58,7 +60,8 @@ class Track:
                 length = (word.end_s - word.start_s) / len(parts)
                 at = (middles - word.start_s - i * length) / max(length, 1e-3)
                 inside = (at >= 0) & (at < 1)
-                labels[inside] = 1 + 3 * _PLACE[part] + (at[inside] * 3).astype(np.int64)
+                place = _PLACE.get(part)
+                labels[inside] = OTHER if place is None else 1 + 3 * place + (at[inside] * 3).astype(np.int64)
         return labels
 
 

@@ -1,9 +1,11 @@
-"""Makes the banks of clips of digits and other words, in many voices, some of them held out from training."""
+"""Makes the banks of clips of digits and other words, in many voices, some of them held out from training.
+
+Training's clips are made in parts of a file each, which are kept: the same command goes on where it was stopped.
+"""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Sequence
 from contextlib import closing
 from multiprocessing import get_context
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.clerk.train.data.clips import DIGITS, FRAME, Clip, Throat, revoiced, save_clips
+from tools.clerk.train.data.clips import DIGITS, FRAME, Clip, Throat, load_clips, revoiced, save_clips
 from tools.clerk.train.data.other_words import ALPHABET, dictionary_words
 from tools.clerk.train.data.synthesizers import Espeak, festival, flite, pico, saytime
 from tools.clerk.train.data.variants import child
@@ -117,16 +119,30 @@ def stranger(words: list[str], espeak: Espeak, rng: np.random.Generator) -> Clip
     return clip
 
 
-def training_bank(count: int, seed: int, words: Sequence[str] = DIGITS) -> list[Clip]:
-    """At least `count` clips for training, made by one process per core; they depend on the seed alone.
+def save_part(path: Path, seed: int, words: Sequence[str]) -> None:
+    """Writes `PART` clips for training."""
+    new = path.with_suffix(".new.npz")
+    save_clips(new, make_bank(PART, seed, words))
+    new.replace(path)
+
+
+def training_bank(
+    parts: Path, count: int, seed: int, words: Sequence[str] = DIGITS, processes: int | None = None
+) -> list[Clip]:
+    """At least `count` clips for training; they depend on the seed alone.
+
+    Parts that the folder `parts` has are kept, others made, by default by a process per core.
 
     Raises:
         AntiphonError: a synthesizer or a voice is not installed.
     """
-    seeds = [seed * 1000 + part for part in range(-(-count // PART))]
+    parts.mkdir(parents=True, exist_ok=True)
+    paths = {parts / f"{each}.npz": each for each in range(seed * 1000, seed * 1000 - (-count // PART))}
+    missing = [(path, each, words) for path, each in paths.items() if not path.exists()]
     # espeak-ng's noise depends on the clips before. With a process per part it depends on the seed alone.
-    with get_context("spawn").Pool(maxtasksperchild=1) as pool:
-        return list(itertools.chain(*pool.starmap(make_bank, [(PART, each, words) for each in seeds], chunksize=1)))
+    with get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
+        pool.starmap(save_part, missing, chunksize=1)
+    return [clip for path in paths for clip in load_clips(path)]
 
 
 def main() -> None:
@@ -136,19 +152,18 @@ def main() -> None:
     parser.add_argument("--clips", type=positive, default=18_000)
     parser.add_argument("--other-words", type=positive, help="clips of words other than digits (default: none)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=positive, help="processes at a time (default: one per core)")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
-    def save(name: str, clips: list[Clip]) -> None:
-        save_clips(arguments.out / f"{name}.npz", clips)
-
-    seed = arguments.seed
-    save("train", training_bank(arguments.clips, seed))
-    save("held-out", make_bank(-(-arguments.clips // 15), seed, held_out=True))
-    save("answering", list(answering_units().values()))
+    out, seed, processes = arguments.out, arguments.seed, arguments.processes
+    save_clips(out / "train.npz", training_bank(out / "parts/digits", arguments.clips, seed, processes=processes))
+    save_clips(out / "held-out.npz", make_bank(-(-arguments.clips // 15), seed, held_out=True))
     if arguments.other_words:  # same seed, so same speakers: a voice must not predict its words
-        save("train-other-words", training_bank(arguments.other_words, seed, dictionary_words()))
-        save("held-out-other-words", make_bank(-(-arguments.other_words // 15), seed, ALPHABET, held_out=True))
+        others, count = dictionary_words(), arguments.other_words
+        save_clips(out / "train-other-words.npz", training_bank(out / "parts/others", count, seed, others, processes))
+        save_clips(out / "held-out-other-words.npz", make_bank(-(-count // 15), seed, ALPHABET, held_out=True))
+    save_clips(out / "answering.npz", list(answering_units().values()))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import soxr
 
 from antiphon.errors import AntiphonError
 from tools.clerk.train.data.clips import DIGITS, RATE, Clip, Samples, Word, trimmed
+from tools.clerk.train.packages import module
 
 FESTIVAL = "ked_diphone"
 PICO_RATE = 16_000
@@ -260,10 +261,9 @@ def pico(word: str, voice: str, rate: int = 100, pitch: int = 100) -> Clip:
         AntiphonError: ttspico is not installed.
     """
     try:
-        from ttspico import TtsEngine
+        engine = module("ttspico").TtsEngine(voice)
     except ImportError as error:
-        raise AntiphonError("ttspico is not installed: pip install ttspico") from error
-    engine = TtsEngine(voice)
+        raise AntiphonError("ttspico is not installed: run `make voices`") from error
     engine.rate, engine.pitch = rate, pitch
     pcm = np.frombuffer(engine.speak(word), np.int16).astype(np.float32) / np.float32(32768)
     return alone(f"pico {voice}", word, pcm, PICO_RATE)
