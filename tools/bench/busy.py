@@ -26,8 +26,8 @@ from antiphon.errors import AntiphonError
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.host import StepperProcess
 from antiphon_cloud.engine.slot import Reply
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_cloud.timing import FRAME_S
+from antiphon_number_clerk import NUMBER_CLERK
 
 WITHIN = 1.5
 VARIANTS: tuple[int | None, ...] = (None, 1, 2)  # threads; None for those that the worker chooses

@@ -23,7 +23,7 @@ from pathlib import Path
 import soundfile
 from aiohttp import web
 
-from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_number_clerk import NUMBER_CLERK
 from tools import ROOT
 from tools.bench.page import RATE_HZ, descendants
 from tools.codec.compare import speech

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from antiphon import __version__
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec, WavReader
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.demo.__main__ import PERSON
 from tools.demo.conversation import converse
 from tools.harness import loopback

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from antiphon_cloud.models import NUMBER_CLERK
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.clerk.scenes import Scene
 from tools.clerk.scores import expected
 from tools.harness.worker_process import BIN, worker

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
 from antiphon_gateway.batch.half import LARGE_BYTES, BatchCodec, BatchHalf
+from antiphon_number_clerk import NUMBER_CLERK
 
 FRAMES, STREAMS = 12, 3
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge.codec.onnx_file import Graph, Node, TensorType, read_graph
 from antiphon_gateway.batch.onnx_writer import write_graph
+from antiphon_number_clerk import NUMBER_CLERK
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.bench.gateway.clients import (
     FRAME_S,
     Clock,
