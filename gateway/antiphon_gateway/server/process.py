@@ -33,7 +33,7 @@ from antiphon_gateway.server.application import application
 from antiphon_gateway.server.config import GatewayConfig
 from antiphon_gateway.server.tcp_port import TcpPort
 from antiphon_gateway.server.tls import Certificate, port_certificate
-from antiphon_gateway.server.watch import Watch as WorkerWatch
+from antiphon_gateway.server.worker_watch import WorkerWatch
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ LOOK_S = 2.0  # between two looks
 ANSWER_S = 3.0  # in which a worker answers, busy as it may be
 
 
-class Watch:
+class WorkerWatch:
     """Asks workers what they serve, one of each kind every `LOOK_S`; the others where that one does not answer.
 
     A worker that is full answers, one that starts or drains does not.
