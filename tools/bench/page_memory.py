@@ -1,11 +1,12 @@
 """Measures what a thousand calls leave in the page's process, without a debugger in it.
 
-    python -m tools.bench.page_memory [--cuts 1000] [--pause 0.25]
+    python -m tools.bench.page_memory [--cuts 1000] [--seconds 300]
 
-Headless Chromium opens the page, which presses its own button, and the connection is cut again and again; with
---cuts 0 never, for as long as --seconds says, to see what time alone does. A probe in the page collects garbage, there
-and in the edge's worker (`--expose-gc`), and tells the size of the page's heap. Prints, eleven times, how often the
-session has gone on, the page's heap, and the resident memory of the page's process and of the gateway.
+Headless Chromium opens the page, which presses its own button, and the connection is cut again and again, each time
+once the session has gone on; with --cuts 0 never, for as long as --seconds says, to see what time alone does. A probe
+in the page collects garbage, there and in the edge's worker (`--expose-gc`), and tells the size of the page's heap.
+Prints, eleven times, how often the session has gone on, the page's heap, and the resident memory of the page's process
+and of the gateway.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ PROBE = """
         gc();
         const told = {state: document.body.dataset.state, resumed, heap: performance.memory.usedJSHeapSize};
         fetch(report, {method: "POST", mode: "no-cors", body: JSON.stringify(told)});
-    }, 1000);
+    }, 250);
 """
 COLLECT = "\nsetInterval(() => gc(), 1000);\n"
 
@@ -68,14 +69,16 @@ class Told:
     """What the page has told last."""
 
     def __init__(self) -> None:
-        self.talks = asyncio.Event()
+        self.talks, self.goes_on = asyncio.Event(), asyncio.Event()
         self.resumed, self.heap_bytes = 0, 0
 
     async def take(self, request: web.Request) -> web.Response:
         """Takes a report."""
         told = json.loads(await request.text())
+        if told["resumed"] != self.resumed:
+            self.goes_on.set()
         self.resumed, self.heap_bytes = told["resumed"], told["heap"]
-        if told["state"] == "talking":
+        if told.get("state") == "talking":
             self.talks.set()
         return web.Response()
 
@@ -129,7 +132,7 @@ def page_bytes() -> int:
     return max(memory_bytes(pid) for pid in pages)
 
 
-async def measure(told: Told, network: Relay, gateway_pid: int, cuts: int, pause_s: float, seconds: float) -> None:
+async def measure(told: Told, network: Relay, gateway_pid: int, cuts: int, seconds: float) -> None:
     """Cuts so often, and prints the table."""
     await asyncio.wait_for(told.talks.wait(), OPEN_S)
     print(f"{'gone on':<10}{'heap MB':>10}{'page MB':>10}{'gateway MB':>12}", flush=True)
@@ -144,8 +147,9 @@ async def measure(told: Told, network: Relay, gateway_pid: int, cuts: int, pause
         if not cuts:
             await asyncio.sleep(seconds / ROWS)
         for _ in range(cuts // ROWS):
+            told.goes_on.clear()
             network.cut()
-            await asyncio.sleep(pause_s)
+            await told.goes_on.wait()
 
 
 async def run(asked: argparse.Namespace) -> None:
@@ -161,14 +165,13 @@ async def run(asked: argparse.Namespace) -> None:
             many = ("--client-requests-per-minute", "1e6")
             gateway = stack.enter_context(worker(*options, *many, program=GATEWAY))
             async with relay(gateway.address) as network, chromium(f"http://{network.address}/", wav, folder):
-                await measure(told, network, gateway.process.pid, asked.cuts, asked.pause, asked.seconds)
+                await measure(told, network, gateway.process.pid, asked.cuts, asked.seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cuts", type=int, default=1000)
-    parser.add_argument("--pause", type=float, default=0.25, help="seconds from one cut to the next")
     parser.add_argument("--seconds", type=float, default=300.0, help="with --cuts 0")
     asyncio.run(run(parser.parse_args(arguments)))
 
