@@ -53,6 +53,11 @@ def test_a_bank_with_a_voice_of_the_evaluation_is_refused(voice: str, tmp_path: 
         load_natural(tmp_path / "natural")
 
 
+def test_a_voice_whose_name_begins_like_a_held_out_one_is_another(tmp_path: Path) -> None:
+    save_speaker(tmp_path / "natural", 1, "kokoro zm_yunxia x1.00")  # zm_yunxi is held out
+    assert load_natural(tmp_path / "natural")
+
+
 def test_a_folder_without_speakers_is_named(tmp_path: Path) -> None:
     (tmp_path / "natural").mkdir()
     with pytest.raises(AntiphonError, match=r"too few speakers in .*natural"):

@@ -50,3 +50,14 @@ def test_a_decoder_of_another_encoders_codes_does_not_go_on(given: list[str], tm
     encode_with(given, 1, tmp_path)
     with pytest.raises(AntiphonError, match=r"decoder\.pt decodes another encoder's codes: delete it"):
         train(given, tmp_path)
+
+
+def test_a_run_from_a_packed_model_begins_with_its_decoder(given: list[str], golden: Path, tmp_path: Path) -> None:
+    encode_with(given, 0, tmp_path)
+    start = golden / "mimi-tiny"
+    options = ["--steps", "1", "--batch", "1", "--learning-rate", "0", "--start", str(start)]
+    decoder.main([*given, str(tmp_path), *options])
+    made, packed = load_file(tmp_path / "mimi.safetensors"), load_file(start / "mimi.safetensors")
+    weights = [name for name in made if name.startswith("decoder") and name.endswith("weight")]
+    assert weights
+    assert all(torch.equal(made[name], packed[name].float()) for name in weights)

@@ -242,7 +242,8 @@ def test_what_the_loudspeaker_plays_is_the_replies_and_ends_where_they_are_cut()
 
 
 def test_some_microphones_hear_the_clerk_later_and_softer() -> None:
-    units = {name: Clip("rms", np.full(n * FRAME, 0.5, np.float32), ()) for name, n in LENGTHS.items()}
+    tone = 0.5 * np.sin(np.arange(8 * FRAME) / 3).astype(np.float32)
+    units = {name: Clip("rms", tone[: n * FRAME], ()) for name, n in LENGTHS.items()}
     echoes = 0
     for seed in range(30):
         rng, again = np.random.default_rng(seed), np.random.default_rng(seed)

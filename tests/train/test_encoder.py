@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.support.killed import kill_at, same_weights
 from tools.clerk.train import encoder, quantization
 from tools.clerk.train.data.clips import DIGITS, FRAME
 from tools.clerk.train.data.crowd import Crowd
+from tools.clerk.train.data.scenes import CLASSES, OTHER
 from tools.clerk.train.encoder import FRAMES, Scenes
 
 BANK, UNITS = [Crowd(tones())], dict(zip(DIGITS, tones(), strict=True))
@@ -53,3 +55,39 @@ def test_a_run_that_was_killed_and_started_again_ends_like_one_that_was_not(
     kill_at(step, lambda: train(tmp_path / "killed"), encoder, "evaluate", monkeypatch)
     assert torch.load(tmp_path / "killed/encoder.pt", weights_only=True)["step"] == step - 1
     assert same_weights(whole, train(tmp_path / "killed"))
+
+
+def test_a_run_from_a_trained_codec_begins_with_its_weights_while_the_heads_learn(golden: Path, tmp_path: Path) -> None:
+    save_bank(tmp_path / "bank")
+    start = load_file(golden / "mimi-tiny/mimi.safetensors")
+    given = [str(path) for path in (tmp_path / "bank", golden / "mimi-tiny/mimi_config.json")]
+    options = ["--batch", "1", "--warm-up", "2", "--start", str(golden / "mimi-tiny")]
+
+    def moved(steps: int) -> list[str]:
+        out = tmp_path / str(steps)
+        encoder.main([*given, str(out), "--steps", str(steps), *options])
+        trained = load_file(out / "encoder.safetensors")
+        weights = [name for name in trained if name.startswith("encoder") and name.endswith("weight")]
+        assert weights
+        return [name for name in weights if not torch.equal(trained[name], start[name].float())]
+
+    assert moved(2) == []
+    assert moved(3)
+
+
+def test_an_echo_that_nobody_speaks_over_has_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "ECHOES", 1.0)
+    batches = islice(Scenes(BANK, UNITS, 4, (5, 0), answers=0.0), 4)
+    labels = torch.cat([labels for _, labels in batches])
+    assert (labels == encoder.UNKNOWN).any()
+    assert (labels > 0).any()
+
+
+def test_other_words_have_a_class_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "ECHOES", 0.0)
+    hello = [replace(clip, words=(replace(clip.words[0], text="hello"),)) for clip in tones()]
+    batches = islice(Scenes([Crowd(tones(), hello)], UNITS, 4, (5, 0), answers=0.0), 4)
+    labels = torch.cat([labels for _, labels in batches])
+    assert (labels == OTHER).any()
+    assert ((labels > 0) & (labels < OTHER)).any()
+    assert int(labels.max()) < CLASSES

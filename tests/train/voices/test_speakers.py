@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import AntiphonError
-from tools.clerk.train.voices.speakers import HELD_OUT, SHIFTS, TEMPI, TRAINING, Speaker, drawn, stranger
+from tools.clerk.train.voices.speakers import HELD_OUT, SHIFTS, TEMPI, TRAINING, Speaker, drawn, stranger, voices_of
 
 
 def test_no_voice_is_both_held_out_and_trained_on() -> None:
@@ -28,6 +28,8 @@ def test_speakers_for_training_are_voices_and_blends_of_two_with_tempi_and_pitch
 
 
 def test_a_name_tells_what_a_speaker_is_made_of() -> None:
+    for speaker in (drawn(np.random.default_rng(seed)) for seed in range(50)):
+        assert voices_of(speaker.name) == [voice for voice, _ in speaker.parts]
     assert Speaker((("af_sky", 0.25), ("am_adam", 0.75)), shift=1.1).name == "kokoro af_sky*0.25+am_adam*0.75 x1.10"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from antiphon.errors import AntiphonError
 from tools.clerk.train.data.clips import DIGITS, Clip, load_clips
-from tools.clerk.train.voices.speakers import HELD_OUT, refuse_held_out
+from tools.clerk.train.voices.speakers import refuse_held_out, voices_of
 
 NATURAL = 0.6  # share of turns in natural voices
 EVERY = 20  # one natural speaker of so many measures training
@@ -67,5 +67,5 @@ def load_natural(folder: Path, *, held_out: bool = False) -> list[Clip]:
     if not paths:
         raise AntiphonError(f"too few speakers in {folder}: train.voices.bank makes them")
     clips = [clip for path in paths for clip in load_clips(path)]
-    refuse_held_out([voice for name in {clip.voice for clip in clips} for voice in HELD_OUT if voice in name])
+    refuse_held_out([voice for name in {clip.voice for clip in clips} for voice in voices_of(name)])
     return clips

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,11 @@ class Speaker:
         """A name that starts with "kokoro" and tells speakers apart."""
         voices = "+".join(voice if weight == 1 else f"{voice}*{weight:.2f}" for voice, weight in self.parts)
         return f"kokoro {voices} x{self.shift:.2f}"
+
+
+def voices_of(name: str) -> list[str]:
+    """The voices in the name of a speaker."""
+    return re.findall("[a-z]{2}_[a-z]+", name)
 
 
 def drawn(rng: np.random.Generator, voices: Sequence[str] = TRAINING) -> Speaker:
