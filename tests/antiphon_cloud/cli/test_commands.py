@@ -186,7 +186,7 @@ def test_the_embedded_model_has_no_codec_to_export(tmp_path: Path) -> None:
 def test_without_the_number_clerk_a_model_must_be_named(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "antiphon_number_clerk", None)  # as if it were not installed
     said = one_sentence(call("antiphon-cloud", command), status=2)
-    assert said.endswith("there is no model: name one with --model, or pip install antiphon-number-clerk")
+    assert "there is no model: name one with --model, or pip install antiphon-number-clerk" in said
 
 
 def test_a_report_needs_int8(model: Path) -> None:
