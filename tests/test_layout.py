@@ -16,6 +16,9 @@ OF_BOTH_EXTRAS = {
     "cache_folder.py": {"platformdirs"},
     "durations.py": {"click"},
     "key_file.py": {"msgspec"},
+    "jwks.py": {"jwt", "cryptography"},
+    "tokens.py": {"jwt"},
+    "token_options.py": {"click"},
     "key_edit.py": {"msgspec"},
     "monitor.py": {"prometheus_client"},
 }

@@ -11,8 +11,10 @@ import click
 
 from antiphon.cli.command_line import Address, Number, option
 from antiphon.cli.durations import Duration
+from antiphon.cli.token_options import token_options
 
 if TYPE_CHECKING:
+    from antiphon.serving.tokens import TokenRules
     from antiphon_cloud.sessions.clients import Allowance
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,6 +80,7 @@ def exposure_options(command: F) -> F:
         tls_client_ca: Path | None,
         insecure: bool,
         api_keys: Path | None,
+        token_rules: TokenRules | None,
         metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
@@ -92,12 +95,13 @@ def exposure_options(command: F) -> F:
             "tls": TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
             "insecure": insecure,
             "api_keys": api_keys,
+            "token_rules": token_rules,
             "metrics_listen": metrics_listen,
             "allowance": allowance_of(limits),
         }
         return command(*args, exposure=exposure, **kwargs)
 
-    decorated: Any = with_exposure
+    decorated: Any = token_options(with_exposure)
     for each in reversed(_options):
         decorated = each(decorated)
     return decorated  # type: ignore[no-any-return]

@@ -76,6 +76,8 @@ class Server:
         gateway, config = self.gateway, self._config
         async with AsyncExitStack() as stack:
             stack.enter_context(gateway.threads)
+            gateway.access.start()
+            stack.push_async_callback(asyncio.to_thread, gateway.access.stop)
             if config.metrics_listen:
                 monitor = self._monitor(config.metrics_listen)
                 stack.push_async_callback(asyncio.to_thread, monitor.stop)
