@@ -61,6 +61,13 @@ _options = (
         "absent.",
     ),
     option(
+        "--fleet-limits",
+        type=Address(),
+        metavar="HOST:PORT",
+        help="Rate limit service (Envoy's protocol) that counts clients' opens and sessions at all workers together; "
+        "none where absent, and each worker counts for itself.",
+    ),
+    option(
         "--metrics-listen",
         type=Address(),
         metavar="HOST:PORT",
@@ -81,6 +88,7 @@ def exposure_options(command: F) -> F:
         insecure: bool,
         api_keys: Path | None,
         token_rules: TokenRules | None,
+        fleet_limits: str | None,
         metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
@@ -96,6 +104,7 @@ def exposure_options(command: F) -> F:
             "insecure": insecure,
             "api_keys": api_keys,
             "token_rules": token_rules,
+            "fleet_limits": fleet_limits,
             "metrics_listen": metrics_listen,
             "allowance": allowance_of(limits),
         }
@@ -111,5 +120,5 @@ def allowance_of(values: Mapping[str, Any]) -> Allowance:
     """What a client may have, by the values of the parameters `LIMITS`."""
     from antiphon_cloud.sessions.clients import Allowance
 
-    *rates, longest_s = (values[name] for name in LIMITS)
-    return Allowance(*rates, longest_s=longest_s)
+    sessions, opens_per_minute, calls_per_second, longest_s = (values[name] for name in LIMITS)
+    return Allowance(sessions, opens_per_minute, calls_per_second, longest_s=longest_s)

@@ -27,7 +27,9 @@ from antiphon.serving.systemd import Systemd
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
+from antiphon_cloud.server.access.fleet_limits import FleetLimits
 from antiphon_cloud.server.access.known import KnownClients
+from antiphon_cloud.server.access.rate_limit_service import RateLimitService
 from antiphon_cloud.server.access.tls import Certificates, TlsFiles, server_credentials
 from antiphon_cloud.server.health import HealthService
 from antiphon_cloud.server.interceptor import HEALTH_SERVICE, SERVICE_NAME, Gate
@@ -72,6 +74,7 @@ class ServerConfig:
     token_rules: TokenRules | None = None  # of tokens that are let in too; None takes none
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
     allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
+    fleet_limits: str | None = None  # HOST:PORT of a rate limit service; None for none
     name: str = ""  # of the worker, in its metrics and GetModel
 
 
@@ -100,6 +103,8 @@ class Server:
         self._monitor: Monitor | None = None
         self._config = config
         self._service = DialogueService(self.worker)
+        if config.fleet_limits:
+            self.worker.fleet_limits = FleetLimits(RateLimitService(config.fleet_limits))
         self._health = HealthService("", SERVICE_NAME)
         self._gate = Gate(self.known, config.allowance, self.worker.refusals)
         connections = descriptors.connections(descriptors.raise_limit())
@@ -174,6 +179,8 @@ class Server:
         if self.known is not None:
             await asyncio.to_thread(self.known.stop)
         await self._server.stop(grace=END_S)
+        if self.worker.fleet_limits is not None:
+            await self.worker.fleet_limits.close()
         if served := self.worker.serving:
             await served.engine.stop()
         if self._monitor:
