@@ -83,6 +83,7 @@ def test_the_page_of_transcripts_runs(
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "cloud/README.md",
     ROOT / "gateway/README.md",

@@ -33,8 +33,16 @@ class Refusal(enum.Enum):
 
 
 class RefusedError(NoFreeSlotError):
-    """No session now; the worker counts the reason."""
+    """No session now; the worker counts the reason.
 
-    def __init__(self, reason: Refusal, message: str, retry_after_s: float) -> None:
+    Args:
+        reason: why.
+        message: for people.
+        retry_after_s: when to come back.
+        everywhere: it is the client's own limit, and nobody is to ask another worker.
+    """
+
+    def __init__(self, reason: Refusal, message: str, retry_after_s: float, *, everywhere: bool = False) -> None:
         super().__init__(message, retry_after_s)
         self.reason = reason
+        self.everywhere = everywhere

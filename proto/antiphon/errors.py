@@ -7,6 +7,7 @@
     ├── PreconditionError               FAILED_PRECONDITION   a sound request that this worker cannot serve
     │   └── CodecMismatchError                                the two sides' codecs differ
     ├── NoFreeSlotError                 RESOURCE_EXHAUSTED    full, or over a limit: again after `retry_after_s`
+    │   └── ClientLimitError                                  a limit of the client's, which every worker has
     ├── UnavailableError                UNAVAILABLE           starting, draining, or nobody at the address
     ├── SessionTimeoutError             DEADLINE_EXCEEDED     no Open in time, or idle for too long
     ├── UnauthenticatedError            UNAUTHENTICATED       no API key, or one that the worker does not know
@@ -64,6 +65,10 @@ class NoFreeSlotError(AntiphonError):
         self.retry_after_s = retry_after_s
 
 
+class ClientLimitError(NoFreeSlotError):
+    """The client is at a limit of its own: another worker would say the same, or must not say otherwise."""
+
+
 class UnavailableError(AntiphonError):
     """The worker is starting, draining, gone, or was never there."""
 
@@ -115,16 +120,25 @@ _BY_STATUS: dict[str, type[AntiphonError]] = {
 }
 
 
-def from_status(status: str, message: str, retry_after_s: float | None = None) -> AntiphonError:
+CLIENT_LIMIT = "CLIENT_LIMIT"
+"""Reason of the `ErrorInfo` that tells a client's own limit from a full worker."""
+
+
+def from_status(
+    status: str, message: str, retry_after_s: float | None = None, reason: str | None = None
+) -> AntiphonError:
     """The error that a gRPC status stands for.
 
     Args:
         status: name of the status code, as in `grpc.StatusCode`.
         message: the status details.
         retry_after_s: the delay of the status' `RetryInfo`, in seconds, if any.
+        reason: of the status' `ErrorInfo`, if any.
     """
     if status == NoFreeSlotError.status:
         # gRPC uses the same status for a message above its size limit, without a retry delay.
-        return ProtocolError(message) if retry_after_s is None else NoFreeSlotError(message, retry_after_s)
+        if retry_after_s is None:
+            return ProtocolError(message)
+        return (ClientLimitError if reason == CLIENT_LIMIT else NoFreeSlotError)(message, retry_after_s)
     error = _BY_STATUS.get(status)
     return error(message) if error else AntiphonError(f"{message} ({status})")

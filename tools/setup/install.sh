@@ -27,7 +27,7 @@ Antiphon's set-up downloads $size into .venv: ${torch_arguments[0]}, onnxruntime
 The edge alone needs no torch: pip install . (docs/packages.md says what each distribution takes).
 EOF
 
-extras=voice,otlp
+extras=voice,otlp,jwt
 # Live voice: PyAudio compiles against PortAudio.
 if [ -e /usr/include/portaudio.h ] && command -v gcc >/dev/null &&
     "$python" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then

@@ -11,8 +11,10 @@ import click
 
 from antiphon.cli.command_line import Address, Number, option
 from antiphon.cli.durations import Duration
+from antiphon.cli.token_options import token_options
 
 if TYPE_CHECKING:
+    from antiphon.serving.tokens import TokenRules
     from antiphon_cloud.sessions.clients import Allowance
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +61,13 @@ _options = (
         "absent.",
     ),
     option(
+        "--fleet-limits",
+        type=Address(),
+        metavar="HOST:PORT",
+        help="Rate limit service (Envoy's protocol) that counts clients' opens and sessions at all workers together; "
+        "none where absent, and each worker counts for itself.",
+    ),
+    option(
         "--metrics-listen",
         type=Address(),
         metavar="HOST:PORT",
@@ -78,6 +87,8 @@ def exposure_options(command: F) -> F:
         tls_client_ca: Path | None,
         insecure: bool,
         api_keys: Path | None,
+        token_rules: TokenRules | None,
+        fleet_limits: str | None,
         metrics_listen: str | None,
         **kwargs: Any,
     ) -> Any:
@@ -92,12 +103,14 @@ def exposure_options(command: F) -> F:
             "tls": TlsFiles(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
             "insecure": insecure,
             "api_keys": api_keys,
+            "token_rules": token_rules,
+            "fleet_limits": fleet_limits,
             "metrics_listen": metrics_listen,
             "allowance": allowance_of(limits),
         }
         return command(*args, exposure=exposure, **kwargs)
 
-    decorated: Any = with_exposure
+    decorated: Any = token_options(with_exposure)
     for each in reversed(_options):
         decorated = each(decorated)
     return decorated  # type: ignore[no-any-return]
@@ -107,5 +120,5 @@ def allowance_of(values: Mapping[str, Any]) -> Allowance:
     """What a client may have, by the values of the parameters `LIMITS`."""
     from antiphon_cloud.sessions.clients import Allowance
 
-    *rates, longest_s = (values[name] for name in LIMITS)
-    return Allowance(*rates, longest_s=longest_s)
+    sessions, opens_per_minute, calls_per_second, longest_s = (values[name] for name in LIMITS)
+    return Allowance(sessions, opens_per_minute, calls_per_second, longest_s=longest_s)

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from antiphon.errors import AntiphonError, ProtocolError, UnavailableError
 from antiphon.history import HistoryTokens
 from antiphon.v1 import dialogue_pb2 as pb
+from antiphon_cloud.errors import RefusedError
 from antiphon_cloud.server.access.limits import STEPS_AN_OPEN
 from antiphon_cloud.server.deadline import IdleTimeout, send_headers
 from antiphon_cloud.server.interceptor import Place
@@ -82,6 +83,8 @@ class Call:
         """
         try:
             event = await self._open(requests)
+            if (fleet := self._worker.fleet_limits) is not None:
+                await fleet.open(self._place.client, new=event.history is None)
             session = self._session(event)
             self._record = session.record
             self._place.give_back()
@@ -121,7 +124,10 @@ class Call:
             raise end.error
         if (past := event.past) is not None:
             rate.take(client, time.monotonic(), len(past) / STEPS_AN_OPEN)
-        return sessions.open(event, client, self)
+        session = sessions.open(event, client, self)
+        if (fleet := self._worker.fleet_limits) is not None:
+            session.due_s = fleet.first_due_s(session.began_s, new=event.history is None)
+        return session
 
     def _end_of(self, session: Session) -> End | None:
         """When the session has to end."""
@@ -137,6 +143,10 @@ class Call:
         end, ending = self._end_of(session), None
         if end is not None:
             ending = asyncio.get_running_loop().call_later(end.in_s, self._finish, end.error)
+        paying = None
+        if (fleet := self._worker.fleet_limits) is not None:
+            paying = asyncio.create_task(fleet.pay(session))
+            paying.add_done_callback(self._cannot_pay)
         try:
             rebuilt = 0 if history is None or session.slot.ready.done() else len(history)
             await asyncio.shield(session.slot.ready)
@@ -162,6 +172,8 @@ class Call:
         finally:
             if ending is not None:
                 ending.cancel()
+            if paying is not None:
+                paying.cancel()
             self._served.sessions.leave(session, self, detach=broken, status=status)
             self._place.take()
 
@@ -256,6 +268,10 @@ class Call:
     def evict(self, reason: str) -> None:
         """Ends the call with UNAVAILABLE."""
         self._finish(UnavailableError(f"{reason}: connect to another worker"))
+
+    def _cannot_pay(self, paying: asyncio.Task[RefusedError]) -> None:
+        if not paying.cancelled():
+            self._finish(paying.result())
 
     def _finish(self, error: AntiphonError) -> None:
         """Ends the call with an error."""

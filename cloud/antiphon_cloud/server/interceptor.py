@@ -24,8 +24,8 @@ from grpc_health.v1 import health
 from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.errors import Refusal, RefusedError
-from antiphon_cloud.server.access.api_keys import ApiKeys
 from antiphon_cloud.server.access.identity import bearer, caller
+from antiphon_cloud.server.access.known import KnownClients
 from antiphon_cloud.server.access.limits import CallRate, Shares
 from antiphon_cloud.server.deadline import write
 from antiphon_cloud.server.refusals import Refusals
@@ -82,10 +82,10 @@ def place() -> Place:
 
 
 class Gate(grpc.aio.ServerInterceptor):
-    """Admits calls with a known key, if keys are required, while their client keeps to its limits.
+    """Admits calls with a known key or token, if these are required, while their client keeps to its limits.
 
     Args:
-        keys: accepted keys; None accepts everyone.
+        known: those that are let in; None lets everyone in.
         allowance: of clients without a key.
         refusals: of the worker.
         clock: seconds.
@@ -93,12 +93,12 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def __init__(
         self,
-        keys: ApiKeys | None,
+        known: KnownClients | None,
         allowance: Allowance,
         refusals: Refusals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._keys = keys
+        self._known = known
         self.allowance = allowance
         self._refusals = refusals
         self._clock = clock
@@ -118,9 +118,9 @@ class Gate(grpc.aio.ServerInterceptor):
         """The method's handler behind the gate, or a refusing one."""
         details: Any = handler_call_details
         method, client = details.method, None
-        if self._keys is not None and not method.startswith(HEALTH):
+        if self._known is not None and not method.startswith(HEALTH):
             try:
-                client = self._keys.client(bearer(details.invocation_metadata))
+                client = self._known.client(bearer(details.invocation_metadata))
             except AntiphonError as error:
                 return self._refusing(error)
         handler = await continuation(details)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -28,13 +28,18 @@ from antiphon.serving.systemd import Systemd
 from antiphon.v1 import dialogue_pb2_grpc
 from antiphon_cloud.metrics import Metrics
 from antiphon_cloud.server import descriptors
-from antiphon_cloud.server.access.api_keys import ApiKeys
+from antiphon_cloud.server.access.fleet_limits import FleetLimits
+from antiphon_cloud.server.access.known import KnownClients
+from antiphon_cloud.server.access.rate_limit_service import RateLimitService
 from antiphon_cloud.server.access.tls import Certificates, TlsFiles, server_credentials
 from antiphon_cloud.server.health import HealthService
 from antiphon_cloud.server.interceptor import HEALTH_SERVICE, SERVICE_NAME, Gate
 from antiphon_cloud.server.service import DialogueService
 from antiphon_cloud.server.worker import ServedModel, Worker
 from antiphon_cloud.sessions.clients import Allowance
+
+if TYPE_CHECKING:  # PyJWT is an extra
+    from antiphon.serving.tokens import TokenRules
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +72,11 @@ class ServerConfig:
     tls: TlsFiles | None = None
     insecure: bool = False  # plaintext may leave this machine
     api_keys: Path | None = None  # file of the keys that are let in; None lets everyone in
+    token_rules: TokenRules | None = None  # of tokens that are let in too; None takes none
     metrics_listen: str | None = None  # HOST:PORT of /metrics, /healthz and /readyz; None for none
     tracing: Tracing | None = None  # None for no spans
     allowance: Allowance = field(default_factory=Allowance)  # of a client whose key does not say otherwise
+    fleet_limits: str | None = None  # HOST:PORT of a rate limit service; None for none
     name: str = ""  # of the worker, in its metrics and GetModel
 
 
@@ -84,6 +91,7 @@ class Server:
     Raises:
         KeyFileError: the file of API keys cannot be used.
         AntiphonError: the collector of spans cannot be used.
+        KeySetError: the file of an issuer's keys cannot be used.
     """
 
     def __init__(
@@ -93,14 +101,16 @@ class Server:
         self.manager = manager or Systemd({})
         traces = open_traces(config.tracing, "antiphon-worker", config.listen)
         self.worker = Worker(config.allowance, config.name, traces)
-        self.keys = ApiKeys(config.api_keys, config.allowance) if config.api_keys else None
+        self.known = KnownClients.given(config.api_keys, config.token_rules, config.allowance)
         self.certificates = Certificates(config.tls) if config.tls else None
         self.metrics_address: str | None = None
         self._monitor: Monitor | None = None
         self._config = config
         self._service = DialogueService(self.worker)
+        if config.fleet_limits:
+            self.worker.fleet_limits = FleetLimits(RateLimitService(config.fleet_limits))
         self._health = HealthService("", SERVICE_NAME)
-        self._gate = Gate(self.keys, config.allowance, self.worker.refusals)
+        self._gate = Gate(self.known, config.allowance, self.worker.refusals)
         connections = descriptors.connections(descriptors.raise_limit())
         options = (*CHANNEL_OPTIONS, ("grpc.max_allowed_incoming_connections", connections))
         self._server = grpc.aio.server(interceptors=[self._gate], options=options)
@@ -135,6 +145,8 @@ class Server:
                 "choose another with --listen HOST:PORT"
             )
         await self._server.start()
+        if self.known is not None:
+            self.known.start()
         return join_address(host, port)
 
     async def serve(self, served: ServedModel) -> None:
@@ -150,12 +162,12 @@ class Server:
         with self.manager.reloading():
             if (settled := settle(self._reread)) is not None:
                 self.worker.allowance = self._gate.allowance = settled.limits
-                if self.keys is not None:
-                    self.keys.default = settled.limits
+                if self.known is not None:
+                    self.known.settle(settled.limits)
             if (served := self.worker.serving) is not None:
                 served.engine.set_log_level(logging.getLogger().level)
             logger.info("reading again what may have changed")
-            for each in (self.keys, self.certificates):
+            for each in (self.known, self.certificates):
                 if each is not None:
                     each.reload()
 
@@ -168,7 +180,11 @@ class Server:
 
     async def stop(self) -> None:
         """Ends all calls and the engine."""
+        if self.known is not None:
+            await asyncio.to_thread(self.known.stop)
         await self._server.stop(grace=END_S)
+        if self.worker.fleet_limits is not None:
+            await self.worker.fleet_limits.close()
         if served := self.worker.serving:
             await served.engine.stop()
         if self._monitor:

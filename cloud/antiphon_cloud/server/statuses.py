@@ -14,9 +14,13 @@ from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from antiphon.errors import AntiphonError, NoFreeSlotError
+from antiphon.errors import CLIENT_LIMIT, AntiphonError, NoFreeSlotError
+from antiphon_cloud.errors import RefusedError
 
 logger = logging.getLogger(__name__)
+
+DOMAIN = "antiphon"
+NO_RETRY = ("x-envoy-ratelimited", "true")  # Envoy retries no answer that has it, whatever its policy says
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,7 +31,7 @@ async def abort(context: Context, error: AntiphonError) -> NoReturn:
     The details are always sent: they tell the edge that the worker ended the call, not the network.
     """
     retry_ms = round(error.retry_after_s * 1000) if isinstance(error, NoFreeSlotError) else None
-    status = _status(error.status, str(error), retry_ms)
+    status = _status(error.status, str(error), retry_ms, isinstance(error, RefusedError) and error.everywhere)
     try:
         await context.abort(status.code, status.details, status.trailing_metadata)
     except grpc.aio.InternalError:
@@ -37,14 +41,18 @@ async def abort(context: Context, error: AntiphonError) -> NoReturn:
 
 
 @lru_cache(maxsize=64)  # a flood gets the same refusal
-def _status(code: str, message: str, retry_ms: int | None) -> Any:
-    """The status with its details, in gRPC's form."""
+def _status(code: str, message: str, retry_ms: int | None, everywhere: bool = False) -> Any:
+    """The status with its details, in gRPC's form. `everywhere`: neither the edge nor Envoy asks another worker."""
     rich = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
     if retry_ms is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(retry_ms)
         rich.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-    return rpc_status.to_status(rich)
+    if not everywhere:
+        return rpc_status.to_status(rich)
+    rich.details.add().Pack(error_details_pb2.ErrorInfo(reason=CLIENT_LIMIT, domain=DOMAIN))
+    status = rpc_status.to_status(rich)
+    return status._replace(trailing_metadata=(*status.trailing_metadata, NO_RETRY))
 
 
 @asynccontextmanager

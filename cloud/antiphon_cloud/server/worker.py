@@ -16,6 +16,7 @@ from antiphon_cloud.checkpoint.conditions import Condition
 from antiphon_cloud.codec.folder import CodecFolder
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.metrics import Metrics
+from antiphon_cloud.server.access.fleet_limits import FleetLimits
 from antiphon_cloud.server.access.limits import OpenRate
 from antiphon_cloud.server.recent_steps import RecentSteps
 from antiphon_cloud.server.refusals import Refusals
@@ -83,6 +84,8 @@ class Worker:
         self.refusals = Refusals(self.metrics)
         self.allowance = allowance or Allowance()
         self.open_rate = OpenRate()
+        self.fleet_limits: FleetLimits | None = None
+        """Of clients at all workers together; None where nobody counts them."""
         self.phase = Phase.STARTING
         self.serving: ServedModel | None = None
 

@@ -72,6 +72,7 @@ class Admission:
                 Refusal.CLIENT_SESSIONS,
                 f"{client.name} has {held} sessions, as many as it may: end one first",
                 now_s,
+                everywhere=True,
             )
         if client.allowance.leaves_last_slot and held and sessions == slots - 1:
             raise self._refused(
@@ -110,8 +111,8 @@ class Admission:
                 now_s,
             )
 
-    def _refused(self, reason: Refusal, message: str, now_s: float) -> RefusedError:
-        return RefusedError(reason, message, self._pace.delay_s(now_s))
+    def _refused(self, reason: Refusal, message: str, now_s: float, *, everywhere: bool = False) -> RefusedError:
+        return RefusedError(reason, message, self._pace.delay_s(now_s), everywhere=everywhere)
 
 
 @dataclass(slots=True)

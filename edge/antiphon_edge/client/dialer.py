@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from antiphon.errors import AntiphonError, PreconditionError
+from antiphon.errors import AntiphonError, ClientLimitError, PreconditionError
 from antiphon.history import History
 from antiphon.to_the_end import to_the_end
 from antiphon_edge.client.events import Change, Reconnecting
@@ -73,8 +73,9 @@ class Dialer:
         if now_s >= self._until_s:
             raise error
         self._failures += 1
-        # Every address is tried once before the first wait.
-        delay_s = self._reconnect.delay_s(self._failures - len(self._addresses), error)
+        # Every address is tried once before the first wait, but for a limit that all of them have.
+        first_round = 0 if isinstance(error, ClientLimitError) else self._failures - len(self._addresses)
+        delay_s = self._reconnect.delay_s(max(first_round, self._failures - len(self._addresses)), error)
         return min(delay_s, self._until_s - now_s)
 
     async def first_call(self) -> Call:
@@ -86,6 +87,8 @@ class Dialer:
         for at, address in enumerate(self._addresses):
             try:
                 call = await self._dial(address, self.opening, None, b"", CONNECT_TIMEOUT_S)
+            except ClientLimitError:
+                raise  # which every worker has
             except PASSING:
                 if at == len(self._addresses) - 1:
                     raise
@@ -127,7 +130,8 @@ class Dialer:
                         last = error
                     except PASSING as error:
                         last = error
-                    self._next = (self._next + 1) % len(self._addresses)
+                    if not isinstance(last, ClientLimitError):  # which every worker has
+                        self._next = (self._next + 1) % len(self._addresses)
                     if wait_s := self.failed(last):
                         self._on_change(Reconnecting(str(last), wait_s))
         except (TimeoutError, *PASSING):  # a refusal says more than a worker that was not reached

@@ -131,12 +131,14 @@ def _to_install(address: str) -> str:
 def translate(error: grpc.aio.AioRpcError, address: str) -> AntiphonError:
     """The error that a failed call stands for, with the worker's retry time where it gives one."""
     message = plain_line(error.details() or "") or f"the call to {address} failed without a reason"
-    retry_after_s = None
+    retry_after_s, reason = None, None
     rich = rpc_status.from_call(error)
     for detail in rich.details if rich else ():
-        info = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            retry_after_s = info.retry_delay.ToTimedelta().total_seconds()
+        retry, info = error_details_pb2.RetryInfo(), error_details_pb2.ErrorInfo()
+        if detail.Unpack(retry):
+            retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+        elif detail.Unpack(info):
+            reason = info.reason
     if error.code() in LOST and rich is None:  # not the worker's own words
         return UnavailableError(f"lost the worker at {address}: {message}")
-    return from_status(error.code().name, message, retry_after_s)
+    return from_status(error.code().name, message, retry_after_s, reason)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from antiphon.errors import NoFreeSlotError, PermissionDeniedError, PreconditionError, UnauthenticatedError
@@ -15,6 +16,10 @@ from antiphon.serving.key_file import KeyEntry, KeyFile
 from antiphon.serving.rates import Buckets
 from antiphon_gateway.access.tokens import PREFIX, Tokens
 from antiphon_gateway.access.visitor import Visitor
+
+if TYPE_CHECKING:  # PyJWT is an extra
+    from antiphon.serving.tokens import TokenRules
+    from antiphon.serving.tokens import Tokens as IssuedTokens
 
 ANY_ORIGIN = "*"
 MINUTE_S = 60.0
@@ -44,13 +49,15 @@ class Rules:
         origins: of pages that may connect, such as `https://example.org`, beside those that the gateway serves itself;
             `*` for any.
         limits: of one client.
-        token_secret: signs tokens; None for one of this process.
+        token_secret: signs tokens for browsers; None for one of this process.
+        token_rules: of an issuer's tokens, which are let in too; None takes none.
     """
 
     api_keys: Path | None = None
     origins: tuple[str, ...] = ()
     limits: Limits = Limits()
     token_secret: bytes | None = None
+    token_rules: TokenRules | None = None
 
 
 class Access:
@@ -63,6 +70,7 @@ class Access:
 
     Raises:
         KeyFileError: the file of keys cannot be used.
+        KeySetError: nor can the issuer's.
     """
 
     def __init__(
@@ -78,6 +86,11 @@ class Access:
         self.tokens = Tokens(wall, self._rules.token_secret)
         self._requests = Buckets()
         self._keys: KeyFile[Visitor] | None = None
+        self._issued: IssuedTokens | None = None
+        if self._rules.token_rules is not None:
+            from antiphon.serving import tokens
+
+            self._issued = tokens.Tokens(self._rules.token_rules, "gateway", wall=wall)
         if self._rules.api_keys:
             self._keys = KeyFile(self._rules.api_keys, self._visitor, "gateway", "as `Authorization: Bearer KEY`", wall)
 
@@ -93,15 +106,29 @@ class Access:
             NoFreeSlotError: too many requests of one client.
             PermissionDeniedError: its page is another site's.
             UnauthenticatedError: a key is needed, and it gives none that is known.
+            UnavailableError: the issuer's keys are being fetched.
         """
         self._check_rate(f"the address {remote}")
         self._check_origin(headers)
         key = next(filter(None, (bearer(headers), *keys)), None)
         if key is not None and key.startswith(PREFIX):
             return self.tokens.redeem(key)
+        if self._issued is not None and (self._keys is None or (key is not None and _is_token(key))):
+            spoken_of = self._issued.check(key)
+            return Visitor(f"the token of {spoken_of.subject}", self.limits.calls, expires_s=spoken_of.expires_s)
         if self._keys is None:
             return Visitor(f"the address {remote}", self.limits.calls)
         return self._keys.client(key)
+
+    def start(self) -> None:
+        """Begins to follow the issuer's keys."""
+        if self._issued is not None:
+            self._issued.keys.start()
+
+    def stop(self) -> None:
+        """Ends that."""
+        if self._issued is not None:
+            self._issued.keys.stop()
 
     @asynccontextmanager
     async def lifetime(self, visitor: Visitor) -> AsyncIterator[None]:
@@ -128,9 +155,11 @@ class Access:
             ) from None
 
     def reload(self) -> None:
-        """Reads the file of keys again."""
+        """Reads keys again, of clients and of the issuer."""
         if self._keys is not None:
             self._keys.reload()
+        if self._issued is not None:
+            self._issued.keys.reload()
 
     def _visitor(self, name: str, entry: KeyEntry, alone: bool) -> Visitor:
         calls = self.limits.calls if entry.sessions is None else entry.sessions
@@ -151,6 +180,12 @@ class Access:
             raise PermissionDeniedError(
                 f"a page of {origin[:100]} may not connect here: this gateway's operator may allow it (--allow-origin)"
             )
+
+
+def _is_token(key: str) -> bool:
+    from antiphon.serving.tokens import looks_like_token
+
+    return looks_like_token(key)
 
 
 def bearer(headers: Mapping[str, str]) -> str | None:

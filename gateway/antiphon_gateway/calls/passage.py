@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, ClientLimitError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_edge.client.reconnect import PASSING
 from antiphon_edge.transport.channel import open_channel
@@ -65,6 +65,8 @@ async def open_passage(fleet: Fleet, request: pb.ConverseRequest) -> AsyncIterat
         async with AsyncExitStack() as stack:
             try:
                 passage = await _open(stack, fleet, address, request)
+            except ClientLimitError:
+                raise  # which every worker has
             except PASSING as error:
                 refused = error
                 continue

@@ -11,8 +11,10 @@ import click
 
 from antiphon.cli.command_line import Number, option
 from antiphon.cli.durations import Duration
+from antiphon.cli.token_options import token_options
 
 if TYPE_CHECKING:
+    from antiphon.serving.tokens import TokenRules
     from antiphon_gateway.access.admission import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,6 +72,7 @@ def access_options(command: F) -> F:
         api_keys: Path | None,
         origins: tuple[str, ...],
         token_secret_file: Path | None,
+        token_rules: TokenRules | None,
         **kwargs: Any,
     ) -> Any:
         from antiphon_gateway.access.admission import Rules  # importing takes time, and --help needs none
@@ -77,10 +80,10 @@ def access_options(command: F) -> F:
 
         secret = read_secret(token_secret_file) if token_secret_file else None
         limits = limits_of({name: kwargs.pop(name) for name in LIMITS})
-        access = Rules(api_keys, origins, limits, secret)
+        access = Rules(api_keys, origins, limits, secret, token_rules)
         return command(*args, access=access, **kwargs)
 
-    decorated: Any = with_access
+    decorated: Any = token_options(with_access)
     for each in reversed(_options):
         decorated = each(decorated)
     return decorated  # type: ignore[no-any-return]

@@ -82,6 +82,8 @@ class Server:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, gateway.watch.traces.close)
             stack.enter_context(gateway.threads)
+            gateway.access.start()
+            stack.push_async_callback(asyncio.to_thread, gateway.access.stop)
             if config.metrics_listen:
                 monitor = self._monitor(config.metrics_listen)
                 stack.push_async_callback(asyncio.to_thread, monitor.stop)

@@ -86,23 +86,22 @@ async def test_sighup_ends_no_worker_that_has_nothing_to_read_again(caplog: pyte
 
 
 async def test_a_reload_brings_new_limits_and_a_log_level_and_a_bad_file_neither(tmp_path: Path) -> None:
-    make_key(tmp_path / "keys.toml", "kitchen")
+    key = make_key(tmp_path / "keys.toml", "kitchen")
     root = logging.getLogger()
-    before, answers = root.level, [Settled("error", Allowance(sessions=2)), AntiphonError("no such setting")]
+    before, answers = root.level, [Settled("error", Allowance(sessions=2))]
 
     def reread() -> Settled[Allowance]:
-        answer = answers.pop(0)
-        if isinstance(answer, AntiphonError):
-            raise answer
-        return answer
+        if not answers:
+            raise AntiphonError("no such setting")
+        return answers.pop()
 
     server = Server(ServerConfig(api_keys=tmp_path / "keys.toml"), reread)
     try:
         for _ in range(2):
             server.reload()
             assert server.worker.allowance == Allowance(sessions=2)
-            assert server.keys is not None
-            assert server.keys.default == Allowance(sessions=2)
+            assert server.known is not None
+            assert server.known.client(key).allowance == Allowance(sessions=2)
             assert root.level == logging.ERROR
     finally:
         root.setLevel(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from antiphon.serving.key_file import KeyFileError
 from antiphon_gateway.access.admission import Access, Limits, Rules
 from antiphon_gateway.access.tokens import LONGEST_S, read_secret
 from antiphon_gateway.access.visitor import Visitor
+from tests.support.issuer import rules, token
 
 HERE = "192.0.2.7"
 SITE = {"Origin": "https://example.org", "Host": "gateway.example"}
@@ -119,3 +121,24 @@ def test_who_asks_too_often_is_told_when_to_come_back() -> None:
     access.admit("192.0.2.8", {})
     clock.now_s += 30
     access.admit(HERE, {})
+
+
+def test_an_issuers_token_gets_in_beside_keys_and_a_browsers_tokens(keys: Path, tmp_path: Path) -> None:
+    key = make_key(keys, "kitchen")
+    access = Access(Rules(api_keys=keys, token_rules=rules(tmp_path)))
+    expires_s = int(time.time()) + 60
+    visitor = access.admit(HERE, bearer(token(sub="garden", exp=expires_s)))
+    assert visitor == Visitor("the token of garden", expires_s=expires_s)
+    assert access.admit(HERE, bearer(key)).name == "the API key kitchen"
+    issued, _ = access.tokens.issue(visitor)
+    assert access.admit(HERE, {}, [issued]).expires_s == expires_s
+    with pytest.raises(UnauthenticatedError, match="has expired"):
+        access.admit(HERE, bearer(token(exp=1)))
+    access.reload()
+
+
+def test_without_keys_an_issuers_token_is_asked_for(tmp_path: Path) -> None:
+    access = Access(Rules(token_rules=rules(tmp_path)))
+    for headers in ({}, bearer("antiphon_key")):
+        with pytest.raises(UnauthenticatedError, match=r"asks for a token|is no JSON Web Token"):
+            access.admit(HERE, headers)

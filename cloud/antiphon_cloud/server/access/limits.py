@@ -35,6 +35,7 @@ class OpenRate:
                 Refusal.OPEN_RATE,
                 f"{client.name} opens more than {opens_per_minute:g} sessions a minute: wait {over_s:.1f} s",
                 over_s,
+                everywhere=True,
             )
 
 
