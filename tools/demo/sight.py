@@ -22,7 +22,7 @@ from tools.demo.screen import FONT_FACE
 from tools.harness.browser import browser, visit
 
 COLUMNS = 106
-VIEW = {"width": 720, "height": 360}
+VIEW = {"width": 900, "height": 300}
 
 
 @click.command(help=__doc__)

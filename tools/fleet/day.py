@@ -1,43 +1,25 @@
-"""Plays a day of arrivals over the workers of three regions.
+"""A day of a fleet, played in steps of 5 s.
 
-    python -m tools.fleet.day [--workers 10000] [--gpu H100 | --worker FILE.json] [--json OUT] [--png OUT]
-
-Time goes in steps of 2 s. Sessions come as `tools.fleet.demand` says and are placed as Envoy, chance or bin packing
-would. Workers start and drain as an autoscaler on the share of places taken would have it. Prints, for each policy and
-target, the refusals, the waiting, the utilization, the cost of a session hour and the sessions that were moved. Then it
-loses a region at the worst hour: how long its sessions are silent, by how much of a conversation they bring to the next
-worker and how much of its time that one gives to it. Figures of a worker are predicted by the model of cost, or read
-from a file of measured ones.
+Sessions come as `demand` says and are placed as Envoy, chance or bin packing would. Workers start and drain as an
+autoscaler on the share of places taken would have it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from tools.fleet.demand import KINDS, Demand
-from tools.fleet.loss import lose_region
 from tools.fleet.placement import POLICIES
 from tools.fleet.region import Region, State
-from tools.fleet.worker import WorkerKind, measured, predicted
+from tools.fleet.worker import WorkerKind
 
-STEP_S = 2.0
-SCALE_S = 16.0  # between two looks of the autoscaler
+STEP_S = 5.0
+SCALE_S = 15.0  # between two looks of the autoscaler
 STABLE_S = 300.0  # for so long fewer workers must do before some are drained
-PATIENCE_STEPS = 5  # of who waits for a place: 10 s
-LOSSES: tuple[tuple[float, float | None, float | None], ...] = (  # target, history in s, share of time for histories
-    (0.85, None, None),
-    (0.85, 20.0, None),
-    (0.85, 20.0, 0.5),
-    (0.85, 5.0, 0.5),
-    (0.65, None, None),
-    (0.65, 5.0, 0.5),
-)
+PATIENCE_STEPS = 2  # of who waits for a place: 10 s
 SHARES = np.array([kind.share for kind in KINDS])
 
 
@@ -49,11 +31,13 @@ class Rules:
         placement: of new sessions, a key of `POLICIES`.
         target: share of the places of all workers that are up which the autoscaler wants taken.
         hand_over: whether sessions of a draining worker are moved; else it waits until they end.
+        kept: slots of each worker that only sessions may take which go on, as `serve --reserve-resume` has it.
     """
 
     placement: str = "least request"
     target: float = 0.85
     hand_over: bool = True
+    kept: int = 0
 
 
 @dataclass(slots=True)
@@ -63,7 +47,7 @@ class Outcome:
     rules: Rules
     arrived: int = 0
     refused: int = 0
-    waited: int = 0  # that had to wait, 2 s or more, and were served
+    waited: int = 0  # that had to wait, a step or more, and were served
     elsewhere: int = 0  # that another region served
     session_hours: float = 0.0
     worker_hours: float = 0.0
@@ -117,7 +101,7 @@ class Day:
             region.scale(self._wanted(sessions), now_s - self.kind.ready_s)
             region.pass_time(now_s, 0.0)
             weights = SHARES * [kind.mean_s for kind in KINDS]
-            region.admit((sessions * weights / weights.sum()).astype(np.int64))
+            region.admit((sessions * weights / weights.sum()).astype(np.int64), kept=self.rules.kept)
 
     def play(self, begin_s: float, end_s: float) -> Outcome:
         """Plays from one time to another."""
@@ -129,7 +113,7 @@ class Day:
         return self.outcome
 
     def step(self, now_s: float) -> None:
-        """Two seconds."""
+        """A few seconds."""
         for region in self.regions:
             region.pass_time(now_s, STEP_S)
         self._arrive(now_s)
@@ -151,7 +135,7 @@ class Day:
                 for other in range(len(self.regions)):
                     if not waiting[age].any():
                         break
-                    taken = self.regions[(at + other) % len(self.regions)].admit(waiting[age])
+                    taken = self.regions[(at + other) % len(self.regions)].admit(waiting[age], kept=self.rules.kept)
                     waiting[age] -= taken
                     outcome.waited += int(taken.sum()) if age else 0
                     outcome.elsewhere += int(taken.sum()) if other else 0
@@ -183,51 +167,3 @@ class Day:
         outcome.most_workers = max(outcome.most_workers, running)
         if now_s % 60 == 0:
             self.track.append((now_s / 3600, held, up * self.kind.slots, running))
-
-
-def main() -> None:
-    """Plays the days that the arguments ask for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=10_000)
-    parser.add_argument("--gpu", default="H100")
-    parser.add_argument("--cost", type=float, default=2.5, help="of a worker's hour")
-    parser.add_argument("--worker", type=Path, help="JSON of a worker's measured figures")
-    parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--fill", type=float, default=0.9, help="sessions at the peak, of all places at the target")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--png", type=Path)
-    arguments = parser.parse_args()
-    kind = measured(arguments.worker) if arguments.worker else predicted(arguments.gpu, arguments.cost)
-    print(json.dumps(asdict(kind)))
-    peak = arguments.fill * arguments.workers * kind.slots * 0.85
-    demand = Demand(peak_sessions=peak, crowd_at_s=18 * 3600.0)
-    days, figures = [], []
-    for rules in (
-        *(Rules(placement) for placement in POLICIES),
-        Rules(hand_over=False),
-        Rules(target=0.8),
-        Rules(target=0.9),
-    ):
-        day = Day(kind, arguments.workers, demand, rules)
-        day.begin(0.0)
-        figures.append(day.play(0.0, arguments.hours * 3600).figures(kind))
-        days.append(day)
-        print(json.dumps(figures[-1]), flush=True)
-    losses = []
-    for target, history_s, share in LOSSES:
-        changed = replace(kind, prefill_share=share or kind.prefill_share)
-        day = Day(changed, arguments.workers, replace(demand, crowd_at_s=None), Rules(target=target))
-        asked = {"target": target, "history_s": history_s, "prefill share": changed.prefill_share}
-        losses.append(asked | lose_region(day, history_s))
-        print(json.dumps(losses[-1]), flush=True)
-    result = {"worker": asdict(kind), "days": figures, "losses": losses}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    if arguments.png:
-        from tools.fleet.plots import plot
-
-        plot(days, arguments.png)
-
-
-if __name__ == "__main__":
-    main()

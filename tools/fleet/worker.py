@@ -29,6 +29,7 @@ class WorkerKind:
         reserve: sessions beyond these that it takes over from workers that were lost; memory and time allow them while
             most sessions are young.
         prefill_s: of one step of a history, where nothing else is computed.
+        chunk_s: that a prefill takes beside that, however short: reading the weights.
         prefill_share: of its time that a worker spends on histories while others step.
         ready_s: from the wish for a worker to its first session.
         cost_per_hour: in any currency.
@@ -38,6 +39,7 @@ class WorkerKind:
     slots: int
     reserve: int
     prefill_s: float
+    chunk_s: float
     prefill_share: float
     ready_s: float
     cost_per_hour: float
@@ -63,6 +65,7 @@ def predicted(gpu: str, cost_per_hour: float) -> WorkerKind:
         whole.in_time,
         young.in_time - whole.in_time,
         prefill_s,
+        needed.size.elements / hardware.bandwidth,  # a byte each
         LONGEST_MS / FRAME_MS,
         READY_S,
         cost_per_hour,

@@ -102,6 +102,14 @@ MAX_SECONDS = 86_400
     help="Seconds that a session whose stream broke keeps its slot, unless another session needs it.",
 )
 @option(
+    "--reserve-resume",
+    "reserve",
+    type=click.IntRange(0, 1023),
+    default=0,
+    help="Of the slots, so many that only sessions may take which go on from another worker: for those of one, or of a "
+    "region, that is lost.",
+)
+@option(
     "--prompt-cache",
     "prompt_cache_mb",
     type=click.IntRange(0, 1_000_000),
@@ -140,6 +148,7 @@ def serve_command(
     tracing: Tracing | None,
     step_budget_ms: float,
     keep_slot_s: float,
+    reserve: int,
     prompt_cache_mb: int,
     eager: bool,
     codebooks: int | None,
@@ -156,6 +165,8 @@ def serve_command(
     from antiphon_cloud.serving.config import ServingConfig
     from antiphon_cloud.serving.load import load
 
+    if reserve >= slots:
+        raise click.UsageError("--reserve-resume leaves no slot for a new session: keep fewer than --slots")
     server = ServerConfig(listen=listen, reflection=reflection, drain_s=drain_s, name=name, tracing=tracing, **exposure)
     logs.set_name(name)
     serving = ServingConfig(
@@ -173,6 +184,7 @@ def serve_command(
         idle_timeout_ms=round(idle_s * 1000),
         step_budget_ms=step_budget_ms,
         keep_slot_ms=round(keep_slot_s * 1000),
+        reserve=reserve,
         codebooks=codebooks,
         prompt_cache_mb=prompt_cache_mb,
         adapters=adapters,

@@ -48,13 +48,14 @@ class ServedModel:
     voices: tuple[str, ...] = ()  # that prompts may name
     rules: ScriptRules | None = None  # of what the model is given to say; None: it only listens
     conditions: tuple[Condition, ...] = ()  # that sessions may choose
+    reserve: int = 0  # slots that only sessions may take which go on
     sessions: SessionTable = field(init=False)
     steps: RecentSteps = field(init=False)
     description: pb.GetModelResponse = field(init=False)
     """GetModel's answer without the load."""
 
     def __post_init__(self) -> None:
-        admission = Admission(self.engine.forecast, self.step_budget_ms)
+        admission = Admission(self.engine.forecast, self.step_budget_ms, self.reserve)
         self.sessions = SessionTable(self.engine, admission, self.limits)
         self.steps = RecentSteps(self.engine.forecast.step_times)
         self.description = pb.GetModelResponse(

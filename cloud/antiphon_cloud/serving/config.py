@@ -29,6 +29,7 @@ class ServingConfig:
     idle_timeout_ms: int = 30_000
     step_budget_ms: float = STEP_BUDGET_MS
     keep_slot_ms: int = 5_000
+    reserve: int = 0  # slots that only sessions may take which go on
     codebooks: int | None = None
     prompt_cache_mb: int = 512  # two to four of the 7B's prompts, of 400 steps each
     adapters_dir: Path | None = None

@@ -68,4 +68,5 @@ def load(config: ServingConfig, metrics: Metrics) -> ServedModel:
         (*(voice.name for voice in facts.voices), *facts.speakers),
         rules,
         facts.conditions,
+        config.reserve,
     )

@@ -29,10 +29,13 @@ class Admission:
     Args:
         forecast: of the engine's steps.
         budget_ms: the longest step that a new session may bring about.
+        reserve: slots that only sessions may take which go on from a history: those of a worker that was lost, or of a
+            region.
     """
 
-    def __init__(self, forecast: StepForecast, budget_ms: float = STEP_BUDGET_MS) -> None:
+    def __init__(self, forecast: StepForecast, budget_ms: float = STEP_BUDGET_MS, reserve: int = 0) -> None:
         self.budget_ms = budget_ms
+        self.reserve = reserve
         self._forecast = forecast
         self._pace = RetryPace()
 
@@ -48,6 +51,7 @@ class Admission:
         needed_steps: int = 0,
         free_steps: int = 0,
         adapters: int | None = None,
+        resumes: bool = False,
     ) -> None:
         """Returns where `client`, which has `held` of the `sessions`, may have one of the `slots`.
 
@@ -62,6 +66,7 @@ class Admission:
             free_steps: of memory, that nobody has nor was promised.
             adapters: that there is room for, where sessions have others than the new one wants; None where it may
                 have its own.
+            resumes: whether the session goes on from a history, which the reserve is for.
 
         Raises:
             RefusedError: it may not; the error says why and when to come back.
@@ -84,6 +89,13 @@ class Admission:
         if sessions >= slots:
             message = f"all {slots} slots are taken: try again later, or on another worker"
             raise self._refused(Refusal.SLOTS, message, now_s)
+        if not resumes and sessions >= slots - self.reserve:
+            raise self._refused(
+                Refusal.SLOTS,
+                f"{sessions} of {slots} slots are taken, and the rest are kept for sessions that go on: try again "
+                "later, or on another worker",
+                now_s,
+            )
         if needed_steps > free_steps:
             raise self._refused(
                 Refusal.MEMORY,

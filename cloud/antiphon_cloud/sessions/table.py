@@ -179,10 +179,13 @@ class SessionTable:
                     needed_steps=needed_steps,
                     free_steps=memory.free_steps,
                     adapters=adapters.places if adapter and not adapters.has_room(adapter) else None,
+                    resumes=request.history is not None,
                 )
             except RefusedError as refused:
                 if refused.reason is Refusal.MEMORY and self._yielding_steps(client) + memory.free_steps < needed_steps:
                     raise  # nobody is ended in vain
+                if refused.reason is Refusal.SLOTS and self._stays_full(client, request):
+                    raise
                 if refused.reason is Refusal.ADAPTERS:
                     freeing = (session for session in self._detached if adapters.frees(session.slot.row))
                     if (other := next(freeing, None)) is None:
@@ -198,10 +201,19 @@ class SessionTable:
             else:
                 return
 
+    def _stays_full(self, client: Client, request: OpenRequested) -> bool:
+        """Whether no slot that the client may take would be free even if all others made room for it."""
+        reserve = 0 if request.history is not None else self._admission.reserve
+        return len(self._by_token) - len(self._yielding(client)) >= self._engine.slots - reserve
+
+    def _yielding(self, client: Client) -> set[Session]:
+        """Sessions that would make room for the client."""
+        unread = (session for session in self._opening if self._is_unread(session, client))
+        return {*self._detached, *unread}
+
     def _yielding_steps(self, client: Client) -> int:
         """Steps of memory of all sessions that would make room for the client."""
-        others = [session for session in self._opening if self._is_unread(session, client)]
-        return sum(self._engine.memory.held_steps(session.slot.row) for session in {*self._detached, *others})
+        return sum(self._engine.memory.held_steps(session.slot.row) for session in self._yielding(client))
 
     def _own_detached(self, client: Client) -> Session | None:
         """The client's session that has been detached longest."""

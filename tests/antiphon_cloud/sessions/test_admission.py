@@ -51,6 +51,16 @@ def forecast(profile: dict[int, float], seen: list[tuple[int, float]]) -> StepFo
     return steps
 
 
+def test_the_reserve_is_for_sessions_that_go_on() -> None:
+    admission = Admission(StepForecast({1: 1.0}), reserve=2)
+    assert refusal(admission, 5, slots=8) is None
+    with pytest.raises(RefusedError, match="6 of 8 slots are taken, and the rest are kept for sessions that go on"):
+        admission.check(ANYONE, 0, 6, 8, 0.0)
+    admission.check(ANYONE, 0, 7, 8, 0.0, resumes=True)
+    with pytest.raises(RefusedError, match="all 8 slots are taken"):
+        admission.check(ANYONE, 0, 8, 8, 0.0, resumes=True)
+
+
 def test_a_cold_worker_goes_by_its_profile() -> None:
     admission = cold(PROFILE)
     assert [refusal(admission, sessions) for sessions in (0, 15, 27)] == [None] * 3

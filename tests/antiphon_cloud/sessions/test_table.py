@@ -53,12 +53,13 @@ async def sessions(
     runner: StubRunner | None = None,
     clock: Callable[[], float] = time.monotonic,
     pool: PoolShape | None = None,
+    reserve: int = 0,
 ) -> AsyncIterator[SessionTable]:
     engine = Engine(StepperThread(runner or StubRunner(slots)), pool=pool)
     await engine.start()
     try:
         limits = Limits(slots, max_frames_in_flight=4, keep_slot_ms=keep_ms)
-        yield SessionTable(engine, Admission(engine.forecast, budget_ms=1e9), limits, clock)
+        yield SessionTable(engine, Admission(engine.forecast, 1e9, reserve), limits, clock)
     finally:
         await engine.stop()
 
@@ -350,6 +351,28 @@ async def test_a_session_whose_step_failed_is_not_gone_on_with() -> None:
             await asyncio.wait_for(session.answer(0, np.full(8, 2000, np.int32)), NET_S)
         table.leave(session, call, detach=True)
         assert table.resume(again(session, 0), KITCHEN, Call()) is None
+
+
+async def test_the_slots_in_reserve_are_for_sessions_of_other_workers_and_nobody_ends_for_them_in_vain() -> None:
+    async with sessions(slots=4, reserve=2) as table:
+        call = Call()
+        own = table.open(NEW, KITCHEN, call)
+        table.leave(own, call, detach=True)
+        for _ in range(2):  # one of them in the reserve
+            table.open(replace(NEW, history=past(3)), GARAGE, Call())
+        with pytest.raises(NoFreeSlotError, match="kept for sessions that go on"):
+            table.open(NEW, GARAGE, Call())
+        assert table.resume(again(own, 0), KITCHEN, Call()) is own
+
+
+async def test_a_new_session_takes_the_slot_of_one_that_waits_where_the_reserve_stays_whole() -> None:
+    async with sessions(slots=3, reserve=1) as table:
+        call = Call()
+        waiting = table.open(NEW, KITCHEN, call)
+        table.leave(waiting, call, detach=True)
+        table.open(NEW, GARAGE, Call())
+        table.open(NEW, GARAGE, Call())
+        assert table.resume(again(waiting, 0), KITCHEN, Call()) is None
 
 
 async def test_an_edge_that_lets_opened_lie_loses_its_slot_to_another_client_that_needs_one() -> None:
