@@ -30,6 +30,11 @@ class _Job:
         """What may do it together with others."""
         return self.work.batch if isinstance(self.work, Step) else None
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it is a frame of a small codec, so that others may wait for it rather than wake another thread."""
+        return isinstance(self.work, Step) and self.work.batch is None
+
     def result(self) -> Any | Exception:
         """What it makes, or why it cannot."""
         try:
@@ -88,19 +93,23 @@ class CodecThreads:
                 _give_back(done)
 
     def _take(self) -> list[_Job]:
-        """A share of what waits, or a batch; nothing once the gateway ends and all is done."""
+        """What a thread does next: a batch, a share of what takes little time each, or one job. Nothing at the end."""
         with self._news:
             while not (self._waiting or self._closed):
                 self._news.wait()
             if not self._waiting:
                 return []
-            batch = self._waiting[0].batch
-            if batch is not None:
-                mates = [job for job in self._waiting if job.batch is batch][: batch.streams]
-                if len(mates) >= batch.worth:
+            first = self._waiting[0]
+            if first.batch is not None:
+                mates = [job for job in self._waiting if job.batch is first.batch][: first.batch.streams]
+                if len(mates) >= first.batch.worth:
                     self._waiting = deque(job for job in self._waiting if job not in mates)
                     return mates
-            return [self._waiting.popleft() for _ in range(-(-len(self._waiting) // self.count))]
+            share = -(-len(self._waiting) // self.count)
+            taken = [self._waiting.popleft()]
+            while first.is_short and len(taken) < share and self._waiting[0].is_short:
+                taken.append(self._waiting.popleft())
+            return taken
 
     def __enter__(self) -> Self:
         for thread in self._threads:

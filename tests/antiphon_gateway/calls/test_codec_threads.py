@@ -59,20 +59,20 @@ def step(value: int, batch: Any = None) -> Step[int]:
 
 
 @asynccontextmanager
-async def busy(threads: CodecThreads) -> AsyncIterator[None]:
-    """The only thread works until the block ends, so that what is handed over in it waits."""
-    begun, release = threading.Event(), threading.Event()
+async def busy(threads: CodecThreads, count: int = 1) -> AsyncIterator[None]:
+    """All threads work until the block ends, so that what is handed over in it waits."""
+    begun, release = threading.Barrier(count + 1), threading.Event()
 
     def work() -> None:
-        begun.set()
+        begun.wait()
         release.wait()
 
-    working = asyncio.create_task(threads.run(work))
+    working = [asyncio.create_task(threads.run(work)) for _ in range(count)]
     await asyncio.to_thread(begun.wait)
     yield
     await asyncio.sleep(0)  # the tasks of the block hand over
     release.set()
-    await working
+    await asyncio.gather(*working)
 
 
 async def test_a_frames_result_comes_to_who_gave_it() -> None:
@@ -138,6 +138,17 @@ async def test_a_caller_that_leaves_while_its_frame_waits_disturbs_nobody() -> N
             leaving.cancel()
         assert await staying == 4
     assert leaving.cancelled()
+
+
+async def test_long_work_holds_up_no_frame_that_another_thread_could_do() -> None:
+    release = threading.Event()
+    with CodecThreads(2) as threads:
+        async with busy(threads, 2):
+            long = asyncio.create_task(threads.run(release.wait))
+            frames = [asyncio.create_task(threads.step(step(value))) for value in range(6)]
+        assert await asyncio.gather(*frames) == [2 * value for value in range(6)]
+        release.set()
+        await long
 
 
 async def test_the_end_waits_for_what_was_handed_over() -> None:
