@@ -19,7 +19,7 @@ def pcm_from_bytes(data: bytes) -> Pcm:
     """
     if len(data) % 2:
         raise MessageError(f"sound of {len(data)} bytes, which is half a 16-bit sample too many: send whole samples")
-    pcm: Pcm = np.multiply(np.frombuffer(data, "<i2"), np.float32(1 / 32_768), dtype=np.float32)  # a power of two: exact
+    pcm: Pcm = np.multiply(np.frombuffer(data, "<i2"), np.float32(1 / 32_768), dtype=np.float32)  # which is exact
     return pcm
 
 
