@@ -16,7 +16,7 @@ from antiphon_gateway.calls.step import Step, step_together
 
 T = TypeVar("T")
 
-HELD_S = 0.002  # that a result may wait for the next ones, so that the event loop is woken once for all
+HELD_S = 0.005  # that a result may wait for the next ones, so that the event loop is woken once for all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,14 +26,11 @@ class _Job:
     loop: asyncio.AbstractEventLoop
 
     @property
-    def batch(self) -> BatchHalf | None:
-        """What may do it together with others."""
-        return self.work.batch if isinstance(self.work, Step) else None
-
-    @property
-    def is_short(self) -> bool:
-        """Whether it is a frame of a small codec, so that others may wait for it rather than wake another thread."""
-        return isinstance(self.work, Step) and self.work.batch is None
+    def kind(self) -> object:
+        """What jobs have in common that are done at once, or in a row so that the caches hold the weights."""
+        if not isinstance(self.work, Step):
+            return self
+        return self.work.batch or type(self.work.coder)
 
     def result(self) -> Any | Exception:
         """What it makes, or why it cannot."""
@@ -50,8 +47,8 @@ class CodecThreads:
     """A bounded number of threads for the work of all calls, first come, first served.
 
     A call has at most one frame on its way up and one on its way down here, so that none waits for more than a frame of
-    each other call. A thread takes its share of what waits: a busy gateway hands over many frames at once, and steps
-    those of a large codec together.
+    each other call. A thread takes its share of the frames that wait for the same half of the codec: a busy gateway
+    hands over many at once, finds the weights in the processor's caches, and steps those of a large codec together.
 
     Args:
         count: threads.
@@ -93,23 +90,23 @@ class CodecThreads:
                 _give_back(done)
 
     def _take(self) -> list[_Job]:
-        """What a thread does next: a batch, a share of what takes little time each, or one job. Nothing at the end."""
+        """What a thread does next: the oldest job, and its share of those of the same kind. Nothing at the end."""
         with self._news:
             while not (self._waiting or self._closed):
                 self._news.wait()
             if not self._waiting:
                 return []
-            first = self._waiting[0]
-            if first.batch is not None:
-                mates = [job for job in self._waiting if job.batch is first.batch][: first.batch.streams]
-                if len(mates) >= first.batch.worth:
-                    self._waiting = deque(job for job in self._waiting if job not in mates)
-                    return mates
-            share = -(-len(self._waiting) // self.count)
-            taken = [self._waiting.popleft()]
-            while first.is_short and len(taken) < share and self._waiting[0].is_short:
-                taken.append(self._waiting.popleft())
+            kind = self._waiting[0].kind
+            same = [job for job in self._waiting if job.kind == kind]
+            taken = same[: self._share(kind, len(same))]
+            self._waiting = deque(job for job in self._waiting if job not in taken)
             return taken
+
+    def _share(self, kind: object, count: int) -> int:
+        """How many of so many jobs of a kind a thread takes."""
+        if isinstance(kind, BatchHalf):
+            return kind.streams if count >= kind.worth else 1
+        return -(-count // self.count)
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -127,13 +124,11 @@ class CodecThreads:
 
 
 def _results(jobs: list[_Job]) -> Iterator[_Done]:
-    """The jobs, each with its result or its error."""
-    batch = jobs[0].batch
-    if batch is not None and len(jobs) >= batch.worth and all(job.batch is batch for job in jobs):
+    """Jobs of one kind, each with its result or its error."""
+    batch, steps = jobs[0].kind, [job.work for job in jobs if isinstance(job.work, Step)]
+    if isinstance(batch, BatchHalf) and len(jobs) >= batch.worth:
         with batch.lock:
-            yield from zip(
-                jobs, step_together(batch, [job.work for job in jobs if isinstance(job.work, Step)]), strict=True
-            )
+            yield from zip(jobs, step_together(batch, steps), strict=True)
     else:
         yield from ((job, job.result()) for job in jobs)
 

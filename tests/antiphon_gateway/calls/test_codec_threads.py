@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from antiphon.errors import AntiphonError
+from antiphon_gateway.batch.half import BatchHalf
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.step import Step
 
@@ -39,22 +40,21 @@ class Doubler:
         return self.result
 
 
-class FakeBatch:
+class FakeBatch(BatchHalf):
     """Remembers how many streams it stepped at once."""
 
-    streams, worth = 4, 3
-
     def __init__(self) -> None:
+        self.streams, self.worth = 4, 3
         self.lock = threading.Lock()
         self.stepped: list[int] = []
 
-    def advance(self, streams: Sequence[Doubler]) -> None:
+    def advance(self, streams: Sequence[Any]) -> None:
         self.stepped.append(len(streams))
         for stream in streams:
             stream.advance()
 
 
-def step(value: int, batch: Any = None) -> Step[int]:
+def step(value: int, batch: BatchHalf | None = None) -> Step[int]:
     return Step(Doubler(), value, lambda result: result, batch)
 
 
@@ -88,6 +88,19 @@ async def test_what_waits_is_done_in_the_order_in_which_it_came() -> None:
             waiting = [asyncio.create_task(threads.run(done.append, number)) for number in range(20)]
         await asyncio.gather(*waiting)
     assert done == list(range(20))
+
+
+async def test_frames_of_one_half_of_a_codec_are_done_after_each_other_so_that_the_caches_hold_its_weights() -> None:
+    class Other(Doubler):
+        pass
+
+    done: list[int] = []
+    with CodecThreads(1) as threads:
+        async with busy(threads):
+            steps = [Step(Other() if number % 2 else Doubler(), number, done.append) for number in range(6)]
+            waiting = [asyncio.create_task(threads.step(each)) for each in steps]
+        await asyncio.gather(*waiting)
+    assert done == [0, 4, 8, 2, 6, 10]
 
 
 async def test_frames_of_one_codec_that_wait_are_stepped_together() -> None:
