@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from antiphon_gateway.batch.half import BatchHalf
-from antiphon_gateway.calls.step import Step, step_together
+from antiphon_gateway.calls.step import Step, attempt, step_in_turn, step_together
 
 T = TypeVar("T")
 
-HELD_S = 0.005  # that a result may wait for the next ones, so that the event loop is woken once for all
+MOST_IN_TURN = 8  # frames of a small codec, of which the first waits for the last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,16 +30,6 @@ class _Job:
         if not isinstance(self.work, Step):
             return self
         return self.work.batch or type(self.work.coder)
-
-    def result(self) -> Any | Exception:
-        """What it makes, or why it cannot."""
-        try:
-            return self.work.alone() if isinstance(self.work, Step) else self.work()
-        except Exception as error:  # noqa: BLE001 -- of whoever waits for the result
-            return error
-
-
-_Done = tuple[_Job, Any]
 
 
 class CodecThreads:
@@ -79,15 +68,7 @@ class CodecThreads:
 
     def _serve(self) -> None:
         while jobs := self._take():
-            done: list[_Done] = []
-            held_until_s = time.perf_counter() + HELD_S
-            for each in _results(jobs):
-                done.append(each)
-                if time.perf_counter() >= held_until_s:
-                    _give_back(done)
-                    done, held_until_s = [], time.perf_counter() + HELD_S
-            if done:
-                _give_back(done)
+            jobs[0].loop.call_soon_threadsafe(_give_back, jobs, _results(jobs))
 
     def _take(self) -> list[_Job]:
         """What a thread does next: the oldest job, and its share of those of the same kind. Nothing at the end."""
@@ -106,7 +87,7 @@ class CodecThreads:
         """How many of so many jobs of a kind a thread takes."""
         if isinstance(kind, BatchHalf):
             return kind.streams if count >= kind.worth else 1
-        return -(-count // self.count)
+        return min(MOST_IN_TURN, -(-count // self.count))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -123,23 +104,19 @@ class CodecThreads:
             thread.join()
 
 
-def _results(jobs: list[_Job]) -> Iterator[_Done]:
-    """Jobs of one kind, each with its result or its error."""
+def _results(jobs: list[_Job]) -> list[Any | Exception]:
+    """What jobs of one kind make, or why they cannot."""
     batch, steps = jobs[0].kind, [job.work for job in jobs if isinstance(job.work, Step)]
     if isinstance(batch, BatchHalf) and len(jobs) >= batch.worth:
         with batch.lock:
-            yield from zip(jobs, step_together(batch, steps), strict=True)
-    else:
-        yield from ((job, job.result()) for job in jobs)
+            return step_together(batch, steps)
+    if steps:
+        return step_in_turn(steps)
+    return [attempt(job.work) for job in jobs if not isinstance(job.work, Step)]
 
 
-def _give_back(done: list[_Done]) -> None:
-    """Wakes the event loop."""
-    done[0][0].loop.call_soon_threadsafe(_resolve, done)
-
-
-def _resolve(done: Iterable[_Done]) -> None:
-    for job, result in done:
+def _give_back(jobs: list[_Job], results: list[Any | Exception]) -> None:
+    for job, result in zip(jobs, results, strict=True):
         if job.future.done():
             continue  # nobody waits any more
         if isinstance(result, Exception):
