@@ -82,4 +82,4 @@ class NoThreads:
 
     async def step(self, step: Any) -> Any:
         """The same of a frame."""
-        return step.alone()
+        return step.then(step.coder.step(step.value))

@@ -156,9 +156,9 @@ class _Rewriter:
         self._emit("MatMul", (flat, right), (product,))
         readers = self._readers.get(y, [])
         if len(readers) == 1 and readers[0].operator == "Add" and self._is_bias(readers[0].inputs[1]):
-            (bias,) = readers
-            flat, product, y = product, self._fresh(f"{y}.sum"), bias.outputs[0]
-            self._emit("Add", (flat, bias.inputs[1]), (product,))
+            unbiased, product = product, self._fresh(f"{y}.biased")
+            self._emit("Add", (unbiased, readers[0].inputs[1]), (product,))
+            (y,) = readers[0].outputs
             self._shapes[y] = shape[1:]
             self._is_stacked.add(y)
         self._emit("Reshape", (product, self._integers(shape)), (y,))

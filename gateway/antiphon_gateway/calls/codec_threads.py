@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from antiphon_gateway.batch.half import BatchHalf
-from antiphon_gateway.calls.step import Step, step_together
+from antiphon_gateway.calls.step import Step, attempt, step_in_turn, step_together
 
 T = TypeVar("T")
 
-HELD_S = 0.002  # that a result may wait for the next ones, so that the event loop is woken once for all
+MOST_IN_TURN = 8  # frames of a small codec, of which the first waits for the last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,27 +25,19 @@ class _Job:
     loop: asyncio.AbstractEventLoop
 
     @property
-    def batch(self) -> BatchHalf | None:
-        """What may do it together with others."""
-        return self.work.batch if isinstance(self.work, Step) else None
-
-    def result(self) -> Any | Exception:
-        """What it makes, or why it cannot."""
-        try:
-            return self.work.alone() if isinstance(self.work, Step) else self.work()
-        except Exception as error:  # noqa: BLE001 -- of whoever waits for the result
-            return error
-
-
-_Done = tuple[_Job, Any]
+    def kind(self) -> object:
+        """What jobs have in common that are done at once, or in a row so that the caches hold the weights."""
+        if not isinstance(self.work, Step):
+            return self
+        return self.work.batch or type(self.work.coder)
 
 
 class CodecThreads:
     """A bounded number of threads for the work of all calls, first come, first served.
 
     A call has at most one frame on its way up and one on its way down here, so that none waits for more than a frame of
-    each other call. A thread takes its share of what waits: a busy gateway hands over many frames at once, and steps
-    those of a large codec together.
+    each other call. A thread takes its share of the frames that wait for the same half of the codec: a busy gateway
+    hands over many at once, finds the weights in the processor's caches, and steps those of a large codec together.
 
     Args:
         count: threads.
@@ -77,30 +68,26 @@ class CodecThreads:
 
     def _serve(self) -> None:
         while jobs := self._take():
-            done: list[_Done] = []
-            held_until_s = time.perf_counter() + HELD_S
-            for each in _results(jobs):
-                done.append(each)
-                if time.perf_counter() >= held_until_s:
-                    _give_back(done)
-                    done, held_until_s = [], time.perf_counter() + HELD_S
-            if done:
-                _give_back(done)
+            jobs[0].loop.call_soon_threadsafe(_give_back, jobs, _results(jobs))
 
     def _take(self) -> list[_Job]:
-        """A share of what waits, or a batch; nothing once the gateway ends and all is done."""
+        """What a thread does next: the oldest job, and its share of those of the same kind. Nothing at the end."""
         with self._news:
             while not (self._waiting or self._closed):
                 self._news.wait()
             if not self._waiting:
                 return []
-            batch = self._waiting[0].batch
-            if batch is not None:
-                mates = [job for job in self._waiting if job.batch is batch][: batch.streams]
-                if len(mates) >= batch.worth:
-                    self._waiting = deque(job for job in self._waiting if job not in mates)
-                    return mates
-            return [self._waiting.popleft() for _ in range(-(-len(self._waiting) // self.count))]
+            kind = self._waiting[0].kind
+            same = [job for job in self._waiting if job.kind == kind]
+            taken = same[: self._share(kind, len(same))]
+            self._waiting = deque(job for job in self._waiting if job not in taken)
+            return taken
+
+    def _share(self, kind: object, count: int) -> int:
+        """How many of so many jobs of a kind a thread takes."""
+        if isinstance(kind, BatchHalf):
+            return kind.streams if count >= kind.worth else 1
+        return min(MOST_IN_TURN, -(-count // self.count))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -117,25 +104,19 @@ class CodecThreads:
             thread.join()
 
 
-def _results(jobs: list[_Job]) -> Iterator[_Done]:
-    """The jobs, each with its result or its error."""
-    batch = jobs[0].batch
-    if batch is not None and len(jobs) >= batch.worth and all(job.batch is batch for job in jobs):
+def _results(jobs: list[_Job]) -> list[Any | Exception]:
+    """What jobs of one kind make, or why they cannot."""
+    batch, steps = jobs[0].kind, [job.work for job in jobs if isinstance(job.work, Step)]
+    if isinstance(batch, BatchHalf) and len(jobs) >= batch.worth:
         with batch.lock:
-            yield from zip(
-                jobs, step_together(batch, [job.work for job in jobs if isinstance(job.work, Step)]), strict=True
-            )
-    else:
-        yield from ((job, job.result()) for job in jobs)
+            return step_together(batch, steps)
+    if steps:
+        return step_in_turn(steps)
+    return [attempt(job.work) for job in jobs if not isinstance(job.work, Step)]
 
 
-def _give_back(done: list[_Done]) -> None:
-    """Wakes the event loop."""
-    done[0][0].loop.call_soon_threadsafe(_resolve, done)
-
-
-def _resolve(done: Iterable[_Done]) -> None:
-    for job, result in done:
+def _give_back(jobs: list[_Job], results: list[Any | Exception]) -> None:
+    for job, result in zip(jobs, results, strict=True):
         if job.future.done():
             continue  # nobody waits any more
         if isinstance(result, Exception):

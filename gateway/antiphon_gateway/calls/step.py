@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from antiphon.errors import AntiphonError
 from antiphon_edge.codec.stream import Stream
 from antiphon_gateway.batch.half import BatchHalf
 
@@ -46,25 +45,30 @@ class Step(Generic[T]):
     then: Callable[[Any], T]
     batch: BatchHalf | None = None
 
-    def alone(self) -> T:
-        """The result; errors as the coder's."""
-        return self.then(self.coder.step(self.value))
+
+def step_in_turn(steps: Sequence[Step[Any]]) -> list[Any | Exception]:
+    """The results, or errors, of steps one by one: all coders first, while the caches hold their weights."""
+    made = [attempt(step.coder.step, step.value) for step in steps]
+    return [_then(step, each) for step, each in zip(steps, made, strict=True)]
 
 
 def step_together(batch: BatchHalf, steps: Sequence[Step[Any]]) -> list[Any | Exception]:
-    """The results, or errors, of steps of one batch."""
-    results: list[Any | Exception] = [None] * len(steps)
-    ready: list[int] = []
-    for place, step in enumerate(steps):
-        try:
-            step.coder.put(step.value)
-            ready.append(place)
-        except AntiphonError as error:  # one caller's frame is no frame: the others' are stepped
-            results[place] = error
+    """The same in one run of a batch."""
+    made: list[Any | Exception] = [attempt(step.coder.put, step.value) for step in steps]
+    ready = [place for place, each in enumerate(made) if not isinstance(each, Exception)]
+    failed = attempt(batch.advance, [steps[place].coder.stream for place in ready])
+    for place in ready:
+        made[place] = failed if isinstance(failed, Exception) else steps[place].coder.take()
+    return [_then(step, each) for step, each in zip(steps, made, strict=True)]
+
+
+def _then(step: Step[Any], made: Any | Exception) -> Any | Exception:
+    return made if isinstance(made, Exception) else attempt(step.then, made)
+
+
+def attempt(work: Callable[..., Any], *values: Any) -> Any | Exception:
+    """What work makes, or the error that it raises."""
     try:
-        batch.advance([steps[place].coder.stream for place in ready])
-        for place in ready:
-            results[place] = steps[place].then(steps[place].coder.take())
-    except Exception as error:  # noqa: BLE001 -- of whoever waits for the results
-        return [error] * len(steps)
-    return results
+        return work(*values)
+    except Exception as error:  # noqa: BLE001 -- of whoever waits for the result
+        return error

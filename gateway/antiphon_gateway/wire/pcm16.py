@@ -19,7 +19,8 @@ def pcm_from_bytes(data: bytes) -> Pcm:
     """
     if len(data) % 2:
         raise MessageError(f"sound of {len(data)} bytes, which is half a 16-bit sample too many: send whole samples")
-    return np.multiply(np.frombuffer(data, "<i2"), np.float32(1 / 32_768), dtype=np.float32)  # exact: a power of two
+    pcm: Pcm = np.multiply(np.frombuffer(data, "<i2"), np.float32(1 / 32_768), dtype=np.float32)  # which is exact
+    return pcm
 
 
 def pcm_to_bytes(pcm: Pcm) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from antiphon_edge.codec.onnx_file import Graph, Node, TensorType, read_graph
+from antiphon_edge.codec.onnx_file import Attribute, Graph, Node, TensorType, read_graph
 from antiphon_gateway.batch.onnx_writer import write_graph
 from antiphon_number_clerk import NUMBER_CLERK
 
@@ -17,7 +17,7 @@ def test_a_graph_that_is_written_is_read_as_it_was(half: str) -> None:
 
 
 def test_onnx_takes_what_is_written() -> None:
-    attributes = {"axis": -1, "epsilon": 0.5, "approximate": "none", "perm": (1, 0)}
+    attributes: dict[str, Attribute] = {"axis": -1, "epsilon": 0.5, "approximate": "none", "perm": (1, 0)}
     node = Node("com.microsoft:Any", ("x",), ("y",), attributes)
     kind = TensorType(1, (2, 300))
     model = onnx.load_from_string(

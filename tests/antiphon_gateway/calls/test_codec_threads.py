@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from antiphon.errors import AntiphonError
+from antiphon_gateway.batch.half import BatchHalf
 from antiphon_gateway.calls.codec_threads import CodecThreads
 from antiphon_gateway.calls.step import Step
 
@@ -39,40 +40,39 @@ class Doubler:
         return self.result
 
 
-class FakeBatch:
+class FakeBatch(BatchHalf):
     """Remembers how many streams it stepped at once."""
 
-    streams, worth = 4, 3
-
     def __init__(self) -> None:
+        self.streams, self.worth = 4, 3
         self.lock = threading.Lock()
         self.stepped: list[int] = []
 
-    def advance(self, streams: Sequence[Doubler]) -> None:
+    def advance(self, streams: Sequence[Any]) -> None:
         self.stepped.append(len(streams))
         for stream in streams:
             stream.advance()
 
 
-def step(value: int, batch: Any = None) -> Step[int]:
+def step(value: int, batch: BatchHalf | None = None) -> Step[int]:
     return Step(Doubler(), value, lambda result: result, batch)
 
 
 @asynccontextmanager
-async def busy(threads: CodecThreads) -> AsyncIterator[None]:
-    """The only thread works until the block ends, so that what is handed over in it waits."""
-    begun, release = threading.Event(), threading.Event()
+async def busy(threads: CodecThreads, count: int = 1) -> AsyncIterator[None]:
+    """All threads work until the block ends, so that what is handed over in it waits."""
+    begun, release = threading.Barrier(count + 1), threading.Event()
 
     def work() -> None:
-        begun.set()
+        begun.wait()
         release.wait()
 
-    working = asyncio.create_task(threads.run(work))
+    working = [asyncio.create_task(threads.run(work)) for _ in range(count)]
     await asyncio.to_thread(begun.wait)
     yield
     await asyncio.sleep(0)  # the tasks of the block hand over
     release.set()
-    await working
+    await asyncio.gather(*working)
 
 
 async def test_a_frames_result_comes_to_who_gave_it() -> None:
@@ -88,6 +88,19 @@ async def test_what_waits_is_done_in_the_order_in_which_it_came() -> None:
             waiting = [asyncio.create_task(threads.run(done.append, number)) for number in range(20)]
         await asyncio.gather(*waiting)
     assert done == list(range(20))
+
+
+async def test_frames_of_one_half_of_a_codec_are_done_after_each_other_so_that_the_caches_hold_its_weights() -> None:
+    class Other(Doubler):
+        pass
+
+    done: list[int] = []
+    with CodecThreads(1) as threads:
+        async with busy(threads):
+            steps = [Step(Other() if number % 2 else Doubler(), number, done.append) for number in range(6)]
+            waiting = [asyncio.create_task(threads.step(each)) for each in steps]
+        await asyncio.gather(*waiting)
+    assert done == [0, 4, 8, 2, 6, 10]
 
 
 async def test_frames_of_one_codec_that_wait_are_stepped_together() -> None:
@@ -138,6 +151,17 @@ async def test_a_caller_that_leaves_while_its_frame_waits_disturbs_nobody() -> N
             leaving.cancel()
         assert await staying == 4
     assert leaving.cancelled()
+
+
+async def test_long_work_holds_up_no_frame_that_another_thread_could_do() -> None:
+    release = threading.Event()
+    with CodecThreads(2) as threads:
+        async with busy(threads, 2):
+            long = asyncio.create_task(threads.run(release.wait))
+            frames = [asyncio.create_task(threads.step(step(value))) for value in range(6)]
+        assert await asyncio.gather(*frames) == [2 * value for value in range(6)]
+        release.set()
+        await long
 
 
 async def test_the_end_waits_for_what_was_handed_over() -> None:

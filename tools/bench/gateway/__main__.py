@@ -17,10 +17,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ from tools.harness.worker_process import GATEWAY, STUB, worker
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 HOP_FRAMES = 200
 
-Conversation = Callable[[str, Pace], Awaitable[Clock]]
+Conversation = Callable[[str, Pace], Coroutine[Any, Any, Clock]]
 
 
 @contextmanager
@@ -77,16 +78,12 @@ async def frame_us(way: Conversation, address: str, pid: int, sessions: int, fra
     paces = [Lockstep(begin, end) for _ in range(sessions)]
     async with asyncio.TaskGroup() as talking:
         for pace in paces:
-            talking.create_task(_converse(way, address, pace))
+            talking.create_task(way(address, pace))
         await begin.wait()
         begun_s, heard = processor_s(pid), sum(pace.heard for pace in paces)
         await end.wait()
         used_s = processor_s(pid) - begun_s
         return 1e6 * used_s / (sum(pace.heard for pace in paces) - heard)
-
-
-async def _converse(way: Conversation, address: str, pace: Pace) -> None:
-    await way(address, pace)
 
 
 def row(name: str, clock: Clock, beside_ms: float | None = None) -> float:

@@ -61,8 +61,9 @@ def of_json(frames: int) -> dict[str, float]:
 
 def of_codec(codec: Codec, frames: int) -> tuple[dict[str, float], list[Codes]]:
     """Of both doors, and the codes of the frames."""
-    encoders, decoders = ([make() for _ in range(STREAMS)] for make in (codec.encoder, codec.decoder))
-    pcm, codes = noise(frames).reshape(frames, FRAME), []
+    encoders, decoders = [codec.encoder() for _ in range(STREAMS)], [codec.decoder() for _ in range(STREAMS)]
+    pcm = noise(frames).reshape(frames, FRAME)
+    codes: list[Codes] = []
 
     def encode(number: int) -> None:
         codes.append(encoders[number % STREAMS].step(pcm[number]))
