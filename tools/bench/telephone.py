@@ -19,11 +19,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from antiphon_cloud.models import NUMBER_CLERK
 from antiphon_edge import Codec
 from antiphon_edge.audio.pcm import Pcm
 from antiphon_gateway.wire.g711 import MU_LAW
 from antiphon_gateway.wire.g711 import RATE_HZ as NARROW_HZ
+from antiphon_number_clerk import NUMBER_CLERK
 from tools.clerk.recognizer import DigitRecognizer
 from tools.clerk.scenes import Turn, turn_of
 from tools.clerk.scores import LONGEST_DIGIT_S, expected
