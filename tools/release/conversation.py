@@ -35,10 +35,10 @@ def converse(worker_programs: Path, edge_programs: Path, scratch: Path) -> str:
     patient = ("--threads", "1", "--step-budget", "1e9")
     serve, gateway = (worker_programs / "antiphon-cloud", "serve"), (edge_programs / "antiphon-gateway", "serve")
     with worker(*patient, program=serve, cwd=scratch, env=environment) as clerk:
-        talk = [edge_programs / "antiphon-edge", "talk", "--server", clerk.address, "--as-fast-as-possible"]
+        talk = ["talk", "--server", clerk.address, "--as-fast-as-possible"]
         files = ["--input-wav", "digits.wav", "--output-wav", "reply.wav"]
         said = subprocess.run(
-            [*talk, *files],
+            [edge_programs / "antiphon-edge", *talk, *files],
             check=False,
             capture_output=True,
             text=True,

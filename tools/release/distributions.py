@@ -56,7 +56,7 @@ def build(source: Path, out: Path, umask: int = 0o022) -> dict[str, Built]:
     """Builds sdists from a clone, and wheels from the sdists, with the commit's time in all of them."""
     clock = {"SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct")}
     for folder in FOLDERS.values():
-        command = [PACKAGING, "-m", "build", "--no-isolation", "--outdir", out, source / folder]
+        command: list[str | Path] = [PACKAGING, "-m", "build", "--no-isolation", "--outdir", out, source / folder]
         _quietly(command, os.environ | clock, umask)
     return {name: _found(name, out) for name in FOLDERS}
 

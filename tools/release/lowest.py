@@ -44,10 +44,18 @@ def install() -> Path:
     constraints = HOME / "constraints.txt"
     constraints.write_text(f"torch=={torch.version}\n{OLD}\n")
     python = environment.bin / "python"
-    uv = [PACKAGING.parent / "uv", "pip", "install", "--python", python, "--resolution", "lowest-direct"]
+    uv: list[str | Path] = [
+        PACKAGING.parent / "uv",
+        "pip",
+        "install",
+        "--python",
+        python,
+        "--resolution",
+        "lowest-direct",
+    ]
     extras = {"antiphon": "[voice]"}
     ours = [part for name, at in FOLDERS.items() for part in ("--editable", f"{ROOT / at}{extras.get(name, '')}")]
-    subprocess.run([*uv, "--constraint", constraints, *ours, *pinned()], check=True)
+    subprocess.run([PACKAGING.parent / "uv", *uv, *ours, *pinned()], check=True)
     return python
 
 
