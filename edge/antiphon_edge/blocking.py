@@ -151,6 +151,11 @@ class Session:
         return self._session.go_away
 
     @property
+    def ends_in_s(self) -> float | None:
+        """Seconds until the worker ends the session, which goes on nowhere then; None where it may last."""
+        return self._session.ends_in_s
+
+    @property
     def totals(self) -> Totals | None:
         """Known once the replies have ended."""
         return self._session.totals

@@ -6,6 +6,7 @@ import http.server
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -283,6 +284,7 @@ deletion_cost.main()
         deadline_s = time.monotonic() + 60
         while not ready.exists() and time.monotonic() < deadline_s:
             time.sleep(0.01)
+        sidecar.send_signal(signal.SIGHUP)  # would end it before, and with another status
         sidecar.terminate()
         try:
             assert sidecar.wait(30) == 0

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from antiphon.errors import AntiphonError
 from antiphon.spec import CodecSpec, ModelSpec
-from antiphon_edge import Reconnect, Reconnecting, Resumed, Session, Totals, connect
+from antiphon_edge import Change, Reconnect, Resumed, Session, Totals, connect
 from tools.harness.reply_ledger import ReplyLedger
 from tools.harness.stub_runner import SPEC as STUB
 from tools.harness.stub_runner import expected as stub_reply
@@ -91,7 +91,7 @@ async def run_session(
     called_s = time.perf_counter()
     ledger: ReplyLedger | None = None
 
-    def changed(change: Reconnecting | Resumed) -> None:
+    def changed(change: Change) -> None:
         if isinstance(change, Resumed):
             outcome.resumed.append(change)
 

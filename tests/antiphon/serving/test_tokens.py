@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from antiphon.errors import UnauthenticatedError, UnavailableError
-from antiphon.serving.tokens import MAX_CHARACTERS, TokenRules, Tokens, looks_like_token
+from antiphon.serving.tokens import CHECKS_PER_S, MAX_CHARACTERS, TokenRules, Tokens, looks_like_token
 from tests.support.issuer import KEYS, public, rules, token
 
 HOUR_S = 3600
@@ -116,3 +116,31 @@ def test_while_an_address_has_not_answered_a_client_is_told_to_come_back() -> No
     tokens = Tokens(TokenRules("https://issuer.invalid/jwks", "antiphon", "x"), "worker")
     with pytest.raises(UnavailableError, match="is fetching the keys of tokens: try again"):
         tokens.check(token())
+
+
+def test_a_flood_of_forged_tokens_costs_little_and_shuts_out_nobody_who_was_in(tmp_path: Path) -> None:
+    tokens = Tokens(rules(tmp_path), "worker", clock=lambda: 0.0)
+    mine, forged = token(), with_other_claims()
+    assert tokens.check(mine).subject == "kitchen"
+    for _ in range(int(CHECKS_PER_S) - 1):
+        with pytest.raises(UnauthenticatedError, match=NOT_SIGNED):
+            tokens.check(forged)
+    with pytest.raises(UnavailableError, match="is given too many new tokens: try again in a moment"):
+        tokens.check(forged)
+    assert tokens.check(mine).subject == "kitchen"
+
+
+def test_a_token_that_was_good_is_refused_once_its_key_is_gone_or_it_has_expired(tmp_path: Path) -> None:
+    now_s = int(time.time())
+    wall = [now_s]
+    tokens = Tokens(rules(tmp_path), "worker", wall=lambda: wall[0])
+    mine = token(exp=now_s + 60)
+    tokens.check(mine)
+    wall[0] += 60
+    with pytest.raises(UnauthenticatedError, match="has expired"):
+        tokens.check(mine)
+    wall[0] = now_s
+    rules(tmp_path, public("ES256", ec.generate_private_key(ec.SECP256R1())))
+    tokens.keys.reload()
+    with pytest.raises(UnauthenticatedError, match=NOT_SIGNED):
+        tokens.check(mine)

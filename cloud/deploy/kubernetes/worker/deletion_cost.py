@@ -77,6 +77,7 @@ def main() -> None:
     # The first process of a container is not ended by a signal that it does not handle: it would hold its pod until
     # Kubernetes kills it.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload of the worker's, which has nothing to say here
     namespace, pod = os.environ["POD_NAMESPACE"], os.environ["POD_NAME"]
     told: int | None = None
     while True:
