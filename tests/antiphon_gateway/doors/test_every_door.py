@@ -23,17 +23,17 @@ async def served() -> AsyncIterator[Server]:
         yield server
 
 
-async def refused(server: Server, path: str, **how: object) -> int:
+async def refused(server: Server, path: str, headers: dict[str, str]) -> int:
     """The status with which a WebSocket is refused."""
     async with aiohttp.ClientSession(f"http://{server.address}") as client:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
-            await client.ws_connect(path, **how)  # type: ignore[arg-type]
+            await client.ws_connect(path, headers=headers)
     return refusal.value.status
 
 
 @pytest.mark.parametrize("path", SOCKETS)
 async def test_another_sites_page_opens_no_socket(path: str, served: Server) -> None:
-    assert await refused(served, path, headers={"Origin": "https://foe.example"}) == 403
+    assert await refused(served, path, {"Origin": "https://foe.example"}) == 403
 
 
 @pytest.mark.parametrize("path", BODIES)
@@ -57,4 +57,4 @@ async def test_an_expired_token_opens_no_socket(path: str, served: Server) -> No
     tokens = served.gateway.access.tokens
     now = tokens._clock
     tokens._clock = lambda: now() + LONGEST_S + 1
-    assert await refused(served, path, headers={"Authorization": f"Bearer {token}"}) == 401
+    assert await refused(served, path, {"Authorization": f"Bearer {token}"}) == 401
