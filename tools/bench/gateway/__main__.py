@@ -43,7 +43,8 @@ from tools.bench.gateway.hops import of_codec, of_json, of_opus, of_the_worker
 from tools.harness.worker_process import GATEWAY, STUB, worker
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-HOP_FRAMES = 200
+HOP_FRAMES = 60
+ROUNDS = 3  # of which the least counts: others use the machine
 
 Conversation = Callable[[str, Pace], Coroutine[Any, Any, Clock]]
 
@@ -129,7 +130,8 @@ def main() -> None:
             print(f"\n{f'{arguments.sessions} sessions':<16}{'µs of a core':>14}{'sessions a core':>17}")
             whole_us = {}
             for name, way in ways.items():
-                whole_us[name] = asyncio.run(frame_us(way, address, pid, arguments.sessions, frames))
+                costs = (asyncio.run(frame_us(way, address, pid, arguments.sessions, frames)) for _ in range(ROUNDS))
+                whole_us[name] = min(costs)
                 print(f"{name:<16}{whole_us[name]:>14.0f}{1e6 * FRAME_S / whole_us[name]:>17.1f}", flush=True)
         shared, codes = of_codec(codec, HOP_FRAMES)
         shared |= of_the_worker(served.address, codec, codes)
