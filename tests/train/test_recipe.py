@@ -71,6 +71,12 @@ def test_a_folder_of_other_options_is_refused(tmp_path: Path) -> None:
         carry_out(Stage("speech", (python("1"),)), tmp_path)
 
 
+def test_data_that_is_made_stays_where_more_processes_go_on_and_trained_weights_do_not(tmp_path: Path) -> None:
+    one, two = (stages(tmp_path, FROM_NOTHING, processes, 0) for processes in (1, 2))
+    same = [stage.name for stage, other in zip(one, two, strict=True) if stage.options == other.options]
+    assert same == ["speech", "natural", "held-out", "conversations", "pack"]
+
+
 def test_an_unknown_last_stage_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path), "--until", "lunch"])

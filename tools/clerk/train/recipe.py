@@ -37,10 +37,19 @@ Command = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, and the commands that it runs at the same time, one per process."""
+    """A stage, the commands that it runs at the same time, one per process, and the one that would make the same alone.
+
+    Data does not depend on how many processes share the work; trained weights do.
+    """
 
     name: str
     commands: tuple[Command, ...]
+    whole: Command = ()
+
+    @property
+    def options(self) -> str:
+        """What decides its result."""
+        return "\n".join(" ".join(command[1:]) for command in ((self.whole,) if self.whole else self.commands))
 
 
 @dataclass(frozen=True)
@@ -108,16 +117,17 @@ def stages(folder: Path, size: Size, processes: int, seed: int, start: Path | No
         return module(*given)
 
     before = ("--start", start) if start else ()
-    amounts = ("--clips", size.clips, "--other-words", size.other_words, "--processes", processes, "--seed", seed + 1)
+    amounts = ("--clips", size.clips, "--other-words", size.other_words, "--seed", seed + 1)
+    speech = module("data.speech", bank, *amounts)
     made = [
-        Stage("speech", (module("data.speech", bank, *amounts),)),
-        Stage("natural", parts(size.speakers, speakers)),
+        Stage("speech", ((*speech, "--processes", str(processes)),), speech),
+        Stage("natural", parts(size.speakers, speakers), speakers(0, size.speakers)),
         Stage("encoder", ranks(29_400, module("encoder", bank, MIMI, codec, *size.encoder, *before, *seeded))),
         Stage(
             "held-out",
             (module("data.conversations", bank, MIMI, codec, dialogues / "held-out", "--shards", 3, "--held-out"),),
         ),
-        Stage("conversations", parts(size.shards, shards)),
+        Stage("conversations", parts(size.shards, shards), shards(0, size.shards)),
         Stage("decoder", ranks(29_401, module("decoder", bank, MIMI, codec, *size.decoder, *before, *seeded))),
     ]
     weights = start / "model.safetensors" if start else None
@@ -135,9 +145,9 @@ def carry_out(stage: Stage, folder: Path) -> None:
     Raises:
         AntiphonError: it was done with other options, or a command of it failed.
     """
-    done, said = folder / "done" / stage.name, "\n".join(" ".join(command[1:]) for command in stage.commands)
+    done = folder / "done" / stage.name
     if done.exists():
-        if done.read_text() != said:
+        if done.read_text() != stage.options:
             raise AntiphonError(f"{done.name} was done with other options: give another folder, or delete {done}")
         return
     for part in (done.parent, folder / "logs"):
@@ -159,7 +169,7 @@ def carry_out(stage: Stage, folder: Path) -> None:
     if failed:
         raise AntiphonError(f"{stage.name} failed: its reason is at the end of {output.name}; the same command goes on")
     log(folder / "times.jsonl", {"stage": stage.name, "seconds": round(time.monotonic() - began_s)})
-    done.write_text(said)
+    done.write_text(stage.options)
 
 
 def packaged_floats(folder: Path) -> Path:
