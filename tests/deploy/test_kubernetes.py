@@ -24,6 +24,7 @@ import yaml
 
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_gateway.cli.commands import commands as gateway
+from tests.support.certificates import issue
 from tools import ROOT
 from tools.harness.fleet import ENVOY_CONFIG
 from tools.harness.worker_process import BIN
@@ -90,6 +91,18 @@ def test_the_schema_is_strict() -> None:
 
 def test_files_that_are_made_of_others_are_what_they_are_made_from() -> None:
     assert {path.name: path.read_text() for path in made()} == {path.name: text for path, text in made().items()}
+
+
+def test_envoy_takes_the_configuration_with_a_certificate(tmp_path: Path) -> None:
+    files = issue(tmp_path)
+    settings = (DEPLOY / "kubernetes/public/envoy.yaml").read_text()
+    for mounted, own in (("/etc/antiphon-tls/tls.crt", files.certificate), ("/etc/antiphon-tls/tls.key", files.key)):
+        assert mounted in settings
+        settings = settings.replace(mounted, str(own))
+    (tmp_path / "envoy.yaml").write_text(settings)
+    command = [BIN / "envoy", "--mode", "validate", "-c", tmp_path / "envoy.yaml", "--log-level", "warning"]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (checked.returncode, "[warning]" in checked.stderr) == (0, False), checked.stderr
 
 
 @pytest.mark.parametrize("spec", PODS)

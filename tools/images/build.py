@@ -42,7 +42,7 @@ def make_context() -> Path:
     """
     shutil.rmtree(CONTEXT, ignore_errors=True)
     CONTEXT.mkdir(parents=True)
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", CONTEXT, ROOT]
+    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(CONTEXT), str(ROOT)]
     subprocess.run(wheel, check=True)
     shutil.copy(ROOT / "constraints.txt", CONTEXT)
     return CONTEXT

@@ -26,7 +26,7 @@ def gpu(name: str, memory_gb: float, bandwidth_gb_s: float, peak_tflops: float) 
 
 GPUS = {
     machine.name: machine
-    for machine in (  # NVIDIA's data sheets: memory, bandwidth, dense bfloat16
+    for machine in (  # NVIDIA's data sheets and architecture papers: memory, bandwidth, dense bfloat16 summed in float32
         gpu("L4", 24, 300, 121),
         gpu("A10G", 24, 600, 70),
         gpu("L40S", 48, 864, 362),
@@ -35,5 +35,10 @@ GPUS = {
         gpu("H200", 141, 4800, 989),
         gpu("B200", 180, 8000, 2250),
         gpu("GB10", 128, 273, 125),
+        gpu("RTX-3060", 12, 360, 25),
+        gpu("RTX-3090", 24, 936, 71),
+        gpu("RTX-4090", 24, 1008, 165),
+        gpu("RTX-5090", 32, 1792, 209),
+        gpu("AGX-Orin", 64, 205, 42),
     )
 }
