@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from antiphon.errors import UnavailableError
 from antiphon.serving.status import Status
 from antiphon.serving.tracing import NO_TRACES, Traces
@@ -130,19 +132,18 @@ class Worker:
     def status(self) -> Status:
         """How it is, in a few numbers."""
         metrics, served = self.metrics, self.serving
-        counts = {"frames": metrics.frames, "late": metrics.late, "refused": metrics.calls_refused}
+        counted = Status("worker", "starting", frames=metrics.frames, late=metrics.late, refused=metrics.calls_refused)
         if served is None:
-            return Status("worker", "starting", **counts)
+            return counted
         steps = served.steps.now()
-        return Status(
-            "worker",
-            "failed" if served.engine.failure else self.phase.value,
+        return msgspec.structs.replace(
+            counted,
+            state="failed" if served.engine.failure else self.phase.value,
             model=served.engine.spec.name,
             sessions=served.engine.sessions,
             slots=served.engine.slots,
             step_p50_ms=round(steps.p50_ms, 2),
             step_p99_ms=round(steps.p99_ms, 2),
-            **counts,
         )
 
     def not_ready(self) -> str | None:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from antiphon.cli.health import UnwellError, health_command
 from antiphon.serving.monitor import Check, Monitor
+from antiphon.serving.status import Status
 from antiphon_cloud.cli.commands import commands as cloud
 from antiphon_gateway.cli.commands import commands as gateway
 from tests.support.ports import unused_address
@@ -18,7 +19,9 @@ from tests.support.ports import unused_address
 
 @contextmanager
 def server(healthz: Check, readyz: Check, listen: str = "127.0.0.1:0") -> Iterator[str]:
-    monitor = Monitor(listen, CollectorRegistry(), {"/healthz": healthz, "/readyz": readyz})
+    monitor = Monitor(
+        listen, CollectorRegistry(), {"/healthz": healthz, "/readyz": readyz}, lambda: Status("worker", "serving")
+    )
     try:
         yield monitor.start()
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.errors import UnauthenticatedError
 from antiphon.serving.collector import Tracing
-from antiphon.serving.key_file import make_key
+from antiphon.serving.key_edit import make_key
 from antiphon_edge.client.events import Reconnecting, Resumed
 from antiphon_gateway.access.admission import Rules
 from antiphon_gateway.access.visitor import Visitor

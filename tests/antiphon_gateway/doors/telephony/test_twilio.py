@@ -185,7 +185,7 @@ async def test_a_worker_that_dies_in_mid_sentence_is_not_heard_to(clerk: Worker)
                     doomed.kill()
                     doomed.ending = True
                     await calling
-            assert server.gateway.metrics.registry.get_sample_value("antiphon_gateway_resumes_total") == 1
+            assert server.gateway.watch.metrics.registry.get_sample_value("antiphon_gateway_resumes_total") == 1
     assert caller.is_understood
 
 
