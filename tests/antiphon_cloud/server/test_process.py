@@ -76,7 +76,7 @@ async def test_sighup_reads_the_api_keys_and_the_certificate_again(
     tls = TlsFiles(files.certificate, files.key)
     await after_sighup(ServerConfig(listen="localhost:0", api_keys=tmp_path / "keys.toml", tls=tls))
     assert "read 1 API keys" in caplog.text
-    assert f"serving the certificate in {files.certificate}" in caplog.text
+    assert f"serving the new certificate in {files.certificate}" in caplog.text
 
 
 async def test_sighup_ends_no_worker_that_has_nothing_to_read_again(caplog: pytest.LogCaptureFixture) -> None:

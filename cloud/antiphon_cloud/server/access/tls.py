@@ -67,15 +67,21 @@ class Certificates:
 
     def reload(self) -> None:
         """Reads the files again, changed or not; unusable ones are logged, and the old certificate stays."""
-        self._renewed = self._served.reload() or self._renewed
+        if self._served.reload():
+            self._renewed = True
+            self._log()
 
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """The new certificate; None if nothing changed. Unusable files leave the old one in place."""
-        if not (self._served.follow() or self._renewed):
+        if self._served.follow():
+            self._log()
+        elif not self._renewed:
             return None
         self._renewed = False
-        logger.info("serving the new certificate in %s", self.files.certificate)
         return self._served.value
+
+    def _log(self) -> None:
+        logger.info("serving the new certificate in %s", self.files.certificate)
 
 
 def server_credentials(
