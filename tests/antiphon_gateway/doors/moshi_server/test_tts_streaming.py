@@ -28,6 +28,7 @@ from tools.harness.worker_process import Worker
 
 CASE = json.loads((Path(__file__).parents[3] / "golden/tts-tiny/expected.json").read_text())["one_voice"]
 QUERY = {"format": "PcmMessagePack", "temperature": "0", "cfg_alpha": str(CASE["cfg"]), "voice": CASE["voices"][0]}
+MOST_LATE = 600  # samples that codec and resampler hold back
 WORDS = " ".join(CASE["script"]).split()
 
 
@@ -97,9 +98,10 @@ async def test_compressed_sound_is_the_same_sound(form: str, reader: Worker, tmp
         messages = [bytes(message["data"]) for message in unpacked if message["type"] == "OggOpus"]
     opus = OpusReader(RATE_HZ)
     pcm = np.concatenate([opus.feed(pages) for pages in messages])
-    assert len(pcm) == len(sound)
-    best = max(float(np.corrcoef(pcm[shift:], sound[: len(sound) - shift])[0, 1]) for shift in range(0, 600, 8))
-    assert best > 0.9, "codec and resampler shift it by some milliseconds"
+    assert abs(len(pcm) - len(sound)) < 0.01 * RATE_HZ
+    said = np.clip(sound[: len(pcm) - MOST_LATE], -1, 1)  # a random model is louder than Opus can be
+    like = max(float(np.corrcoef(pcm[late : late + len(said)], said)[0, 1]) for late in range(MOST_LATE))
+    assert like > 0.5  # noise is what Opus keeps least of, and of another sound there would be none
 
 
 @pytest.mark.parametrize(
