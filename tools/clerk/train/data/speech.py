@@ -6,6 +6,7 @@ Training's clips are made in parts of a file each, which are kept: the same comm
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Sequence
 from contextlib import closing
 from multiprocessing import get_context
@@ -167,4 +168,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, and ends the processes of the parts
     run(main, "speech")
