@@ -102,8 +102,8 @@ def resampler(from_hz: int, to_hz: int) -> Callable[[Pcm], Pcm]:
     """A stream of blocks [N] from one rate to another, for live audio; blocks out differ in size from blocks in.
 
     It runs `soxr` in its variable-rate mode, at a constant ratio. The usual mode holds back 20 ms on average and gives
-    it out in bursts of 35 ms; this one is steady, 5 to 15 ms late, and clean to 115 dB up to 10 kHz. soxr before 1.1, which
-    Pipecat holds on to, has the usual mode alone.
+    it out in bursts of 35 ms; this one is steady, 5 to 15 ms late, and clean to 115 dB up to 10 kHz. soxr
+    before 1.1, which Pipecat holds on to, has the usual mode alone.
     """
     if from_hz == to_hz:
         return lambda block: block
