@@ -33,7 +33,8 @@ def pinned() -> list[str]:
     """The tests' tools at the versions of constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text().lower().splitlines()
     versions = dict(line.split("==") for line in lines if "==" in line)
-    return [f"{tool}=={versions[tool.partition('[')[0]]}" for tool in TOOLS]
+    tools = [f"{tool}=={versions[tool.partition('[')[0]]}" for tool in TOOLS]
+    return [*tools, f"sphn=={versions['sphn']}; platform_machine == 'x86_64'"]
 
 
 def install() -> Path:
@@ -44,15 +45,7 @@ def install() -> Path:
     constraints = HOME / "constraints.txt"
     constraints.write_text(f"torch=={torch.version}\n{OLD}\n")
     python = environment.bin / "python"
-    uv: list[str | Path] = [
-        PACKAGING.parent / "uv",
-        "pip",
-        "install",
-        "--python",
-        python,
-        "--resolution",
-        "lowest-direct",
-    ]
+    uv = ["pip", "install", "--python", str(python), "--resolution", "lowest-direct", "--constraint", str(constraints)]
     extras = {"antiphon": "[voice]"}
     ours = [part for name, at in FOLDERS.items() for part in ("--editable", f"{ROOT / at}{extras.get(name, '')}")]
     subprocess.run([PACKAGING.parent / "uv", *uv, *ours, *pinned()], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,9 @@ def as_array(values: npt.ArrayLike, name: str, error: type[AntiphonError]) -> np
         raise error(f"{name}: expected an array of numbers, got {type(values).__name__}") from None
 
 
+STEADY = {"vr": True} if "vr" in signature(soxr.ResampleStream).parameters else {}
+
+
 def one_channel(block: Pcm, channel: int) -> Pcm:
     """Channel `channel`, counted from 1, of `block` [N, channels], as [N].
 
@@ -100,11 +104,12 @@ def resampler(from_hz: int, to_hz: int) -> Callable[[Pcm], Pcm]:
     """A stream of blocks [N] from one rate to another, for live audio; blocks out differ in size from blocks in.
 
     It runs `soxr` in its variable-rate mode, at a constant ratio. The usual mode holds back 20 ms on average and gives
-    it out in bursts of 35 ms; this one is steady, 5 to 15 ms late, and clean to 115 dB up to 10 kHz.
+    it out in bursts of 35 ms; this one is steady, 5 to 15 ms late, and clean to 115 dB up to 10 kHz. soxr
+    before 1.1, which Pipecat holds on to, has the usual mode alone.
     """
     if from_hz == to_hz:
         return lambda block: block
-    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", vr=True)
+    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", **STEADY)
 
     def resample(block: Pcm) -> Pcm:
         out: Pcm = stream.resample_chunk(block)

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from antiphon.errors import AntiphonError
-from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.audio import pcm as pcm_module
+from antiphon_edge.audio.pcm import Pcm, resampler
 from antiphon_edge.audio.sound_source import BLOCK_SAMPLES
 from antiphon_edge.audio.wav import WavReader, WavWriter
 from antiphon_edge.errors import AudioFileError
@@ -340,3 +341,11 @@ def test_a_name_that_is_none_of_the_locales_is_read_and_written(tmp_path: Path) 
     with WavWriter(path, RATE_HZ) as writer:
         writer.write(np.zeros(FRAME_SAMPLES, np.float32))
     assert len(read(path)) == 1
+
+
+def test_a_soxr_without_a_variable_rate_resamples_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcm_module, "STEADY", {})  # as with soxr 1.0
+    resample, tone = resampler(48_000, RATE_HZ), np.sin(np.arange(48_000) * 2 * np.pi / 48).astype(np.float32)
+    heard = np.concatenate([resample(block) for block in tone.reshape(100, 480)])
+    assert 0.9 * RATE_HZ < len(heard) <= RATE_HZ
+    assert np.abs(np.fft.rfft(heard[:20_000])).argmax() == round(1000 * 20_000 / RATE_HZ)
