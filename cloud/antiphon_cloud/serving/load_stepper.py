@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,6 +31,7 @@ from antiphon_cloud.serving.config import ModelFacts, ServingConfig
 from antiphon_cloud.serving.cpu_quota import usable_cpus
 from antiphon_cloud.serving.prompts import facts_of
 from antiphon_cloud.serving.thread_count import (
+    PAUSE_S,
     ThreadWatch,
     WatchedRunner,
     choose_threads,
@@ -105,7 +108,8 @@ def measure(runner: ModelRunner, config: ServingConfig) -> tuple[AnyRunner, dict
     if config.device != "cpu" or config.threads is not None:
         return runner, profile_steps(runner, config.step_budget_ms, padded=runner.padded)
     counts = counts_up_to(usable_cpus())
-    chosen, times_ms = choose_threads(counts, runner.use_threads, timed_step(runner))
+    pause = partial(time.sleep, PAUSE_S)
+    chosen, times_ms = choose_threads(counts, runner.use_threads, timed_step(runner), pause)
     logger.info("steps take %d of %d threads; tried: %s", chosen, counts[-1], shown_times(times_ms) or "none other")
     profile = profile_steps(runner, config.step_budget_ms)
     return WatchedRunner(runner, ThreadWatch(counts, runner.use_threads, chosen, profile)), profile

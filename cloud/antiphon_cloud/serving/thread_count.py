@@ -23,10 +23,11 @@ from antiphon_cloud.runner.settings import DEFAULT, SessionSettings
 
 logger = logging.getLogger(__name__)
 
-ROUNDS = 5  # over all counts in turn, so that other load affects each alike
+ROUNDS = 9  # over all counts in turn, so that other load affects each alike
+PAUSE_S = 0.04  # before a timed step: who computes without pause is preempted more than a worker between its frames
 SESSIONS = 4  # in the timed step, or fewer if there are fewer slots
 LONGEST_MS = 3000.0  # of all trials; a started round is finished
-CLEARLY = 0.9  # more threads must take less than this share of the time of fewer
+CLEARLY = 0.8  # more threads must take less than this share of the time of fewer: what others want costs them more
 RECENT = 16  # steps that the present speed is judged by
 SLOW_MS = 20.0  # a quarter of a frame; a slowdown below that is inaudible
 GROWN = 2.0  # times the duration measured at the start
@@ -52,7 +53,10 @@ def fastest(times_ms: Mapping[int, Sequence[float]]) -> int:
 
 
 def choose_threads(
-    counts: Sequence[int], use: Callable[[int], None], step_ms: Callable[[], float]
+    counts: Sequence[int],
+    use: Callable[[int], None],
+    step_ms: Callable[[], float],
+    pause: Callable[[], None] = lambda: None,
 ) -> tuple[int, dict[int, list[float]]]:
     """Tries each count and uses the fastest.
 
@@ -60,6 +64,7 @@ def choose_threads(
         counts: to try; a single one is used untried.
         use: lets steps take so many threads from now on.
         step_ms: takes a step and says how many milliseconds it took.
+        pause: waits for `PAUSE_S`.
 
     Returns:
         The count in use, and the times that were measured with each.
@@ -71,6 +76,7 @@ def choose_threads(
             for count in counts:
                 use(count)
                 spent_ms += step_ms()  # the first step after a change may start threads
+                pause()
                 times_ms[count].append(step_ms())
                 spent_ms += times_ms[count][-1]
             if spent_ms > LONGEST_MS:

@@ -76,6 +76,12 @@ def test_slow_steps_are_not_tried_for_long() -> None:
     assert (quick.steps, slow.steps) == (ROUNDS * 4, 4)
 
 
+def test_a_step_is_timed_after_a_pause_as_between_frames() -> None:
+    machine, before = Machine({1: 1, 2: 1}), []
+    choose_threads((1, 2), machine.use, machine.step_ms, lambda: before.append(machine.steps))
+    assert before == [2 * trial + 1 for trial in range(ROUNDS * 2)]  # the first of two has started the threads
+
+
 def test_a_count_that_is_given_is_not_tried() -> None:
     machine = Machine({3: 1})
     assert choose_threads((3,), machine.use, machine.step_ms) == (3, {3: []})
