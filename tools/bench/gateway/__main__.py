@@ -133,7 +133,7 @@ def main() -> None:
                 costs = (asyncio.run(frame_us(way, address, pid, arguments.sessions, frames)) for _ in range(ROUNDS))
                 whole_us[name] = min(costs)
                 print(f"{name:<16}{whole_us[name]:>14.0f}{1e6 * FRAME_S / whole_us[name]:>17.1f}", flush=True)
-        shared, codes = of_codec(codec, HOP_FRAMES)
+        shared, codes = of_codec(codec, arguments.codec, HOP_FRAMES)
         shared |= of_the_worker(served.address, codec, codes)
     print_hops("/v1/realtime, a frame both ways", of_json(HOP_FRAMES) | shared, whole_us["/v1/realtime"])
     print_hops("/api/chat, a frame both ways", of_opus(HOP_FRAMES) | shared, whole_us["/api/chat"])

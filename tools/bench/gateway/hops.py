@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ import numpy as np
 from antiphon.codes import Codes
 from antiphon_edge import Codec, connect
 from antiphon_edge.audio.pcm import Pcm
+from antiphon_edge.codec.codec import Decoder, Encoder
+from antiphon_gateway.batch.half import BatchCodec, BatchHalf
 from antiphon_gateway.wire.opus import OpusReader, OpusWriter
 from antiphon_gateway.wire.pcm16 import from_base64, pcm_from_bytes, pcm_to_bytes, to_base64
 from tools.bench.gateway.clients import FRAME, PACKETS, RATE_HZ, chat_messages, noise, realtime_messages
@@ -60,7 +63,7 @@ def of_json(frames: int) -> dict[str, float]:
     }
 
 
-def of_codec(codec: Codec, frames: int) -> tuple[dict[str, float], list[Codes]]:
+def of_codec(codec: Codec, folder: Path, frames: int) -> tuple[dict[str, float], list[Codes]]:
     """Of both doors, and the codes of the frames."""
     encoders, decoders = [codec.encoder() for _ in range(STREAMS)], [codec.decoder() for _ in range(STREAMS)]
     pcm = noise(frames).reshape(frames, FRAME)
@@ -74,8 +77,28 @@ def of_codec(codec: Codec, frames: int) -> tuple[dict[str, float], list[Codes]]:
         for decoder in decoders:
             decoder.step(frame)
 
-    encoded, decoded = microseconds(encode, list(pcm)), microseconds(decode, codes)
-    return {"codec encode": encoded / STREAMS, "codec decode": decoded / STREAMS}, codes
+    costs = {
+        "codec encode": microseconds(encode, list(pcm)) / STREAMS,
+        "codec decode": microseconds(decode, codes) / STREAMS,
+    }
+    batch = BatchCodec.load(folder, codec.manifest)
+    if batch.encoder is not None and batch.decoder is not None:  # a large codec's, as a busy gateway steps it
+        costs = {
+            f"codec encode, {batch.encoder.streams} at once": of_batch(batch.encoder, encoders, list(pcm)),
+            f"codec decode, {batch.decoder.streams} at once": of_batch(batch.decoder, decoders, codes),
+        }
+    return costs, codes
+
+
+def of_batch(batch: BatchHalf, coders: Sequence[Encoder] | Sequence[Decoder], frames: Sequence[Any]) -> float:
+    """A stream's share of a batch."""
+
+    def step(frame: Any) -> None:
+        for coder in coders[: batch.streams]:
+            coder.put(frame)
+        batch.advance([coder.stream for coder in coders[: batch.streams]])
+
+    return microseconds(step, frames) / batch.streams
 
 
 def of_the_worker(address: str, codec: Codec, codes: Sequence[Codes]) -> dict[str, float]:
