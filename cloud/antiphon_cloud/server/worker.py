@@ -125,9 +125,8 @@ class Worker:
     def status(self) -> Status:
         """How it is, in a few numbers."""
         metrics, served = self.metrics, self.serving
-        counts = {"frames": metrics.frames, "late": metrics.late, "refused": metrics.calls_refused}
         if served is None:
-            return Status("worker", "starting", **counts)
+            return Status("worker", "starting", refused=metrics.calls_refused)
         steps = served.steps.now()
         return Status(
             "worker",
@@ -137,7 +136,9 @@ class Worker:
             slots=served.engine.slots,
             step_p50_ms=round(steps.p50_ms, 2),
             step_p99_ms=round(steps.p99_ms, 2),
-            **counts,
+            frames=metrics.frames,
+            late=metrics.late,
+            refused=metrics.calls_refused,
         )
 
     def not_ready(self) -> str | None:
