@@ -25,7 +25,7 @@ def least_request(random: np.random.Generator, held: Ints, free: Ints, count: in
     def choose(count: int) -> Ints:
         drawn = random.integers(len(held), size=(2, count), dtype=np.int32)
         seen = _seen(int(held.max()))[held[drawn], random.integers(DRAWS, size=(2, count), dtype=np.int16)]
-        return np.where(seen[0] <= seen[1], drawn[0], drawn[1])
+        return np.asarray(np.where(seen[0] <= seen[1], drawn[0], drawn[1]), np.int64)
 
     return _tried(choose, free, count)
 

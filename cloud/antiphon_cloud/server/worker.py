@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from antiphon.errors import UnavailableError
 from antiphon.serving.status import Status
 from antiphon.serving.tracing import NO_TRACES, Traces
@@ -132,18 +130,20 @@ class Worker:
     def status(self) -> Status:
         """How it is, in a few numbers."""
         metrics, served = self.metrics, self.serving
-        counted = Status("worker", "starting", frames=metrics.frames, late=metrics.late, refused=metrics.calls_refused)
         if served is None:
-            return counted
+            return Status("worker", "starting", refused=metrics.calls_refused)
         steps = served.steps.now()
-        return msgspec.structs.replace(
-            counted,
-            state="failed" if served.engine.failure else self.phase.value,
+        return Status(
+            "worker",
+            "failed" if served.engine.failure else self.phase.value,
             model=served.engine.spec.name,
             sessions=served.engine.sessions,
             slots=served.engine.slots,
             step_p50_ms=round(steps.p50_ms, 2),
             step_p99_ms=round(steps.p99_ms, 2),
+            frames=metrics.frames,
+            late=metrics.late,
+            refused=metrics.calls_refused,
         )
 
     def not_ready(self) -> str | None:
