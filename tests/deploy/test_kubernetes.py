@@ -100,8 +100,8 @@ def test_envoy_takes_the_configuration_with_a_certificate(tmp_path: Path) -> Non
         assert mounted in settings
         settings = settings.replace(mounted, str(own))
     (tmp_path / "envoy.yaml").write_text(settings)
-    command = [str(BIN / "envoy"), "--mode", "validate", "-c", str(tmp_path / "envoy.yaml"), "--log-level", "warning"]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    validate = ("--mode", "validate", "-c", str(tmp_path / "envoy.yaml"), "--log-level", "warning")
+    checked = subprocess.run([BIN / "envoy", *validate], capture_output=True, text=True, timeout=60, check=False)
     assert (checked.returncode, "[warning]" in checked.stderr) == (0, False), checked.stderr
 
 

@@ -26,7 +26,7 @@ def gpu(name: str, memory_gb: float, bandwidth_gb_s: float, peak_tflops: float) 
 
 GPUS = {
     machine.name: machine
-    for machine in (  # NVIDIA's data sheets and papers: memory, bandwidth, dense bfloat16 summed in float32
+    for machine in (  # NVIDIA's data sheets: memory, bandwidth, dense bfloat16 summed in float32
         gpu("L4", 24, 300, 121),
         gpu("A10G", 24, 600, 70),
         gpu("L40S", 48, 864, 362),

@@ -83,6 +83,7 @@ def test_the_predicted_steps_of_the_7b() -> None:
     found = {card.name: round(1e3 * needed.step_s(card, 1, 0.0), 1) for card in GPUS.values()}
     assert found == {
         "L4": 33.0, "A10G": 16.6, "L40S": 11.6, "A100": 5.1, "H100": 3.3, "H200": 2.5, "B200": 1.7, "GB10": 36.3,
+        "RTX-3060": 27.6, "RTX-3090": 10.7, "RTX-4090": 10.0, "RTX-5090": 5.8, "AGX-Orin": 48.3,
     }  # fmt: skip
     assert 1e3 * needed.step_s(GPUS["H100"], 32, ages) == pytest.approx(10.8, abs=0.1)
     in_int8 = cost_of(SEVEN_B, kv_dtype=torch.int8)

@@ -106,7 +106,8 @@ def _open(url: str, token: str | None, start: int = 0) -> Any:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     if start:
         request.add_header("Range", f"bytes={start}-")
-    return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
+    through_the_proxy_of_the_environment = urllib.request.build_opener()
+    return through_the_proxy_of_the_environment.open(request, timeout=TIMEOUT_S)
 
 
 def main(folder: Path) -> None:
