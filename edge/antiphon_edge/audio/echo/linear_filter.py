@@ -16,7 +16,8 @@ from antiphon_edge.audio.pcm import Pcm
 
 SPAN_MS = 240  # devices, air and reverberation
 KEPT_MS = 1120  # of the time in which the speaker played
-STEPS = 8  # a frame
+STEPS, FEW_STEPS = 8, 4  # a frame, until the room is known and then
+KNOWN_LEAK = 1e-3  # of the echo, which a filter that knows the room leaves
 LINGER = 12  # frames for which it goes on learning when the speaker falls silent
 AUDIBLE = 1e-6  # power of a far end that teaches anything
 CLIPPED = 0.98  # of full scale; no filter knows what is beyond
@@ -70,7 +71,8 @@ class LinearEchoFilter:
         rest = self._problem.residual(self._response, self._mic, far)
         blocks = self._detector.weights(powers(self._mic), powers(rest), powers(self._mic - rest))
         weights = np.repeat(blocks, len(rest) // len(blocks)) * (np.abs(self._mic) < CLIPPED)
-        self._response = self._problem.refine(self._response, self._mic, far, weights, STEPS)
+        steps = FEW_STEPS if self._detector.leak < KNOWN_LEAK else STEPS
+        self._response = self._problem.refine(self._response, self._mic, far, weights, steps)
         echoes = self._problem.echoes(self._response, self._far)
         more = regress(emphasised(self._mic) - self._loudspeaker.shares @ echoes, echoes, weights)
         self._response = self._response * np.float32(self._loudspeaker.learn(more, self._far))
