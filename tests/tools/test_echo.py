@@ -40,6 +40,18 @@ async def test_people_are_understood_through_a_loudspeaker_as_loud_as_they_are(c
     assert result.enhancement_db > 35
 
 
+async def test_people_are_understood_through_a_loudspeaker_that_clips(clerk: Worker, codec: Codec) -> None:
+    scenes = people(PEOPLE)
+    heard = await converse_all(
+        clerk.address, codec, [scene.samples for scene in scenes], Echo(0, drive=2), VoiceProcessing(), PEOPLE
+    )
+    result = score(scenes, heard)
+    assert result.exact >= PEOPLE - 1
+    assert result.itself <= 1
+    assert result.enhancement_db is not None
+    assert result.enhancement_db > 35
+
+
 async def test_a_person_who_interrupts_through_a_loudspeaker_is_understood(clerk: Worker, codec: Codec) -> None:
     scenes = interrupting(people(PEOPLE))
     heard = await converse_all(

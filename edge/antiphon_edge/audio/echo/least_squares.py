@@ -18,6 +18,7 @@ Spectrum = npt.NDArray[Any]  # complex64, as numpy 2 has it of float32
 EMPHASIS = np.float32(0.9)  # speech falls by 6 dB an octave; without this its high pitches would be learnt last
 PRIOR = 1e-2  # of the far end's power: what it tells nothing about stays as it is
 PRIOR_REACH_S = 0.1  # the later in a response, the less is to be expected: by e in so long
+STIFF = 0.1  # of the power that is left: so much speaks for none of a column
 LEVEL = 3e-3  # of the mean spectrum, under which the preconditioner takes it for as much
 
 
@@ -41,6 +42,12 @@ class LeastSquares:
         """What the response [L] leaves of `mic` [M]; `far` is [L + M]."""
         return _pcm(mic - self._apply(np.fft.rfft(far, self._size), response))
 
+    def echoes(self, response: Pcm, fars: Pcm) -> Pcm:
+        """What the response [L] makes of several far ends [F, L + M], emphasised, [F, M]."""
+        spectrum = np.fft.rfft(response, self._size)
+        lines = [np.fft.irfft(np.fft.rfft(emphasised(far), self._size) * spectrum, self._size) for far in fars]
+        return _pcm(np.stack([line[self._response : self._response + self._mic] for line in lines]))
+
     def refine(self, response: Pcm, mic: Pcm, far: Pcm, weights: Pcm, steps: int) -> Pcm:
         """A better response [L] than `response`.
 
@@ -51,7 +58,7 @@ class LeastSquares:
             weights: of each sample of `mic`, [M].
             steps: of conjugate gradients.
         """
-        mic, far = _emphasise(mic), _emphasise(far)
+        mic, far = emphasised(mic), emphasised(far)
         spectrum = np.fft.rfft(far, self._size)
         prior = _pcm(self._prior * float((far**2).sum()))
         inverse = self._preconditioner(spectrum)
@@ -91,8 +98,20 @@ class LeastSquares:
         return _pcm(np.fft.irfft(np.fft.rfft(vector, self._small) * inverse, self._small)[: self._response])
 
 
-def _emphasise(pcm: Pcm) -> Pcm:
+def emphasised(pcm: Pcm) -> Pcm:
+    """`pcm` [N] with its high pitches as loud as its low ones."""
     return _pcm(np.concatenate((pcm[:1], pcm[1:] - EMPHASIS * pcm[:-1])))
+
+
+def regress(rest: Pcm, columns: Pcm, weights: Pcm) -> Pcm:
+    """How much of each column [C, M] is in `rest` [M], [C]: ridge regression.
+
+    The ridge is as strong as there is much left to explain: a curve that few samples tell about stays small.
+    """
+    weighted = columns * weights
+    alike = (weighted @ columns.T).astype(np.float64)
+    stiff = np.eye(len(columns)) * (STIFF * float((weights * rest**2).sum()) + 1e-6)
+    return _pcm(np.linalg.solve(alike + stiff, (weighted @ rest).astype(np.float64)))
 
 
 def _pcm(values: npt.NDArray[Any]) -> Pcm:

@@ -1,7 +1,8 @@
-"""What the room does to the speaker's sound, as a linear filter that is learnt while the two are heard.
+"""What the loudspeaker and the room do to the speaker's sound, learnt while the two are heard.
 
-It explains the last second in which the speaker played, by least squares, and begins each time where it ended before.
-What a person says is no part of that: moments in which one is heard count little, and clipped samples nothing.
+A linear filter explains the last second in which the speaker played, by least squares, and begins each time where it
+ended before. What it leaves tells how the loudspeaker flattens what is loud. What a person says is no part of that:
+moments in which one is heard count little, and clipped samples nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections import deque
 import numpy as np
 
 from antiphon_edge.audio.echo.double_talk import DoubleTalkDetector, powers
-from antiphon_edge.audio.echo.least_squares import LeastSquares
+from antiphon_edge.audio.echo.least_squares import LeastSquares, emphasised, regress
+from antiphon_edge.audio.echo.loudspeaker import CURVES, Loudspeaker, curves
 from antiphon_edge.audio.echo.timing import EchoTiming, echo_timing
 from antiphon_edge.audio.pcm import Pcm
 
 SPAN_MS = 240  # devices, air and reverberation
 KEPT_MS = 1120  # of the time in which the speaker played
-STEPS = 8  # a frame
+STEPS, FEW_STEPS = 8, 4  # a frame, until the room is known and then
+KNOWN_LEAK = 1e-3  # of the echo, which a filter that knows the room leaves
 LINGER = 12  # frames for which it goes on learning when the speaker falls silent
 AUDIBLE = 1e-6  # power of a far end that teaches anything
 CLIPPED = 0.98  # of full scale; no filter knows what is beyond
@@ -39,9 +42,12 @@ class LinearEchoFilter:
         self._now = LeastSquares(span, frame_samples, sample_rate_hz)
         self._problem = LeastSquares(span, kept, sample_rate_hz)
         self._response: Pcm = np.zeros(span, np.float32)
-        self._far: Pcm = np.zeros(span + kept, np.float32)  # while the speaker played, and for the span after it
+        self._loudspeaker = Loudspeaker()
+        self._far: Pcm = np.zeros(
+            (CURVES, span + kept), np.float32
+        )  # while the speaker played, and for the span after it
         self._mic: Pcm = np.zeros(kept, np.float32)
-        self._line: Pcm = np.zeros(span, np.float32)  # the far end before this frame
+        self._line: Pcm = np.zeros((CURVES, span), np.float32)  # of the far end before this frame
         self.timing: EchoTiming | None = None
         """When the echo in the last frame came; None where it does not tell."""
         self._frame = 0
@@ -57,25 +63,31 @@ class LinearEchoFilter:
     def echo(self, mic: Pcm, far: Pcm) -> Pcm:
         """The echo in a frame of the microphone; `mic`, `far` and it [frame_samples]."""
         self._frame += 1
-        line = np.concatenate((self._line, far))
-        self._line = line[len(far) :]
-        before = self._now.residual(self._response, mic, line)
+        given = curves(far)
+        line = np.concatenate((self._line, given), 1)
+        self._line = line[:, len(far) :]
+        before = self._now.residual(self._response, mic, self._loudspeaker.played(line))
         self.timing = echo_timing(mic, mic - before, self.learnt)
         self._quiet = 0 if float(np.mean(far**2)) > AUDIBLE else self._quiet + 1
         if self._quiet >= self._lasts + self._lingers:
             return mic - before
         if self._quiet <= self._lasts:
-            self._far = np.concatenate((self._far[len(far) :], far))
+            self._far = np.concatenate((self._far[:, len(far) :], given), 1)
             self._mic = np.concatenate((self._mic[len(mic) :], mic))
         self._learn()
-        echo = mic - self._now.residual(self._response, mic, line)
+        echo = mic - self._now.residual(self._response, mic, self._loudspeaker.played(line))
         if self._quiet <= self._lasts:
             self._told.append((self._frame, float((echo**2).mean())))
             self._detector.learn(powers(mic), powers(before), powers(echo))
         return echo
 
     def _learn(self) -> None:
-        rest = self._problem.residual(self._response, self._mic, self._far)
-        weights = self._detector.weights(powers(self._mic), powers(rest), powers(self._mic - rest))
-        every = np.repeat(weights, len(rest) // len(weights)) * (np.abs(self._mic) < CLIPPED)
-        self._response = self._problem.refine(self._response, self._mic, self._far, every.astype(np.float32), STEPS)
+        far = self._loudspeaker.played(self._far)
+        rest = self._problem.residual(self._response, self._mic, far)
+        blocks = self._detector.weights(powers(self._mic), powers(rest), powers(self._mic - rest))
+        weights = np.repeat(blocks, len(rest) // len(blocks)) * (np.abs(self._mic) < CLIPPED)
+        steps = FEW_STEPS if self._detector.leak < KNOWN_LEAK else STEPS
+        self._response = self._problem.refine(self._response, self._mic, far, weights, steps)
+        echoes = self._problem.echoes(self._response, self._far)
+        more = regress(emphasised(self._mic) - self._loudspeaker.shares @ echoes, echoes, weights)
+        self._response = self._response * np.float32(self._loudspeaker.learn(more, self._far))
