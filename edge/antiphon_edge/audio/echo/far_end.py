@@ -92,6 +92,8 @@ class FarEnd:
         """The echo of what was taken last came at this time, and so was about where it was expected."""
         if self._position is not None:
             self._echo_skew.learn(timing, self._frame_samples)
+            if timing.moved:
+                self._position -= timing.late_samples
             self._beside = self._position - self._due(self._taken)
 
     def take(self, samples: int) -> Pcm:

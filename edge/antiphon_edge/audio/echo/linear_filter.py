@@ -8,13 +8,14 @@ moments in which one is heard count little, and clipped samples nothing.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
 from antiphon_edge.audio.echo.double_talk import DoubleTalkDetector, powers
 from antiphon_edge.audio.echo.least_squares import LeastSquares, emphasised, regress
 from antiphon_edge.audio.echo.loudspeaker import CURVES, Loudspeaker, curves
-from antiphon_edge.audio.echo.timing import EchoTiming, echo_timing
+from antiphon_edge.audio.echo.timing import EchoTiming, echo_timing, moved
 from antiphon_edge.audio.pcm import Pcm
 
 SPAN_MS = 240  # devices, air and reverberation
@@ -43,9 +44,7 @@ class LinearEchoFilter:
         self._problem = LeastSquares(span, kept, sample_rate_hz)
         self._response: Pcm = np.zeros(span, np.float32)
         self._loudspeaker = Loudspeaker()
-        self._far: Pcm = np.zeros(
-            (CURVES, span + kept), np.float32
-        )  # while the speaker played, and for the span after it
+        self._far: Pcm = np.zeros((CURVES, span + kept), np.float32)  # while the speaker played, and a span after it
         self._mic: Pcm = np.zeros(kept, np.float32)
         self._line: Pcm = np.zeros((CURVES, span), np.float32)  # of the far end before this frame
         self.timing: EchoTiming | None = None
@@ -54,6 +53,7 @@ class LinearEchoFilter:
         self._told: deque[tuple[int, float]] = deque(maxlen=kept // frame_samples)  # number and power of kept frames
         self._lasts, self._lingers = -(-span // frame_samples), LINGER
         self._quiet = self._lasts + self._lingers  # frames since the far end was audible
+        self._begins = False  # the speaker, after a silence: no echo has been found yet
 
     @property
     def learnt(self) -> list[tuple[int, float]]:
@@ -63,11 +63,15 @@ class LinearEchoFilter:
     def echo(self, mic: Pcm, far: Pcm) -> Pcm:
         """The echo in a frame of the microphone; `mic`, `far` and it [frame_samples]."""
         self._frame += 1
-        given = curves(far)
-        line = np.concatenate((self._line, given), 1)
-        self._line = line[:, len(far) :]
-        before = self._now.residual(self._response, mic, self._loudspeaker.played(line))
+        self._begins = self._begins or self._quiet > self._lasts
+        given, line, before = self._expect(mic, far)
         self.timing = echo_timing(mic, mic - before, self.learnt)
+        if self.timing is not None and self._begins:
+            self._begins = False
+            if self.timing.is_sure:  # clocks have drifted in the silence: what is learnt holds beside a far end moved
+                self.timing = replace(self.timing, moved=True)
+                given, line, before = self._expect(mic, moved(far, self.timing.late_samples))
+        self._line = line[:, len(far) :]
         self._quiet = 0 if float(np.mean(far**2)) > AUDIBLE else self._quiet + 1
         if self._quiet >= self._lasts + self._lingers:
             return mic - before
@@ -80,6 +84,12 @@ class LinearEchoFilter:
             self._told.append((self._frame, float((echo**2).mean())))
             self._detector.learn(powers(mic), powers(before), powers(echo))
         return echo
+
+    def _expect(self, mic: Pcm, far: Pcm) -> tuple[Pcm, Pcm, Pcm]:
+        """The curves of the far end, the same with what was before it, and what is left of the microphone's frame."""
+        given = curves(far)
+        line = np.concatenate((self._line, given), 1)
+        return given, line, self._now.residual(self._response, mic, self._loudspeaker.played(line))
 
     def _learn(self) -> None:
         far = self._loudspeaker.played(self._far)

@@ -41,6 +41,8 @@ class EchoSkew:
         before = self._error + WANDER
         gain = 1.0 if before == float("inf") else before / (before + error)
         self._value += gain * (measured - self._value)
+        if timing.moved:
+            self._ran[-1] -= timing.late_samples
         self._error = error if before == float("inf") else (1 - gain) * before
 
     def beside(self, skew: float, error: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from antiphon_edge.audio.echo.interpolation import TAPS, interpolate
 from antiphon_edge.audio.pcm import Pcm
 
 EXPLAINED = 0.25  # of the microphone's power may be left: more is a person, or an echo that is not known
@@ -14,6 +15,7 @@ AUDIBLE = 1e-5  # power of an echo that tells anything
 ALIKE = 20  # samples in a row of speech tell as much as one
 REACH = 60  # samples: no pitch is as high
 SMOOTH = np.array([1, 4, 6, 4, 1], np.float32) / 16
+SURE = 3.0  # standard errors
 LEAST_ERROR = 0.05  # samples: the filter itself is still learning
 
 
@@ -27,6 +29,13 @@ class EchoTiming:
     """The standard error of that."""
     learnt: Sequence[tuple[int, float]]
     """How many frames ago those were, and how much each of them told."""
+    moved: bool = False
+    """The far end was moved by as much in that frame, and should stay so."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the echo was not where it was expected."""
+        return abs(self.late_samples) > SURE * self.error_samples
 
 
 def echo_timing(mic: Pcm, expected: Pcm, learnt: Sequence[tuple[int, float]]) -> EchoTiming | None:
@@ -54,6 +63,13 @@ def echo_timing(mic: Pcm, expected: Pcm, learnt: Sequence[tuple[int, float]]) ->
     told = float((slope**2).sum())
     error = float(np.sqrt(ALIKE * left_energy / len(left) / told))
     return EchoTiming(shift - float((left * slope).sum()) / told, error + LEAST_ERROR, learnt)
+
+
+def moved(far: Pcm, later_samples: float) -> Pcm:
+    """A frame of the far end [N], so much later; what comes into it from outside is what stood there."""
+    positions = np.arange(len(far)) - later_samples
+    inside = (positions > TAPS) & (positions < len(far) - TAPS)
+    return np.where(inside, interpolate(far, positions), far)
 
 
 def _smooth(pcm: Pcm) -> Pcm:
