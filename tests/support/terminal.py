@@ -64,7 +64,7 @@ class Terminal:
 
 
 def _at_a_terminal() -> None:
-    """In the command's process: the terminal is its own, and its keys interrupt, which they do not below a shell's `&`."""
+    """In the command's process: the terminal is its own, and its keys interrupt, which not all shells leave be."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
