@@ -42,7 +42,7 @@ def test_without_keys_everyone_gets_in_by_their_address() -> None:
 def test_with_keys_only_a_known_one_gets_in_wherever_it_is_given(keys: Path) -> None:
     key = make_key(keys, "kitchen", sessions=2)
     access = Access(Rules(api_keys=keys))
-    assert access.admit(HERE, bearer(key)) == Visitor("the API key kitchen", 2)
+    assert access.admit(HERE, bearer(key)) == Visitor("the API key kitchen", 2, proven=True)
     assert access.admit(HERE, {}, [None, key]).name == "the API key kitchen"
     with pytest.raises(UnauthenticatedError, match="asks for an API key"):
         access.admit(HERE, {})
@@ -62,8 +62,8 @@ def test_a_new_key_gets_in_without_a_restart(keys: Path) -> None:
 
 def test_a_token_is_good_once_for_its_visitor_and_its_settings() -> None:
     access = Access()
-    token, _ = access.tokens.issue(Visitor("the API key kitchen", 2), {"voice": "NATF2"})
-    assert access.admit(HERE, bearer(token)) == Visitor("the API key kitchen", 2, {"voice": "NATF2"})
+    token, _ = access.tokens.issue(Visitor("the API key kitchen", 2, proven=True), {"voice": "NATF2"})
+    assert access.admit(HERE, bearer(token)) == Visitor("the API key kitchen", 2, {"voice": "NATF2"}, proven=True)
     with pytest.raises(UnauthenticatedError, match="was used already"):
         access.admit(HERE, bearer(token))
 
