@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -62,6 +63,12 @@ class Terminal:
         return True
 
 
+def _at_a_terminal() -> None:
+    """In the command's process: the terminal is its own, and its keys interrupt, which not all shells leave be."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def terminal(command: Sequence[str], env: Mapping[str, str], *, columns: int = 100) -> Iterator[Terminal]:
     """Runs `command` at a terminal of its own, and finds the terminal's modes afterwards as they were before."""
@@ -75,7 +82,7 @@ def terminal(command: Sequence[str], env: Mapping[str, str], *, columns: int = 1
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_at_a_terminal,
     ) as process:
         try:
             yield Terminal(ours, process)
