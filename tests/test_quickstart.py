@@ -80,9 +80,12 @@ def run(lines: list[str], folder: Path) -> str:
 
 def test_what_is_installed_is_what_there_is() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    named = re.findall(r"pip install '\.\[([\w,]+)\]'", QUICKSTART)
-    assert len(named) == 3
-    assert {extra for each in named for extra in each.split(",")} <= extras
+    installed = [
+        line.split()[2:] for line in commands(QUICKSTART) if line.startswith("pip install '.") or " . " in f"{line} "
+    ]
+    assert installed == [["'.[audio]'"], ["."], [".", "./cloud", "./clerk"]]
+    assert "audio" in extras
+    assert all((ROOT / folder / "pyproject.toml").is_file() for folder in installed[-1])
 
 
 def test_a_device(served: Worker, folder: Path) -> None:

@@ -16,6 +16,7 @@ from antiphon_gateway.cli.commands import commands as gateway
 from tools import ROOT
 from tools.images.base import BASE
 from tools.images.build import IMAGES, NAMES
+from tools.release.distributions import FOLDERS
 
 PROGRAMS = {"antiphon-cloud": cloud, "antiphon-edge": edge, "antiphon-gateway": gateway}
 SERVERS = [name for name in NAMES if name != "edge"]
@@ -48,10 +49,15 @@ def test_it_runs_as_a_user_without_rights_and_writes_to_volumes_alone(name: str)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_it_installs_is_an_extra_of_the_package(name: str) -> None:
-    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    (installed,) = re.findall(r"antiphon-\*\.whl\)\[([\w,]+)\]", " ".join(rest for _, rest in instructions(name)))
-    assert set(installed.split(",")) <= extras
+def test_what_it_installs_are_distributions_and_extras_of_them(name: str) -> None:
+    """The context holds the wheels of all four: which of them are installed is what makes the image."""
+    install = next(rest for _, rest in instructions(name) if "antiphon-*.whl" in rest)
+    installed = re.findall(r"(antiphon[\w]*)-\*\.whl(?:\)\[([\w,]+)\])?", install)
+    assert installed[0][0] == "antiphon"
+    for distribution, extras in installed:
+        folder = ROOT / FOLDERS[distribution.replace("_", "-")]
+        there = tomllib.loads((folder / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
+        assert set(filter(None, extras.split(","))) <= set(there)
 
 
 @pytest.mark.parametrize("name", NAMES)

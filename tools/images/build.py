@@ -22,6 +22,7 @@ from pathlib import Path
 
 from antiphon import __version__
 from tools import ROOT
+from tools.release.distributions import FOLDERS
 
 IMAGES = ROOT / "images"
 CONTEXT = ROOT / "build/images"
@@ -42,8 +43,8 @@ def make_context() -> Path:
     """
     shutil.rmtree(CONTEXT, ignore_errors=True)
     CONTEXT.mkdir(parents=True)
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(CONTEXT), str(ROOT)]
-    subprocess.run(wheel, check=True)
+    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(CONTEXT)]
+    subprocess.run([*wheel, *(str(ROOT / folder) for folder in FOLDERS.values())], check=True)
     shutil.copy(ROOT / "constraints.txt", CONTEXT)
     return CONTEXT
 
