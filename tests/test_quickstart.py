@@ -80,9 +80,8 @@ def run(lines: list[str], folder: Path) -> str:
 
 def test_what_is_installed_is_what_there_is() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    installed = [
-        line.split()[2:] for line in commands(QUICKSTART) if line.startswith("pip install '.") or " . " in f"{line} "
-    ]
+    lines = [line for line in commands(QUICKSTART) if line.startswith("pip install") and "torch" not in line]
+    installed = [line.split()[2:] for line in lines]
     assert installed == [["'.[audio]'"], ["."], [".", "./cloud", "./clerk"]]
     assert "audio" in extras
     assert all((ROOT / folder / "pyproject.toml").is_file() for folder in installed[-1])

@@ -52,6 +52,18 @@ async def test_people_are_understood_through_a_loudspeaker_that_clips(clerk: Wor
     assert result.enhancement_db > 35
 
 
+async def test_people_are_understood_where_two_clocks_drift_apart(clerk: Worker, codec: Codec) -> None:
+    scenes = people(PEOPLE)
+    heard = await converse_all(
+        clerk.address, codec, [scene.samples for scene in scenes], Echo(0, skew_ppm=100), VoiceProcessing(), PEOPLE
+    )
+    result = score(scenes, heard)
+    assert result.exact >= PEOPLE - 1
+    assert result.itself <= 1
+    assert result.enhancement_db is not None
+    assert result.enhancement_db > 30
+
+
 async def test_a_person_who_interrupts_through_a_loudspeaker_is_understood(clerk: Worker, codec: Codec) -> None:
     scenes = interrupting(people(PEOPLE))
     heard = await converse_all(

@@ -115,7 +115,8 @@ class Access:
             return self.tokens.redeem(key)
         if self._issued is not None and (self._keys is None or (key is not None and _is_token(key))):
             spoken_of = self._issued.check(key)
-            return Visitor(f"the token of {spoken_of.subject}", self.limits.calls, expires_s=spoken_of.expires_s)
+            name = f"the token of {spoken_of.subject}"
+            return Visitor(name, self.limits.calls, expires_s=spoken_of.expires_s, proven=True)
         if self._keys is None:
             return Visitor(f"the address {remote}", self.limits.calls)
         return self._keys.client(key)

@@ -128,7 +128,7 @@ def test_an_issuers_token_gets_in_beside_keys_and_a_browsers_tokens(keys: Path, 
     access = Access(Rules(api_keys=keys, token_rules=rules(tmp_path)))
     expires_s = int(time.time()) + 60
     visitor = access.admit(HERE, bearer(token(sub="garden", exp=expires_s)))
-    assert visitor == Visitor("the token of garden", expires_s=expires_s)
+    assert visitor == Visitor("the token of garden", expires_s=expires_s, proven=True)
     assert access.admit(HERE, bearer(key)).name == "the API key kitchen"
     issued, _ = access.tokens.issue(visitor)
     assert access.admit(HERE, {}, [issued]).expires_s == expires_s
