@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from antiphon.codes import Codes
-from antiphon.errors import AntiphonError, PreconditionError, SequenceError
+from antiphon.errors import AntiphonError, PreconditionError, SequenceError, UnavailableError
 from antiphon.serving.tracing import NO_TRACES, Traces
 from antiphon_cloud.engine.engine import Engine
 from antiphon_cloud.engine.slot import Reply
@@ -120,16 +120,18 @@ class Session:
         """Counts that a call takes the session from another, which still carries it.
 
         Raises:
-            PreconditionError: it was taken just before, or over and over: two edges hold its token.
+            UnavailableError: it was taken just before, perhaps by an earlier call of the same edge, which gave that up.
+            PreconditionError: it was taken over and over: two edges hold its token.
         """
         taken_s = self._taken_over_s
-        just = bool(taken_s) and now_s - taken_s[-1] < TAKEN_AGAIN_S
-        if just or (len(taken_s) == TAKEN_A_MINUTE and now_s - taken_s[0] < MINUTE_S):
+        if taken_s and now_s - taken_s[-1] < TAKEN_AGAIN_S:
+            raise UnavailableError("open.resume_token: the session was taken over a moment ago: try again")
+        if len(taken_s) == TAKEN_A_MINUTE and now_s - taken_s[0] < MINUTE_S:
             if not self._fought_over:
                 self.record.say(logging.WARNING, "two edges hold a session's token; it stays with the one that took it")
             self._fought_over = True
             raise PreconditionError(
-                "open.resume_token: another edge holds this session and has just taken it: open a new one"
+                "open.resume_token: another edge holds this session and takes it again and again: open a new one"
             )
         taken_s.append(now_s)
 

@@ -67,6 +67,7 @@ class SessionTable:
 
         Raises:
             PermissionDeniedError: another client's key or certificate opened the session.
+            UnavailableError: it was taken over a moment ago.
             PreconditionError: two edges take it from each other.
         """
         session = self._by_token.get(request.resume_token)
