@@ -21,6 +21,7 @@ from tools.harness.worker_process import BIN, Worker
 QUICKSTART = (ROOT / "docs/quickstart.md").read_text()
 CERTIFICATES = (ROOT / "docs/certificates.md").read_text()
 EXAMPLE = "worker.example"
+HERE = "localhost:50051"
 SAID = "you said three seven one"
 
 
@@ -91,7 +92,7 @@ def test_a_device(served: Worker, folder: Path) -> None:
     *set_up, by_file, by_voice = commands(section("A device"))
     assert all(map(is_set_up, set_up))
     assert by_file.startswith(by_voice)  # what a machine without a microphone can show of it
-    said = run([by_file.replace(f"{EXAMPLE}:50051", served.address)], folder)
+    said = run([by_file.replace(HERE, served.address)], folder)
     assert SAID in " ".join(said.split())
     assert (folder / "reply.wav").stat().st_size > 100_000
 
@@ -103,14 +104,14 @@ def test_a_program(
     (snippet,) = re.findall(r"```python\n(.*?)```", section("A program"), re.DOTALL)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("ANTIPHON_CACHE", str(folder / "cache"))
-    exec(compile(snippet.replace(f"{EXAMPLE}:50051", served.address), "docs/quickstart.md", "exec"), {})
+    exec(compile(snippet.replace(HERE, served.address), "docs/quickstart.md", "exec"), {})
     assert SAID in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_operator(folder: Path) -> None:
     lines = [line for line in commands(section("An operator")) if not is_set_up(line)]
     address, metrics = unused_address(), unused_address()
-    told = [line.replace(f"{EXAMPLE}:50051", address).replace("127.0.0.1:9464", metrics) for line in lines]
+    told = [line.replace(HERE, address).replace("127.0.0.1:9464", metrics) for line in lines]
     assert SAID in " ".join(run(told, folder).split())
     assert (folder / "kitchen.key").stat().st_mode & 0o077 == 0
 

@@ -20,7 +20,7 @@ from tools import ROOT
 
 UNITS: dict[Path, click.Group] = {
     ROOT / "cloud/deploy/antiphon-worker.service": cloud,
-    ROOT / "edge/deploy/antiphon-gateway.service": gateway,
+    ROOT / "gateway/deploy/antiphon-gateway.service": gateway,
     ROOT / "edge/deploy/antiphon-edge.service": edge,
 }
 MOST_EXPOSURE = 2.5  # of 10, as systemd counts; a unit without a sandbox has 9.6

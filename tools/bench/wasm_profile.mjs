@@ -9,7 +9,7 @@ import fs, { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const dist = fileURLToPath(new URL("../../edge/page/node_modules/onnxruntime-web/dist/", import.meta.url));
+const dist = fileURLToPath(new URL("../../gateway/page/node_modules/onnxruntime-web/dist/", import.meta.url));
 const ort = await import(join(dist, "ort.wasm.min.mjs"));
 const [, , folder, asked = "40"] = process.argv;
 const WARM_UP = 10;
