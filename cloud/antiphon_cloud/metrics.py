@@ -33,7 +33,14 @@ LATENCY_BUCKETS_S = (
 )
 PREFILL_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, FRAME_S, 0.16, 0.32, 0.64, 1.28, 2.5, 5, 10)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-REFUSALS = (*(reason.value for reason in Refusal), "starting", "draining", "unauthenticated", "permission_denied")
+REFUSALS = (
+    *(reason.value for reason in Refusal),
+    "starting",
+    "draining",
+    "unauthenticated",
+    "tokens",
+    "permission_denied",
+)
 
 
 class Metrics:

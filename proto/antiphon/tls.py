@@ -82,6 +82,8 @@ def read_pair(certificate: Path, key: Path, role: Literal["server", "client"]) -
         if error.reason == "KEY_VALUES_MISMATCH":
             raise CertificateError(f"{key}: is not the key of the certificate in {certificate}") from None
         raise CertificateError(f"{certificate}, {key}: one of them is no PEM certificate or no PEM key") from None
+    except OSError as error:  # it went away meanwhile
+        raise CertificateError(f"{certificate}, {key}: cannot be read: {error.strerror or error}") from None
     client.check_hostname = False
     client.verify_mode = ssl.CERT_NONE
     checking = client if role == "server" else server

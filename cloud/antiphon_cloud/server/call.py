@@ -84,7 +84,7 @@ class Call:
         try:
             event = await self._open(requests)
             if (fleet := self._worker.fleet_limits) is not None:
-                await fleet.open(self._place.client, new=event.history is None)
+                await fleet.open(self._place.client)
             session = self._session(event)
             self._record = session.record
             self._place.give_back()
@@ -115,6 +115,7 @@ class Call:
         session = sessions.resume(event, client, self)
         if session is not None:
             if (end := self._end_of(session)) is not None and end.in_s <= 0:
+                session.call = None  # this call is not to be evicted: it says why
                 sessions.end(session, end.error.status)
                 raise end.error
             self._worker.metrics.resumed("slot")
@@ -148,6 +149,8 @@ class Call:
             paying = asyncio.create_task(fleet.pay(session))
             paying.add_done_callback(self._cannot_pay)
         try:
+            if fleet is not None and history is None:
+                await fleet.begin(session.client)
             rebuilt = 0 if history is None or session.slot.ready.done() else len(history)
             await asyncio.shield(session.slot.ready)
             self._opening = True

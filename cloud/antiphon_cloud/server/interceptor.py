@@ -21,7 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health
 
-from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError
+from antiphon.errors import AntiphonError, ProtocolError, SessionTimeoutError, UnauthenticatedError
 from antiphon.v1 import dialogue_pb2 as pb
 from antiphon_cloud.errors import Refusal, RefusedError
 from antiphon_cloud.server.access.identity import bearer, caller
@@ -171,7 +171,8 @@ class Gate(grpc.aio.ServerInterceptor):
 
         async def refuse(requests: Any, context: Context) -> None:
             seat = Place(caller(context, self.allowance), self._strangers)
-            self._refusals.add("unauthenticated", seat.client.name)
+            reason = "unauthenticated" if isinstance(error, UnauthenticatedError) else "tokens"
+            self._refusals.add(reason, seat.client.name)
             try:
                 try:
                     self._rate.take(seat.client, seat.shares.what, self._clock())

@@ -71,6 +71,8 @@ class Session:
         """That other workers took."""
         self.began_s = began_s
         """On the event loop's clock."""
+        self.unpaid = 0
+        """Minutes in a row for which its client had nothing left."""
         self.due_s = began_s
         """When the fleet's limits are asked for its next minute, on the same clock."""
         self.resume_token = secrets.token_bytes(16)

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 
 from antiphon.address import join_address, split_address
 from antiphon.errors import AntiphonError
@@ -15,6 +16,7 @@ from antiphon.serving.status import Status, decode
 TIMEOUT_S = 2.0
 MOST_BYTES = 1 << 16
 AT_ONCE = 64  # workers that are asked at the same time
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # workers are no web sites
 DNS = "dns:"
 
 
@@ -47,21 +49,25 @@ class Watcher:
         self._before: dict[str, Status] = {}
 
     def look(self) -> list[Look]:
-        """How all are.
-
-        Raises:
-            AntiphonError: a name is not known.
-        """
-        addresses = list(dict.fromkeys(one for given in self._addresses for one in resolved(given)))
-        with ThreadPoolExecutor(min(len(addresses), AT_ONCE)) as threads:
-            looks = list(threads.map(self._one, addresses))
+        """How all are; a name that is not known is there with what the look-up says."""
+        addresses: dict[str, None] = {}
+        unknown: list[Look] = []
+        for given in self._addresses:
+            try:
+                addresses |= dict.fromkeys(resolved(given))
+            except AntiphonError as error:  # as in the middle of a rollout
+                unknown.append(Look(given, None, str(error)))
+        with ThreadPoolExecutor(min(len(addresses) or 1, AT_ONCE)) as threads:
+            looks = [*threads.map(self._one, addresses), *unknown]
         self._before = {look.address: look.status for look in looks if look.status is not None}
         return looks
 
     def _one(self, address: str) -> Look:
         try:
-            with urllib.request.urlopen(f"http://{address}/status.json", timeout=TIMEOUT_S) as answer:
+            with DIRECTLY.open(f"http://{address}/status.json", timeout=TIMEOUT_S) as answer:
                 status = decode(answer.read(MOST_BYTES))
+        except HTTPException:
+            return Look(address, None, "no HTTP is spoken there: is it a worker's --metrics-listen?")
         except OSError as error:  # urllib's are OSErrors, too
             reason = getattr(error, "reason", error)
             return Look(address, None, str(getattr(reason, "strerror", None) or reason))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon.serving.changing_files import CERTIFICATE_STAYS, ChangingFiles
-from antiphon.tls import check_private, read_pair
+from antiphon.tls import CertificateError, check_private, read_pair
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,10 @@ class Certificate:
     def _read(self) -> ssl.SSLContext:
         read_pair(self._files.certificate, self._files.key, "server")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._files.certificate, self._files.key)
+        try:
+            context.load_cert_chain(self._files.certificate, self._files.key)
+        except OSError as error:  # they were replaced meanwhile
+            raise CertificateError(f"{self._files.certificate}: cannot be used: {error.strerror or error}") from None
         return context
 
 

@@ -51,6 +51,8 @@ class Moment(click.ParamType[datetime]):
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
+            if str(value).strip().isdecimal():
+                self.fail(f"{value!r} is no date and has no unit: say 2027-01-01, or 90d", param, context)
             seconds = Duration().convert(value, param, context)
             return (datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

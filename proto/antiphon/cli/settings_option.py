@@ -78,6 +78,8 @@ class Reread:
         self._contexts = (context.find_root(), context)
         self._live = frozenset(live)
         self._settled = [each.default_map or {} for each in self._contexts]
+        settings: Settings | None = self._contexts[0].obj
+        self._was_there = settings is not None and settings.path.exists()
 
     def __call__(self) -> dict[str, Any]:
         """The live parameters' values. What else has changed in the file is logged: it waits for the next start.
@@ -88,6 +90,8 @@ class Reread:
         root, context = self._contexts
         settings: Settings | None = root.obj
         assert isinstance(root.command, click.Group), "commands stand in one"
+        if settings is not None and self._was_there and not settings.path.exists():
+            raise SettingsError(f"{settings.path}: is gone, and the old settings stay: put it back")
         found = {} if settings is None else defaults(read_settings(settings.path), root.command)
         fresh = [found, found.get(context.info_name or "", {})]
         values: dict[str, Any] = {}
@@ -107,13 +111,13 @@ class Reread:
     def _values(self, context: click.Context, now: Mapping[str, Any]) -> dict[str, Any]:
         """The live parameters' values of one command, by flag, else variable, else file, else default."""
         scratch = click.Context(context.command, info_name=context.info_name, default_map=dict(now))
-        given = {name: value for name, value in context.params.items() if name in self._live}
+        values = {name: value for name, value in context.params.items() if name in self._live}
         for parameter in context.command.params:
-            if parameter.name in self._live and (
-                context.get_parameter_source(parameter.name) is not ParameterSource.COMMANDLINE
-            ):
-                parameter.handle_parse_result(scratch, {}, [])
-        return given | scratch.params
+            name = parameter.name
+            if name in self._live and context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+                given, _ = parameter.consume_value(scratch, {})
+                values[name] = parameter.process_value(scratch, given)
+        return values
 
 
 def defaults(settings: Settings, commands: click.Group, secrets: Mapping[str, str] | None = None) -> dict[str, Any]:

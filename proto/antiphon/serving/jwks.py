@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, build_opener
 
@@ -203,9 +203,13 @@ def _read(path: Path) -> KeySet:
 
 
 def _check_address(source: str) -> None:
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+        known = bool(parts.hostname) and (parts.port or 0) >= 0 and not set(source) & set(" \t\r\n")
+    except ValueError as error:
+        raise KeySetError(f"{source}: is no address: {error}") from None
     here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+    if not known or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
         raise KeySetError(f"{source}: is no https address: whoever changes keys on the way lets anybody in")
 
 
@@ -218,7 +222,7 @@ def _fetch(source: str) -> bytes:
     try:
         with build_opener(_NoRedirect).open(source, timeout=FETCH_S) as answer:
             text: bytes = answer.read(MAX_BYTES + 1)
-    except (URLError, OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         raise KeySetError(f"{source}: cannot be fetched: {reason}") from None
     if len(text) > MAX_BYTES:

@@ -22,6 +22,7 @@ import re
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
@@ -68,7 +69,7 @@ class _KeyFile(msgspec.Struct, forbid_unknown_fields=True):
 
 def digest(key: str) -> str:
     """The hash of a key in the file."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()  # headers may hold any bytes
 
 
 def read_key_file(path: Path) -> dict[str, KeyEntry]:
@@ -117,8 +118,7 @@ class KeyFile(Generic[T]):
         self._server, self._how = server, how
         self._wall = wall
         self._clients = ChangingFiles([path], self._read, "the old API keys stay")
-        if path.stat().st_mode & stat.S_IROTH:
-            logger.warning("%s: everybody may read it, and so learn who has keys: chmod 600 it", path)
+        self._warn()
 
     def client(self, key: str | None) -> T:
         """The client of `key`; reads the file first if it has changed.
@@ -146,6 +146,12 @@ class KeyFile(Generic[T]):
 
     def _log(self) -> None:
         logger.info("read %d API keys", len(self._clients.value))
+        self._warn()
+
+    def _warn(self) -> None:
+        with suppress(OSError):  # it is being replaced, and will be looked at again
+            if self._path.stat().st_mode & stat.S_IROTH:
+                logger.warning("%s: everybody may read it, and so learn who has keys: chmod 600 it", self._path)
 
     def _read(self) -> dict[str, tuple[T, float | None]]:
         """The clients and when their keys expire, by hash."""

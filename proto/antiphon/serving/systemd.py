@@ -29,9 +29,11 @@ class Systemd:
         meant = pid in ("", str(os.getpid()))
         self.watchdog_s = int(microseconds) / 1e6 if meant and microseconds.isdecimal() else None
         """The manager restarts a service that gives no sign for so long; None where it does not."""
+        self._serves = False
 
     def ready(self, status: str) -> None:
         """The service has started."""
+        self._serves = True
         self._say("READY=1", f"STATUS={status}")
 
     def status(self, status: str) -> None:
@@ -45,7 +47,10 @@ class Systemd:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """The service reads its files again in the block."""
+        """The service reads its files again in the block; before it has started, and once it ends, nothing is said."""
+        if not self._serves:
+            yield
+            return
         self._say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             yield
@@ -54,6 +59,7 @@ class Systemd:
 
     def stopping(self, status: str = "") -> None:
         """The service ends."""
+        self._serves = False
         self._say("STOPPING=1", *([f"STATUS={status}"] if status else []))
 
     @asynccontextmanager

@@ -91,6 +91,8 @@ class Tokens:
             raise UnauthenticatedError(f"this {self._server} asks for a token: present one as `Bearer TOKEN`")
         if len(token) > MAX_CHARACTERS:
             raise self._refused(f"is longer than {MAX_CHARACTERS} characters")
+        if not token.isascii():
+            raise self._refused("is no JSON Web Token")
         try:
             name = jwt.get_unverified_header(token).get("kid", "")
         except jwt.PyJWTError:

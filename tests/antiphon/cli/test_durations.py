@@ -30,3 +30,9 @@ def test_a_moment_is_a_date_a_time_or_a_duration_from_now() -> None:
     assert moment("2027-01-01") == datetime(2027, 1, 1, tzinfo=UTC)
     assert moment("2027-01-01T12:00+02:00") == datetime(2027, 1, 1, 10, tzinfo=UTC)
     assert timedelta(days=89) < moment("90d") - datetime.now(UTC) <= timedelta(days=90)
+
+
+@pytest.mark.parametrize("text", ["2027", "90"])
+def test_a_moment_in_a_number_alone_is_neither_a_year_nor_seconds(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="has no unit"):
+        Moment().convert(text, None, None)

@@ -32,10 +32,11 @@ def serve(path: Path) -> Serve:
         @commands.command("serve")
         @option("--slots", type=click.IntRange(1), default=4, help="")
         @option("--rate", type=Number(0), default=9.0, help="")
+        @option("--most", type=click.IntRange(1), help="")
         @option("--adapter", multiple=True, help="")
         @option("--model", type=click.Path(path_type=Path), help="")
         def _serve(**values: Any) -> None:
-            started.append(Reread(click.get_current_context(), ("rate", "log_level")))
+            started.append(Reread(click.get_current_context(), ("rate", "most", "log_level")))
 
         add_settings(commands, "")
         ended = CliRunner().invoke(commands, ["--config", str(path), "serve", *arguments], env=variables)
@@ -50,11 +51,11 @@ def serve(path: Path) -> Serve:
 def test_what_may_change_is_read_again(path: Path, serve: Serve) -> None:
     path.write_text('log-level = "error"\n')
     reread = serve()
-    assert reread() == {"log_level": "error", "rate": 9.0}
+    assert reread() == {"log_level": "error", "most": None, "rate": 9.0}
     path.write_text('log-level = "debug"\n[serve]\nrate = 2\n')
-    assert reread() == {"log_level": "debug", "rate": 2.0}
+    assert reread() == {"log_level": "debug", "most": None, "rate": 2.0}
     path.write_text("")
-    assert reread() == {"log_level": "warning", "rate": 9.0}
+    assert reread() == {"log_level": "warning", "most": None, "rate": 9.0}
 
 
 def test_flags_and_variables_still_go_before_the_file(path: Path, serve: Serve) -> None:
@@ -85,9 +86,17 @@ def test_a_file_that_has_become_bad_is_an_error_and_changes_nothing(path: Path, 
         reread()
 
 
+def test_a_file_that_is_gone_is_an_error_and_takes_no_limit_away(path: Path, serve: Serve) -> None:
+    path.write_text("rate = 1\n")
+    reread = serve()
+    path.unlink()
+    with pytest.raises(SettingsError, match="is gone, and the old settings stay"):
+        reread()
+
+
 def test_without_a_file_there_is_nothing_new(serve: Serve, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     path.write_text("")
-    assert serve()() == {"log_level": "warning", "rate": 9.0}
+    assert serve()() == {"log_level": "warning", "most": None, "rate": 9.0}
 
 
 BAD = {

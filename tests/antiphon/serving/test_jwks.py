@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -139,6 +140,32 @@ BAD_ANSWERS = {
     "a page": (b"<html>", "is no JSON Web Key Set"),
     "too much": (b" " * (MAX_BYTES + 1), "answers with more than"),
 }
+
+
+@pytest.mark.parametrize("source", ["https://[::1/x", "https://issuer:port/jwks", "https://issuer/a b"])
+def test_what_is_no_address_is_one_sentence(source: str) -> None:
+    with pytest.raises(KeySetError, match=r"is no (https )?address"):
+        Keys(source)
+
+
+def test_an_answer_that_is_no_http_leaves_the_old_keys(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    keys = Keys(address)
+    keys.refresh()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        thread = threading.Thread(target=_answer_nonsense, args=(mute,))
+        thread.start()
+        keys.source = f"http://127.0.0.1:{mute.getsockname()[1]}/jwks"
+        keys.refresh()
+        thread.join()
+    assert keys.find("es256") is not None
+    assert "cannot be fetched" in caplog.text
+
+
+def _answer_nonsense(server: socket.socket) -> None:
+    caller, _ = server.accept()
+    with caller:
+        caller.recv(4096)
+        caller.sendall(b"\x00\x00\x12 this is no HTTP\r\n\r\n")
 
 
 @pytest.mark.parametrize("case", BAD_ANSWERS)

@@ -58,10 +58,28 @@ def test_a_manager_that_is_gone_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_reload_says_when_it_begins_and_that_the_service_is_ready_again(manager: socket.socket) -> None:
-    with Systemd({"NOTIFY_SOCKET": manager.getsockname()}).reloading():
+    systemd = Systemd({"NOTIFY_SOCKET": manager.getsockname()})
+    systemd.ready("in conversation")
+    manager.recv(1024)
+    with systemd.reloading():
         begun = manager.recv(1024).decode()
     assert begun.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert manager.recv(1024).decode() == "READY=1"
+
+
+def test_a_reload_before_the_service_has_started_or_while_it_ends_does_not_make_it_ready(
+    manager: socket.socket,
+) -> None:
+    systemd = Systemd({"NOTIFY_SOCKET": manager.getsockname()})
+    with systemd.reloading():
+        pass
+    systemd.ready("in conversation")
+    systemd.stopping()
+    with systemd.reloading():
+        pass
+    assert [manager.recv(1024).decode().split("\n")[0] for _ in range(2)] == ["READY=1", "STOPPING=1"]
+    with pytest.raises(BlockingIOError):
+        manager.recv(1024)
 
 
 async def test_signs_come_while_nothing_is_wrong_and_then_the_reason(manager: socket.socket, clock: Clock) -> None:

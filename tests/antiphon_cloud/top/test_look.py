@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,22 @@ def test_a_name_stands_for_all_its_addresses_where_that_is_asked_for() -> None:
     assert resolved("localhost:9464") == ["localhost:9464"]
     with pytest.raises(AntiphonError, match=r"no\.such\.host\.invalid: the name is not known"):
         resolved("dns:no.such.host.invalid:1")
+
+
+def test_a_port_without_http_and_a_name_that_is_not_known_have_rows_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_answer_nonsense, args=(server,))
+        thread.start()
+        looks = Watcher([f"127.0.0.1:{server.getsockname()[1]}", "dns:no.such.host.invalid:1"]).look()
+        thread.join()
+    assert [look.problem.partition(":")[0] for look in looks] == ["no HTTP is spoken there", "no.such.host.invalid"]
+
+
+def _answer_nonsense(server: socket.socket) -> None:
+    caller, _ = server.accept()
+    with caller:
+        caller.recv(4096)
+        caller.sendall(b"\x00\x00\x12 this is no HTTP\r\n\r\n")
 
 
 def test_a_newer_workers_status_is_read_as_far_as_it_is_known() -> None:

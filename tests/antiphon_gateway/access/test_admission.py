@@ -142,3 +142,10 @@ def test_without_keys_an_issuers_token_is_asked_for(tmp_path: Path) -> None:
     for headers in ({}, bearer("antiphon_key")):
         with pytest.raises(UnauthenticatedError, match=r"asks for a token|is no JSON Web Token"):
             access.admit(HERE, headers)
+
+
+def test_bytes_that_are_no_text_are_no_key(keys: Path, tmp_path: Path) -> None:
+    make_key(keys, "kitchen")
+    for who in (Rules(api_keys=keys), Rules(token_rules=rules(tmp_path))):
+        with pytest.raises(UnauthenticatedError):
+            Access(who).admit(HERE, bearer("\udcff"))

@@ -30,8 +30,8 @@ class FleetLimits:
     def __init__(self, service: RateLimitService) -> None:
         self._service = service
 
-    async def open(self, client: Client, *, new: bool) -> None:
-        """Counts one open, and for a new session its first minute.
+    async def open(self, client: Client) -> None:
+        """Counts one open.
 
         Raises:
             RefusedError: the client has had too many, at whichever workers.
@@ -43,7 +43,14 @@ class FleetLimits:
                 over_s,
                 everywhere=True,
             )
-        if new and (over_s := await self._service.take(SESSIONS, client.name)):
+
+    async def begin(self, client: Client) -> None:
+        """Takes the first minute of a new session, which has its slot: a worker that is full costs its client nothing.
+
+        Raises:
+            RefusedError: the client has as many sessions as it may, at whichever workers.
+        """
+        if over_s := await self._service.take(SESSIONS, client.name):
             raise RefusedError(
                 Refusal.CLIENT_SESSIONS,
                 f"{client.name} has as many sessions as it may at all workers together: end one first, and wait "
@@ -60,14 +67,14 @@ class FleetLimits:
         """Takes each of the session's minutes; returns what it ends with, where there are no more.
 
         Args:
-            session: whose `due_s` stays with it when its call breaks.
+            session: whose `due_s` and `unpaid` stay with it when its call breaks.
         """
-        loop, refused, client = asyncio.get_running_loop(), 0, session.client
+        loop, client = asyncio.get_running_loop(), session.client
         while True:
             await asyncio.sleep(session.due_s - loop.time())
             over_s = await self._service.take(SESSIONS, client.name)
-            refused = refused + 1 if over_s else 0
-            if refused == REFUSED_AT_MOST:
+            session.unpaid = session.unpaid + 1 if over_s else 0
+            if session.unpaid >= REFUSED_AT_MOST:
                 message = f"{client.name} has more sessions than it may at all workers together: this one ends"
                 return RefusedError(Refusal.CLIENT_SESSIONS, message, over_s, everywhere=True)
             session.due_s = loop.time() + over_s if over_s else session.due_s + MINUTE_S

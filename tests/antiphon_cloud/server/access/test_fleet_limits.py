@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -10,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from antiphon.errors import AntiphonError, ClientLimitError
+from antiphon.errors import AntiphonError, ClientLimitError, NoFreeSlotError
 from antiphon_cloud.server.access.fleet_limits import MINUTE_S
 from antiphon_cloud.server.process import ServerConfig
 from antiphon_edge import NEVER, Session, connect
@@ -18,6 +19,7 @@ from tests.support.ports import unused_address
 from tests.support.rate_limits import Counts, rate_limit_service
 from tests.support.servers import CODEC, StubOptions, StubServer, stub_server
 from tests.support.time_travel import Clock, until
+from tools.harness.stub_runner import StubRunner
 
 AT_ONCE = 4  # sessions, as shipped
 
@@ -65,6 +67,19 @@ async def test_sessions_at_all_workers_count_together(stack: AsyncExitStack, cou
         assert 0 < refused.value.retry_after_s <= MINUTE_S + 1
     registry = fleet[2].server.worker.metrics.registry
     assert registry.get_sample_value("antiphon_refusals_total", {"reason": "client_sessions"}) == 1
+
+
+async def test_a_worker_that_is_full_takes_no_minute(stack: AsyncExitStack, counts: Counts) -> None:
+    service = await stack.enter_async_context(rate_limit_service(counts))
+    config = ServerConfig(listen="127.0.0.1:0", fleet_limits=service)
+    options = StubOptions(config=config, runner=StubRunner(slots=2))
+    worker = await stack.enter_async_context(stub_server(options))
+    for _ in range(2):
+        await open_at(stack, worker)
+    with pytest.raises(NoFreeSlotError):
+        await open_at(stack, worker)
+    taken = Counter(limit for limit, _, _ in counts.hits.elements())
+    assert taken == {"opens": 3, "sessions": 2}
 
 
 async def test_opens_at_all_workers_count_together(stack: AsyncExitStack, counts: Counts) -> None:
