@@ -47,4 +47,4 @@ def test_no_header_is_taken_for_a_key(
         )
     assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert {record.name for record in warned} <= {"antiphon_cloud.server.refusals"}
+    assert {record.name for record in warned} <= {"antiphon.serving.refusal_log"}

@@ -71,7 +71,7 @@ async def gateway(addresses: Sequence[str], **config: Any) -> AsyncIterator[Serv
 
 @contextmanager
 def served_gateway(workers: str, *arguments: str | Path) -> Iterator[Worker]:
-    """`antiphon-gateway serve` in a process of its own, until the block ends; it leaves nothing on standard error."""
+    """`antiphon-gateway serve` in a process of its own, until the block ends; it leaves refusals alone on standard error."""
     with tempfile.TemporaryFile("w+") as said:
         started = start("--server", workers, *arguments, program=GATEWAY, stderr=said)
         try:
@@ -79,7 +79,7 @@ def served_gateway(workers: str, *arguments: str | Path) -> Iterator[Worker]:
         finally:
             started.end()
         said.seek(0)
-        assert said.read() == ""
+        assert [line for line in said if "call refused" not in line] == []
 
 
 class Listener:

@@ -77,7 +77,7 @@ def terminal(command: Sequence[str], env: Mapping[str, str], *, columns: int = 1
     before = termios.tcgetattr(theirs)
     with subprocess.Popen(
         command,
-        env={**env, "TERM": "xterm"},
+        env={**{name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}, "TERM": "xterm"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 METHOD = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 DOMAIN = "antiphon"
+DIRECTLY = ("grpc.enable_http_proxy", 0)  # it stands beside the worker
 TIMEOUT_S = 0.25  # an Open waits so long at most
 OVER_LIMIT = 2
 RETRY_S = 1.0  # where the service does not say when its window ends
@@ -78,7 +79,7 @@ class RateLimitService:
             hits: how many.
         """
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._address, options=KEEPALIVE)
+            self._channel = grpc.aio.insecure_channel(self._address, options=(*KEEPALIVE, DIRECTLY))
         request = Request(domain=DOMAIN, hits_addend=hits)
         entries = request.descriptors.add().entries
         entries.add(key="limit", value=limit)
