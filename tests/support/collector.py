@@ -70,7 +70,7 @@ def _fields(attributes: Any) -> dict[str, Any]:
 def collector() -> Iterator[Collector]:
     """A collector, until the block ends."""
     server, service = grpc.server(ThreadPoolExecutor(2)), Collector()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(service, server)
     service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:

@@ -71,7 +71,7 @@ async def gateway(addresses: Sequence[str], **config: Any) -> AsyncIterator[Serv
 
 @contextmanager
 def served_gateway(workers: str, *arguments: str | Path) -> Iterator[Worker]:
-    """`antiphon-gateway serve` in a process of its own, until the block ends; it leaves refusals alone on standard error."""
+    """`antiphon-gateway serve` in a process of its own, until the block ends; standard error has refusals alone."""
     with tempfile.TemporaryFile("w+") as said:
         started = start("--server", workers, *arguments, program=GATEWAY, stderr=said)
         try:

@@ -67,7 +67,7 @@ def echo_timing(mic: Pcm, expected: Pcm, learnt: Sequence[tuple[int, float]]) ->
 
 def moved(far: Pcm, later_samples: float) -> Pcm:
     """A frame of the far end [N], so much later; what comes into it from outside is what stood there."""
-    positions = np.arange(len(far)) - later_samples
+    positions = np.arange(len(far), dtype=np.float64) - later_samples
     inside = (positions > TAPS) & (positions < len(far) - TAPS)
     return np.where(inside, interpolate(far, positions), far)
 

@@ -9,6 +9,7 @@ from antiphon_edge.audio.echo.double_talk import DoubleTalkDetector
 from antiphon_edge.audio.echo.least_squares import regress
 from antiphon_edge.audio.echo.linear_filter import LinearEchoFilter
 from antiphon_edge.audio.echo.loudspeaker import CURVES, Loudspeaker, curves
+from antiphon_edge.audio.pcm import Pcm
 from tests.support.echoes import FRAME, RATE_HZ, noise, room, softer_db
 
 
@@ -19,8 +20,8 @@ def test_a_loudspeaker_of_which_nothing_is_known_is_straight() -> None:
 
 def test_a_curve_that_flattens_is_a_sum_of_the_given_ones() -> None:
     far = noise(1, 1, level=0.15)
-    flat = np.tanh(4 * far) / 4
-    rest = flat
+    flat: Pcm = (np.tanh(4 * far) / 4).astype(np.float32)
+    rest: Pcm = flat
     for _ in range(4):
         rest = rest - regress(rest, curves(far), np.ones_like(far)) @ curves(far)
     assert softer_db(flat, rest) > 30
