@@ -80,7 +80,9 @@ class Tokens:
         """
         body, _, signature = token.removeprefix(PREFIX).partition(".")
         try:
-            right = hmac.compare_digest(_decoded(signature), self._signature(body))
+            right = hmac.compare_digest(
+                signature.encode(), _encoded(self._signature(body)).encode()
+            )  # as it was written
             claims = msgspec.json.decode(_decoded(body), type=_Claims) if right else None
         except (binascii.Error, ValueError):  # msgspec's errors are ValueErrors
             claims = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,13 @@ class Reread:
             name = parameter.name
             if name in self._live and context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
                 given, _ = parameter.consume_value(scratch, {})
-                values[name] = parameter.process_value(scratch, given)
+                values[name] = _plain(parameter.process_value(scratch, given))
         return values
+
+
+def _plain(value: Any) -> Any:
+    """The value of a parameter; None where it has none, for which some versions of click have a sentinel of their own."""
+    return None if isinstance(value, Enum) and type(value).__module__.startswith("click.") else value
 
 
 def defaults(settings: Settings, commands: click.Group, secrets: Mapping[str, str] | None = None) -> dict[str, Any]:
