@@ -122,7 +122,7 @@ class Reread:
 
 
 def _plain(value: Any) -> Any:
-    """The value of a parameter; None where it has none, for which some versions of click have a sentinel of their own."""
+    """The value of a parameter; None where it has none, for which some versions of click have a sign of their own."""
     return None if isinstance(value, Enum) and type(value).__module__.startswith("click.") else value
 
 
