@@ -29,39 +29,21 @@ def codec() -> Codec:
     return Codec.load(NUMBER_CLERK / "codec")
 
 
-async def test_people_are_understood_through_a_loudspeaker_as_loud_as_they_are(clerk: Worker, codec: Codec) -> None:
+@pytest.mark.parametrize(
+    ("echo", "missed", "softer_db"),
+    [(Echo(0), 0, 35), (Echo(0, drive=2), 1, 35), (Echo(0, skew_ppm=100), 1, 30)],
+    ids=["as loud as they are", "that clips", "whose clock is another"],
+)
+async def test_people_are_understood_through_a_loudspeaker(
+    echo: Echo, missed: int, softer_db: float, clerk: Worker, codec: Codec
+) -> None:
     scenes = people(PEOPLE)
-    heard = await converse_all(
-        clerk.address, codec, [scene.samples for scene in scenes], Echo(0), VoiceProcessing(), PEOPLE
-    )
-    result = score(scenes, heard)
-    assert (result.exact, result.itself) == (PEOPLE, 0)
+    tracks = [scene.samples for scene in scenes]
+    result = score(scenes, await converse_all(clerk.address, codec, tracks, echo, VoiceProcessing(), PEOPLE))
+    assert result.exact >= PEOPLE - missed
+    assert result.itself <= missed
     assert result.enhancement_db is not None
-    assert result.enhancement_db > 35
-
-
-async def test_people_are_understood_through_a_loudspeaker_that_clips(clerk: Worker, codec: Codec) -> None:
-    scenes = people(PEOPLE)
-    heard = await converse_all(
-        clerk.address, codec, [scene.samples for scene in scenes], Echo(0, drive=2), VoiceProcessing(), PEOPLE
-    )
-    result = score(scenes, heard)
-    assert result.exact >= PEOPLE - 1
-    assert result.itself <= 1
-    assert result.enhancement_db is not None
-    assert result.enhancement_db > 35
-
-
-async def test_people_are_understood_where_two_clocks_drift_apart(clerk: Worker, codec: Codec) -> None:
-    scenes = people(PEOPLE)
-    heard = await converse_all(
-        clerk.address, codec, [scene.samples for scene in scenes], Echo(0, skew_ppm=100), VoiceProcessing(), PEOPLE
-    )
-    result = score(scenes, heard)
-    assert result.exact >= PEOPLE - 1
-    assert result.itself <= 1
-    assert result.enhancement_db is not None
-    assert result.enhancement_db > 30
+    assert result.enhancement_db > softer_db
 
 
 async def test_a_person_who_interrupts_through_a_loudspeaker_is_understood(clerk: Worker, codec: Codec) -> None:

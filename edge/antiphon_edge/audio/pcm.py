@@ -18,6 +18,7 @@ Samples = npt.ArrayLike
 """The same as a caller may have them: floats, or 16-bit integers (a numpy array of int16)."""
 
 BEYOND = 10.0  # times full scale: loud sound stays below, the numbers of 16-bit samples do not
+STEADY = {"vr": True} if "vr" in signature(soxr.ResampleStream).parameters else {}
 
 
 class BlockBuffer:
@@ -86,9 +87,6 @@ def as_array(values: npt.ArrayLike, name: str, error: type[AntiphonError]) -> np
         return np.asarray(values)
     except (TypeError, ValueError):
         raise error(f"{name}: expected an array of numbers, got {type(values).__name__}") from None
-
-
-STEADY = {"vr": True} if "vr" in signature(soxr.ResampleStream).parameters else {}
 
 
 def one_channel(block: Pcm, channel: int) -> Pcm:

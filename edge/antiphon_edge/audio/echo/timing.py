@@ -54,12 +54,12 @@ def echo_timing(mic: Pcm, expected: Pcm, learnt: Sequence[tuple[int, float]]) ->
     inner, expected = _smooth(mic)[REACH:-REACH], _smooth(expected)
     lags = np.correlate(expected, inner, "valid")  # [2 · REACH + 1], the latest first
     shift = REACH - int(lags.argmax())
-    moved = expected[REACH - shift : len(expected) - REACH - shift]
-    left = inner - moved
+    found = expected[REACH - shift : len(expected) - REACH - shift]
+    left = inner - found
     left_energy = float((left**2).sum())
     if left_energy > EXPLAINED * float((inner**2).sum()):
         return None
-    slope = np.gradient(moved)
+    slope = np.gradient(found)
     told = float((slope**2).sum())
     error = float(np.sqrt(ALIKE * left_energy / len(left) / told))
     return EchoTiming(shift - float((left * slope).sum()) / told, error + LEAST_ERROR, learnt)
